@@ -1,0 +1,2 @@
+// Package caddymodule plugs the offloader engine into Caddy.
+package caddymodule

@@ -1,0 +1,2 @@
+// Package offloader is the engine.
+package offloader
