@@ -1,0 +1,225 @@
+package offloader
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// BreakerState is the state of a pool's breaker.
+type BreakerState uint8
+
+const (
+	// BreakerOff: the pool has no breaker.
+	BreakerOff BreakerState = iota
+	// BreakerClosed: runs pass and are counted.
+	BreakerClosed
+	// BreakerHalfOpen: probes find out whether the backend has recovered.
+	BreakerHalfOpen
+	// BreakerTripped: everything is refused until the cool-down is over.
+	BreakerTripped
+)
+
+var breakerStateNames = [...]string{"off", "closed", "half_open", "open"}
+
+// String returns the state's word: off, closed, half_open or open.
+func (s BreakerState) String() string { return breakerStateNames[s] }
+
+// MarshalText writes the state's word.
+func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func stateOf(s gobreaker.State) BreakerState {
+	switch s {
+	case gobreaker.StateOpen:
+		return BreakerTripped
+	case gobreaker.StateHalfOpen:
+		return BreakerHalfOpen
+	}
+	return BreakerClosed
+}
+
+// transition is one change of a breaker's state.
+type transition struct{ from, to BreakerState }
+
+// breaker adds to gobreaker's two-step form what it lacks: a state that can be
+// read without a lock, an end of the cool-down that does not wait for the next
+// request, probes that cannot hang, and callbacks outside of its mutex.
+//
+// gobreaker keeps its state private and its times fixed, so a breaker is not
+// changed: a pool with other breaker settings gets a new one.
+type breaker struct {
+	settings BreakerSettings // with defaults filled in
+	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
+	changed  func(transition) // called outside of all locks, one at a time
+
+	state    atomic.Uint32 // BreakerState
+	probing  atomic.Int32  // probes that have not reported
+	tripping atomic.Bool   // trip on the next failure, whatever the rules say
+	unread   atomic.Int32  // length of pending
+	handling atomic.Bool   // somebody is in notify
+
+	mu      sync.Mutex
+	pending []transition // not yet fetched by next
+	opened  time.Time    // last time that it tripped
+	coolOff *time.Timer  // ends the cool-down
+	closed  bool
+}
+
+func newBreaker(name string, s BreakerSettings, changed func(transition)) *breaker {
+	b := &breaker{settings: s, changed: changed}
+	b.state.Store(uint32(BreakerClosed))
+	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:          name,
+		MaxRequests:   uint32(s.Probes),
+		Interval:      s.Window,
+		BucketPeriod:  s.Window / windowBuckets,
+		Timeout:       s.CoolDown,
+		ReadyToTrip:   b.readyToTrip,
+		OnStateChange: b.noted,
+		IsExcluded:    func(err error) bool { return err == errExcluded },
+	})
+	return b
+}
+
+// windowBuckets is how finely the window rolls.
+const windowBuckets = 10
+
+// State returns the state without asking gobreaker, which would lock.
+func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
+
+// refuses reports whether a newcomer would be refused now. It is cheap.
+func (b *breaker) refuses() bool {
+	switch b.State() {
+	case BreakerTripped:
+		return true
+	case BreakerHalfOpen:
+		return int(b.probing.Load()) >= b.settings.Probes
+	}
+	return false
+}
+
+// allow asks for one run. The function it returns takes the run's outcome and
+// must be called; only its first call counts.
+func (b *breaker) allow() (settle func(error), ok bool) {
+	defer b.notify()
+	done, err := b.two.Allow()
+	if err != nil {
+		return nil, false
+	}
+	if b.State() != BreakerHalfOpen {
+		return done, true
+	}
+	return b.probe(done), true
+}
+
+// probe makes sure that the outcome of a probe comes in time: one that hangs
+// would leave the breaker half-open for ever.
+func (b *breaker) probe(done func(error)) func(error) {
+	b.probing.Add(1)
+	var once sync.Once
+	settle := func(err error) {
+		once.Do(func() {
+			b.probing.Add(-1)
+			done(err)
+		})
+	}
+	late := time.AfterFunc(b.settings.ProbeTimeout, func() {
+		settle(errFailure)
+		b.notify()
+	})
+	return func(err error) {
+		late.Stop()
+		settle(err)
+	}
+}
+
+// readyToTrip is called by gobreaker after each failure, under its mutex.
+func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
+	if b.tripping.Load() {
+		return true
+	}
+	s := b.settings
+	if s.ConsecutiveFailures > 0 && int(c.ConsecutiveFailures) >= s.ConsecutiveFailures {
+		return true
+	}
+	results := c.TotalSuccesses + c.TotalFailures
+	return s.FailureRatio > 0 && int(results) >= s.MinRequests &&
+		float64(c.TotalFailures) >= s.FailureRatio*float64(results)
+}
+
+// noted is called by gobreaker under its mutex: it must not call back.
+func (b *breaker) noted(_ string, from, to gobreaker.State) {
+	b.state.Store(uint32(stateOf(to)))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pending = append(b.pending, transition{stateOf(from), stateOf(to)})
+	b.unread.Add(1)
+	if to != gobreaker.StateOpen {
+		return
+	}
+	b.opened = time.Now()
+	if !b.closed {
+		// A nanosecond more, since gobreaker waits until the time has passed.
+		b.coolOff = time.AfterFunc(b.settings.CoolDown+1, b.endCoolDown)
+	}
+}
+
+func (b *breaker) endCoolDown() {
+	b.two.State() // moves it to half-open
+	b.notify()
+}
+
+// notify reports transitions once all locks are released. Whoever finds some
+// reports all of them, so that they are reported in order and a report may use
+// the breaker itself.
+func (b *breaker) notify() {
+	for b.unread.Load() > 0 && b.handling.CompareAndSwap(false, true) {
+		for t, ok := b.next(); ok; t, ok = b.next() {
+			b.changed(t)
+		}
+		b.handling.Store(false)
+	}
+}
+
+// next takes the oldest transition that has not been handled.
+func (b *breaker) next() (transition, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.pending) == 0 {
+		return transition{}, false
+	}
+	t := b.pending[0]
+	b.pending = b.pending[1:]
+	b.unread.Add(-1)
+	return t, true
+}
+
+// startTripped opens a new breaker that takes the place of an open one. Nobody
+// is told, since for everybody else it has been open all along.
+func (b *breaker) startTripped() {
+	b.tripping.Store(true)
+	defer b.tripping.Store(false)
+	if done, err := b.two.Allow(); err == nil {
+		done(errFailure)
+	}
+	b.next()
+}
+
+// retryAfter is the rest of the cool-down.
+func (b *breaker) retryAfter() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settings.CoolDown - time.Since(b.opened)
+}
+
+// close stops the breaker's timer. Timers of probes end with their runs.
+func (b *breaker) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.coolOff != nil {
+		b.coolOff.Stop()
+	}
+}

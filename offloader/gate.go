@@ -1,0 +1,383 @@
+package offloader
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// unlimited stands for "no limit" inside the gate.
+const unlimited = math.MaxInt32
+
+// phase of a pool's life.
+type phase uint8
+
+const (
+	phaseOpen phase = iota
+	phaseDraining
+	phaseClosed
+)
+
+// answer of the gate to a newcomer.
+type answer uint8
+
+const (
+	refuse  answer = iota // see the reason
+	admit                 // a slot was taken
+	queueUp               // room to wait
+)
+
+// slot is one permit's place. It is reused by later permits, each with a
+// generation of its own, so that an old permit's release finds nothing.
+type slot struct {
+	// generation of the permit that holds the slot. It is raised by the one
+	// who releases, with a compare-and-swap: that decides between two of them.
+	generation atomic.Uint64
+	next       *slot // in the list of free slots
+
+	// These belong to the holder of the current generation.
+	started moment
+	breaker *breaker    // to be told of the outcome, nil for none
+	settle  func(error) // by this
+
+	abandoned bool // guarded by the gate's mutex
+}
+
+// gate hands out slots: at once while there are any, else in the queue's order
+// as they come back. It reads no clock; callers pass the time in where it
+// matters, and it calls nobody while it holds its mutex.
+type gate struct {
+	mu sync.Mutex
+
+	// All guarded by mu.
+	phase       phase
+	concurrency int // as configured
+	limit       int // concurrency, or less while ramping up
+	round       int // successes at this limit while ramping up
+	places      int
+	maxWait     time.Duration
+	fifo        bool
+	running     int // slots taken, lingering ones included
+	lingering   int
+	abandoned   int // running for nobody
+	queue       queue
+	free        *slot
+	mean        meanRun
+	line        virtualLine
+	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
+}
+
+// enter takes a slot for a newcomer if one is free and nobody waits.
+func (g *gate) enter() (*slot, answer, Reason) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a, r := g.decide()
+	if a == admit {
+		return g.take(), a, r
+	}
+	return nil, a, r
+}
+
+// room reports why a newcomer would be refused at once, or zero.
+func (g *gate) room() Reason {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, r := g.decide()
+	return r
+}
+
+// wait queues a newcomer whom enter told to, unless things changed meanwhile:
+// then it answers as enter does, with the slot in w.
+func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out verdicts
+	g.refuseLate(now, &out)
+	a, r := g.decide()
+	switch a {
+	case admit:
+		w.slot = g.take()
+	case queueUp:
+		if g.queue.len >= g.places {
+			g.refuse(g.queue.front, QueueFull, &out)
+		}
+		g.queue.push(w)
+		g.refuseLate(now, &out)
+	}
+	return a, r, out
+}
+
+// abandon takes a waiter whose caller left out of the queue. It reports false
+// when a verdict was already on its way.
+func (g *gate) abandon(w *waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !w.queued {
+		return false
+	}
+	g.queue.remove(w)
+	g.wakeIfIdle()
+	return true
+}
+
+// leave gives a slot back after a run and hands it on.
+func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) verdicts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mean.add(run)
+	g.ramp(o)
+	return g.giveBack(s, now)
+}
+
+// cede gives back a slot that no run has used.
+func (g *gate) cede(s *slot, now moment) verdicts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.giveBack(s, now)
+}
+
+// linger counts a slot whose run has ended but that is kept for a while.
+func (g *gate) linger(run time.Duration, o Outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mean.add(run)
+	g.ramp(o)
+	g.lingering++
+	g.wakeIfIdle()
+}
+
+// lingered gives such a slot back.
+func (g *gate) lingered(s *slot, now moment) verdicts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lingering--
+	return g.giveBack(s, now)
+}
+
+// configure applies settings to the living gate. A smaller limit takes effect
+// as runs end; waiters beyond a smaller queue keep their places.
+func (g *gate) configure(s Settings, now moment) verdicts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ramping := g.limit < g.concurrency
+	g.concurrency = s.Concurrency
+	if s.Concurrency == 0 {
+		g.concurrency = unlimited
+	}
+	if !ramping || g.limit > g.concurrency {
+		g.limit = g.concurrency
+	}
+	g.places, g.maxWait, g.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
+	var out verdicts
+	g.handOver(now, &out)
+	g.refuseLate(now, &out)
+	return out
+}
+
+// abandonRun counts a run as abandoned, if it still holds its slot.
+func (g *gate) abandonRun(s *slot, generation uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.generation.Load() == generation && !s.abandoned {
+		s.abandoned = true
+		g.abandoned++
+	}
+}
+
+// setPhase changes what newcomers are told. Nothing comes after closed.
+func (g *gate) setPhase(p phase) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase != phaseClosed {
+		g.phase = p
+	}
+}
+
+// whenIdle returns a channel that is closed once nothing is in flight.
+func (g *gate) whenIdle() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+	}
+	idle := g.idle
+	g.wakeIfIdle()
+	return idle
+}
+
+// expire refuses the waiters whose time is up and returns when to look again,
+// zero if nobody waits against the clock.
+func (g *gate) expire(now moment) (moment, verdicts) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out verdicts
+	g.refuseLate(now, &out)
+	return g.due(), out
+}
+
+// nextDue is when expire has to be called next, zero for never.
+func (g *gate) nextDue() moment {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.due()
+}
+
+// expectedWait gives a refused caller a place in the virtual line behind the
+// queue, and returns when that place should have its turn.
+func (g *gate) expectedWait(now moment) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mean.n == 0 || g.concurrency == unlimited {
+		return minRetry
+	}
+	rate := float64(g.concurrency) / max(g.mean.ns, 1)
+	ahead := float64(g.queue.len) + g.line.join(now, rate)
+	return time.Duration(min(ahead/rate, float64(maxRetry)))
+}
+
+// refuseAll empties the queue for one reason.
+func (g *gate) refuseAll(r Reason) verdicts {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out verdicts
+	for g.queue.front != nil {
+		g.refuse(g.queue.front, r, &out)
+	}
+	g.wakeIfIdle()
+	return out
+}
+
+func (p phase) reason() Reason {
+	if p == phaseDraining {
+		return Draining
+	}
+	return Closed
+}
+
+// The methods below require g.mu.
+
+func (g *gate) decide() (answer, Reason) {
+	switch {
+	case g.phase != phaseOpen:
+		return refuse, g.phase.reason()
+	case g.running < g.limit && g.queue.len == 0:
+		return admit, 0
+	case g.queue.len >= g.places && !g.displaces():
+		return refuse, QueueFull
+	}
+	return queueUp, 0
+}
+
+func (g *gate) take() *slot {
+	g.running++
+	s := g.free
+	if s == nil {
+		return new(slot)
+	}
+	g.free, s.next = s.next, nil
+	return s
+}
+
+func (g *gate) giveBack(s *slot, now moment) verdicts {
+	g.running--
+	if s.abandoned {
+		s.abandoned = false
+		g.abandoned--
+	}
+	s.next, g.free = g.free, s
+	var out verdicts
+	g.handOver(now, &out)
+	g.wakeIfIdle()
+	return out
+}
+
+// handOver gives free slots to waiters. Who can no longer be served in time is
+// refused first, so that no slot goes to somebody who has to leave.
+func (g *gate) handOver(now moment, out *verdicts) {
+	if g.running < g.limit {
+		g.refuseLate(now, out)
+	}
+	for g.running < g.limit && g.queue.len > 0 {
+		w := g.pick()
+		if w.deadline != 0 && w.deadline <= now {
+			g.refuse(w, WaitTimeout, out)
+			continue
+		}
+		g.queue.remove(w)
+		w.slot = g.take()
+		w.slot.started = now
+		out.add(w)
+	}
+}
+
+func (g *gate) pick() *waiter {
+	if g.healthy() {
+		return g.queue.front
+	}
+	return g.queue.back
+}
+
+func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
+	g.queue.remove(w)
+	w.reason = r
+	out.add(w)
+}
+
+// healthy means that the queue, served in order, would be over within a quarter
+// of the longest wait. Beyond that a queue in order makes everybody late: the
+// newest can still be served quickly, the oldest cannot be helped.
+//
+// The configured concurrency counts, not a limit that is still ramping up:
+// nobody shall be refused because of that.
+func (g *gate) healthy() bool {
+	return g.fifo || g.maxWait == 0 || g.rest() <= float64(g.maxWait)/4
+}
+
+// rest predicts the time until everybody who waits now has had a turn.
+func (g *gate) rest() float64 {
+	return float64(g.queue.len) * g.mean.ns / float64(g.concurrency)
+}
+
+// displaces reports whether a newcomer to a full queue takes the place of the
+// oldest waiter.
+func (g *gate) displaces() bool { return g.places > 0 && g.queue.len > 0 && !g.healthy() }
+
+// refuseLate refuses the oldest waiters who waited as long as they may, or who,
+// with the newest served first, will have by the time their turn comes.
+func (g *gate) refuseLate(now moment, out *verdicts) {
+	for g.queue.front != nil && g.maxWait > 0 {
+		w := g.queue.front
+		waited := time.Duration(now - w.arrived)
+		switch {
+		case waited >= g.maxWait:
+			g.refuse(w, WaitTimeout, out)
+		case !g.healthy() && float64(waited)+g.rest() > float64(g.maxWait):
+			g.refuse(w, PredictedLate, out)
+		default:
+			return
+		}
+	}
+	g.wakeIfIdle()
+}
+
+// due is when refuseLate has to look again, zero for never.
+func (g *gate) due() moment {
+	if g.queue.front == nil || g.maxWait == 0 {
+		return 0
+	}
+	at := g.queue.front.arrived + moment(g.maxWait)
+	if !g.healthy() {
+		at -= moment(g.rest()) - 1 // refused when beyond, not when equal
+	}
+	return at
+}
+
+func (g *gate) inFlight() int { return g.running - g.lingering + g.queue.len }
+
+func (g *gate) wakeIfIdle() {
+	if g.idle != nil && g.inFlight() == 0 {
+		close(g.idle)
+		g.idle = nil
+	}
+}

@@ -1,0 +1,59 @@
+package offloader
+
+import (
+	"context"
+	"errors"
+)
+
+// Outcome is the result of a run as the breaker sees it.
+type Outcome uint8
+
+const (
+	// Success: the backend did its work.
+	Success Outcome = iota
+	// Failure: the backend is at fault.
+	Failure
+	// Excluded: the result says nothing about the backend, as when the client
+	// was at fault or left.
+	Excluded
+
+	outcomeCount
+)
+
+var outcomeNames = [outcomeCount]string{"success", "failure", "excluded"}
+
+// String returns the outcome's word.
+func (o Outcome) String() string {
+	if o >= outcomeCount {
+		return "unknown"
+	}
+	return outcomeNames[o]
+}
+
+var (
+	errFailure  = errors.New("run failed")
+	errExcluded = errors.New("run excluded")
+)
+
+// err is the outcome in the breaker's language.
+func (o Outcome) err() error {
+	switch o {
+	case Failure:
+		return errFailure
+	case Excluded:
+		return errExcluded
+	}
+	return nil
+}
+
+// outcomeOf judges an error returned by work: a cancel is the caller's doing,
+// any other error the backend's.
+func outcomeOf(err error) Outcome {
+	switch {
+	case err == nil:
+		return Success
+	case errors.Is(err, context.Canceled):
+		return Excluded
+	}
+	return Failure
+}

@@ -1,0 +1,103 @@
+package offloader
+
+import (
+	"sync"
+	"time"
+)
+
+// Permit is the right to one run. It is a value that may be copied: whichever
+// copy is released first gives the permit back, any later release does nothing,
+// also when the place has long been given to somebody else. The zero Permit is
+// released already.
+type Permit struct {
+	pool       *Pool
+	slot       *slot
+	generation uint64
+}
+
+// Release ends the run and tells the breaker its outcome.
+func (p Permit) Release(o Outcome) { p.end(o, 0) }
+
+// ReleaseCancelled is Release for a run that was cancelled. The pool keeps the
+// permit for Settings.Linger more, since the backend may still be at work.
+func (p Permit) ReleaseCancelled(o Outcome) {
+	if p.pool != nil {
+		p.end(o, p.pool.Settings().Linger)
+	}
+}
+
+// Abandon counts the run as one that nobody waits for any more. It keeps its
+// permit until it is released.
+func (p Permit) Abandon() {
+	if p.pool != nil {
+		p.pool.gate.abandonRun(p.slot, p.generation)
+	}
+}
+
+func (p Permit) end(o Outcome, linger time.Duration) {
+	if p.pool == nil || !p.slot.generation.CompareAndSwap(p.generation, p.generation+1) {
+		return
+	}
+	pool, s := p.pool, p.slot
+	now := pool.now()
+	pool.ended[o].Add(1)
+	// The breaker first: if this outcome trips it, nobody is let in after it.
+	if s.settle != nil {
+		s.settle(o.err())
+		s.breaker.notify()
+	}
+	run := time.Duration(now - s.started)
+	if linger > 0 && pool.lingers.add(s, linger, pool.endLinger) {
+		pool.gate.linger(run, o)
+		return
+	}
+	pool.gate.leave(s, run, o, now).tell()
+}
+
+func (p *Pool) endLinger(s *slot) { p.gate.lingered(s, p.now()).tell() }
+
+// lingers holds the timers of permits that are kept after their run.
+type lingers struct {
+	mu     sync.Mutex
+	timers map[*slot]*time.Timer
+	closed bool
+}
+
+// add keeps s for d and then calls end. It reports false if the pool is closed
+// and nothing is kept any more.
+func (l *lingers) add(s *slot, d time.Duration, end func(*slot)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if l.timers == nil {
+		l.timers = make(map[*slot]*time.Timer)
+	}
+	l.timers[s] = time.AfterFunc(d, func() {
+		if l.remove(s) {
+			end(s)
+		}
+	})
+	return true
+}
+
+func (l *lingers) remove(s *slot) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.timers[s]
+	delete(l.timers, s)
+	return ok
+}
+
+// close ends the lingering of all.
+func (l *lingers) close(end func(*slot)) {
+	l.mu.Lock()
+	timers := l.timers
+	l.timers, l.closed = nil, true
+	l.mu.Unlock()
+	for s, timer := range timers {
+		timer.Stop()
+		end(s)
+	}
+}

@@ -1,0 +1,268 @@
+package offloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Pool is a bulkhead in front of a backend: permits, a bounded queue and a
+// breaker under one name. All of its methods may be used from any goroutine.
+type Pool struct {
+	name    string
+	epoch   time.Time
+	onTrips func(from, to BreakerState)
+
+	gate    gate
+	alarm   alarm
+	breaker atomic.Pointer[breaker] // nil for none
+	lingers lingers
+
+	admitted   atomic.Uint64
+	left       atomic.Uint64
+	rejected   [reasonCount]atomic.Uint64
+	ended      [outcomeCount]atomic.Uint64
+	rejections [reasonCount]RejectedError // written once by New
+
+	configuring sync.Mutex // held by Configure
+	mu          sync.Mutex
+	settings    Settings // guarded by mu
+}
+
+// Option adds a collaborator to a pool.
+type Option func(*Pool)
+
+// WithBreakerObserver calls observe after each change of the breaker's state,
+// in order and outside of all locks. It must not block for long: the caller is
+// whoever released a permit.
+func WithBreakerObserver(observe func(from, to BreakerState)) Option {
+	return func(p *Pool) { p.onTrips = observe }
+}
+
+// New returns a pool. The name is for people: errors and snapshots carry it.
+func New(name string, s Settings, opts ...Option) (*Pool, error) {
+	p := &Pool{name: name, epoch: time.Now()}
+	p.alarm.ring = p.expire
+	p.gate.limit = unlimited
+	p.gate.concurrency = unlimited
+	for r := range p.rejections {
+		p.rejections[r] = RejectedError{Pool: name, Reason: Reason(r), from: p}
+	}
+	for _, opt := range opts {
+		opt(p)
+	}
+	if err := p.Configure(s); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// Settings returns the settings in force.
+func (p *Pool) Settings() Settings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settings
+}
+
+// Configure changes the settings of a living pool. More permits are handed out
+// at once; fewer take effect as runs end. Waiters keep their order, and their
+// places even if the queue is shorter now. New breaker settings begin with no
+// results, but a breaker that is open stays so.
+func (p *Pool) Configure(s Settings) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("pool '%s': %w", p.name, err)
+	}
+	p.configuring.Lock()
+	defer p.configuring.Unlock()
+	p.mu.Lock()
+	p.settings = s
+	p.mu.Unlock()
+	p.setBreaker(s)
+	now := p.now()
+	p.gate.configure(s, now).tell()
+	p.alarm.set(p.gate.nextDue(), now)
+	return nil
+}
+
+// Check reports what is known without waiting: nil if a caller who comes now
+// would be admitted or could wait, else the rejection. Use it to refuse before
+// work is done for a request, such as reading its body.
+func (p *Pool) Check() error {
+	if b := p.breaker.Load(); b != nil && b.refuses() {
+		return p.reject(BreakerOpen)
+	}
+	if r := p.gate.room(); r != 0 {
+		return p.reject(r)
+	}
+	return nil
+}
+
+// TryAcquire returns a permit if one is free, and a [*RejectedError] at once
+// if not.
+func (p *Pool) TryAcquire() (Permit, error) {
+	s, a, err := p.enter()
+	switch {
+	case err != nil:
+		return Permit{}, err
+	case a == queueUp:
+		return Permit{}, p.reject(QueueFull)
+	}
+	return p.begin(s, p.now())
+}
+
+// Acquire waits for a permit. It returns a [*RejectedError] if the pool does
+// not admit the caller, or the context's cause if that was cancelled first. A
+// deadline of the context that passes while waiting is a rejection with the
+// reason WaitTimeout: nothing starts after its deadline.
+//
+// While the queue is short (served in order, it would be over within a quarter
+// of Settings.MaxWait) waiters are served first come, first served, and nobody
+// overtakes. In a longer queue the newest are served first, since they can
+// still be served quickly, and the oldest are refused as soon as they cannot
+// be served in time. OrderFIFO keeps the first rule always.
+func (p *Pool) Acquire(ctx context.Context) (Permit, error) {
+	if ctx.Err() != nil {
+		return Permit{}, p.gone(ctx)
+	}
+	s, a, err := p.enter()
+	switch {
+	case err != nil:
+		return Permit{}, err
+	case a == queueUp:
+		return p.wait(ctx)
+	}
+	return p.begin(s, p.now())
+}
+
+// Do acquires a permit, runs work and releases the permit. A nil error counts
+// as success, an error that wraps context.Canceled is excluded, any other and
+// a panic are failures. Panics pass through as they are.
+func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err error) {
+	permit, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	outcome := Failure // of a run that panics
+	defer func() { permit.Release(outcome) }()
+	err = work(ctx)
+	outcome = outcomeOf(err)
+	return err
+}
+
+func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
+
+func (p *Pool) enter() (*slot, answer, error) {
+	if b := p.breaker.Load(); b != nil && b.refuses() {
+		return nil, refuse, p.reject(BreakerOpen)
+	}
+	s, a, r := p.gate.enter()
+	if a == refuse {
+		return nil, a, p.reject(r)
+	}
+	return s, a, nil
+}
+
+func (p *Pool) wait(ctx context.Context) (Permit, error) {
+	now := p.now()
+	w := newWaiter(now, p.deadline(ctx))
+	a, r, out := p.gate.wait(w, now)
+	out.tell()
+	if a == queueUp {
+		p.alarm.set(p.gate.nextDue(), now)
+		if !p.await(ctx, w) {
+			return Permit{}, p.gone(ctx)
+		}
+		now, r = p.now(), w.reason
+	}
+	s := w.slot
+	w.recycle()
+	if s == nil {
+		return Permit{}, p.reject(r)
+	}
+	if ctx.Err() != nil { // it left in the very moment of the hand-over
+		p.gate.cede(s, now).tell()
+		return Permit{}, p.gone(ctx)
+	}
+	return p.begin(s, now)
+}
+
+// await returns true when w has its verdict, and false when the caller left
+// before that; w is recycled then.
+func (p *Pool) await(ctx context.Context, w *waiter) bool {
+	select {
+	case <-w.wake:
+		return true
+	case <-ctx.Done():
+	}
+	if p.gate.abandon(w) {
+		w.recycle()
+		return false
+	}
+	<-w.wake
+	return true
+}
+
+// begin makes a permit of a slot, unless the breaker has changed its mind.
+func (p *Pool) begin(s *slot, now moment) (Permit, error) {
+	s.started = now
+	s.breaker, s.settle = p.breaker.Load(), nil
+	if s.breaker != nil {
+		settle, ok := s.breaker.allow()
+		if !ok {
+			p.gate.cede(s, now).tell()
+			return Permit{}, p.reject(BreakerOpen)
+		}
+		s.settle = settle
+	}
+	p.admitted.Add(1)
+	return Permit{pool: p, slot: s, generation: s.generation.Load()}, nil
+}
+
+func (p *Pool) deadline(ctx context.Context) moment {
+	d, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return max(moment(d.Sub(p.epoch)), 1)
+}
+
+func (p *Pool) reject(r Reason) error {
+	p.rejected[r].Add(1)
+	return &p.rejections[r]
+}
+
+// gone reports a caller whose context ended.
+func (p *Pool) gone(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return p.reject(WaitTimeout)
+	}
+	p.left.Add(1)
+	return context.Cause(ctx)
+}
+
+// expire refuses waiters whose time is up.
+func (p *Pool) expire() {
+	now := p.now()
+	due, out := p.gate.expire(now)
+	out.tell()
+	p.alarm.set(due, now)
+}
+
+func (p *Pool) retryAfter(r Reason) time.Duration {
+	switch r {
+	case BreakerOpen:
+		if b := p.breaker.Load(); b != nil {
+			// Up to a second more, so that not all come back in one moment.
+			return wholeSeconds(b.retryAfter() + jitter(time.Second)/2)
+		}
+	case Draining, Closed:
+		return wholeSeconds(jitter(closedRetry))
+	}
+	return wholeSeconds(jitter(p.gate.expectedWait(p.now())))
+}

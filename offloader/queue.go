@@ -1,0 +1,94 @@
+package offloader
+
+import "sync"
+
+// moment is a point in time as nanoseconds since a pool's epoch. Pools count
+// so because it is monotonic, cheap to read and small to keep.
+type moment int64
+
+// waiter is one caller in the queue. Its links, and all of its fields until a
+// verdict has been sent, are guarded by the gate's mutex.
+type waiter struct {
+	prev, next *waiter
+	arrived    moment
+	deadline   moment // the caller's own, zero if none
+	queued     bool   // linked into the queue; whoever unlinks it owns it
+
+	// permit or reason is the verdict; wake tells that it is there.
+	slot   *slot
+	reason Reason
+	wake   chan struct{}
+}
+
+// waiters are reused with their channel: a queued request then costs nothing
+// but its place.
+var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
+
+func newWaiter(arrived, deadline moment) *waiter {
+	w := waiters.Get().(*waiter)
+	w.arrived, w.deadline = arrived, deadline
+	return w
+}
+
+// recycle takes back a waiter whose verdict was received, or that left the
+// queue by itself; in both cases nothing is left in its channel.
+func (w *waiter) recycle() {
+	w.slot, w.reason = nil, 0
+	waiters.Put(w)
+}
+
+// queue is a list of waiters in order of arrival.
+type queue struct {
+	front, back *waiter
+	len         int
+}
+
+func (q *queue) push(w *waiter) {
+	w.queued = true
+	w.prev, w.next = q.back, nil
+	if q.back == nil {
+		q.front = w
+	} else {
+		q.back.next = w
+	}
+	q.back = w
+	q.len++
+}
+
+func (q *queue) remove(w *waiter) {
+	if w.prev == nil {
+		q.front = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		q.back = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	q.len--
+}
+
+// verdicts are waiters that were taken out of the queue and must be told so,
+// in that order. They are gathered under the gate's mutex and told after it.
+type verdicts struct{ first, last *waiter }
+
+func (v *verdicts) add(w *waiter) {
+	if v.last == nil {
+		v.first = w
+	} else {
+		v.last.next = w
+	}
+	v.last = w
+}
+
+// tell wakes the waiters. From then on they belong to their callers.
+func (v verdicts) tell() {
+	for w := v.first; w != nil; {
+		next := w.next
+		w.next = nil
+		w.wake <- struct{}{}
+		w = next
+	}
+}

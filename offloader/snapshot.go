@@ -1,0 +1,88 @@
+package offloader
+
+import (
+	"time"
+)
+
+// Snapshot is a copy of a pool's numbers. Those of the gate are of one moment;
+// the totals may be a few calls ahead of them.
+type Snapshot struct {
+	Name string `json:"name"`
+	// Phase is open, draining or closed.
+	Phase string `json:"phase"`
+
+	// Concurrency is the number of permits, zero without a limit; Limit is
+	// how many are given out now, fewer while a breaker's ramp goes on.
+	Concurrency int `json:"concurrency"`
+	Limit       int `json:"limit"`
+	// Running holds permits, Abandoned is the part of it that nobody waits
+	// for any more, Lingering the part whose run has ended.
+	Running   int `json:"running"`
+	Abandoned int `json:"abandoned"`
+	Lingering int `json:"lingering"`
+
+	// Waiting is the depth of the queue, QueueLimit its number of places.
+	Waiting    int `json:"waiting"`
+	QueueLimit int `json:"queue_limit"`
+	// OldestWait is how long the first waiter has waited.
+	OldestWait time.Duration `json:"oldest_wait_ns"`
+	// NewestFirst is true while the queue is too long to be served in order.
+	NewestFirst bool `json:"newest_first"`
+	// MeanRun is the moving mean of run times, zero before the first has ended.
+	MeanRun time.Duration `json:"mean_run_ns"`
+
+	// Breaker is the breaker's state.
+	Breaker BreakerState `json:"breaker"`
+
+	// Totals since the pool was made. Admitted got a permit, Left gave up
+	// waiting by themselves.
+	Admitted uint64            `json:"admitted_total"`
+	Left     uint64            `json:"left_total"`
+	Rejected map[string]uint64 `json:"rejected_total"`
+	Ended    map[string]uint64 `json:"ended_total"`
+}
+
+// Snapshot returns the pool's numbers.
+func (p *Pool) Snapshot() Snapshot {
+	s := Snapshot{
+		Name:     p.name,
+		Admitted: p.admitted.Load(),
+		Left:     p.left.Load(),
+		Rejected: make(map[string]uint64),
+		Ended:    make(map[string]uint64),
+	}
+	p.gate.snapshot(&s, p.now())
+	if b := p.breaker.Load(); b != nil {
+		s.Breaker = b.State()
+	}
+	for r := range p.rejected {
+		if n := p.rejected[r].Load(); n > 0 {
+			s.Rejected[Reason(r).String()] = n
+		}
+	}
+	for o := range p.ended {
+		s.Ended[Outcome(o).String()] = p.ended[o].Load()
+	}
+	return s
+}
+
+func (g *gate) snapshot(s *Snapshot, now moment) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.Phase = [...]string{"open", "draining", "closed"}[g.phase]
+	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
+	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
+	s.Waiting, s.QueueLimit = g.queue.len, g.places
+	s.NewestFirst = !g.healthy()
+	s.MeanRun = time.Duration(g.mean.ns)
+	if g.queue.front != nil {
+		s.OldestWait = time.Duration(now - g.queue.front.arrived)
+	}
+}
+
+func boundedOrZero(n int) int {
+	if n == unlimited {
+		return 0
+	}
+	return n
+}
