@@ -81,27 +81,27 @@ func (l *Timeouts) tick(wait time.Duration) {
 }
 
 func (l *Timeouts) expire() {
-	for t := l.pop(); t != nil; t = l.pop() {
-		t.expirer.Expired(t)
+	for t, e := l.pop(); t != nil; t, e = l.pop() {
+		e.Expired(t)
 	}
 }
 
 // pop takes out the first entry that is due, or sets the timer for the first
 // that will be.
-func (l *Timeouts) pop() *Timeout {
+func (l *Timeouts) pop() (*Timeout, Expirer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ticking = false
 	t := l.front
 	if t == nil {
-		return nil
+		return nil, nil
 	}
 	if wait := time.Until(t.due); wait > 0 {
 		l.tick(wait)
-		return nil
+		return nil, nil
 	}
 	l.remove(t)
-	return t
+	return t, t.expirer
 }
 
 func (l *Timeouts) remove(t *Timeout) {

@@ -1,0 +1,201 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+)
+
+// ReadError says that the source of a body failed, not the spool.
+type ReadError struct{ Err error }
+
+// Error describes the failure.
+func (e *ReadError) Error() string { return fmt.Sprintf("reading the body: %v", e.Err) }
+
+// Unwrap returns the source's error.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// Body is a complete body, kept in memory and, beyond that, in a file. It can
+// be read any number of times, also at once. The one who made it closes it.
+type Body struct {
+	size int64
+
+	mu     sync.RWMutex // held for writing by Close
+	store  *Store
+	blocks []*Block // nil after Close
+}
+
+// ReadBody reads src to its end. hint is the length if it is known, else -1.
+// The error is a [*ReadError] if src failed, ErrTooLarge if it is larger than
+// bounds, or wraps ErrFull; nothing is kept then.
+func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
+	if hint > bounds.Sum() {
+		return nil, ErrTooLarge
+	}
+	if !budget.BeginUpload() {
+		return nil, fmt.Errorf("%w: too many bodies are being read", ErrFull)
+	}
+	defer budget.EndUpload()
+	b := &Body{store: NewStore(budget, bounds)}
+	if err := b.fill(src, hint); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// fill reads straight into blocks where they are memory. A body of just the
+// size of its bounds needs one more read to see that it has ended.
+func (b *Body) fill(src io.Reader, hint int64) error {
+	var buf *[BlockSize]byte
+	defer func() {
+		if buf != nil {
+			blockPool.Put(buf)
+		}
+	}()
+	for {
+		if hint > 0 && b.size == hint {
+			return b.ended(src)
+		}
+		tail, err := b.tail(hint)
+		switch {
+		case errors.Is(err, ErrTooLarge):
+			return b.ended(src)
+		case err != nil:
+			return err
+		}
+		into := tail.mem
+		if into == nil {
+			if buf == nil {
+				buf = blockPool.Get().(*[BlockSize]byte)
+			}
+			into = buf[:tail.room]
+		}
+		n, err := src.Read(into[tail.n:])
+		if werr := b.keep(tail, into[tail.n:tail.n+n]); werr != nil {
+			return werr
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			b.trim()
+			return nil
+		case err != nil:
+			return &ReadError{Err: err}
+		}
+	}
+}
+
+// tail returns the last block with room, or a new one.
+func (b *Body) tail(hint int64) (*Block, error) {
+	if n := len(b.blocks); n > 0 && b.blocks[n-1].Room() > 0 {
+		return b.blocks[n-1], nil
+	}
+	block, err := b.store.Alloc(hint - b.size)
+	if err == nil {
+		b.blocks = append(b.blocks, block)
+	}
+	return block, err
+}
+
+// keep counts what was read into a block, writing it there if that is a file.
+func (b *Body) keep(tail *Block, p []byte) error {
+	if !tail.InMemory() {
+		if _, err := b.store.Write(tail, p); err != nil {
+			return err
+		}
+	}
+	tail.Advance(len(p))
+	b.size += int64(len(p))
+	return nil
+}
+
+// ended makes sure that nothing comes after the last byte that fits.
+func (b *Body) ended(src io.Reader) error {
+	var one [1]byte
+	switch n, err := io.ReadFull(src, one[:]); {
+	case n > 0:
+		return ErrTooLarge
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return &ReadError{Err: err}
+	}
+}
+
+// trim gives back the room that was not needed.
+func (b *Body) trim() {
+	last := len(b.blocks) - 1
+	if last < 0 {
+		return
+	}
+	if b.blocks[last].Len() > 0 {
+		b.store.Shrink(b.blocks[last])
+		return
+	}
+	b.store.Free(b.blocks[last])
+	b.blocks = b.blocks[:last]
+}
+
+// Size returns the body's length in bytes.
+func (b *Body) Size() int64 { return b.size }
+
+// Open returns a reader that starts at the first byte. Closing it is optional.
+func (b *Body) Open() io.ReadCloser { return &bodyReader{body: b} }
+
+// Close gives everything back. Readers that are still open fail from then on,
+// which a transport that is still sending the body when its handler has ended
+// must be prepared for.
+func (b *Body) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, block := range b.blocks {
+		b.store.Free(block)
+	}
+	b.blocks = nil
+	b.store.Close()
+	b.store = nil
+}
+
+type bodyReader struct {
+	body   *Body
+	read   int64
+	block  int // where the next byte is
+	offset int
+	closed atomic.Bool // a transport may close while it reads
+}
+
+// Read copies the next bytes of the body.
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.body.mu.RLock()
+	defer r.body.mu.RUnlock()
+	switch {
+	case r.closed.Load() || r.body.store == nil:
+		return 0, fs.ErrClosed
+	case r.read == r.body.size:
+		return 0, io.EOF
+	case len(p) == 0:
+		return 0, nil
+	}
+	b := r.body.blocks[r.block]
+	to := min(r.offset+len(p), b.Len())
+	got, err := r.body.store.Read(b, r.offset, to, p)
+	if err != nil {
+		return 0, err
+	}
+	n := copy(p, got) // from a file it is there already
+	r.read += int64(n)
+	r.offset += n
+	if r.offset == b.Len() {
+		r.block, r.offset = r.block+1, 0
+	}
+	return n, nil
+}
+
+// Close ends the reader.
+func (r *bodyReader) Close() error {
+	r.closed.Store(true)
+	return nil
+}

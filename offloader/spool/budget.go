@@ -1,0 +1,146 @@
+// Package spool keeps bodies off the backend's back: bytes go to memory first,
+// then to a temporary file, within bounds for each body and a budget for the
+// whole process. [Body] holds a request's body before its run; package stream
+// builds the response side on the same [Store].
+package spool
+
+import (
+	"errors"
+	"sync"
+)
+
+// Errors of a spool.
+var (
+	// ErrTooLarge: the body is larger than its own bounds.
+	ErrTooLarge = errors.New("body is larger than its spool")
+	// ErrFull: the process-wide budget is spent, or the file cannot grow.
+	ErrFull = errors.New("spool is full")
+)
+
+// Defaults of the process-wide budget.
+const (
+	DefaultMemory  = 256 << 20
+	DefaultDisk    = 8 << 30
+	DefaultUploads = 1000
+)
+
+// Limits bound all spools of a process together.
+type Limits struct {
+	// Dir is where temporary files go. It is made when it is first needed,
+	// for this user only. Empty: the system's folder for temporary files.
+	Dir string
+	// Memory and Disk are in bytes.
+	Memory, Disk int64
+	// Uploads is how many bodies may be read at once.
+	Uploads int
+}
+
+// DefaultLimits returns the limits of a process that sets none.
+func DefaultLimits() Limits {
+	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads}
+}
+
+// Usage is what spools hold now.
+type Usage struct {
+	Memory  int64 `json:"memory_bytes"`
+	Disk    int64 `json:"disk_bytes"`
+	Uploads int   `json:"uploads"`
+}
+
+// Budget is shared by all spools of a process. Its methods may be used from any
+// goroutine.
+type Budget struct {
+	mu     sync.Mutex
+	limits Limits
+	used   Usage
+	freed  chan struct{} // closed when something comes back, nil if nobody waits
+}
+
+// NewBudget returns a budget of that size.
+func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
+
+// Configure changes the limits. Bodies that are kept stay.
+func (b *Budget) Configure(l Limits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limits = l
+	b.wake()
+}
+
+// Limits returns the limits in force.
+func (b *Budget) Limits() Limits {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limits
+}
+
+// Usage returns what is taken of the budget.
+func (b *Budget) Usage() Usage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+// BeginUpload counts a body that is being read. It reports false, and counts
+// nothing, if there are too many.
+func (b *Budget) BeginUpload() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used.Uploads >= b.limits.Uploads {
+		return false
+	}
+	b.used.Uploads++
+	return true
+}
+
+// EndUpload undoes BeginUpload.
+func (b *Budget) EndUpload() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used.Uploads--
+}
+
+// Freed returns a channel that is closed when something comes back.
+func (b *Budget) Freed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return b.freed
+}
+
+func (b *Budget) takeMemory(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used.Memory+n > b.limits.Memory {
+		return false
+	}
+	b.used.Memory += n
+	return true
+}
+
+func (b *Budget) takeDisk(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used.Disk+n > b.limits.Disk {
+		return false
+	}
+	b.used.Disk += n
+	return true
+}
+
+func (b *Budget) give(memory, disk int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used.Memory -= memory
+	b.used.Disk -= disk
+	b.wake()
+}
+
+func (b *Budget) wake() {
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
+}

@@ -1,0 +1,80 @@
+package spool
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// filePattern names temporary files, for those who find one while it is open on
+// a system that cannot remove open files.
+const filePattern = "offload-*.spool"
+
+// file is a temporary file without a name: it is removed from its folder as
+// soon as it is open, so that nothing is left behind by a crash. Space in it is
+// handed out in blocks, which are used again.
+type file struct {
+	f      *os.File
+	named  bool    // the system could not remove it while it is open
+	blocks int64   // the file's size
+	free   []int64 // blocks that nobody uses
+}
+
+// create makes the file in dir, for this user only.
+func (t *file) create(dir string) error {
+	if dir == "" {
+		dir = os.TempDir()
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the spool folder: %w", err)
+	}
+	f, err := os.CreateTemp(dir, filePattern) // mode 0600, and never an existing file
+	if err != nil {
+		return fmt.Errorf("making a spool file: %w", err)
+	}
+	t.f = f
+	t.named = os.Remove(f.Name()) != nil
+	return nil
+}
+
+// reuse returns a block that nobody uses.
+func (t *file) reuse() (int64, bool) {
+	n := len(t.free)
+	if n == 0 {
+		return 0, false
+	}
+	block := t.free[n-1]
+	t.free = t.free[:n-1]
+	return block, true
+}
+
+// grow returns a new block at the end.
+func (t *file) grow() int64 {
+	t.blocks++
+	return t.blocks - 1
+}
+
+func (t *file) release(block int64) { t.free = append(t.free, block) }
+
+func (t *file) close() {
+	if t.f == nil {
+		return
+	}
+	name := t.f.Name()
+	_ = t.f.Close() // nothing in it is needed any more
+	if t.named {
+		_ = os.Remove(name)
+	}
+	t.f = nil
+}
+
+// Sweep removes files that a crash has left in dir on a system that cannot
+// remove open files. Files of living processes cannot be removed there.
+func Sweep(dir string) {
+	names, err := filepath.Glob(filepath.Join(dir, filePattern))
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		_ = os.Remove(name)
+	}
+}

@@ -1,0 +1,197 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// BlockSize is the unit in which memory and file space are taken. It is the
+// size of the pieces in which net/http and Caddy copy bodies.
+const BlockSize = 32 << 10
+
+// Bounds of one body, in bytes.
+type Bounds struct {
+	// Memory is used first, then File. Zero: none of it.
+	Memory, File int64
+}
+
+// Sum is the largest body that fits.
+func (b Bounds) Sum() int64 { return b.Memory + b.File }
+
+var blockPool = sync.Pool{New: func() any { return new([BlockSize]byte) }}
+
+// Block is a piece of a body: in memory, or a place in the store's file. It only
+// grows: what it counts may be read while more is written behind it.
+type Block struct {
+	mem    []byte           // nil for a place in the file
+	pooled *[BlockSize]byte // where mem comes from, nil if it was made to measure
+	place  int64            // block number in the file
+	room   int              // how much fits
+	n      int              // how much is in
+}
+
+// Len returns how much the block holds.
+func (b *Block) Len() int { return b.n }
+
+// Room returns how much more fits.
+func (b *Block) Room() int { return b.room - b.n }
+
+// Advance counts n more bytes that were written.
+func (b *Block) Advance(n int) { b.n += n }
+
+// InMemory reports whether writing to the block is only a copy.
+func (b *Block) InMemory() bool { return b.mem != nil }
+
+// Store hands out blocks within the bounds of one body and the budget of the
+// process. It does not lock: its owner calls it from one goroutine at a time,
+// except for Write and Read, which may run beside the rest.
+type Store struct {
+	budget *Budget
+	bounds Bounds
+	memory int64 // taken of bounds.Memory
+	disk   int64 // taken of bounds.File
+	file   file
+	broken error // the file's, after which it is not used for new blocks
+}
+
+// NewStore returns an empty store.
+func NewStore(b *Budget, bounds Bounds) *Store { return &Store{budget: b, bounds: bounds} }
+
+// Alloc returns a new block: in memory if there is room, else in the file. hint
+// is how much is to come, as far as is known; zero or less means much. The
+// error is ErrTooLarge if the bounds are used up, and wraps ErrFull if the
+// budget is spent or the file cannot be used.
+func (s *Store) Alloc(hint int64) (*Block, error) {
+	if b := s.allocMemory(hint); b != nil {
+		return b, nil
+	}
+	return s.allocFile()
+}
+
+func (s *Store) allocMemory(hint int64) *Block {
+	size := min(BlockSize, s.bounds.Memory-s.memory)
+	if hint > 0 {
+		size = min(size, hint)
+	}
+	if size <= 0 || !s.budget.takeMemory(size) {
+		return nil
+	}
+	s.memory += size
+	b := &Block{room: int(size)}
+	if size > BlockSize/2 {
+		b.pooled = blockPool.Get().(*[BlockSize]byte)
+		b.mem = b.pooled[:size]
+	} else {
+		b.mem = make([]byte, size)
+	}
+	return b
+}
+
+func (s *Store) allocFile() (*Block, error) {
+	size := min(BlockSize, s.bounds.File-s.disk)
+	switch {
+	case size <= 0:
+		return nil, ErrTooLarge
+	case s.broken != nil:
+		return nil, s.broken
+	}
+	place, reused := s.file.reuse()
+	if !reused {
+		if !s.budget.takeDisk(BlockSize) {
+			return nil, fmt.Errorf("%w: the process may keep no more", ErrFull)
+		}
+		if s.file.f == nil {
+			if err := s.file.create(s.budget.Limits().Dir); err != nil {
+				s.budget.give(0, BlockSize)
+				return nil, s.fail(err)
+			}
+		}
+		place = s.file.grow()
+	}
+	s.disk += size
+	return &Block{place: place, room: int(size)}, nil
+}
+
+// Hopeless reports that nothing fits and that giving blocks back will not help.
+func (s *Store) Hopeless() bool {
+	return s.bounds.Memory <= 0 && (s.bounds.File <= 0 || s.broken != nil)
+}
+
+// fail remembers that the file is of no use, as on a full disk.
+func (s *Store) fail(err error) error {
+	s.broken = fmt.Errorf("%w: %w", ErrFull, err)
+	return s.broken
+}
+
+// Write puts as much of p as fits behind what the block holds and returns how
+// much. The block counts it only with Advance, which the owner calls under the
+// lock that its readers take; Write itself may run beside them.
+func (s *Store) Write(b *Block, p []byte) (int, error) {
+	p = p[:min(len(p), b.Room())]
+	if b.mem != nil {
+		return copy(b.mem[b.n:], p), nil
+	}
+	if _, err := s.file.f.WriteAt(p, b.place*BlockSize+int64(b.n)); err != nil {
+		return 0, s.fail(err)
+	}
+	return len(p), nil
+}
+
+// Read returns the bytes from..to of the block, in buf if they come from the
+// file; buf must be that large.
+func (s *Store) Read(b *Block, from, to int, buf []byte) ([]byte, error) {
+	if b.mem != nil {
+		return b.mem[from:to], nil
+	}
+	buf = buf[:to-from]
+	if _, err := s.file.f.ReadAt(buf, b.place*BlockSize+int64(from)); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading a spool file: %w", err)
+	}
+	return buf, nil
+}
+
+// Shrink gives back what the block does not use, once nothing more will be
+// written to it.
+func (s *Store) Shrink(b *Block) {
+	if b.mem == nil || b.Room() < BlockSize/2 {
+		return
+	}
+	unused := int64(b.Room())
+	exact := make([]byte, b.n)
+	copy(exact, b.mem)
+	s.recycle(b)
+	b.mem, b.room = exact, b.n
+	s.memory -= unused
+	s.budget.give(unused, 0)
+}
+
+// Free gives a block back. Nobody may use it any more.
+func (s *Store) Free(b *Block) {
+	if b.mem == nil {
+		// The file keeps its size, so the budget stays taken until Close.
+		s.file.release(b.place)
+		s.disk -= int64(b.room)
+		return
+	}
+	s.recycle(b)
+	s.memory -= int64(b.room)
+	s.budget.give(int64(b.room), 0)
+}
+
+func (s *Store) recycle(b *Block) {
+	if b.pooled != nil {
+		blockPool.Put(b.pooled)
+	}
+	b.mem, b.pooled = nil, nil
+}
+
+// Close gives the file back. Blocks in memory must have been freed.
+func (s *Store) Close() {
+	s.file.close()
+	if s.file.blocks > 0 {
+		s.budget.give(0, s.file.blocks*BlockSize)
+		s.file.blocks = 0
+	}
+}

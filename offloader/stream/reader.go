@@ -1,0 +1,174 @@
+package stream
+
+import (
+	"errors"
+	"io"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// ErrLeft says that a reader was called off while it waited.
+var ErrLeft = errors.New("reader left")
+
+// Reader reads a stream from its first byte that is kept. It belongs to one
+// goroutine.
+type Reader struct {
+	stream *Stream
+	buf    []byte // for blocks in the file
+
+	// Guarded by the stream's mu.
+	block   int // number of the block that the next byte is in
+	offset  int // and where
+	read    int64
+	flushes int // how many flushes were handed on
+	aborted bool
+	waiting bool
+	wake    chan struct{} // holds one; filled by whoever clears waiting
+}
+
+// Piece is what a reader gets in one step.
+type Piece struct {
+	// Data may be empty. It is valid until the next call.
+	Data []byte
+	// Flush says that the writer asked to hand on all up to the end of Data.
+	Flush bool
+}
+
+// NewReader joins a stream. Without Options.Keep there must be only one.
+func (s *Stream) NewReader() *Reader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &Reader{stream: s, block: s.first, wake: make(chan struct{}, 1)}
+	s.readers = append(s.readers, r)
+	return r
+}
+
+// Preamble waits for the stream's preamble. It fails with the cause if the
+// stream ends without one, and with ErrLeft if left is closed first.
+func (r *Reader) Preamble(left <-chan struct{}) (Preamble, error) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.preamble == nil {
+		if s.ended {
+			return Preamble{}, s.endError()
+		}
+		if err := r.await(left); err != nil {
+			return Preamble{}, err
+		}
+	}
+	return *s.preamble, nil
+}
+
+// Next waits for the next piece. At the end it fails with io.EOF, or with the
+// cause if the stream was cut short, and with ErrLeft if left is closed first.
+// What the piece before held is given back to the stream, unless it keeps all.
+func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveBack(r)
+	for {
+		switch {
+		case r.aborted:
+			return Piece{}, s.endError()
+		case r.read < s.written:
+			return r.take()
+		case r.flushes != s.flushes:
+			r.flushes = s.flushes
+			return Piece{Flush: true}, nil
+		case s.ended && s.cause != nil:
+			return Piece{}, s.cause
+		case s.ended:
+			return Piece{}, io.EOF
+		}
+		if err := r.await(left); err != nil {
+			return Piece{}, err
+		}
+	}
+}
+
+// Trailer returns what came after the body, once Next has returned io.EOF.
+func (r *Reader) Trailer() map[string][]string {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	return r.stream.trailer
+}
+
+// take reads what the current block holds beyond the cursor. It requires s.mu,
+// and lets it go while it reads a file.
+func (r *Reader) take() (Piece, error) {
+	s := r.stream
+	b := s.blocks[r.block-s.first]
+	for r.offset == b.Len() { // the block was full and read to its end
+		r.block, r.offset = r.block+1, 0
+		b = s.blocks[r.block-s.first]
+	}
+	from, to := r.offset, b.Len()
+	var data []byte
+	var err error
+	if b.InMemory() {
+		data, err = s.store.Read(b, from, to, nil)
+	} else {
+		if r.buf == nil {
+			r.buf = make([]byte, spool.BlockSize)
+		}
+		s.mu.Unlock()
+		data, err = s.store.Read(b, from, to, r.buf)
+		s.mu.Lock()
+	}
+	if err != nil {
+		return Piece{}, err
+	}
+	r.offset = to
+	r.read += int64(to - from)
+	flush := r.flushes != s.flushes && r.read >= s.flushed
+	if flush {
+		r.flushes = s.flushes
+	}
+	return Piece{Data: data, Flush: flush}, nil
+}
+
+// await sleeps until something may have changed. It requires s.mu, and lets it
+// go meanwhile.
+func (r *Reader) await(left <-chan struct{}) error {
+	s := r.stream
+	r.waiting = true
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-r.wake:
+		return nil
+	case <-left:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.waiting {
+		<-r.wake // sent by whoever cleared it
+	}
+	r.waiting = false
+	return ErrLeft
+}
+
+// giveBack frees the blocks that the only reader is through with. It requires
+// s.mu.
+func (s *Stream) giveBack(r *Reader) {
+	if s.opts.Keep {
+		return
+	}
+	for len(s.blocks) > 0 && s.first <= r.block {
+		b := s.blocks[0]
+		through := s.first < r.block || (r.offset == b.Len() && b.Room() == 0)
+		if !through {
+			return
+		}
+		s.store.Free(b)
+		s.blocks[0] = nil
+		s.blocks = s.blocks[1:]
+		if s.first == r.block {
+			r.block, r.offset = r.block+1, 0
+		}
+		s.first++
+		s.wakeWriter()
+	}
+}
