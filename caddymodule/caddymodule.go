@@ -1,2 +1,21 @@
-// Package caddymodule plugs the offloader engine into Caddy.
+// Package caddymodule plugs the engine of package offloader into Caddy: the app
+// "offload" with the named pools, the handler "http.handlers.offload" that puts
+// requests under a pool's admission, their words in the Caddyfile, and the
+// command "caddy offload".
+//
+// It holds what is Caddy's or HTTP's own. What a pool does is decided in
+// package offloader, what a response writer has to survive in internal/bridge.
 package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Handler{})
+	httpcaddyfile.RegisterGlobalOption("offload", parseApp)
+	httpcaddyfile.RegisterDirective("offload", parseHandler)
+	httpcaddyfile.RegisterDirectiveOrder("offload", httpcaddyfile.Before, "invoke")
+}

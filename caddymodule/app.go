@@ -1,0 +1,152 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// App holds the named pools and what all routes share. It is optional: routes
+// with pools of their own work without any setting here.
+type App struct {
+	// Pools that routes name, by name. Any number of routes and sites may
+	// share one.
+	Pools map[string]*PoolConfig `json:"pools,omitempty"`
+
+	// Bounds on what all routes together keep of request and response bodies.
+	Spool *SpoolConfig `json:"spool,omitempty"`
+
+	// The name of this proxy in `Proxy-Status` fields (RFC 9209) on answers
+	// that it makes by itself. Routes may set their own. Default: no such field.
+	ProxyStatusName string `json:"proxy_status_name,omitempty"`
+
+	claims map[string]*claim // by pool name
+	limits spool.Limits
+	budget *lease[spool.Limits]
+}
+
+// claim is what one configuration holds of one pool.
+type claim struct {
+	pool       *livePool
+	config     PoolConfig
+	longestRun time.Duration
+	inline     bool // defined by a route
+	lease      *lease[offloader.Settings]
+}
+
+// budget bounds the spools of the process.
+var (
+	budget       = spool.NewBudget(spool.DefaultLimits())
+	budgetLeases = leases[spool.Limits]{apply: budget.Configure}
+)
+
+func defaultSpoolDir() string { return filepath.Join(caddy.AppDataDir(), "offload", "spool") }
+
+// CaddyModule describes the module.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "offload", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision opens the named pools. It changes none that lives already.
+func (a *App) Provision(caddy.Context) error {
+	a.claims = make(map[string]*claim)
+	var err error
+	if a.limits, err = a.Spool.limits(); err != nil {
+		return err
+	}
+	for name, config := range a.Pools {
+		if config == nil {
+			return fmt.Errorf("pool '%s': settings must not be null", name)
+		}
+		if _, err := a.claim(name, *config, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named returns a pool of this app for a route with those timeouts.
+func (a *App) named(name string, timeouts routeTimeouts) (*offloader.Pool, error) {
+	c := a.claims[name]
+	if c == nil || c.inline {
+		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app", name)
+	}
+	if err := checkWindow(c.config.Breaker, timeouts.written...); err != nil {
+		return nil, fmt.Errorf("pool '%s': %w", name, err)
+	}
+	c.longestRun = max(c.longestRun, timeouts.longest)
+	return c.pool.Pool, nil
+}
+
+// own returns a pool that a route defines for itself. The same definition may
+// come twice, when one site listens on several addresses.
+func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*offloader.Pool, error) {
+	if c := a.claims[name]; c != nil {
+		if !c.inline || !sameConfig(c.config, config) {
+			return nil, fmt.Errorf("pool '%s' is defined twice", name)
+		}
+		c.longestRun = max(c.longestRun, timeouts.longest)
+		return c.pool.Pool, nil
+	}
+	c, err := a.claim(name, config, timeouts.longest)
+	if err != nil {
+		return nil, err
+	}
+	c.inline = true
+	return c.pool.Pool, nil
+}
+
+func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*claim, error) {
+	settings, err := config.settings(longestRun)
+	if err != nil {
+		return nil, fmt.Errorf("pool '%s': %w", name, err)
+	}
+	pool, err := openPool(name, settings, offloader.WithBreakerObserver(breakerLogger(name)))
+	if err != nil {
+		return nil, err
+	}
+	c := &claim{pool: pool, config: config, longestRun: longestRun}
+	a.claims[name] = c
+	return c, nil
+}
+
+// Start makes this configuration's settings count, now that it has loaded.
+func (a *App) Start() error {
+	a.budget = budgetLeases.start(a.limits)
+	for name, c := range a.claims {
+		settings, err := c.config.settings(c.longestRun)
+		if err != nil {
+			return fmt.Errorf("pool '%s': %w", name, err)
+		}
+		c.lease = c.pool.leases.start(settings)
+	}
+	return nil
+}
+
+// Stop does nothing: requests are still being served.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives the pools up. Requests that are in them still finish there.
+func (a *App) Cleanup() error {
+	a.budget.end()
+	var errs []error
+	for name, c := range a.claims {
+		c.lease.end()
+		_, err := livePools.Delete(name)
+		errs = append(errs, err)
+	}
+	a.claims = nil
+	return errors.Join(errs...)
+}
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,249 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// routeWords are the words that configure a route.
+var routeWords = []string{
+	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "stall_timeout",
+	"upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
+}
+
+// parseHandler reads the directive:
+//
+//	offload [<matcher>] [<pool>] {
+//		name               <name>
+//		<words of a pool, without <pool>>
+//		run_timeout        <duration>|off
+//		first_byte_timeout <duration>|off
+//		on_abandon         auto|finish|cancel
+//		request_spool      <memory> [<file>]|off
+//		response_spool     <memory> [<file>]|off
+//		stall_timeout      <duration>|off
+//		upgrades           pass|hold
+//		reject_status      <code>
+//		handle_reject      { <routes> }
+//		proxy_status_name  <name>
+//		server_timing
+//	}
+func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher := peekMatcher(h)
+	matcherSet, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	p := routeParser{helper: h, handler: new(Handler)}
+	if err := p.parse(); err != nil {
+		return nil, err
+	}
+	if err := p.name(matcher); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matcherSet, p.handler), nil
+}
+
+// peekMatcher returns the text of the matcher, which is part of the name of a
+// pool that has none of its own.
+func peekMatcher(h httpcaddyfile.Helper) string {
+	defer func() {
+		h.Reset()
+		h.Next()
+	}()
+	if h.NextArg() && strings.ContainsAny(h.Val()[:min(1, len(h.Val()))], "/@*") {
+		return h.Val()
+	}
+	return ""
+}
+
+type routeParser struct {
+	helper  httpcaddyfile.Helper
+	handler *Handler
+	app     *App // the global option
+}
+
+func (p *routeParser) parse() (err error) {
+	if p.app, err = appOf(p.helper); err != nil {
+		return err
+	}
+	d := p.helper.Dispenser
+	d.Next() // directive
+	if d.NextArg() {
+		if err := p.pool(d.Val()); err != nil {
+			return err
+		}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+	}
+	b := &block{d: d}
+	for {
+		more, err := b.next(0)
+		if err != nil || !more {
+			return err
+		}
+		if err := p.word(b); err != nil {
+			return err
+		}
+		if err := p.contradictions(d); err != nil {
+			return err
+		}
+	}
+}
+
+// pool notes the pool that the route names, which must be defined.
+func (p *routeParser) pool(name string) error {
+	if p.app.Pools[name] == nil {
+		return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
+			name, name, knownPools(p.app.Pools))
+	}
+	p.handler.Pool = name
+	return nil
+}
+
+func knownPools(pools map[string]*PoolConfig) string {
+	if len(pools) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(pools))
+	for name := range pools {
+		names = append(names, "'"+name+"'")
+	}
+	slices.Sort(names)
+	return "; there is " + strings.Join(names, ", ")
+}
+
+func (p *routeParser) word(b *block) error {
+	switch {
+	case slices.Contains(poolWords, b.word) || b.word == "name":
+		if p.handler.Pool != "" {
+			return b.d.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.word, p.handler.Pool)
+		}
+		if b.word == "name" {
+			return p.ownName(b)
+		}
+		return p.handler.PoolConfig.parse(b)
+	case slices.Contains(routeWords, b.word):
+		return p.routeWord(b)
+	}
+	return b.d.Errf("unrecognized subdirective '%s'", b.word)
+}
+
+func (p *routeParser) ownName(b *block) error {
+	name, err := b.text()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return b.d.Err("a pool's name must not be empty")
+	}
+	p.handler.Name = name
+	return nil
+}
+
+func (p *routeParser) routeWord(b *block) (err error) {
+	h := p.handler
+	switch b.word {
+	case "run_timeout":
+		h.RunTimeout, err = b.duration(true)
+	case "first_byte_timeout":
+		h.FirstByteTimeout, err = b.duration(true)
+	case "on_abandon":
+		h.OnAbandon, err = b.choice("auto", "finish", "cancel")
+	case "request_spool":
+		h.RequestSpool, err = b.bounds()
+	case "response_spool":
+		h.ResponseSpool, err = b.bounds()
+	case "stall_timeout":
+		h.StallTimeout, err = b.duration(true)
+	case "upgrades":
+		h.Upgrades, err = b.choice("pass", "hold")
+	case "reject_status":
+		h.RejectStatus, err = b.count(400, false)
+		if err == nil && h.RejectStatus > 599 {
+			err = b.d.Errf("bad reject_status value '%d': want an error status from 400 to 599", h.RejectStatus)
+		}
+	case "handle_reject":
+		h.HandleReject, err = p.rejectRoutes(b.d)
+	case "proxy_status_name":
+		h.ProxyStatusName, err = parseStatusName(b)
+	case "server_timing":
+		h.ServerTiming, err = true, b.flag()
+	}
+	return err
+}
+
+func (p *routeParser) rejectRoutes(d *caddyfile.Dispenser) (caddyhttp.RouteList, error) {
+	handler, err := httpcaddyfile.ParseSegmentAsSubroute(p.helper.WithDispenser(d.NewFromNextSegment()))
+	if err != nil {
+		return nil, err
+	}
+	routes := handler.(*caddyhttp.Subroute).Routes
+	if len(routes) == 0 {
+		return nil, d.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
+	}
+	return routes, nil
+}
+
+// contradictions refuses words that were both written and do not go together,
+// at the line of the later one.
+func (p *routeParser) contradictions(d *caddyfile.Dispenser) error {
+	h := p.handler
+	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
+		return d.Errf("first_byte_timeout %s is above run_timeout %s",
+			time.Duration(h.FirstByteTimeout), time.Duration(h.RunTimeout))
+	}
+	breaker := h.Breaker
+	if h.Pool != "" {
+		breaker = p.app.Pools[h.Pool].Breaker
+	}
+	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// name gives the route's own pool a name that stays the same across reloads:
+// site, matcher and, for the second and later of these, a number.
+func (p *routeParser) name(matcher string) error {
+	h := p.handler
+	if h.Pool != "" {
+		return nil
+	}
+	names := namesOf(p.helper)
+	if h.Name != "" {
+		if p.app.Pools[h.Name] != nil || names[h.Name] {
+			return p.helper.Errf("pool '%s' is defined twice: define it once in the global offload option and name it here", h.Name)
+		}
+		names[h.Name] = true
+		return nil
+	}
+	base := strings.TrimSpace(siteAddress(p.helper) + " " + matcher)
+	h.Name = base
+	for n := 2; names[h.Name] || p.app.Pools[h.Name] != nil; n++ {
+		h.Name = fmt.Sprintf("%s #%d", base, n)
+	}
+	names[h.Name] = true
+	return nil
+}
+
+// namesOf returns the names of routes' own pools in this Caddyfile so far.
+func namesOf(h httpcaddyfile.Helper) map[string]bool {
+	const key = "offload.names"
+	names, ok := h.State[key].(map[string]bool)
+	if !ok {
+		names = make(map[string]bool)
+		h.State[key] = names
+	}
+	return names
+}

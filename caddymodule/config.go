@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// off is how the JSON writes "off" where zero means "default".
+const off = -1
+
+// PoolConfig configures a pool. Every field may be left out.
+type PoolConfig struct {
+	// How many runs may go on at once: the number of permits. -1 is no limit.
+	// Default: 8.
+	Concurrency int `json:"concurrency,omitempty"`
+
+	// How many requests may wait for a permit. 0 refuses when all permits are
+	// taken. Default: 100.
+	Queue *int `json:"queue,omitempty"`
+
+	// The longest wait for a permit. -1 is as long as the client waits.
+	// Default: 10s.
+	MaxWait caddy.Duration `json:"max_wait,omitempty"`
+
+	// The order of the queue. `auto` is first come, first served while the
+	// queue is short, and newest first when it is too long to serve all in
+	// time. `fifo` is always first come, first served. Default: `auto`.
+	Order string `json:"order,omitempty"`
+
+	// The circuit breaker. Default: trips when half of at least 20 results
+	// are failures.
+	Breaker *BreakerConfig `json:"breaker,omitempty"`
+
+	// How much longer a cancelled run keeps its permit, for backends that go
+	// on working after a cancel. Default: off.
+	Linger caddy.Duration `json:"linger,omitempty"`
+}
+
+// BreakerConfig configures a pool's circuit breaker. It trips when either of
+// its two rules is met.
+type BreakerConfig struct {
+	// No breaker at all.
+	Off bool `json:"off,omitempty"`
+
+	// The share of failures among the results in the window that trips,
+	// between 0 and 1. -1 switches this rule off. Default: 0.5.
+	FailureRatio float64 `json:"failure_ratio,omitempty"`
+
+	// How many results the window must hold before the ratio counts.
+	// Default: 20.
+	MinRequests int `json:"min_requests,omitempty"`
+
+	// How many failures in a row trip. Default: off.
+	ConsecutiveFailures int `json:"consecutive_failures,omitempty"`
+
+	// The rolling window of the ratio. Default: 30s, or three times the
+	// larger timeout of the pool's routes if that is more.
+	Window caddy.Duration `json:"window,omitempty"`
+
+	// How long the breaker stays open before it probes. Default: 10s.
+	CoolDown caddy.Duration `json:"cool_down,omitempty"`
+
+	// How many probes run at once while it is half-open; as many must
+	// succeed. Default: 1.
+	Probes int `json:"probes,omitempty"`
+
+	// When a probe that has not ended counts as a failure. Default: one second
+	// more than the larger timeout of the pool's routes.
+	ProbeTimeout caddy.Duration `json:"probe_timeout,omitempty"`
+}
+
+// SpoolConfig bounds what all routes together keep of bodies.
+type SpoolConfig struct {
+	// The folder for temporary files. It is made when it is first needed.
+	// Default: `offload/spool` in Caddy's data folder.
+	Dir string `json:"dir,omitempty"`
+
+	// Bytes in memory. Default: 256 MiB.
+	Memory int64 `json:"memory,omitempty"`
+
+	// Bytes in files. Default: 8 GiB.
+	Disk int64 `json:"disk,omitempty"`
+
+	// How many request bodies are read at once. Default: 1000.
+	Uploads int `json:"uploads,omitempty"`
+}
+
+// settings fills in the defaults. longestRun is the longest timeout of the
+// pool's routes.
+func (c PoolConfig) settings(longestRun time.Duration) (offloader.Settings, error) {
+	s := offloader.DefaultSettings()
+	s.LongestRun = longestRun
+	s.Concurrency = orDefault(c.Concurrency, s.Concurrency)
+	if c.Queue != nil {
+		s.Queue = *c.Queue
+	}
+	s.MaxWait = time.Duration(orDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
+	s.Linger = time.Duration(orDefault(c.Linger, 0))
+	var err error
+	if s.Order, err = offloader.ParseOrder(c.Order); err != nil {
+		return s, err
+	}
+	s.Breaker = c.Breaker.settings()
+	return s, s.Validate()
+}
+
+func (c *BreakerConfig) settings() *offloader.BreakerSettings {
+	s := offloader.DefaultBreakerSettings()
+	switch {
+	case c == nil:
+		return &s
+	case c.Off:
+		return nil
+	}
+	s.FailureRatio = orDefault(c.FailureRatio, s.FailureRatio)
+	s.MinRequests = orDefault(c.MinRequests, s.MinRequests)
+	s.ConsecutiveFailures = c.ConsecutiveFailures
+	s.Window = time.Duration(c.Window)
+	s.CoolDown = time.Duration(orDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
+	s.Probes = orDefault(c.Probes, s.Probes)
+	s.ProbeTimeout = time.Duration(c.ProbeTimeout)
+	return &s
+}
+
+func (c *SpoolConfig) limits() (spool.Limits, error) {
+	l := spool.DefaultLimits()
+	l.Dir = defaultSpoolDir()
+	if c == nil {
+		return l, nil
+	}
+	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 {
+		return l, errors.New("spool: memory, disk and uploads must not be negative")
+	}
+	l.Dir = orDefault(c.Dir, l.Dir)
+	l.Memory = orDefault(c.Memory, l.Memory)
+	l.Disk = orDefault(c.Disk, l.Disk)
+	l.Uploads = orDefault(c.Uploads, l.Uploads)
+	return l, nil
+}
+
+// orDefault reads a setting whose zero means its default and whose -1 means
+// off, which is zero for the engine.
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	switch any(v) {
+	case any(zero):
+		return def
+	case any(int(off)), any(int64(off)), any(float64(off)), any(caddy.Duration(off)):
+		return zero
+	}
+	return v
+}
+
+// checkWindow refuses a window that was written and is too short for a timeout
+// that was written: runs that take so long would never count.
+func checkWindow(c *BreakerConfig, timeouts ...caddy.Duration) error {
+	if c == nil || c.Window <= 0 {
+		return nil
+	}
+	for _, t := range timeouts {
+		if t > 0 && c.Window < offloader.WindowRuns*t {
+			return fmt.Errorf("breaker window %s is shorter than %d times the timeout %s: such runs would never count",
+				time.Duration(c.Window), offloader.WindowRuns, time.Duration(t))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+	"github.com/caddy-offload/caddy-offload/offloader/stream"
+)
+
+// Handler protects what comes behind it from more work than it can take: each
+// request waits for a permit of a pool, in a bounded queue and only while the
+// pool's breaker is closed. Bodies are kept in memory and then in files, so that
+// slow clients hold no permit. Whatever answers behind it works: `reverse_proxy`,
+// `php_fastcgi`, anything.
+//
+// Placeholders:
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.offload.pool}` | The pool's name
+// `{http.offload.queue_wait}` | How long the request waited for its permit
+// `{http.offload.queue_wait_ms}` | The same in milliseconds
+// `{http.offload.run}` | How long the run has taken
+// `{http.offload.run_ms}` | The same in milliseconds
+// `{http.offload.outcome}` | `success`, `failure` or `excluded` when the run has ended
+// `{http.offload.reject_reason}` | Why the request was rejected
+// `{http.offload.in_flight}` | How many requests wait or run in the pool
+// `{http.offload.breaker_state}` | `closed`, `half_open`, `open` or `off`
+type Handler struct {
+	// A pool of the `offload` app. Default: the route has a pool of its own,
+	// which the fields below configure.
+	Pool string `json:"pool,omitempty"`
+
+	// The name of the route's own pool in metrics and commands, and its
+	// identity across reloads. The Caddyfile writes one if there is none.
+	Name string `json:"name,omitempty"`
+
+	PoolConfig
+
+	// The longest run, until the upstream's last byte. Default: off.
+	RunTimeout caddy.Duration `json:"run_timeout,omitempty"`
+
+	// The longest time until the head of the answer; 1xx do not count. -1 is
+	// off. Default: 60s.
+	FirstByteTimeout caddy.Duration `json:"first_byte_timeout,omitempty"`
+
+	// What happens to the run when the client leaves. `finish` lets it go on,
+	// with its permit, `cancel` cancels it. `auto` lets it go on until the
+	// answer has begun, since a blocking backend would not notice the cancel,
+	// and cancels it after that. Default: `auto`.
+	OnAbandon string `json:"on_abandon,omitempty"`
+
+	// How much of a request's body is kept before it waits for a permit. A
+	// larger one is refused with status 413. Default: 256 KiB in memory, then
+	// 1 GiB in a file.
+	RequestSpool *SpoolBounds `json:"request_spool,omitempty"`
+
+	// How much of a response is kept for a slow client. When it is full the
+	// run waits. Default: 256 KiB in memory, then 1 GiB in a file.
+	ResponseSpool *SpoolBounds `json:"response_spool,omitempty"`
+
+	// The longest time that a full spool may block the run. -1 is off.
+	// Default: 60s.
+	StallTimeout caddy.Duration `json:"stall_timeout,omitempty"`
+
+	// Whether an upgraded connection leaves the pool (`pass`) or keeps its
+	// permit (`hold`). Default: `pass`.
+	Upgrades string `json:"upgrades,omitempty"`
+
+	// The status for requests that are rejected because of overload.
+	// Default: 503.
+	RejectStatus int `json:"reject_status,omitempty"`
+
+	// Routes that answer rejected requests. Default: the server's error
+	// routes, else a plain answer.
+	HandleReject caddyhttp.RouteList `json:"handle_reject,omitempty"`
+
+	// The name of this proxy in `Proxy-Status` fields (RFC 9209). Default: the
+	// app's, else no such field.
+	ProxyStatusName string `json:"proxy_status_name,omitempty"`
+
+	// Adds a `Server-Timing` field with the time that the request waited.
+	ServerTiming bool `json:"server_timing,omitempty"`
+
+	pool         *offloader.Pool
+	logger       *zap.Logger
+	firstByte    *offloader.Timeouts
+	runTime      *offloader.Timeouts
+	nudge        *offloader.Timeouts
+	reqBounds    spool.Bounds
+	respOptions  stream.Options
+	rejectRoutes caddyhttp.Handler // nil without HandleReject
+}
+
+// SpoolBounds bound what is kept of one body, in bytes.
+type SpoolBounds struct {
+	// Nothing is kept: the body is passed on as it comes, and the permit is
+	// held for as long as that takes.
+	Off bool `json:"off,omitempty"`
+	// How much in memory.
+	Memory int64 `json:"memory,omitempty"`
+	// How much more in a file.
+	File int64 `json:"file,omitempty"`
+}
+
+// Defaults of a route.
+const (
+	defaultFirstByteTimeout = 60 * time.Second
+	defaultStallTimeout     = 60 * time.Second
+	defaultRejectStatus     = http.StatusServiceUnavailable
+	defaultSpoolMemory      = 256 << 10
+	defaultSpoolFile        = 1 << 30
+
+	// nudgeAfter is how long the start of a response may wait for its rest
+	// before it is handed on by itself.
+	nudgeAfter = time.Millisecond
+)
+
+// routeTimeouts of a handler: those that the user has written, and the longest
+// that is in force.
+type routeTimeouts struct {
+	written []caddy.Duration
+	longest time.Duration
+}
+
+// CaddyModule describes the module.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.offload", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision gets the handler its pool.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	appModule, err := ctx.App("offload")
+	if err != nil {
+		return fmt.Errorf("getting the offload app: %w", err)
+	}
+	app := appModule.(*App)
+	if err := h.check(); err != nil {
+		return err
+	}
+	firstByte := time.Duration(orDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
+	runTime := time.Duration(orDefault(h.RunTimeout, 0))
+	h.firstByte = offloader.NewTimeouts(firstByte)
+	h.runTime = offloader.NewTimeouts(runTime)
+	h.nudge = offloader.NewTimeouts(nudgeAfter)
+	h.reqBounds = h.RequestSpool.bounds()
+	h.respOptions = stream.Options{
+		Budget: budget,
+		Bounds: h.ResponseSpool.bounds(),
+		Stall:  time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
+	}
+	h.RejectStatus = orDefault(h.RejectStatus, defaultRejectStatus)
+	h.ProxyStatusName = orDefault(h.ProxyStatusName, app.ProxyStatusName)
+	timeouts := routeTimeouts{
+		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
+		longest: max(firstByte, runTime),
+	}
+	if err := h.openPool(app, timeouts); err != nil {
+		return err
+	}
+	if len(h.HandleReject) > 0 {
+		if err := h.HandleReject.Provision(ctx); err != nil {
+			return fmt.Errorf("handle_reject: %w", err)
+		}
+		h.rejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(plainRejection))
+	}
+	return nil
+}
+
+func (h *Handler) openPool(app *App, timeouts routeTimeouts) (err error) {
+	if h.Pool != "" {
+		h.pool, err = app.named(h.Pool, timeouts)
+		return err
+	}
+	if h.Name == "" {
+		h.Name = app.nameless(h.PoolConfig)
+		h.logger.Warn("this pool has no name: it keeps its state across reloads only while its settings do not change",
+			zap.String("pool", h.Name))
+	}
+	h.pool, err = app.own(h.Name, h.PoolConfig, timeouts)
+	return err
+}
+
+// check refuses what makes no sense, for those who do not use a Caddyfile.
+func (h *Handler) check() error {
+	var errs []error
+	fail := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	fail(h.Pool != "" && h.Name != "", "a route names a pool or has its own: set either 'pool' or 'name'")
+	fail(h.Pool != "" && !reflect.ValueOf(h.PoolConfig).IsZero(),
+		"the settings of pool '%s' belong to the offload app, not to a route that names it", h.Pool)
+	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
+	fail(!oneOf(h.OnAbandon, "", "auto", "finish", "cancel"), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
+	fail(!oneOf(h.Upgrades, "", "pass", "hold"), "unknown upgrades '%s': want pass or hold", h.Upgrades)
+	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
+	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' is no token or string of RFC 9651", h.ProxyStatusName)
+	errs = append(errs, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
+		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
+	return errors.Join(errs...)
+}
+
+func (b *SpoolBounds) check(word string) error {
+	if b != nil && (b.Memory < 0 || b.File < 0) {
+		return fmt.Errorf("%s: sizes must not be negative", word)
+	}
+	return nil
+}
+
+func (b *SpoolBounds) bounds() spool.Bounds {
+	switch {
+	case b == nil:
+		return spool.Bounds{Memory: defaultSpoolMemory, File: defaultSpoolFile}
+	case b.Off:
+		return spool.Bounds{}
+	}
+	return spool.Bounds{Memory: b.Memory, File: b.File}
+}
+
+// nameless makes a name out of settings, for pools that have none.
+func (a *App) nameless(c PoolConfig) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "unnamed" // cannot happen: it came from JSON
+	}
+	sum := sha256.Sum256(text)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("unnamed-%s-%d", hex.EncodeToString(sum[:4]), n)
+		if a.claims[name] == nil {
+			return name
+		}
+	}
+}
+
+func sameConfig(a, b PoolConfig) bool { return reflect.DeepEqual(a, b) }
+
+func oneOf(s string, allowed ...string) bool {
+	for _, a := range allowed {
+		if s == a {
+			return true
+		}
+	}
+	return false
+}
+
+// neverSpooled reports whether a request's body must be passed on as it comes.
+func neverSpooled(r *http.Request) bool {
+	return bridge.NeverSpooled(r.Header) || isUpgrade(r)
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

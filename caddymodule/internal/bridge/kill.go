@@ -1,0 +1,143 @@
+package bridge
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// KillBeforeHead cuts the run off from the client if its final head has not
+// been sent. It reports whether it did: then the answer is the caller's.
+func (w *Writer) KillBeforeHead(cause error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 || w.dead != nil || w.mode == hijacked {
+		return false
+	}
+	w.dead = cause
+	return true
+}
+
+// Kill cuts the run off from the client. What it has written still reaches the
+// client, followed by an abort. It reports whether the head had not been sent:
+// then the answer is the caller's.
+func (w *Writer) Kill(cause error) bool {
+	if w.KillBeforeHead(cause) {
+		return true
+	}
+	w.mu.Lock()
+	if w.dead == nil {
+		w.dead = cause
+	}
+	m := w.mode
+	w.mu.Unlock()
+	switch m {
+	case spooled:
+		w.stream.End(nil, cause)
+	case direct:
+		// The run may be blocked in a write to the client.
+		_ = w.control().SetWriteDeadline(time.Now())
+	}
+	return false
+}
+
+// AnswerStuck answers in place of a run that was killed before its head and
+// still has not returned. It goes past all outer handlers to the server's own
+// writer: they belong to the goroutine that the run occupies. On HTTP/2 the end
+// of the stream comes only when the run returns, since net/http has no way to
+// send it before.
+func (w *Writer) AnswerStuck(status int, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 || w.dead == nil || w.answered || w.finished {
+		return
+	}
+	w.answered = true
+	client := innermost(w.client)
+	if outer, ok := client.(*Writer); ok { // of a pool around this one
+		if outer.KillBeforeHead(w.dead) {
+			outer.AnswerStuck(status, text)
+		}
+		return
+	}
+	h := client.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	if w.req.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
+	client.WriteHeader(status)
+	_, _ = client.Write([]byte(text)) // nobody is left to tell
+	_ = http.NewResponseController(client).Flush()
+}
+
+// Answered reports whether AnswerStuck has answered.
+func (w *Writer) Answered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.answered
+}
+
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
+}
+
+// Hijack hands the connection over, for a run that upgrades it. A response that
+// goes through the stream cannot be hijacked.
+func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	dead, m, told := w.dead, w.mode, w.status != 0
+	w.mu.Unlock()
+	switch {
+	case dead != nil:
+		return nil, nil, dead
+	case m == spooled || m == discarded:
+		return nil, nil, http.ErrNotSupported
+	}
+	conn, buf, err := w.control().Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.mu.Lock()
+	w.mode = hijacked
+	w.mu.Unlock()
+	if !told { // the run answers on the connection itself
+		w.opts.Owner.HeadSent(http.StatusSwitchingProtocols, true)
+		w.opts.Owner.Upgraded()
+	}
+	return conn, buf, nil
+}
+
+// SetReadDeadline, SetWriteDeadline and EnableFullDuplex make the connection's
+// controls available through [http.ResponseController]. There is no Unwrap: the
+// client's writer must not be reached past this one.
+
+// SetReadDeadline sets the deadline for reading the request's body.
+func (w *Writer) SetReadDeadline(t time.Time) error { return w.control().SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline for writing a body that is not spooled.
+func (w *Writer) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	m := w.mode
+	w.mu.Unlock()
+	if m == spooled {
+		return http.ErrNotSupported
+	}
+	return w.control().SetWriteDeadline(t)
+}
+
+// EnableFullDuplex lets the run answer before it has read the body.
+func (w *Writer) EnableFullDuplex() error { return w.control().EnableFullDuplex() }
+
+var (
+	_ http.ResponseWriter = (*Writer)(nil)
+	_ http.Hijacker       = (*Writer)(nil)
+)

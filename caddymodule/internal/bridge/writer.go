@@ -1,0 +1,208 @@
+// Package bridge is the response writer that a run gets instead of the client's.
+// It keeps the run apart from a slow client: body bytes go to a stream, and a
+// helper hands them on while the run goes on. It knows net/http, not Caddy.
+//
+// Everything of a run but that helper stays on the connection's own goroutine,
+// the final head included: outer handlers expand placeholders in WriteHeader,
+// and the maps behind those have no lock.
+package bridge
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/stream"
+)
+
+// inlineLimit is how large a response may grow before the helper hands it on
+// beside the run. Smaller ones are written when the run has ended, without a
+// second goroutine.
+const inlineLimit = 128 << 10
+
+// maxInformational is how many 1xx heads are passed on. No server sends many;
+// a broken one could send them without end.
+const maxInformational = 32
+
+// Owner is told what happens to a response. Its methods are called without
+// locks and must not block.
+type Owner interface {
+	// HeadSent is called once, on the run's goroutine, when the final head has
+	// been handed on. direct says that the body will not be spooled.
+	HeadSent(status int, direct bool)
+	// Upgraded is called after HeadSent if the connection is no longer HTTP.
+	Upgraded()
+	// ClientLost is called, on any goroutine, when the client has left after
+	// the head was sent.
+	ClientLost()
+}
+
+// Options of a writer.
+type Options struct {
+	// Stream holds the body. A budget is required; bounds of zero mean that
+	// nothing is spooled.
+	Stream stream.Options
+	// Nudge starts the helper for a response that is begun but not complete.
+	// Its entries expire as soon as a delay would be noticed.
+	Nudge *offloader.Timeouts
+	// Finish lets the run write on, to nobody, when the client has left.
+	Finish bool
+	Owner  Owner
+}
+
+type mode uint8
+
+const (
+	undecided mode = iota // no final head yet
+	spooled               // the body goes to the stream
+	direct                // the body goes to the client at once
+	discarded             // nobody is there to read
+	hijacked
+)
+
+// Writer is the response writer of one run. It belongs to the goroutine of the
+// run, but for 1xx heads, which a transport writes from its own, and Kill and
+// AnswerStuck, which may be called from any.
+type Writer struct {
+	opts   Options
+	client http.ResponseWriter // body bytes are written by one goroutine at a time
+	req    *http.Request       // of the client, with its context
+	header http.Header         // the run's own map
+
+	mu        sync.Mutex
+	mode      mode
+	status    int
+	dead      error // why nothing of the run may reach the client any more
+	answered  bool  // by AnswerStuck
+	informed  int   // number of 1xx heads
+	declared  int64 // Content-Length, -1 if not known
+	written   int64
+	finished  bool
+	helper    chan struct{} // closed when the helper has ended, nil without one
+	streaming bool          // the stream is in use
+	left      bool          // the client was gone before the head
+	lost      bool          // the client could not be written to
+	helperErr any           // what the helper panicked with
+
+	stream stream.Stream
+	reader stream.Reader
+	nudge  offloader.Timeout
+}
+
+// Init makes a zero Writer the writer of a run that answers req on client.
+func (w *Writer) Init(client http.ResponseWriter, req *http.Request, o Options) {
+	w.client, w.req, w.opts = client, req, o
+	w.header = client.Header().Clone()
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+}
+
+// Header returns the run's own header map. It reaches the client's with the
+// head, and its trailers with the end.
+func (w *Writer) Header() http.Header { return w.header }
+
+// WriteHeader hands the head on: 1xx as they come, the final one once. It is
+// done at once, on this goroutine; net/http keeps it until there is a body, a
+// flush or the end.
+func (w *Writer) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.inform(status)
+		return
+	}
+	w.mu.Lock()
+	sent, m := w.commit(status), w.mode
+	w.mu.Unlock()
+	w.tellHead(sent, m)
+}
+
+// Write appends to the body.
+func (w *Writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	sent := w.commit(http.StatusOK)
+	m, err := w.mode, w.account(len(p))
+	outgrown := w.written > w.inline()
+	w.mu.Unlock()
+	w.tellHead(sent, m)
+	switch {
+	case err != nil:
+		return 0, err
+	case m == discarded:
+		return len(p), nil
+	case m != spooled:
+		return w.client.Write(p)
+	}
+	if outgrown {
+		w.startHelper()
+	}
+	n, err := w.stream.Write(p)
+	if w.opts.Finish && errors.Is(err, errLost) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+// FlushError hands on what was written so far.
+func (w *Writer) FlushError() error {
+	w.mu.Lock()
+	sent := w.commit(http.StatusOK)
+	m, err := w.mode, w.dead
+	w.mu.Unlock()
+	w.tellHead(sent, m)
+	switch {
+	case err != nil:
+		return err
+	case m == spooled:
+		w.stream.Flush()
+		w.startHelper()
+		return nil
+	case m == direct:
+		return w.flushClient()
+	}
+	return nil
+}
+
+// account counts n more bytes, as net/http would. It requires w.mu.
+func (w *Writer) account(n int) error {
+	switch {
+	case w.dead != nil:
+		return w.dead
+	case w.mode == hijacked:
+		return http.ErrHijacked
+	case w.declared >= 0 && w.written+int64(n) > w.declared && w.mode == spooled:
+		return http.ErrContentLength
+	}
+	w.written += int64(n)
+	return nil
+}
+
+// inline is how much may wait for the end of the run. It requires w.mu.
+func (w *Writer) inline() int64 { return min(inlineLimit, w.opts.Stream.Bounds.Memory) }
+
+func (w *Writer) control() *http.ResponseController { return http.NewResponseController(w.client) }
+
+// flushClient flushes towards the client; a writer that cannot is no error.
+func (w *Writer) flushClient() error {
+	if err := w.control().Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// replaceHeader makes dst equal to src.
+func replaceHeader(dst, src http.Header) {
+	clear(dst)
+	maps.Copy(dst, src)
+}
+
+// contentLength returns the declared length of a body, -1 if there is none.
+func contentLength(h http.Header) int64 {
+	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,85 @@
+package caddymodule
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// leases decides which of several configurations a thing that outlives them
+// follows: the one that started last. A configuration that fails to load never
+// starts, so it changes nothing, and one that ends gives way to what it had
+// replaced.
+type leases[T any] struct {
+	mu    sync.Mutex
+	all   []*lease[T] // in the order in which they started
+	apply func(T)
+}
+
+// lease is the claim of one configuration.
+type lease[T any] struct {
+	of    *leases[T]
+	value T
+}
+
+func (l *leases[T]) start(value T) *lease[T] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := &lease[T]{of: l, value: value}
+	l.all = append(l.all, one)
+	l.apply(value)
+	return one
+}
+
+// end drops the lease. It does nothing for one that never started.
+func (l *lease[T]) end() {
+	if l == nil {
+		return
+	}
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	all := l.of.all
+	newest := all[len(all)-1] == l
+	l.of.all = slices.DeleteFunc(all, func(other *lease[T]) bool { return other == l })
+	if n := len(l.of.all); newest && n > 0 {
+		l.of.apply(l.of.all[n-1].value)
+	}
+}
+
+// livePools are the pools of all loaded configurations by name. They outlive
+// each of these: a reload finds its pools with all that waits and runs in them.
+var livePools = caddy.NewUsagePool()
+
+// livePool is one of them.
+type livePool struct {
+	*offloader.Pool
+	leases leases[offloader.Settings]
+}
+
+// Destruct is called when no configuration names the pool any more. Requests of
+// the last one may still be in it: they finish, and then nothing refers to it.
+func (*livePool) Destruct() error { return nil }
+
+// openPool returns the pool of that name, made with settings if it is new. The
+// caller owes a livePools.Delete.
+func openPool(name string, settings offloader.Settings, opts ...offloader.Option) (*livePool, error) {
+	v, _, err := livePools.LoadOrNew(name, func() (caddy.Destructor, error) {
+		pool, err := offloader.New(name, settings, opts...)
+		if err != nil {
+			return nil, err
+		}
+		live := &livePool{Pool: pool}
+		live.leases.apply = func(s offloader.Settings) {
+			// It was validated before the lease was taken.
+			_ = pool.Configure(s)
+		}
+		return live, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*livePool), nil
+}

@@ -1,0 +1,147 @@
+package caddymodule
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+func replacerOf(r *http.Request) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
+}
+
+func (run *run) replacer() *caddy.Replacer { return replacerOf(run.client) }
+
+// publish makes the run's numbers known to placeholders and to the access log.
+// They are read when somebody asks. Of nested runs the inner one is shown.
+func (run *run) publish() {
+	root := run
+	for root.outer != nil {
+		root = root.outer
+	}
+	root.tells = run
+	if root != run {
+		return
+	}
+	run.replacer().Map(run.placeholder)
+	server, ok := run.client.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server == nil || server.Logs == nil {
+		return
+	}
+	if extra, ok := run.client.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.Object("offload", run))
+	}
+}
+
+const placeholderPrefix = "http.offload."
+
+// placeholder gives the value of one of ours.
+func (run *run) placeholder(key string) (any, bool) {
+	if len(key) <= len(placeholderPrefix) || key[:len(placeholderPrefix)] != placeholderPrefix {
+		return nil, false
+	}
+	run = run.tells
+	switch key[len(placeholderPrefix):] {
+	case "pool":
+		return run.handler.pool.Name(), true
+	case "queue_wait":
+		return run.queueWait(), true
+	case "queue_wait_ms":
+		return milliseconds(run.queueWait()), true
+	case "run":
+		return run.runTook(), true
+	case "run_ms":
+		return milliseconds(run.runTook()), true
+	case "outcome":
+		return run.outcomeWord(), true
+	case "reject_reason":
+		return run.reasonWord(), true
+	case "in_flight":
+		s := run.handler.pool.Snapshot()
+		return s.Running + s.Waiting, true
+	case "breaker_state":
+		return run.handler.pool.Snapshot().Breaker.String(), true
+	}
+	return nil, false
+}
+
+// MarshalLogObject writes the access log's fields.
+func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	run = run.tells
+	enc.AddString("pool", run.handler.pool.Name())
+	enc.AddDuration("queue_wait", run.queueWait())
+	if run.took > 0 {
+		enc.AddDuration("run", run.took)
+	}
+	enc.AddString("outcome", run.outcomeWord())
+	if run.reason != 0 {
+		enc.AddString("reason", run.reason.String())
+	}
+	return nil
+}
+
+func (run *run) queueWait() time.Duration {
+	if run.waited > 0 {
+		return run.waited
+	}
+	return time.Since(run.arrived)
+}
+
+func (run *run) runTook() time.Duration {
+	switch {
+	case run.took > 0:
+		return run.took
+	case run.permit == (offloader.Permit{}):
+		return 0
+	}
+	return time.Since(run.arrived) - run.waited
+}
+
+// outcomeWord is empty while the run goes on.
+func (run *run) outcomeWord() string {
+	switch {
+	case run.took > 0:
+		return run.outcome.String()
+	case run.reason != 0:
+		return "rejected"
+	case run.left:
+		return "left"
+	}
+	return ""
+}
+
+func (run *run) reasonWord() string {
+	if run.reason == 0 {
+		return ""
+	}
+	return run.reason.String()
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// breakerLogger logs each change of a pool's breaker, which outlives the logger
+// of the configuration that made it.
+func breakerLogger(pool string) func(from, to offloader.BreakerState) {
+	return func(from, to offloader.BreakerState) {
+		level := zapcore.InfoLevel
+		if to == offloader.BreakerTripped {
+			level = zapcore.WarnLevel
+		}
+		if c := caddy.Log().Named("offload").Check(level, "breaker changed"); c != nil {
+			c.Write(zap.String("pool", pool), zap.Stringer("from", from), zap.Stringer("to", to))
+		}
+	}
+}
+
+func (h *Handler) logSpoolFull(err error) {
+	if c := h.logger.Check(zapcore.WarnLevel, "a request body could not be spooled"); c != nil {
+		c.Write(zap.String("pool", h.pool.Name()), zap.Error(err))
+	}
+}

@@ -1,0 +1,142 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dunglas/httpsfv"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// answer is what a client gets for a reason.
+type answer struct {
+	status     int
+	grpc       int  // status code of gRPC
+	retryAfter bool // later is better
+	proxyError httpsfv.Token
+}
+
+// gRPC status codes, as in google.golang.org/grpc/codes.
+const (
+	grpcDeadlineExceeded  = 4
+	grpcResourceExhausted = 8
+	grpcUnavailable       = 14
+)
+
+// answerFor is the one place that knows what a reason means in HTTP. The errors
+// of Proxy-Status are those of RFC 9209, section 2.3.
+func (h *Handler) answerFor(r offloader.Reason) answer {
+	switch r {
+	case offloader.QueueFull, offloader.WaitTimeout, offloader.PredictedLate:
+		return answer{h.RejectStatus, grpcUnavailable, true, "connection_limit_reached"}
+	case offloader.BreakerOpen, offloader.Draining, offloader.Closed:
+		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "destination_unavailable"}
+	case offloader.SpoolFull:
+		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "proxy_internal_error"}
+	case offloader.RunTimeout, offloader.FirstByteTimeout:
+		return answer{http.StatusGatewayTimeout, grpcDeadlineExceeded, false, "http_response_timeout"}
+	case offloader.BodyTooLarge:
+		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
+	}
+	return answer{http.StatusInternalServerError, grpcUnavailable, false, "proxy_internal_error"}
+}
+
+// reject answers a request that was rejected or timed out: in gRPC if it speaks
+// that, else by the routes for it, else by the server's error routes, else
+// plainly.
+func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
+	run.reason = rejected.Reason
+	a := h.answerFor(rejected.Reason)
+	header := run.w.Header()
+	if a.retryAfter {
+		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfter()/time.Second)))
+	}
+	if h.ProxyStatusName != "" {
+		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, rejected.Reason))
+	}
+	if h.ServerTiming {
+		header.Add("Server-Timing", run.serverTiming())
+	}
+	switch {
+	case bridge.IsGRPC(run.client.Header):
+		rejectGRPC(run.w, a.grpc, rejected.Reason)
+		return nil
+	case h.rejectRoutes != nil && a.status != http.StatusGatewayTimeout:
+		run.replacer().Set("http.offload.reject_status", a.status)
+		return h.rejectRoutes.ServeHTTP(run.w, run.client)
+	case hasErrorRoutes(run.client):
+		return caddyhttp.Error(a.status, rejected)
+	}
+	// An error would be logged as one, once for each rejection.
+	return plainAnswer(run.w, a.status)
+}
+
+// plainRejection answers where the routes of handle_reject do not.
+func plainRejection(w http.ResponseWriter, r *http.Request) error {
+	status := http.StatusServiceUnavailable
+	if v, ok := replacerOf(r).Get("http.offload.reject_status"); ok {
+		if n, ok := v.(int); ok {
+			status = n
+		}
+	}
+	return plainAnswer(w, status)
+}
+
+func plainAnswer(w http.ResponseWriter, status int) error {
+	text := http.StatusText(status) + "\n"
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // the client may have left
+	return nil
+}
+
+// rejectGRPC sends a response of nothing but trailers, which stand in the
+// header then.
+func rejectGRPC(w http.ResponseWriter, code int, r offloader.Reason) {
+	h := w.Header()
+	h.Set("Content-Type", "application/grpc")
+	h.Set("Grpc-Status", strconv.Itoa(code))
+	h.Set("Grpc-Message", r.Text())
+	w.WriteHeader(http.StatusOK)
+}
+
+// hasErrorRoutes reports whether handle_errors gets to see an error.
+func hasErrorRoutes(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
+}
+
+// proxyStatus makes one member of a Proxy-Status field.
+func proxyStatus(name string, proxyError httpsfv.Token, r offloader.Reason) string {
+	item := httpsfv.NewItem(statusName(name))
+	item.Params.Add("error", proxyError)
+	item.Params.Add("details", r.String())
+	text, err := httpsfv.Marshal(httpsfv.List{item})
+	if err != nil {
+		return "" // cannot happen: the name was checked
+	}
+	return text
+}
+
+// statusName is a token if it can be one, else a string; both are allowed.
+func statusName(name string) any {
+	if _, err := httpsfv.Marshal(httpsfv.NewItem(httpsfv.Token(name))); err == nil {
+		return httpsfv.Token(name)
+	}
+	return name
+}
+
+func validStatusName(name string) bool {
+	_, err := httpsfv.Marshal(httpsfv.NewItem(statusName(name)))
+	return err == nil
+}
+
+func (run *run) serverTiming() string {
+	return fmt.Sprintf("offload_wait;dur=%.3f", float64(run.queueWait())/float64(time.Millisecond))
+}

@@ -1,0 +1,140 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+	"github.com/caddy-offload/caddy-offload/offloader/stream"
+)
+
+// statusClientLeft is what logs say of a request whose client left. It is
+// nginx's invention, and what reverse_proxy uses.
+const statusClientLeft = 499
+
+// ServeHTTP takes a request through its pool.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	outer := runOf(r.Context())
+	if outer.admittedTo(h.pool) {
+		return next.ServeHTTP(w, r)
+	}
+	run := newRun(h, w, r, outer)
+	if err := h.takeBody(run); err != nil {
+		return h.refuse(run, err)
+	}
+	defer run.closeBody()
+	permit, err := h.pool.Acquire(r.Context())
+	run.waited = time.Since(run.arrived)
+	if err != nil {
+		return h.refuse(run, err)
+	}
+	run.permit = permit
+	return run.serve(next)
+}
+
+// takeBody reads the request's body into the spool, unless it must be passed on
+// as it comes. What would be refused anyway is refused before that.
+func (h *Handler) takeBody(run *run) error {
+	r := run.client
+	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 || neverSpooled(r) {
+		return nil
+	}
+	if err := h.pool.Check(); err != nil {
+		return err
+	}
+	body, err := spool.ReadBody(r.Body, r.ContentLength, budget, h.reqBounds)
+	switch {
+	case errors.Is(err, spool.ErrTooLarge):
+		return h.pool.Reject(offloader.BodyTooLarge)
+	case errors.Is(err, spool.ErrFull):
+		h.logSpoolFull(err)
+		return h.pool.Reject(offloader.SpoolFull)
+	}
+	run.body = body
+	return err
+}
+
+// refuse answers a request that gets no permit.
+func (h *Handler) refuse(run *run, err error) error {
+	var rejected *offloader.RejectedError
+	if errors.As(err, &rejected) {
+		return h.reject(run, rejected)
+	}
+	if run.client.Context().Err() != nil {
+		run.left = true
+		run.logLeft()
+		return nil
+	}
+	return h.refuseBody(err)
+}
+
+// refuseBody judges a body that could not be read to its end.
+func (h *Handler) refuseBody(err error) error {
+	var handlerErr caddyhttp.HandlerError
+	if errors.As(err, &handlerErr) { // as request_body makes them
+		return handlerErr
+	}
+	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+		return caddyhttp.Error(http.StatusRequestTimeout, err)
+	}
+	return caddyhttp.Error(http.StatusBadRequest, err)
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// isUpgrade reports whether a request asks to leave HTTP.
+func isUpgrade(r *http.Request) bool {
+	if r.Method == http.MethodConnect {
+		return true
+	}
+	if r.Header.Get("Upgrade") == "" {
+		return false
+	}
+	for _, field := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(field, ",") {
+			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// forwarded is the request as the run gets it: under a context of its own, and
+// with the spooled body, whose length is known now.
+func (run *run) forwarded(ctx context.Context) *http.Request {
+	r := run.client.WithContext(ctx)
+	if run.body == nil {
+		return r
+	}
+	r.Body = run.body.Open()
+	r.GetBody = openBody(run.body)
+	// The client has sent all; there is nothing left to ask it for.
+	r.Header.Del("Expect")
+	if len(run.client.Trailer) == 0 { // trailers need the chunked form
+		r.ContentLength = run.body.Size()
+		r.TransferEncoding = nil
+	}
+	return r
+}
+
+// responseOptions say how a response to r is spooled.
+func (h *Handler) responseOptions(r *http.Request) stream.Options {
+	o := h.respOptions
+	if bridge.NeverSpooled(r.Header) {
+		o.Bounds = spool.Bounds{}
+	}
+	return o
+}
+
+var _ bridge.Owner = (*run)(nil)

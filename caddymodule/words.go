@@ -1,0 +1,171 @@
+package caddymodule
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+// block reads the words of one Caddyfile block. Each of its methods consumes
+// the whole line of a word.
+type block struct {
+	d    *caddyfile.Dispenser
+	word string
+	seen map[string]bool
+}
+
+// next moves to the next word of the block, and refuses one that comes twice.
+func (b *block) next(nesting int) (bool, error) {
+	if !b.d.NextBlock(nesting) {
+		return false, nil
+	}
+	b.word = b.d.Val()
+	if b.seen[b.word] {
+		return false, b.d.Errf("'%s' is set twice", b.word)
+	}
+	if b.seen == nil {
+		b.seen = make(map[string]bool)
+	}
+	b.seen[b.word] = true
+	return true, nil
+}
+
+// text reads the only argument of the line.
+func (b *block) text() (string, error) {
+	var s string
+	if !b.d.AllArgs(&s) {
+		return "", b.d.ArgErr()
+	}
+	return s, nil
+}
+
+// flag reads a word without arguments.
+func (b *block) flag() error {
+	if b.d.NextArg() {
+		return b.d.ArgErr()
+	}
+	return nil
+}
+
+// choice reads one of a few words.
+func (b *block) choice(allowed ...string) (string, error) {
+	s, err := b.text()
+	if err != nil {
+		return "", err
+	}
+	if !oneOf(s, allowed...) {
+		return "", b.d.Errf("bad %s value '%s': want one of %q", b.word, s, allowed)
+	}
+	return s, nil
+}
+
+// count reads a whole number of at least least, or "off" where that may be.
+func (b *block) count(least int, mayBeOff bool) (int, error) {
+	s, err := b.text()
+	if err != nil {
+		return 0, err
+	}
+	if s == "off" && mayBeOff {
+		return off, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, b.d.Errf("bad %s value '%s': want a whole number%s", b.word, s, orOff(mayBeOff))
+	}
+	if n < least || n > math.MaxInt32 {
+		return 0, b.d.Errf("bad %s value '%s': want at least %d%s", b.word, s, least, orOff(mayBeOff))
+	}
+	return n, nil
+}
+
+// duration reads a positive duration, or "off" where that may be.
+func (b *block) duration(mayBeOff bool) (caddy.Duration, error) {
+	s, err := b.text()
+	if err != nil {
+		return 0, err
+	}
+	if s == "off" && mayBeOff {
+		return off, nil
+	}
+	t, err := caddy.ParseDuration(s)
+	if err != nil {
+		return 0, b.d.Errf("bad %s value '%s': want a duration such as 10s%s", b.word, s, orOff(mayBeOff))
+	}
+	if t < time.Nanosecond {
+		return 0, b.d.Errf("bad %s value '%s': want more than zero%s", b.word, s, orOff(mayBeOff))
+	}
+	return caddy.Duration(t), nil
+}
+
+// ratio reads a share above 0 and up to 1, or "off".
+func (b *block) ratio() (float64, error) {
+	s, err := b.text()
+	if err != nil {
+		return 0, err
+	}
+	if s == "off" {
+		return off, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(f > 0 && f <= 1) {
+		return 0, b.d.Errf("bad %s value '%s': want a number above 0 and up to 1, or 'off'", b.word, s)
+	}
+	return f, nil
+}
+
+// size reads the current argument as a number of bytes.
+func (b *block) size() (int64, error) {
+	n, err := humanize.ParseBytes(b.d.Val())
+	if err != nil || n > math.MaxInt64 {
+		return 0, b.d.Errf("bad %s value '%s': want a size such as 256KiB", b.word, b.d.Val())
+	}
+	return int64(n), nil
+}
+
+// oneSize reads the only argument of the line as a number of bytes above zero.
+func (b *block) oneSize() (int64, error) {
+	if _, err := b.text(); err != nil {
+		return 0, err
+	}
+	n, err := b.size()
+	if err == nil && n == 0 {
+		return 0, b.d.Errf("bad %s value '%s': want more than zero", b.word, b.d.Val())
+	}
+	return n, err
+}
+
+// bounds reads the size in memory and, if it is there, the size of the file.
+func (b *block) bounds() (*SpoolBounds, error) {
+	if !b.d.NextArg() {
+		return nil, b.d.ArgErr()
+	}
+	var s SpoolBounds
+	var err error
+	if b.d.Val() == "off" {
+		s.Off = true
+	} else if s.Memory, err = b.size(); err != nil {
+		return nil, err
+	} else if b.d.NextArg() {
+		if s.File, err = b.size(); err != nil {
+			return nil, err
+		}
+	}
+	if b.d.NextArg() {
+		return nil, b.d.ArgErr()
+	}
+	if !s.Off && s.Memory+s.File <= 0 {
+		return nil, b.d.Errf("bad %s: nothing would fit; use 'off' to keep nothing", b.word)
+	}
+	return &s, nil
+}
+
+func orOff(mayBeOff bool) string {
+	if mayBeOff {
+		return ", or 'off'"
+	}
+	return ""
+}
