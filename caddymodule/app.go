@@ -64,6 +64,9 @@ func (a *App) Provision(caddy.Context) error {
 		if config == nil {
 			return fmt.Errorf("pool '%s': settings must not be null", name)
 		}
+		if name == "" {
+			return errors.New("the name of a pool must not be empty")
+		}
 		if _, err := a.claim(name, *config, 0); err != nil {
 			return err
 		}
@@ -135,6 +138,7 @@ func (a *App) Stop() error { return nil }
 // Cleanup gives the pools up. Requests that are in them still finish there.
 func (a *App) Cleanup() error {
 	a.budget.end()
+	a.budget = nil
 	var errs []error
 	for name, c := range a.claims {
 		c.lease.end()

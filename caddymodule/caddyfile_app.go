@@ -23,10 +23,10 @@ import (
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
 	if existing != nil {
-		return nil, d.Err("the offload option is there already: put all of it into one block")
+		return nil, d.Err("the option is given twice: put all of it into one block")
 	}
 	if d.NextArg() {
-		return nil, d.ArgErr()
+		return nil, d.Errf("unexpected '%s': the option takes a block only, and pools are defined in it", d.Val())
 	}
 	app := new(App)
 	for d.NextBlock(0) {
@@ -48,7 +48,7 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.Spool = new(SpoolConfig)
 		return a.Spool.parse(d)
 	case "proxy_status_name":
-		b := &block{d: d, word: word}
+		b := &block{d: d, word: word, at: *d}
 		name, err := parseStatusName(b)
 		if a.ProxyStatusName != "" {
 			return d.Errf("'%s' is set twice", word)
@@ -56,17 +56,18 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.ProxyStatusName = name
 		return err
 	default:
-		return d.Errf("unrecognized offload option '%s'", word)
+		return unrecognized(d, "the option")
 	}
 }
 
 func (a *App) parsePool(d *caddyfile.Dispenser) error {
+	at := *d
 	name, config, err := parsePool(d)
 	if err != nil {
 		return err
 	}
 	if a.Pools[name] != nil {
-		return d.Errf("pool '%s' is defined twice", name)
+		return at.Errf("pool '%s' is defined twice", name)
 	}
 	if a.Pools == nil {
 		a.Pools = make(map[string]*PoolConfig)
@@ -77,7 +78,7 @@ func (a *App) parsePool(d *caddyfile.Dispenser) error {
 
 func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("unexpected '%s': 'spool' takes a block only", d.Val())
 	}
 	b := &block{d: d}
 	for nesting := d.Nesting(); ; {
@@ -95,7 +96,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "uploads":
 			c.Uploads, err = b.count(1, false)
 		default:
-			err = d.Errf("unrecognized subdirective '%s' of spool", b.word)
+			err = unrecognized(d, "spool")
 		}
 		if err != nil {
 			return err
@@ -107,7 +108,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 func parseStatusName(b *block) (string, error) {
 	name, err := b.text()
 	if err == nil && (name == "" || !validStatusName(name)) {
-		return "", b.d.Errf("bad %s value '%s': want a token or string of RFC 9651", b.word, name)
+		return "", b.d.Errf("bad %s value '%s': want printable ASCII", b.word, name)
 	}
 	return name, err
 }

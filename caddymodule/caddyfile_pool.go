@@ -6,8 +6,14 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// poolWords are the words that configure a pool.
-var poolWords = []string{"concurrency", "queue", "max_wait", "order", "breaker", "linger"}
+// poolWords are the words that configure a pool, breakerWords those that
+// configure its breaker.
+var (
+	poolWords    = []string{"concurrency", "queue", "max_wait", "order", "breaker", "linger"}
+	breakerWords = []string{
+		"failure_ratio", "min_requests", "consecutive_failures", "window", "cool_down", "probes", "probe_timeout",
+	}
+)
 
 // parse reads the line of the current word if it is one of a pool's.
 func (c *PoolConfig) parse(b *block) (err error) {
@@ -50,7 +56,7 @@ func parseBreaker(outer *block) (*BreakerConfig, error) {
 	c := new(BreakerConfig)
 	if d.NextArg() {
 		if d.Val() != "off" || d.NextArg() {
-			return nil, d.Errf("bad breaker value '%s': want 'off' or a block", d.Val())
+			return nil, d.Errf("bad breaker value '%s': want 'off' alone or a block", d.Val())
 		}
 		c.Off = true
 		return c, nil
@@ -69,10 +75,10 @@ func parseBreaker(outer *block) (*BreakerConfig, error) {
 		}
 	}
 	if len(b.seen) == 0 {
-		return nil, d.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
+		return nil, outer.at.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
 	if c.FailureRatio == off && c.ConsecutiveFailures == 0 {
-		return nil, d.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
+		return nil, outer.at.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
 	}
 	return c, nil
 }
@@ -97,7 +103,7 @@ func (c *BreakerConfig) parse(b *block) (err error) {
 	case "probe_timeout":
 		c.ProbeTimeout, err = b.duration(false)
 	default:
-		err = b.d.Errf("unrecognized subdirective '%s' of breaker", b.word)
+		err = unrecognized(b.d, "breaker")
 	}
 	return err
 }
@@ -114,7 +120,10 @@ func (c *BreakerConfig) parse(b *block) (err error) {
 //	}
 func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 	if !d.AllArgs(&name) {
-		return "", nil, d.ArgErr()
+		return "", nil, d.Err("wrong argument count: 'pool' takes one name")
+	}
+	if name == "" || looksLikeMatcher(name) {
+		return "", nil, d.Errf("bad pool name '%s': want one that is not empty and does not look like a matcher", name)
 	}
 	c = new(PoolConfig)
 	b := &block{d: d}
@@ -124,18 +133,10 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 			return name, c, err
 		}
 		if !slices.Contains(poolWords, b.word) {
-			return "", nil, d.Errf("unrecognized subdirective '%s' of pool '%s'%s", b.word, name, routeWordHint(b.word))
+			return "", nil, unrecognized(d, "pool '"+name+"'")
 		}
 		if err := c.parse(b); err != nil {
 			return "", nil, err
 		}
 	}
-}
-
-// routeWordHint says where a word belongs that was written in a pool.
-func routeWordHint(word string) string {
-	if slices.Contains(routeWords, word) {
-		return ": it is a word of routes and belongs to the block of an 'offload' directive"
-	}
-	return ""
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -41,15 +40,13 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcher := peekMatcher(h)
 	matcherSet, err := h.ExtractMatcherSet()
 	if err != nil {
-		return nil, err
+		return nil, h.WrapErr(err)
 	}
 	p := routeParser{helper: h, handler: new(Handler)}
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
-	if err := p.name(matcher); err != nil {
-		return nil, err
-	}
+	p.name(matcher)
 	return h.NewRoute(matcherSet, p.handler), nil
 }
 
@@ -60,10 +57,15 @@ func peekMatcher(h httpcaddyfile.Helper) string {
 		h.Reset()
 		h.Next()
 	}()
-	if h.NextArg() && strings.ContainsAny(h.Val()[:min(1, len(h.Val()))], "/@*") {
+	if h.NextArg() && looksLikeMatcher(h.Val()) {
 		return h.Val()
 	}
 	return ""
+}
+
+// looksLikeMatcher reports whether Caddy takes an argument for a matcher.
+func looksLikeMatcher(arg string) bool {
+	return arg == "*" || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "@")
 }
 
 type routeParser struct {
@@ -83,7 +85,7 @@ func (p *routeParser) parse() (err error) {
 			return err
 		}
 		if d.NextArg() {
-			return d.ArgErr()
+			return d.Errf("unexpected '%s': offload takes a matcher and the name of a pool, nothing more", d.Val())
 		}
 	}
 	b := &block{d: d}
@@ -95,7 +97,7 @@ func (p *routeParser) parse() (err error) {
 		if err := p.word(b); err != nil {
 			return err
 		}
-		if err := p.contradictions(d); err != nil {
+		if err := p.contradictions(b); err != nil {
 			return err
 		}
 	}
@@ -103,12 +105,16 @@ func (p *routeParser) parse() (err error) {
 
 // pool notes the pool that the route names, which must be defined.
 func (p *routeParser) pool(name string) error {
-	if p.app.Pools[name] == nil {
-		return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
-			name, name, knownPools(p.app.Pools))
+	switch {
+	case p.app.Pools[name] != nil:
+		p.handler.Pool = name
+		return nil
+	case namesOf(p.helper)[name]:
+		return p.helper.Errf("pool '%s' belongs to another route: to share it, define it in the global option, as in 'offload { pool %s { ... } }'",
+			name, name)
 	}
-	p.handler.Pool = name
-	return nil
+	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
+		name, name, knownPools(p.app.Pools))
 }
 
 func knownPools(pools map[string]*PoolConfig) string {
@@ -136,7 +142,7 @@ func (p *routeParser) word(b *block) error {
 	case slices.Contains(routeWords, b.word):
 		return p.routeWord(b)
 	}
-	return b.d.Errf("unrecognized subdirective '%s'", b.word)
+	return unrecognized(b.d, "offload")
 }
 
 func (p *routeParser) ownName(b *block) error {
@@ -145,8 +151,13 @@ func (p *routeParser) ownName(b *block) error {
 		return err
 	}
 	if name == "" {
-		return b.d.Err("a pool's name must not be empty")
+		return b.d.Err("the name of a pool must not be empty")
 	}
+	names := namesOf(p.helper)
+	if p.app.Pools[name] != nil || names[name] {
+		return b.d.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name behind 'offload'", name)
+	}
+	names[name] = true
 	p.handler.Name = name
 	return nil
 }
@@ -169,12 +180,9 @@ func (p *routeParser) routeWord(b *block) (err error) {
 	case "upgrades":
 		h.Upgrades, err = b.choice("pass", "hold")
 	case "reject_status":
-		h.RejectStatus, err = b.count(400, false)
-		if err == nil && h.RejectStatus > 599 {
-			err = b.d.Errf("bad reject_status value '%d': want an error status from 400 to 599", h.RejectStatus)
-		}
+		h.RejectStatus, err = b.errorStatus()
 	case "handle_reject":
-		h.HandleReject, err = p.rejectRoutes(b.d)
+		h.HandleReject, err = p.rejectRoutes(b)
 	case "proxy_status_name":
 		h.ProxyStatusName, err = parseStatusName(b)
 	case "server_timing":
@@ -183,58 +191,53 @@ func (p *routeParser) routeWord(b *block) (err error) {
 	return err
 }
 
-func (p *routeParser) rejectRoutes(d *caddyfile.Dispenser) (caddyhttp.RouteList, error) {
-	handler, err := httpcaddyfile.ParseSegmentAsSubroute(p.helper.WithDispenser(d.NewFromNextSegment()))
-	if err != nil {
+func (p *routeParser) rejectRoutes(b *block) (caddyhttp.RouteList, error) {
+	if err := b.flag(); err != nil {
 		return nil, err
+	}
+	handler, err := httpcaddyfile.ParseSegmentAsSubroute(p.helper.WithDispenser(b.d.NewFromNextSegment()))
+	if err != nil {
+		return nil, b.at.Errf("handle_reject: %w", err)
 	}
 	routes := handler.(*caddyhttp.Subroute).Routes
 	if len(routes) == 0 {
-		return nil, d.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
+		return nil, b.at.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
 	}
 	return routes, nil
 }
 
 // contradictions refuses words that were both written and do not go together,
 // at the line of the later one.
-func (p *routeParser) contradictions(d *caddyfile.Dispenser) error {
+func (p *routeParser) contradictions(b *block) error {
 	h := p.handler
 	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
-		return d.Errf("first_byte_timeout %s is above run_timeout %s",
+		return b.at.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",
 			time.Duration(h.FirstByteTimeout), time.Duration(h.RunTimeout))
 	}
-	breaker := h.Breaker
+	breaker, whose := h.Breaker, ""
 	if h.Pool != "" {
-		breaker = p.app.Pools[h.Pool].Breaker
+		breaker, whose = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
 	}
 	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
-		return d.WrapErr(err)
+		return b.at.Errf("%s%w", whose, err)
 	}
 	return nil
 }
 
-// name gives the route's own pool a name that stays the same across reloads:
-// site, matcher and, for the second and later of these, a number.
-func (p *routeParser) name(matcher string) error {
+// name gives the route's own pool, if it has no name, one that stays the same
+// across reloads: site, matcher and, for the second and later of these, a number.
+func (p *routeParser) name(matcher string) {
 	h := p.handler
-	if h.Pool != "" {
-		return nil
+	if h.Pool != "" || h.Name != "" {
+		return
 	}
 	names := namesOf(p.helper)
-	if h.Name != "" {
-		if p.app.Pools[h.Name] != nil || names[h.Name] {
-			return p.helper.Errf("pool '%s' is defined twice: define it once in the global offload option and name it here", h.Name)
-		}
-		names[h.Name] = true
-		return nil
-	}
 	base := strings.TrimSpace(siteAddress(p.helper) + " " + matcher)
 	h.Name = base
 	for n := 2; names[h.Name] || p.app.Pools[h.Name] != nil; n++ {
 		h.Name = fmt.Sprintf("%s #%d", base, n)
 	}
 	names[h.Name] = true
-	return nil
 }
 
 // namesOf returns the names of routes' own pools in this Caddyfile so far.

@@ -38,7 +38,7 @@ type PoolConfig struct {
 	Breaker *BreakerConfig `json:"breaker,omitempty"`
 
 	// How much longer a cancelled run keeps its permit, for backends that go
-	// on working after a cancel. Default: off.
+	// on working after a cancel. -1 is off. Default: off.
 	Linger caddy.Duration `json:"linger,omitempty"`
 }
 
@@ -56,7 +56,7 @@ type BreakerConfig struct {
 	// Default: 20.
 	MinRequests int `json:"min_requests,omitempty"`
 
-	// How many failures in a row trip. Default: off.
+	// How many failures in a row trip. -1 is off. Default: off.
 	ConsecutiveFailures int `json:"consecutive_failures,omitempty"`
 
 	// The rolling window of the ratio. Default: 30s, or three times the
@@ -120,7 +120,7 @@ func (c *BreakerConfig) settings() *offloader.BreakerSettings {
 	}
 	s.FailureRatio = orDefault(c.FailureRatio, s.FailureRatio)
 	s.MinRequests = orDefault(c.MinRequests, s.MinRequests)
-	s.ConsecutiveFailures = c.ConsecutiveFailures
+	s.ConsecutiveFailures = orDefault(c.ConsecutiveFailures, 0)
 	s.Window = time.Duration(c.Window)
 	s.CoolDown = time.Duration(orDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
 	s.Probes = orDefault(c.Probes, s.Probes)
@@ -164,9 +164,9 @@ func checkWindow(c *BreakerConfig, timeouts ...caddy.Duration) error {
 		return nil
 	}
 	for _, t := range timeouts {
-		if t > 0 && c.Window < offloader.WindowRuns*t {
-			return fmt.Errorf("breaker window %s is shorter than %d times the timeout %s: such runs would never count",
-				time.Duration(c.Window), offloader.WindowRuns, time.Duration(t))
+		if t > 0 && c.Window/offloader.WindowRuns < t {
+			return fmt.Errorf("breaker window %s is too short for the timeout %s, since such runs would never count: want at least %s, or leave it out",
+				time.Duration(c.Window), time.Duration(t), time.Duration(offloader.WindowRuns*t))
 		}
 	}
 	return nil

@@ -206,6 +206,9 @@ func (h *Handler) check() error {
 	fail(h.Pool != "" && h.Name != "", "a route names a pool or has its own: set either 'pool' or 'name'")
 	fail(h.Pool != "" && !reflect.ValueOf(h.PoolConfig).IsZero(),
 		"the settings of pool '%s' belong to the offload app, not to a route that names it", h.Pool)
+	fail(h.RunTimeout < off, "run_timeout must not be negative")
+	fail(h.FirstByteTimeout < off, "first_byte_timeout must not be negative")
+	fail(h.StallTimeout < off, "stall_timeout must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
 	fail(!oneOf(h.OnAbandon, "", "auto", "finish", "cancel"), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
 	fail(!oneOf(h.Upgrades, "", "pass", "hold"), "unknown upgrades '%s': want pass or hold", h.Upgrades)
@@ -217,8 +220,15 @@ func (h *Handler) check() error {
 }
 
 func (b *SpoolBounds) check(word string) error {
-	if b != nil && (b.Memory < 0 || b.File < 0) {
+	switch {
+	case b == nil:
+		return nil
+	case b.Memory < 0 || b.File < 0:
 		return fmt.Errorf("%s: sizes must not be negative", word)
+	case b.Memory > maxSize || b.File > maxSize:
+		return fmt.Errorf("%s: sizes must not be above %d", word, int64(maxSize))
+	case b.Off != (b.Memory+b.File == 0):
+		return fmt.Errorf("%s: set sizes of which one is above zero, or 'off' alone", word)
 	}
 	return nil
 }

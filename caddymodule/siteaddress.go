@@ -7,13 +7,10 @@ import (
 )
 
 // siteAddress returns the first address of the site block that a directive
-// stands in, or a word for it if that cannot be told. Caddy's Helper has it
-// only in an unexported field; it is read, never changed, and a test notices
-// when a new version of Caddy moves it.
+// stands in, or the head of its named route, or a word for it if that cannot be
+// told. Caddy's Helper has it only in an unexported field; it is read, never
+// changed, and a test notices when a new version of Caddy moves it.
 func siteAddress(h httpcaddyfile.Helper) string {
-	if h.IsNamedRoute() {
-		return "named-route"
-	}
 	block := reflect.ValueOf(h).FieldByName("parentBlock")
 	if !block.IsValid() {
 		return "site"
@@ -25,6 +22,9 @@ func siteAddress(h httpcaddyfile.Helper) string {
 	text := keys.Index(0).FieldByName("Text")
 	if !text.IsValid() || text.Kind() != reflect.String {
 		return "site"
+	}
+	if h.IsNamedRoute() {
+		return "&(" + text.String() + ")"
 	}
 	return text.String()
 }

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,15 +17,27 @@ import (
 type block struct {
 	d    *caddyfile.Dispenser
 	word string
+	at   caddyfile.Dispenser // a copy that stays at word, for its line
 	seen map[string]bool
 }
+
+// maxSize keeps the sum of two sizes within an int64, maxCount a count within
+// any int.
+const (
+	maxSize  = math.MaxInt64 / 2
+	maxCount = math.MaxInt32
+)
 
 // next moves to the next word of the block, and refuses one that comes twice.
 func (b *block) next(nesting int) (bool, error) {
 	if !b.d.NextBlock(nesting) {
 		return false, nil
 	}
-	b.word = b.d.Val()
+	before := b.word
+	b.word, b.at = b.d.Val(), *b.d
+	if b.word == "{" {
+		return false, b.d.Errf("unexpected '{': '%s' takes no block here", before)
+	}
 	if b.seen[b.word] {
 		return false, b.d.Errf("'%s' is set twice", b.word)
 	}
@@ -38,7 +52,7 @@ func (b *block) next(nesting int) (bool, error) {
 func (b *block) text() (string, error) {
 	var s string
 	if !b.d.AllArgs(&s) {
-		return "", b.d.ArgErr()
+		return "", b.at.Errf("wrong argument count: '%s' takes one value", b.word)
 	}
 	return s, nil
 }
@@ -46,7 +60,7 @@ func (b *block) text() (string, error) {
 // flag reads a word without arguments.
 func (b *block) flag() error {
 	if b.d.NextArg() {
-		return b.d.ArgErr()
+		return b.at.Errf("wrong argument count: '%s' takes no value", b.word)
 	}
 	return nil
 }
@@ -58,7 +72,7 @@ func (b *block) choice(allowed ...string) (string, error) {
 		return "", err
 	}
 	if !oneOf(s, allowed...) {
-		return "", b.d.Errf("bad %s value '%s': want one of %q", b.word, s, allowed)
+		return "", b.d.Errf("bad %s value '%s': want %s", b.word, s, strings.Join(allowed, " or "))
 	}
 	return s, nil
 }
@@ -73,11 +87,21 @@ func (b *block) count(least int, mayBeOff bool) (int, error) {
 		return off, nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil {
-		return 0, b.d.Errf("bad %s value '%s': want a whole number%s", b.word, s, orOff(mayBeOff))
+	if err != nil || n < least || n > maxCount {
+		return 0, b.d.Errf("bad %s value '%s': want a whole number from %d to %d%s", b.word, s, least, maxCount, orOff(mayBeOff))
 	}
-	if n < least || n > math.MaxInt32 {
-		return 0, b.d.Errf("bad %s value '%s': want at least %d%s", b.word, s, least, orOff(mayBeOff))
+	return n, nil
+}
+
+// errorStatus reads a status code that says that something is wrong.
+func (b *block) errorStatus() (int, error) {
+	s, err := b.text()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 400 || n > 599 {
+		return 0, b.d.Errf("bad %s value '%s': want an error status from 400 to 599", b.word, s)
 	}
 	return n, nil
 }
@@ -120,7 +144,7 @@ func (b *block) ratio() (float64, error) {
 // size reads the current argument as a number of bytes.
 func (b *block) size() (int64, error) {
 	n, err := humanize.ParseBytes(b.d.Val())
-	if err != nil || n > math.MaxInt64 {
+	if err != nil || n > maxSize {
 		return 0, b.d.Errf("bad %s value '%s': want a size such as 256KiB", b.word, b.d.Val())
 	}
 	return int64(n), nil
@@ -141,7 +165,7 @@ func (b *block) oneSize() (int64, error) {
 // bounds reads the size in memory and, if it is there, the size of the file.
 func (b *block) bounds() (*SpoolBounds, error) {
 	if !b.d.NextArg() {
-		return nil, b.d.ArgErr()
+		return nil, b.boundsCount()
 	}
 	var s SpoolBounds
 	var err error
@@ -155,12 +179,35 @@ func (b *block) bounds() (*SpoolBounds, error) {
 		}
 	}
 	if b.d.NextArg() {
-		return nil, b.d.ArgErr()
+		return nil, b.boundsCount()
 	}
 	if !s.Off && s.Memory+s.File <= 0 {
 		return nil, b.d.Errf("bad %s: nothing would fit; use 'off' to keep nothing", b.word)
 	}
 	return &s, nil
+}
+
+func (b *block) boundsCount() error {
+	return b.at.Errf("wrong argument count: '%s' takes a size in memory and perhaps one in a file, or 'off' alone", b.word)
+}
+
+// unrecognized refuses a word, and says where it belongs if it is one of ours.
+func unrecognized(d *caddyfile.Dispenser, block string) error {
+	word, hint := d.Val(), ""
+	for _, home := range []struct {
+		words []string
+		text  string
+	}{
+		{poolWords, ": it belongs to the block of a pool"},
+		{breakerWords, ": it belongs to the block of 'breaker'"},
+		{slices.Concat(routeWords, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
+		{[]string{"pool", "spool"}, ": it belongs to the global option 'offload'"},
+	} {
+		if slices.Contains(home.words, word) {
+			hint = home.text
+		}
+	}
+	return d.Errf("unrecognized subdirective '%s' of %s%s", word, block, hint)
 }
 
 func orOff(mayBeOff bool) string {

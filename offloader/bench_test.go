@@ -17,7 +17,8 @@ func BenchmarkAdmission(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s, _, _ := g.enter()
-			g.leave(s, time.Millisecond, Success, 0).tell()
+			out, _ := g.leave(s, time.Millisecond, Success, 0)
+			out.tell()
 		}
 	})
 	b.Run("semaphore", func(b *testing.B) { // golang.org/x/sync, for comparison

@@ -149,21 +149,23 @@ func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
 		float64(c.TotalFailures) >= s.FailureRatio*float64(results)
 }
 
-// noted is called by gobreaker under its mutex: it must not call back.
+// noted is called by gobreaker under its mutex: it must not call back. A breaker
+// that was closed keeps its state: what its late runs say concerns nobody.
 func (b *breaker) noted(_ string, from, to gobreaker.State) {
-	b.state.Store(uint32(stateOf(to)))
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.state.Store(uint32(stateOf(to)))
 	b.pending = append(b.pending, transition{stateOf(from), stateOf(to)})
 	b.unread.Add(1)
 	if to != gobreaker.StateOpen {
 		return
 	}
 	b.opened = time.Now()
-	if !b.closed {
-		// A nanosecond more, since gobreaker waits until the time has passed.
-		b.coolOff = time.AfterFunc(b.settings.CoolDown+1, b.endCoolDown)
-	}
+	// A nanosecond more, since gobreaker waits until the time has passed.
+	b.coolOff = time.AfterFunc(b.settings.CoolDown+1, b.endCoolDown)
 }
 
 func (b *breaker) endCoolDown() {
@@ -214,7 +216,8 @@ func (b *breaker) retryAfter() time.Duration {
 	return b.settings.CoolDown - time.Since(b.opened)
 }
 
-// close stops the breaker's timer. Timers of probes end with their runs.
+// close stops the breaker's timer and keeps its state as it is. Timers of
+// probes end with their runs.
 func (b *breaker) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -41,7 +41,9 @@ type slot struct {
 	breaker *breaker    // to be told of the outcome, nil for none
 	settle  func(error) // by this
 
-	abandoned bool // guarded by the gate's mutex
+	// Guarded by the gate's mutex.
+	abandoned bool
+	recovery  int // gate.recoveries when it was taken
 }
 
 // gate hands out slots: at once while there are any, else in the queue's order
@@ -50,11 +52,13 @@ type slot struct {
 type gate struct {
 	mu sync.Mutex
 
+	phase atomic.Uint32 // a phase; it changes only under mu
+
 	// All guarded by mu.
-	phase       phase
 	concurrency int // as configured
 	limit       int // concurrency, or less while ramping up
 	round       int // successes at this limit while ramping up
+	recoveries  int // how often a ramp has begun
 	places      int
 	maxWait     time.Duration
 	fifo        bool
@@ -121,13 +125,14 @@ func (g *gate) abandon(w *waiter) bool {
 	return true
 }
 
-// leave gives a slot back after a run and hands it on.
-func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) verdicts {
+// leave gives a slot back after a run and hands it on. It returns as expire
+// does when to look again: the longer the runs take, the sooner.
+func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.mean.add(run)
-	g.ramp(o)
-	return g.giveBack(s, now)
+	g.ramp(s, o)
+	return g.giveBack(s, now), g.due()
 }
 
 // cede gives back a slot that no run has used.
@@ -137,14 +142,17 @@ func (g *gate) cede(s *slot, now moment) verdicts {
 	return g.giveBack(s, now)
 }
 
-// linger counts a slot whose run has ended but that is kept for a while.
-func (g *gate) linger(run time.Duration, o Outcome) {
+// linger counts a slot whose run has ended but that is kept for a while. It
+// returns what leave does.
+func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.mean.add(run)
-	g.ramp(o)
+	g.ramp(s, o)
 	g.lingering++
-	g.wakeIfIdle()
+	var out verdicts
+	g.handOver(now, &out) // the ramp may have made room
+	return out, g.due()
 }
 
 // lingered gives such a slot back.
@@ -189,9 +197,20 @@ func (g *gate) abandonRun(s *slot, generation uint64) {
 func (g *gate) setPhase(p phase) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.phase != phaseClosed {
-		g.phase = p
+	if g.phase.Load() != uint32(phaseClosed) {
+		g.phase.Store(uint32(p))
 	}
+}
+
+// shut is why nobody is admitted whatever else is the case, or zero.
+func (g *gate) shut() Reason {
+	switch phase(g.phase.Load()) {
+	case phaseDraining:
+		return Draining
+	case phaseClosed:
+		return Closed
+	}
+	return 0
 }
 
 // whenIdle returns a channel that is closed once nothing is in flight.
@@ -248,19 +267,13 @@ func (g *gate) refuseAll(r Reason) verdicts {
 	return out
 }
 
-func (p phase) reason() Reason {
-	if p == phaseDraining {
-		return Draining
-	}
-	return Closed
-}
-
 // The methods below require g.mu.
 
 func (g *gate) decide() (answer, Reason) {
+	shut := g.shut()
 	switch {
-	case g.phase != phaseOpen:
-		return refuse, g.phase.reason()
+	case shut != 0:
+		return refuse, shut
 	case g.running < g.limit && g.queue.len == 0:
 		return admit, 0
 	case g.queue.len >= g.places && !g.displaces():
@@ -273,9 +286,10 @@ func (g *gate) take() *slot {
 	g.running++
 	s := g.free
 	if s == nil {
-		return new(slot)
+		s = new(slot)
 	}
 	g.free, s.next = s.next, nil
+	s.recovery = g.recoveries
 	return s
 }
 
@@ -288,7 +302,6 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 	s.next, g.free = g.free, s
 	var out verdicts
 	g.handOver(now, &out)
-	g.wakeIfIdle()
 	return out
 }
 
@@ -309,6 +322,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 		w.slot.started = now
 		out.add(w)
 	}
+	g.wakeIfIdle()
 }
 
 func (g *gate) pick() *waiter {
@@ -370,7 +384,7 @@ func (g *gate) due() moment {
 	if !g.healthy() {
 		at -= moment(g.rest()) - 1 // refused when beyond, not when equal
 	}
-	return at
+	return max(at, 1) // it may have passed; zero would mean never
 }
 
 func (g *gate) inFlight() int { return g.running - g.lingering + g.queue.len }

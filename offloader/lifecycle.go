@@ -28,8 +28,14 @@ func (p *Pool) Close(ctx context.Context) error {
 }
 
 func (p *Pool) idle(ctx context.Context) error {
+	idle := p.gate.whenIdle()
 	select {
-	case <-p.gate.whenIdle():
+	case <-idle:
+		return nil
+	default: // an idle pool needs no time, so it does not matter if there is none
+	}
+	select {
+	case <-idle:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -1,26 +1,24 @@
 package offloader
 
 import (
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"testing"
 	"time"
 )
-
-var modelSeeds = flag.Int("model.seeds", 20_000, "how many random histories the model test plays")
 
 // model is the gate as a newcomer would write it: slices, no reuse, no links.
 // The gate must agree with it after every step of every random history.
 type model struct {
 	phase       phase
 	concurrency int
+	limit       int // less than concurrency while ramping up
+	round       int // successes at this limit
+	ramps       int // how many there were
 	places      int
 	maxWait     time.Duration
 	fifo        bool
 	queue       []modelWaiter
-	running     map[int]moment
+	running     map[int]modelRun
 	mean        meanRun
 	log         []string
 }
@@ -28,6 +26,13 @@ type model struct {
 type modelWaiter struct {
 	id                int
 	arrived, deadline moment
+}
+
+type modelRun struct {
+	started   moment
+	ramp      int // the ramp in which it began
+	abandoned bool
+	lingering bool
 }
 
 func (m *model) rest() float64 {
@@ -56,11 +61,16 @@ func (m *model) dropLate(now moment) {
 	}
 }
 
+func (m *model) admit(id int, now moment) {
+	m.running[id] = modelRun{started: now, ramp: m.ramps}
+	m.say(id, "admitted")
+}
+
 func (m *model) serve(now moment) {
-	if len(m.running) < m.concurrency {
+	if len(m.running) < m.limit {
 		m.dropLate(now)
 	}
-	for len(m.running) < m.concurrency && len(m.queue) > 0 {
+	for len(m.running) < m.limit && len(m.queue) > 0 {
 		i := 0
 		if !m.healthy() {
 			i = len(m.queue) - 1
@@ -71,36 +81,46 @@ func (m *model) serve(now moment) {
 			m.say(w.id, "wait_timeout")
 			continue
 		}
-		m.running[w.id] = now
-		m.say(w.id, "admitted")
+		m.admit(w.id, now)
 	}
 }
 
-func (m *model) arrive(id int, now, deadline moment) {
+// decide returns what becomes of a newcomer at once, or nothing if it may wait.
+func (m *model) decide() string {
+	displaces := m.places > 0 && len(m.queue) > 0 && !m.healthy()
 	switch {
 	case m.phase == phaseDraining:
-		m.say(id, "draining")
-		return
+		return "draining"
 	case m.phase == phaseClosed:
-		m.say(id, "closed")
-		return
-	case len(m.running) < m.concurrency && len(m.queue) == 0:
-		m.running[id] = now
-		m.say(id, "admitted")
-		return
+		return "closed"
+	case len(m.running) < m.limit && len(m.queue) == 0:
+		return "admitted"
+	case len(m.queue) >= m.places && !displaces:
+		return "queue_full"
 	}
-	full := len(m.queue) >= m.places
-	displaces := m.places > 0 && len(m.queue) > 0 && !m.healthy()
-	if full && !displaces { // refused before the clock is read
-		m.say(id, "queue_full")
-		return
+	return ""
+}
+
+// enter reports false if the newcomer must call join.
+func (m *model) enter(id int, now moment) bool {
+	what := m.decide()
+	switch what {
+	case "":
+		return false
+	case "admitted":
+		m.admit(id, now)
+	default:
+		m.say(id, what)
 	}
+	return true
+}
+
+func (m *model) join(id int, now, deadline moment) {
 	m.dropLate(now)
+	if m.enter(id, now) {
+		return
+	}
 	if len(m.queue) >= m.places {
-		if m.places == 0 || len(m.queue) == 0 || m.healthy() {
-			m.say(id, "queue_full")
-			return
-		}
 		m.say(m.queue[0].id, "queue_full")
 		m.queue = m.queue[1:]
 	}
@@ -108,220 +128,53 @@ func (m *model) arrive(id int, now, deadline moment) {
 	m.dropLate(now)
 }
 
-// rig drives gate and model with the same history.
-type rig struct {
-	t       *testing.T
-	rnd     *rand.Rand
-	gate    gate
-	model   model
-	now     moment
-	nextID  int
-	slots   map[int]*slot
-	waiting map[int]*waiter
-	log     []string
-}
-
-func newRig(t *testing.T, seed uint64) *rig {
-	r := &rig{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: 1,
-		slots: map[int]*slot{}, waiting: map[int]*waiter{},
-	}
-	r.gate.limit, r.gate.concurrency = unlimited, unlimited
-	r.model.running = map[int]moment{}
-	r.resize()
-	return r
-}
-
-// collect notes the verdicts that were told, in their order.
-func (r *rig) collect(out verdicts) {
-	for w := out.first; w != nil; {
-		next := w.next
-		id := -1
-		for i, other := range r.waiting {
-			if other == w {
-				id = i
-			}
-		}
-		delete(r.waiting, id)
-		if w.slot != nil {
-			r.slots[id] = w.slot
-			r.log = append(r.log, fmt.Sprintf("%d admitted", id))
-		} else {
-			r.log = append(r.log, fmt.Sprintf("%d %s", id, w.reason))
-		}
-		w.next = nil
-		w = next
-	}
-}
-
-func (r *rig) arrive() {
-	id := r.nextID
-	r.nextID++
-	var deadline moment
-	if r.rnd.IntN(4) == 0 {
-		deadline = r.now + moment(r.rnd.IntN(100)) + 1
-	}
-	r.model.arrive(id, r.now, deadline)
-	s, a, reason := r.gate.enter()
-	if a == queueUp {
-		w := &waiter{arrived: r.now, deadline: deadline}
-		var out verdicts
-		a, reason, out = r.gate.wait(w, r.now)
-		if a == queueUp {
-			r.waiting[id] = w
-		}
-		r.collect(out)
-		s = w.slot
-	}
-	switch a {
-	case admit:
-		s.started = r.now
-		r.slots[id] = s
-		r.log = append(r.log, fmt.Sprintf("%d admitted", id))
-	case refuse:
-		r.log = append(r.log, fmt.Sprintf("%d %s", id, reason))
-	}
-}
-
-func (r *rig) release() {
-	id, ok := oneOf(r.rnd, r.slots)
-	if !ok {
+// ran counts the end of a run.
+func (m *model) ran(run modelRun, now moment, o Outcome) {
+	m.mean.add(time.Duration(now - run.started))
+	if m.limit == m.concurrency || run.ramp != m.ramps {
 		return
 	}
-	s := r.slots[id]
-	delete(r.slots, id)
-	run := time.Duration(r.now - s.started)
-	r.model.mean.add(run)
-	delete(r.model.running, id)
-	r.model.serve(r.now)
-	r.collect(r.gate.leave(s, run, Success, r.now))
-}
-
-func (r *rig) leave() {
-	id, ok := oneOf(r.rnd, r.waiting)
-	if !ok {
+	switch o {
+	case Success:
+		m.round++
+	case Failure:
+		m.round = 0
+	}
+	if m.round < m.limit {
 		return
 	}
-	if !r.gate.abandon(r.waiting[id]) {
-		r.t.Fatalf("waiter %d could not leave", id)
-	}
-	delete(r.waiting, id)
-	r.model.queue = slices.DeleteFunc(r.model.queue, func(w modelWaiter) bool { return w.id == id })
+	m.limit, m.round = min(2*m.limit, m.concurrency), 0
 }
 
-func (r *rig) pass() {
-	r.now += moment(r.rnd.IntN(30))
-	r.model.dropLate(r.now)
-	due, out := r.gate.expire(r.now)
-	if due != 0 && due <= r.now {
-		r.t.Fatalf("asked to look again at %d, at %d", due, r.now)
+func (m *model) configure(s Settings, now moment) {
+	ramping := m.limit < m.concurrency
+	m.concurrency = s.Concurrency
+	if !ramping || m.limit > s.Concurrency {
+		m.limit = s.Concurrency
 	}
-	r.collect(out)
+	m.places, m.maxWait, m.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
+	m.serve(now)
+	m.dropLate(now)
 }
 
-func (r *rig) resize() {
-	s := Settings{
-		Concurrency: 1 + r.rnd.IntN(4), Queue: r.rnd.IntN(8),
-		MaxWait: time.Duration(r.rnd.IntN(3)) * 50, Order: Order(r.rnd.IntN(2)),
+func (m *model) refuseAll(what string) {
+	for _, w := range m.queue {
+		m.say(w.id, what)
 	}
-	m := &r.model
-	m.concurrency, m.places, m.maxWait, m.fifo = s.Concurrency, s.Queue, s.MaxWait, s.Order == OrderFIFO
-	m.serve(r.now)
-	m.dropLate(r.now)
-	r.collect(r.gate.configure(s, r.now))
+	m.queue = nil
 }
 
-func (r *rig) changePhase() {
-	to := phase(r.rnd.IntN(3))
-	if r.model.phase != phaseClosed {
-		r.model.phase = to
-	}
-	r.gate.setPhase(to)
-	if to == phaseClosed {
-		for _, w := range r.model.queue {
-			r.model.say(w.id, "closed")
-		}
-		r.model.queue = nil
-		r.collect(r.gate.refuseAll(Closed))
-	}
-}
-
-func (r *rig) check(step string) {
-	r.t.Helper()
-	if !slices.Equal(r.log, r.model.log) {
-		r.t.Fatalf("after %s:\ngate  %v\nmodel %v", step, r.log, r.model.log)
-	}
-	if r.gate.running != len(r.model.running) || r.gate.queue.len != len(r.model.queue) {
-		r.t.Fatalf("after %s: %d running, %d waiting, want %d and %d", step,
-			r.gate.running, r.gate.queue.len, len(r.model.running), len(r.model.queue))
-	}
-	i := 0
-	for w := r.gate.queue.front; w != nil; w = w.next {
-		if r.waiting[r.model.queue[i].id] != w {
-			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
-		}
-		i++
-	}
-	r.log, r.model.log = r.log[:0], r.model.log[:0]
-}
-
-func (r *rig) play(steps int) {
-	for range steps {
-		switch n := r.rnd.IntN(100); {
-		case n < 45:
-			r.arrive()
-			r.check("an arrival")
-		case n < 75:
-			r.release()
-			r.check("a release")
-		case n < 82:
-			r.leave()
-			r.check("a waiter left")
-		case n < 95:
-			r.pass()
-			r.check("time passed")
-		case n < 99:
-			r.resize()
-			r.check("a resize")
-		default:
-			r.changePhase()
-			r.check("a change of phase")
+// count returns how many of the runs are so.
+func (m *model) count(so func(modelRun) bool) int {
+	n := 0
+	for _, run := range m.running {
+		if so(run) {
+			n++
 		}
 	}
-	for len(r.slots) > 0 {
-		r.release()
-		r.check("a release at the end")
-	}
-	if n := r.gate.inFlight(); n != 0 {
-		r.t.Fatalf("%d in flight at the end", n)
-	}
+	return n
 }
 
-func oneOf[V any](rnd *rand.Rand, m map[int]V) (int, bool) {
-	if len(m) == 0 {
-		return 0, false
-	}
-	ids := make([]int, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids[rnd.IntN(len(ids))], true
-}
-
-// The gate agrees with the model on random histories. Continuous integration
-// plays 100,000 of them.
-func TestGateAgreesWithModel(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(*modelSeeds) {
-		newRig(t, seed).play(60)
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
-}
-
-func FuzzGateAgreesWithModel(f *testing.F) {
-	f.Add(uint64(1), uint8(60))
-	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) { newRig(t, seed).play(int(steps)) })
-}
+func (m *model) lingering() int { return m.count(func(r modelRun) bool { return r.lingering }) }
+func (m *model) abandoned() int { return m.count(func(r modelRun) bool { return r.abandoned }) }
+func (m *model) inFlight() int  { return len(m.running) - m.lingering() + len(m.queue) }

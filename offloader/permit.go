@@ -47,11 +47,22 @@ func (p Permit) end(o Outcome, linger time.Duration) {
 		s.breaker.notify()
 	}
 	run := time.Duration(now - s.started)
-	if linger > 0 && pool.lingers.add(s, linger, pool.endLinger) {
-		pool.gate.linger(run, o)
+	if linger == 0 {
+		out, due := pool.gate.leave(s, run, o, now)
+		pool.handOn(out, due, now)
 		return
 	}
-	pool.gate.leave(s, run, o, now).tell()
+	out, due := pool.gate.linger(s, run, o, now)
+	pool.handOn(out, due, now)
+	if !pool.lingers.add(s, linger, pool.endLinger) {
+		pool.endLinger(s)
+	}
+}
+
+// handOn tells the waiters whom a release concerns, and when to look again.
+func (p *Pool) handOn(out verdicts, due, now moment) {
+	out.tell()
+	p.alarm.set(due, now)
 }
 
 func (p *Pool) endLinger(s *slot) { p.gate.lingered(s, p.now()).tell() }

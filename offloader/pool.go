@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type Pool struct {
 	alarm   alarm
 	breaker atomic.Pointer[breaker] // nil for none
 	lingers lingers
+	waiters waiterPool
 
 	admitted   atomic.Uint64
 	left       atomic.Uint64
@@ -95,7 +97,7 @@ func (p *Pool) Configure(s Settings) error {
 // work is done for a request, such as reading its body.
 func (p *Pool) Check() error {
 	if b := p.breaker.Load(); b != nil && b.refuses() {
-		return p.reject(BreakerOpen)
+		return p.reject(p.breakerReason())
 	}
 	if r := p.gate.room(); r != 0 {
 		return p.reject(r)
@@ -159,7 +161,7 @@ func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
 func (p *Pool) enter() (*slot, answer, error) {
 	if b := p.breaker.Load(); b != nil && b.refuses() {
-		return nil, refuse, p.reject(BreakerOpen)
+		return nil, refuse, p.reject(p.breakerReason())
 	}
 	s, a, r := p.gate.enter()
 	if a == refuse {
@@ -170,7 +172,7 @@ func (p *Pool) enter() (*slot, answer, error) {
 
 func (p *Pool) wait(ctx context.Context) (Permit, error) {
 	now := p.now()
-	w := newWaiter(now, p.deadline(ctx))
+	w := p.waiters.get(now, p.deadline(ctx))
 	a, r, out := p.gate.wait(w, now)
 	out.tell()
 	if a == queueUp {
@@ -181,7 +183,7 @@ func (p *Pool) wait(ctx context.Context) (Permit, error) {
 		now, r = p.now(), w.reason
 	}
 	s := w.slot
-	w.recycle()
+	p.waiters.put(w)
 	if s == nil {
 		return Permit{}, p.reject(r)
 	}
@@ -201,7 +203,7 @@ func (p *Pool) await(ctx context.Context, w *waiter) bool {
 	case <-ctx.Done():
 	}
 	if p.gate.abandon(w) {
-		w.recycle()
+		p.waiters.put(w)
 		return false
 	}
 	<-w.wake
@@ -232,10 +234,14 @@ func (p *Pool) deadline(ctx context.Context) moment {
 	return max(moment(d.Sub(p.epoch)), 1)
 }
 
-func (p *Pool) reject(r Reason) error {
+// Reject counts a rejection that a caller decided on for a reason of its own,
+// such as SpoolFull, and returns the error for it.
+func (p *Pool) Reject(r Reason) *RejectedError {
 	p.rejected[r].Add(1)
 	return &p.rejections[r]
 }
+
+func (p *Pool) reject(r Reason) error { return p.Reject(r) }
 
 // gone reports a caller whose context ended.
 func (p *Pool) gone(ctx context.Context) error {
@@ -259,7 +265,7 @@ func (p *Pool) retryAfter(r Reason) time.Duration {
 	case BreakerOpen:
 		if b := p.breaker.Load(); b != nil {
 			// Up to a second more, so that not all come back in one moment.
-			return wholeSeconds(b.retryAfter() + jitter(time.Second)/2)
+			return wholeSeconds(wholeSeconds(b.retryAfter()) + time.Duration(rand.IntN(2))*time.Second)
 		}
 	case Draining, Closed:
 		return wholeSeconds(jitter(closedRetry))

@@ -17,10 +17,10 @@ func (p *Pool) setBreaker(s Settings) {
 	}
 	b := newBreaker(p.name, want, p.breakerChanged)
 	if old != nil {
+		old.close() // first: from then on its state stays
 		if old.State() != BreakerClosed {
 			b.startTripped()
 		}
-		old.close()
 	}
 	p.breaker.Store(b)
 }
@@ -38,4 +38,13 @@ func (p *Pool) breakerChanged(t transition) {
 	if p.onTrips != nil {
 		p.onTrips(t.from, t.to)
 	}
+}
+
+// breakerReason is the reason of a rejection by the breaker: a pool that does
+// not admit anyway says so.
+func (p *Pool) breakerReason() Reason {
+	if r := p.gate.shut(); r != 0 {
+		return r
+	}
+	return BreakerOpen
 }

@@ -20,21 +20,25 @@ type waiter struct {
 	wake   chan struct{}
 }
 
-// waiters are reused with their channel: a queued request then costs nothing
-// but its place.
-var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
+// waiterPool keeps waiters with their channel: a queued request then costs
+// nothing but its place. Each [Pool] has its own, since channels that were made
+// in a bubble of testing/synctest cannot be used outside of it.
+type waiterPool struct{ kept sync.Pool }
 
-func newWaiter(arrived, deadline moment) *waiter {
-	w := waiters.Get().(*waiter)
+func (p *waiterPool) get(arrived, deadline moment) *waiter {
+	w, ok := p.kept.Get().(*waiter)
+	if !ok {
+		w = &waiter{wake: make(chan struct{}, 1)}
+	}
 	w.arrived, w.deadline = arrived, deadline
 	return w
 }
 
-// recycle takes back a waiter whose verdict was received, or that left the
-// queue by itself; in both cases nothing is left in its channel.
-func (w *waiter) recycle() {
+// put takes back a waiter whose verdict was received, or that left the queue
+// by itself; in both cases nothing is left in its channel.
+func (p *waiterPool) put(w *waiter) {
 	w.slot, w.reason = nil, 0
-	waiters.Put(w)
+	p.kept.Put(w)
 }
 
 // queue is a list of waiters in order of arrival.

@@ -8,6 +8,7 @@ func (g *gate) startRamp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.limit, g.round = 1, 0
+	g.recoveries++
 }
 
 // stopRamp lifts the limit at once.
@@ -21,9 +22,10 @@ func (g *gate) stopRamp(now moment) verdicts {
 }
 
 // ramp doubles the limit after each round of that many successes; a failure
-// starts the round again. It requires g.mu.
-func (g *gate) ramp(o Outcome) {
-	if g.limit >= g.concurrency {
+// starts the round again. Runs that began before the ramp did, the probe among
+// them, say nothing. It requires g.mu.
+func (g *gate) ramp(s *slot, o Outcome) {
+	if g.limit >= g.concurrency || s.recovery != g.recoveries {
 		return
 	}
 	switch o {

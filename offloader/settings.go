@@ -18,9 +18,9 @@ const (
 
 	// MinWindow is the shortest default window of a breaker.
 	MinWindow = 30 * time.Second
-	// WindowRuns is how many of the longest runs a breaker's window must hold:
+	// WindowRuns is how many of the longest runs a breaker's window should hold:
 	// a result is booked at the time its run started, so a run that outlives
-	// the window would never count.
+	// the window never counts.
 	WindowRuns = 3
 )
 
@@ -126,31 +126,37 @@ func DefaultBreakerSettings() BreakerSettings {
 // Validate reports every setting that makes no sense.
 func (s Settings) Validate() error {
 	var errs []error
-	for name, v := range map[string]int64{
-		"concurrency": int64(s.Concurrency), "queue": int64(s.Queue),
-		"max_wait": int64(s.MaxWait), "linger": int64(s.Linger),
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"concurrency", int64(s.Concurrency)},
+		{"queue", int64(s.Queue)},
+		{"max_wait", int64(s.MaxWait)},
+		{"linger", int64(s.Linger)},
 	} {
-		if v < 0 {
-			errs = append(errs, fmt.Errorf("%s must not be negative", name))
+		if v.value < 0 {
+			errs = append(errs, fmt.Errorf("%s must not be negative", v.name))
 		}
 	}
 	if s.Order > OrderFIFO {
 		errs = append(errs, fmt.Errorf("unknown order %d", s.Order))
 	}
 	if s.Breaker != nil {
-		errs = append(errs, s.Breaker.validate(s.LongestRun)...)
+		errs = append(errs, s.Breaker.validate()...)
 	}
 	return errors.Join(errs...)
 }
 
-func (b BreakerSettings) validate(longestRun time.Duration) []error {
+func (b BreakerSettings) validate() []error {
 	var errs []error
 	fail := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf("breaker "+format, args...))
 		}
 	}
-	fail(b.FailureRatio < 0 || b.FailureRatio > 1, "failure_ratio must be between 0 and 1, not %v", b.FailureRatio)
+	inRange := b.FailureRatio >= 0 && b.FailureRatio <= 1 // which no NaN is
+	fail(!inRange, "failure_ratio must be between 0 and 1, not %v", b.FailureRatio)
 	fail(b.FailureRatio > 0 && b.MinRequests < 1, "min_requests must be at least 1")
 	fail(b.FailureRatio == 0 && b.ConsecutiveFailures == 0, "has no rule: set failure_ratio or consecutive_failures")
 	fail(b.ConsecutiveFailures < 0, "consecutive_failures must not be negative")
@@ -158,9 +164,6 @@ func (b BreakerSettings) validate(longestRun time.Duration) []error {
 	fail(b.Probes < 1, "probes must be at least 1")
 	fail(b.ProbeTimeout < 0, "probe_timeout must not be negative")
 	fail(b.Window < 0, "window must not be negative")
-	fail(b.Window > 0 && b.Window < WindowRuns*longestRun,
-		"window %s is shorter than %d times the longest timeout %s: runs that take so long would never count",
-		b.Window, WindowRuns, longestRun)
 	return errs
 }
 

@@ -69,7 +69,7 @@ func (p *Pool) Snapshot() Snapshot {
 func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Phase = [...]string{"open", "draining", "closed"}[g.phase]
+	s.Phase = [...]string{"open", "draining", "closed"}[g.phase.Load()]
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
 	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
 	s.Waiting, s.QueueLimit = g.queue.len, g.places

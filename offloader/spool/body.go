@@ -24,8 +24,9 @@ type Body struct {
 	size int64
 
 	mu     sync.RWMutex // held for writing by Close
-	store  *Store
-	blocks []*Block // nil after Close
+	store  Store
+	blocks []*Block
+	closed bool
 }
 
 // ReadBody reads src to its end. hint is the length if it is known, else -1.
@@ -39,7 +40,8 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 		return nil, fmt.Errorf("%w: too many bodies are being read", ErrFull)
 	}
 	defer budget.EndUpload()
-	b := &Body{store: NewStore(budget, bounds)}
+	b := new(Body)
+	b.store.Init(budget, bounds)
 	if err := b.fill(src, hint); err != nil {
 		b.Close()
 		return nil, err
@@ -154,9 +156,8 @@ func (b *Body) Close() {
 	for _, block := range b.blocks {
 		b.store.Free(block)
 	}
-	b.blocks = nil
+	b.blocks, b.closed = nil, true
 	b.store.Close()
-	b.store = nil
 }
 
 type bodyReader struct {
@@ -172,7 +173,7 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	r.body.mu.RLock()
 	defer r.body.mu.RUnlock()
 	switch {
-	case r.closed.Load() || r.body.store == nil:
+	case r.closed.Load() || r.body.closed:
 		return 0, fs.ErrClosed
 	case r.read == r.body.size:
 		return 0, io.EOF

@@ -56,8 +56,8 @@ type Store struct {
 	broken error // the file's, after which it is not used for new blocks
 }
 
-// NewStore returns an empty store.
-func NewStore(b *Budget, bounds Bounds) *Store { return &Store{budget: b, bounds: bounds} }
+// Init makes a zero Store an empty one.
+func (s *Store) Init(b *Budget, bounds Bounds) { s.budget, s.bounds = b, bounds }
 
 // Alloc returns a new block: in memory if there is room, else in the file. hint
 // is how much is to come, as far as is known; zero or less means much. The
@@ -146,7 +146,11 @@ func (s *Store) Read(b *Block, from, to int, buf []byte) ([]byte, error) {
 		return b.mem[from:to], nil
 	}
 	buf = buf[:to-from]
-	if _, err := s.file.f.ReadAt(buf, b.place*BlockSize+int64(from)); err != nil && !errors.Is(err, io.EOF) {
+	_, err := s.file.f.ReadAt(buf, b.place*BlockSize+int64(from))
+	if errors.Is(err, io.EOF) { // it lost what was written to it: no end of a body
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reading a spool file: %w", err)
 	}
 	return buf, nil
@@ -165,6 +169,15 @@ func (s *Store) Shrink(b *Block) {
 	b.mem, b.room = exact, b.n
 	s.memory -= unused
 	s.budget.give(unused, 0)
+}
+
+// Seal ends a block whose file has failed: what it holds stays, and what comes
+// next goes into another one.
+func (s *Store) Seal(b *Block) {
+	if b.mem == nil {
+		s.disk -= int64(b.Room())
+		b.room = b.n
+	}
 }
 
 // Free gives a block back. Nobody may use it any more.

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -10,18 +11,26 @@ import (
 // ErrLeft says that a reader was called off while it waited.
 var ErrLeft = errors.New("reader left")
 
+// errIdle says that nothing came within FlushIdle.
+var errIdle = errors.New("reader idle")
+
 // Reader reads a stream from its first byte that is kept. It belongs to one
 // goroutine.
 type Reader struct {
+	// FlushIdle is how long bytes may wait for more before Next asks to flush
+	// them although the writer has not. Zero: for ever.
+	FlushIdle time.Duration
+
 	stream *Stream
-	buf    []byte // for blocks in the file
+	next   *Reader // of the same stream
+	buf    []byte  // for blocks in the file
 
 	// Guarded by the stream's mu.
 	block   int // number of the block that the next byte is in
 	offset  int // and where
 	read    int64
-	flushes int // how many flushes were handed on
-	aborted bool
+	flushes int  // how many flushes were handed on
+	lingers bool // bytes were handed on that no flush has followed
 	waiting bool
 	wake    chan struct{} // holds one; filled by whoever clears waiting
 }
@@ -30,17 +39,23 @@ type Reader struct {
 type Piece struct {
 	// Data may be empty. It is valid until the next call.
 	Data []byte
-	// Flush says that the writer asked to hand on all up to the end of Data.
+	// Flush says that all up to the end of Data is to be handed on at once.
 	Flush bool
 }
 
 // NewReader joins a stream. Without Options.Keep there must be only one.
 func (s *Stream) NewReader() *Reader {
+	r := new(Reader)
+	r.Join(s)
+	return r
+}
+
+// Join makes a zero Reader a reader of s, as NewReader does.
+func (r *Reader) Join(s *Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Reader{stream: s, block: s.first, wake: make(chan struct{}, 1)}
-	s.readers = append(s.readers, r)
-	return r
+	r.stream, r.block = s, s.first
+	r.next, s.readers = s.readers, r
 }
 
 // Preamble waits for the stream's preamble. It fails with the cause if the
@@ -70,22 +85,31 @@ func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 	s.giveBack(r)
 	for {
 		switch {
-		case r.aborted:
+		case s.aborted:
 			return Piece{}, s.endError()
 		case r.read < s.written:
 			return r.take()
 		case r.flushes != s.flushes:
-			r.flushes = s.flushes
-			return Piece{Flush: true}, nil
+			return r.flush(), nil
 		case s.ended && s.cause != nil:
 			return Piece{}, s.cause
 		case s.ended:
 			return Piece{}, io.EOF
 		}
-		if err := r.await(left); err != nil {
+		switch err := r.await(left); {
+		case errors.Is(err, errIdle):
+			if r.read == s.written { // else more came in this very moment
+				return r.flush(), nil
+			}
+		case err != nil:
 			return Piece{}, err
 		}
 	}
+}
+
+func (r *Reader) flush() Piece {
+	r.flushes, r.lingers = r.stream.flushes, false
+	return Piece{Flush: true}
 }
 
 // Trailer returns what came after the body, once Next has returned io.EOF.
@@ -126,6 +150,7 @@ func (r *Reader) take() (Piece, error) {
 	if flush {
 		r.flushes = s.flushes
 	}
+	r.lingers = !flush
 	return Piece{Data: data, Flush: flush}, nil
 }
 
@@ -133,13 +158,26 @@ func (r *Reader) take() (Piece, error) {
 // go meanwhile.
 func (r *Reader) await(left <-chan struct{}) error {
 	s := r.stream
+	if r.wake == nil {
+		r.wake = make(chan struct{}, 1)
+	}
 	r.waiting = true
+	var idle <-chan time.Time
+	if r.lingers && r.FlushIdle > 0 {
+		timer := time.NewTimer(r.FlushIdle)
+		defer timer.Stop()
+		idle = timer.C
+	}
 	s.mu.Unlock()
 	defer s.mu.Lock()
+	var err error
 	select {
 	case <-r.wake:
 		return nil
 	case <-left:
+		err = ErrLeft
+	case <-idle:
+		err = errIdle
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +185,7 @@ func (r *Reader) await(left <-chan struct{}) error {
 		<-r.wake // sent by whoever cleared it
 	}
 	r.waiting = false
-	return ErrLeft
+	return err
 }
 
 // giveBack frees the blocks that the only reader is through with. It requires

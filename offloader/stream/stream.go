@@ -41,29 +41,41 @@ type Options struct {
 	Stall time.Duration
 }
 
-// Stream is one result. The writing methods (Begin, Write, Flush, End) belong
-// to one goroutine; Abort may be called from any.
+// Stream is one result. Begin, Write and Flush belong to one goroutine; End and
+// Abort may be called from any. It comes from New, or is a field of something
+// larger and set up by Init.
 type Stream struct {
 	opts Options
 
 	mu       sync.Mutex
-	store    *spool.Store
+	store    spool.Store
 	preamble *Preamble
 	trailer  map[string][]string
-	blocks   []*spool.Block // blocks[0] is number first
+	blocks   []*spool.Block  // blocks[0] is number first
+	few      [4]*spool.Block // where blocks begins: most results are small
 	first    int
 	written  int64
 	flushed  int64 // how much was written when a flush was last asked for
 	flushes  int   // how often
 	ended    bool
-	cause    error // why it ended, nil for well
-	readers  []*Reader
+	aborted  bool          // readers get nothing more
+	cause    error         // why it ended, nil for well
+	readers  *Reader       // linked by next
 	room     chan struct{} // wakes the writer, nil while it does not wait
 }
 
 // New returns an empty stream.
 func New(o Options) *Stream {
-	return &Stream{opts: o, store: spool.NewStore(o.Budget, o.Bounds)}
+	s := new(Stream)
+	s.Init(o)
+	return s
+}
+
+// Init makes a zero Stream an empty one.
+func (s *Stream) Init(o Options) {
+	s.opts = o
+	s.store.Init(o.Budget, o.Bounds)
+	s.blocks = s.few[:0]
 }
 
 // Begin sets the preamble. Only the first call counts.
@@ -83,11 +95,10 @@ func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		m, err := s.writeSome(p[n:])
-		n += m
 		if isFull(err) {
 			m, err = s.writeWhenRoom(p[n:])
-			n += m
 		}
+		n += m
 		if err != nil {
 			return n, err
 		}
@@ -116,6 +127,9 @@ func (s *Stream) writeSome(p []byte) (int, error) {
 		n, err = s.store.Write(b, p)
 		s.mu.Lock()
 	}
+	if err != nil {
+		s.store.Seal(b)
+	}
 	b.Advance(n)
 	s.written += int64(n)
 	s.wakeReaders()
@@ -137,16 +151,27 @@ func (s *Stream) tail() (*spool.Block, error) {
 	return b, err
 }
 
-// writeWhenRoom tries once more, now that it will hear of room, and then waits
-// for it.
+// writeWhenRoom tries again whenever there may be room, until it has written
+// something. The time for that counts from here: room that others take first
+// does not prolong it.
 func (s *Stream) writeWhenRoom(p []byte) (int, error) {
-	freed := s.expectRoom()
-	defer s.expectNoRoom()
-	n, err := s.writeSome(p)
-	if !isFull(err) || s.opts.Keep || s.store.Hopeless() {
-		return n, err
+	var stalled <-chan time.Time
+	if s.opts.Stall > 0 {
+		timer := time.NewTimer(s.opts.Stall)
+		defer timer.Stop()
+		stalled = timer.C
 	}
-	return 0, s.awaitRoom(freed)
+	defer s.expectNoRoom()
+	for {
+		freed := s.expectRoom() // before it tries, so that it misses none
+		n, err := s.writeSome(p)
+		if !isFull(err) || s.opts.Keep || s.store.Hopeless() {
+			return n, err
+		}
+		if err := s.awaitRoom(freed, stalled); err != nil {
+			return 0, err
+		}
+	}
 }
 
 func (s *Stream) expectRoom() (freed <-chan struct{}) {
@@ -162,13 +187,7 @@ func (s *Stream) expectNoRoom() {
 	s.room = nil
 }
 
-func (s *Stream) awaitRoom(freed <-chan struct{}) error {
-	var stalled <-chan time.Time
-	if s.opts.Stall > 0 {
-		timer := time.NewTimer(s.opts.Stall)
-		defer timer.Stop()
-		stalled = timer.C
-	}
+func (s *Stream) awaitRoom(freed <-chan struct{}, stalled <-chan time.Time) error {
 	select {
 	case <-s.room:
 	case <-freed:
@@ -189,7 +208,8 @@ func (s *Stream) Flush() {
 }
 
 // End ends the stream. A cause says that it is not complete; readers get what
-// was written before and then the cause. Only the first end counts.
+// was written before and then the cause, and a writer that is blocked fails.
+// Only the first end counts.
 func (s *Stream) End(trailer map[string][]string, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,6 +218,7 @@ func (s *Stream) End(trailer map[string][]string, cause error) {
 	}
 	s.ended, s.cause, s.trailer = true, cause, trailer
 	s.wakeReaders()
+	s.wakeWriter()
 }
 
 // Abort ends the stream at once, from any goroutine: a blocked writer fails
@@ -205,10 +226,7 @@ func (s *Stream) End(trailer map[string][]string, cause error) {
 func (s *Stream) Abort(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended, s.cause = true, cause
-	for _, r := range s.readers {
-		r.aborted = true
-	}
+	s.ended, s.aborted, s.cause = true, true, cause
 	s.wakeReaders()
 	s.wakeWriter()
 }
@@ -248,7 +266,7 @@ func (s *Stream) wakeWriter() {
 }
 
 func (s *Stream) wakeReaders() {
-	for _, r := range s.readers {
+	for r := s.readers; r != nil; r = r.next {
 		if r.waiting {
 			r.waiting = false
 			r.wake <- struct{}{}

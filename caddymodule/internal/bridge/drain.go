@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -9,8 +10,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
-// errLost is what a run gets when it writes to a client that has left.
-var errLost = errors.New("the client has left")
+// What a run gets when it writes to a client that has left, or after its end.
+var (
+	errLost     = errors.New("the client has left")
+	errFinished = errors.New("the response has ended")
+)
 
 // nudger starts the helper for a response that has begun and stays incomplete:
 // from then on bytes are handed on as they come, and the client's leaving is
@@ -48,38 +52,51 @@ func (w *Writer) help() {
 func (w *Writer) handOn(left <-chan struct{}) {
 	for {
 		piece, err := w.reader.Next(left)
-		if err != nil {
-			if errors.Is(err, stream.ErrLeft) {
-				w.lose()
-			}
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case errors.Is(err, stream.ErrLeft):
+			w.lose()
+			return
+		case err != nil:
+			w.breakOff(err)
 			return
 		}
-		if len(piece.Data) > 0 {
-			if _, err := w.client.Write(piece.Data); err != nil {
-				w.lose()
-				return
-			}
-		}
-		if piece.Flush {
-			if err := w.flushClient(); err != nil {
-				w.lose()
-				return
-			}
+		if err := w.pass(piece); err != nil {
+			w.lose()
+			return
 		}
 	}
+}
+
+func (w *Writer) pass(piece stream.Piece) error {
+	if len(piece.Data) > 0 {
+		if _, err := w.client.Write(piece.Data); err != nil {
+			return err
+		}
+	}
+	if piece.Flush {
+		return w.flushClient()
+	}
+	return nil
 }
 
 // lose ends a response that cannot reach the client. With Options.Finish the
 // run may go on, and what it writes is discarded.
 func (w *Writer) lose() {
+	if w.opts.Finish {
+		w.enter(discarded)
+	}
+	w.breakOff(errLost)
+	w.opts.Owner.ClientLost()
+}
+
+// breakOff ends a response whose body has ended too early, or cannot be read.
+func (w *Writer) breakOff(cause error) {
 	w.mu.Lock()
 	w.lost = true
-	if w.opts.Finish {
-		w.mode = discarded
-	}
 	w.mu.Unlock()
-	w.stream.Abort(errLost)
-	w.opts.Owner.ClientLost()
+	w.stream.Abort(cause)
 }
 
 // Finish ends the response after the run has: it hands on what is left and the
@@ -95,12 +112,7 @@ func (w *Writer) Finish(cut error) {
 	if streaming {
 		w.opts.Nudge.Stop(&w.nudge)
 		w.stream.End(nil, cut)
-		if helper != nil {
-			<-helper
-		} else {
-			w.handOn(nil)
-		}
-		w.stream.Close()
+		w.drain(helper)
 	}
 	w.endHeader()
 	if w.helperErr != nil {
@@ -111,14 +123,26 @@ func (w *Writer) Finish(cut error) {
 	}
 }
 
+// drain returns when the stream has been handed on, and gives it back.
+func (w *Writer) drain(helper <-chan struct{}) {
+	defer w.stream.Close()
+	if helper == nil {
+		w.handOn(nil)
+		return
+	}
+	<-helper
+}
+
 // endHeader hands on what the run has put into the header beside the head:
 // trailers, or all of it if there was no head.
 func (w *Writer) endHeader() {
+	w.sending.Lock() // a 1xx or an answer in the run's place may be on its way
+	defer w.sending.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h := w.client.Header()
 	switch {
-	case w.dead != nil || w.answered || w.mode == discarded || w.mode == hijacked:
+	case w.dead != nil || w.answered || w.lost || w.mode == discarded || w.mode == hijacked:
 	case w.status == 0:
 		replaceHeader(h, w.header)
 	default:
@@ -126,10 +150,10 @@ func (w *Writer) endHeader() {
 	}
 }
 
-// copyTrailers copies the announced trailers and those with the prefix that
-// net/http gives to the ones that were not.
+// copyTrailers copies the trailers that the head has announced and those with
+// the prefix that net/http gives to the ones that were not.
 func copyTrailers(dst, src http.Header) {
-	for _, names := range src["Trailer"] {
+	for _, names := range dst["Trailer"] {
 		for name := range strings.SplitSeq(names, ",") {
 			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 			if values, ok := src[name]; ok {
@@ -158,7 +182,8 @@ func (w *Writer) Status() int {
 	return w.status
 }
 
-// Lost reports whether the response could not be handed on to its end.
+// Lost reports whether the response could not be handed on to its end. If it was
+// begun, the client must not take it for complete.
 func (w *Writer) Lost() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

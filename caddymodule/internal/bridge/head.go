@@ -9,63 +9,85 @@ import (
 )
 
 // inform passes a 1xx head on. The transport's goroutine calls it while the run
-// waits for the final head.
+// waits for the final head, and sometimes later, when it is of no use any more.
 func (w *Writer) inform(status int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.status != 0 || w.dead != nil || w.informed >= maxInformational || w.clientLeft() {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	if !w.mayInform() {
 		return
 	}
-	w.informed++
 	h := w.client.Header()
 	before := h.Clone()
 	replaceHeader(h, w.header)
+	defer replaceHeader(h, before)
 	w.client.WriteHeader(status)
-	replaceHeader(h, before)
 }
 
-// commit hands the final head on, once. It reports whether it did, and requires
-// w.mu.
-func (w *Writer) commit(status int) bool {
-	if w.status != 0 || w.dead != nil || w.mode == hijacked {
+func (w *Writer) mayInform() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 || w.usable() != nil || w.informed >= maxInformational || w.clientLeft() {
 		return false
 	}
+	w.informed++
+	return true
+}
+
+// commit hands the final head on, once, and tells the owner.
+func (w *Writer) commit(status int) {
 	if status < 100 || status > 999 {
 		// net/http would panic; such a status can only come from a backend.
 		status = http.StatusBadGateway
 	}
+	m, first := w.begin(status)
+	if !first {
+		return
+	}
+	if m != discarded {
+		w.send(status)
+	}
+	w.opts.Owner.HeadSent(status, m == direct)
+	if w.upgraded() {
+		w.opts.Owner.Upgraded()
+	}
+	if m == spooled {
+		w.opts.Nudge.Start(&w.nudge, nudger{w})
+	}
+}
+
+// begin decides what becomes of the response. It reports whether there is a head
+// to be handed on: from then on it is too late for an answer from elsewhere.
+func (w *Writer) begin(status int) (m mode, first bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 || w.usable() != nil || w.mode == hijacked {
+		return w.mode, false
+	}
 	w.status = status
 	w.declared = contentLength(w.header)
-	if w.clientLeft() {
-		w.mode, w.left = discarded, true
-		return true
-	}
+	w.left = w.clientLeft()
 	w.mode = w.decide(status)
-	replaceHeader(w.client.Header(), w.header)
-	w.client.WriteHeader(status)
 	if w.mode == spooled {
 		w.streaming = true
 		w.stream.Init(w.opts.Stream)
 		w.reader.Join(&w.stream)
-		w.opts.Nudge.Start(&w.nudge, nudger{w})
+		w.reader.FlushIdle = flushIdle
 	}
-	return true
+	return w.mode, true
 }
 
-// tellHead tells the owner about a head that commit has sent.
-func (w *Writer) tellHead(sent bool, m mode) {
-	if !sent {
-		return
-	}
-	w.opts.Owner.HeadSent(w.status, m == direct)
-	if w.upgraded() {
-		w.opts.Owner.Upgraded()
-	}
+func (w *Writer) send(status int) {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	replaceHeader(w.client.Header(), w.header)
+	w.client.WriteHeader(status)
 }
 
 // decide says where the body goes. It requires w.mu.
 func (w *Writer) decide(status int) mode {
 	switch {
+	case w.left:
+		return discarded
 	case w.opts.Stream.Bounds.Sum() <= 0,
 		w.upgraded(),
 		// Such an answer has no body; the client's writer knows what to say

@@ -49,15 +49,15 @@ func (w *Writer) Kill(cause error) bool {
 // of the stream comes only when the run returns, since net/http has no way to
 // send it before.
 func (w *Writer) AnswerStuck(status int, text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.status != 0 || w.dead == nil || w.answered || w.finished {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	cause := w.beginAnswer()
+	if cause == nil {
 		return
 	}
-	w.answered = true
 	client := innermost(w.client)
 	if outer, ok := client.(*Writer); ok { // of a pool around this one
-		if outer.KillBeforeHead(w.dead) {
+		if outer.KillBeforeHead(cause) {
 			outer.AnswerStuck(status, text)
 		}
 		return
@@ -71,6 +71,17 @@ func (w *Writer) AnswerStuck(status int, text string) {
 	client.WriteHeader(status)
 	_, _ = client.Write([]byte(text)) // nobody is left to tell
 	_ = http.NewResponseController(client).Flush()
+}
+
+// beginAnswer returns why the run was killed, nil if there is nothing to answer.
+func (w *Writer) beginAnswer() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 || w.answered || w.finished {
+		return nil
+	}
+	w.answered = w.dead != nil
+	return w.dead
 }
 
 // Answered reports whether AnswerStuck has answered.
@@ -93,27 +104,43 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 // Hijack hands the connection over, for a run that upgrades it. A response that
 // goes through the stream cannot be hijacked.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.mu.Lock()
-	dead, m, told := w.dead, w.mode, w.status != 0
-	w.mu.Unlock()
-	switch {
-	case dead != nil:
-		return nil, nil, dead
-	case m == spooled || m == discarded:
-		return nil, nil, http.ErrNotSupported
-	}
-	conn, buf, err := w.control().Hijack()
+	before, err := w.beginHijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	w.mu.Lock()
-	w.mode = hijacked
-	w.mu.Unlock()
-	if !told { // the run answers on the connection itself
+	conn, buf, err := w.control().Hijack()
+	if err != nil {
+		w.enter(before)
+		return nil, nil, err
+	}
+	if before == undecided { // the run answers on the connection itself
 		w.opts.Owner.HeadSent(http.StatusSwitchingProtocols, true)
 		w.opts.Owner.Upgraded()
 	}
 	return conn, buf, nil
+}
+
+// beginHijack comes first, lest the run is killed before its head while it
+// hijacks: then two would answer.
+func (w *Writer) beginHijack() (before mode, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.usable() != nil:
+		return w.mode, w.usable()
+	case w.mode == spooled || w.mode == discarded:
+		return w.mode, http.ErrNotSupported
+	case w.mode == hijacked:
+		return w.mode, http.ErrHijacked
+	}
+	before, w.mode = w.mode, hijacked
+	return before, nil
+}
+
+func (w *Writer) enter(m mode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mode = m
 }
 
 // SetReadDeadline, SetWriteDeadline and EnableFullDuplex make the connection's
@@ -125,17 +152,26 @@ func (w *Writer) SetReadDeadline(t time.Time) error { return w.control().SetRead
 
 // SetWriteDeadline sets the deadline for writing a body that is not spooled.
 func (w *Writer) SetWriteDeadline(t time.Time) error {
-	w.mu.Lock()
-	m := w.mode
-	w.mu.Unlock()
-	if m == spooled {
+	if w.isSpooled() {
 		return http.ErrNotSupported
 	}
 	return w.control().SetWriteDeadline(t)
 }
 
-// EnableFullDuplex lets the run answer before it has read the body.
-func (w *Writer) EnableFullDuplex() error { return w.control().EnableFullDuplex() }
+// EnableFullDuplex lets the run answer before it has read the body. It comes too
+// late when the helper may be writing.
+func (w *Writer) EnableFullDuplex() error {
+	if w.isSpooled() {
+		return http.ErrNotSupported
+	}
+	return w.control().EnableFullDuplex()
+}
+
+func (w *Writer) isSpooled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mode == spooled
+}
 
 var (
 	_ http.ResponseWriter = (*Writer)(nil)

@@ -9,10 +9,11 @@ package bridge
 
 import (
 	"errors"
-	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
@@ -22,6 +23,10 @@ import (
 // beside the run. Smaller ones are written when the run has ended, without a
 // second goroutine.
 const inlineLimit = 128 << 10
+
+// flushIdle is how long bytes wait for more before they are flushed although the
+// run has not asked for it. net/http alone would keep them until there are more.
+const flushIdle = time.Millisecond
 
 // maxInformational is how many 1xx heads are passed on. No server sends many;
 // a broken one could send them without end.
@@ -72,7 +77,11 @@ type Writer struct {
 	req    *http.Request       // of the client, with its context
 	header http.Header         // the run's own map
 
-	mu        sync.Mutex
+	// sending is held while a head goes to the client, which may block, and
+	// while its header map is touched. mu may be taken under it.
+	sending sync.Mutex
+
+	mu        sync.Mutex // never held while the client or the owner is called
 	mode      mode
 	status    int
 	dead      error // why nothing of the run may reach the client any more
@@ -84,7 +93,7 @@ type Writer struct {
 	helper    chan struct{} // closed when the helper has ended, nil without one
 	streaming bool          // the stream is in use
 	left      bool          // the client was gone before the head
-	lost      bool          // the client could not be written to
+	lost      bool          // the body could not be handed on to its end
 	helperErr any           // what the helper panicked with
 
 	stream stream.Stream
@@ -113,27 +122,27 @@ func (w *Writer) WriteHeader(status int) {
 		w.inform(status)
 		return
 	}
-	w.mu.Lock()
-	sent, m := w.commit(status), w.mode
-	w.mu.Unlock()
-	w.tellHead(sent, m)
+	w.commit(status)
 }
 
 // Write appends to the body.
 func (w *Writer) Write(p []byte) (int, error) {
+	w.commit(http.StatusOK)
 	w.mu.Lock()
-	sent := w.commit(http.StatusOK)
 	m, err := w.mode, w.account(len(p))
 	outgrown := w.written > w.inline()
 	w.mu.Unlock()
-	w.tellHead(sent, m)
 	switch {
 	case err != nil:
 		return 0, err
 	case m == discarded:
 		return len(p), nil
 	case m != spooled:
-		return w.client.Write(p)
+		n, err := w.client.Write(p)
+		if err != nil && w.goesOn() {
+			return len(p), nil
+		}
+		return n, err
 	}
 	if outgrown {
 		w.startHelper()
@@ -147,11 +156,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // FlushError hands on what was written so far.
 func (w *Writer) FlushError() error {
+	w.commit(http.StatusOK)
 	w.mu.Lock()
-	sent := w.commit(http.StatusOK)
-	m, err := w.mode, w.dead
+	m, err := w.mode, w.usable()
 	w.mu.Unlock()
-	w.tellHead(sent, m)
 	switch {
 	case err != nil:
 		return err
@@ -160,22 +168,47 @@ func (w *Writer) FlushError() error {
 		w.startHelper()
 		return nil
 	case m == direct:
-		return w.flushClient()
+		if err := w.flushClient(); err != nil && !w.goesOn() {
+			return err
+		}
 	}
 	return nil
 }
 
-// account counts n more bytes, as net/http would. It requires w.mu.
+// usable says why nothing of the run may reach the client any more. It requires
+// w.mu.
+func (w *Writer) usable() error {
+	if w.dead == nil && w.finished {
+		return errFinished
+	}
+	return w.dead
+}
+
+// goesOn is asked when a body that is not spooled could not be written. It
+// reports whether the run may write on, to nobody.
+func (w *Writer) goesOn() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.opts.Finish || w.dead != nil || !w.clientLeft() {
+		return false
+	}
+	w.mode, w.lost = discarded, true
+	return true
+}
+
+// account counts n more bytes, as net/http would: also those that it refuses.
+// It requires w.mu.
 func (w *Writer) account(n int) error {
-	switch {
-	case w.dead != nil:
-		return w.dead
-	case w.mode == hijacked:
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.mode == hijacked {
 		return http.ErrHijacked
-	case w.declared >= 0 && w.written+int64(n) > w.declared && w.mode == spooled:
-		return http.ErrContentLength
 	}
 	w.written += int64(n)
+	if w.declared >= 0 && w.written > w.declared && w.mode == spooled {
+		return http.ErrContentLength
+	}
 	return nil
 }
 
@@ -192,10 +225,13 @@ func (w *Writer) flushClient() error {
 	return nil
 }
 
-// replaceHeader makes dst equal to src.
+// replaceHeader makes dst equal to src. An append to a value of dst does not
+// reach into src.
 func replaceHeader(dst, src http.Header) {
 	clear(dst)
-	maps.Copy(dst, src)
+	for name, values := range src {
+		dst[name] = slices.Clip(values)
+	}
 }
 
 // contentLength returns the declared length of a body, -1 if there is none.

@@ -1,0 +1,239 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule"
+)
+
+// Clients that leave before the first byte end nothing: the backend is presumed
+// blocked, its permit stays taken, and it never sees more than the limit.
+func TestLeavingClientsDoNotFreePermits(t *testing.T) {
+	var up counter
+	work := make(chan struct{})
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.enter()
+		defer up.leave()
+		<-work // like a blocked loop: it does not notice that its client left
+		io.WriteString(w, "done")
+	}), `
+	offload {
+		name blocked
+		concurrency 2
+		queue 50
+		max_wait 5s
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	logged := 0
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		up.most.Store(0)
+		before := up.total.Load()
+		var leaving sync.WaitGroup
+		for range 10 {
+			leaving.Go(func() {
+				leave(t, c, url, func() {
+					eventually(t, func() bool { return up.now.Load() == 2 })
+					<-time.After(200 * time.Millisecond)
+				})
+			})
+		}
+		leaving.Wait()
+		logged += 8
+		s.accessLog(logged) // the server knows that they left
+		if got := up.total.Load() - before; got != 2 {
+			t.Errorf("%d runs started, want 2: the others left the queue", got)
+		}
+		for range 2 {
+			work <- struct{}{}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if res, body := get(t, c, url); res.StatusCode != 200 || body != "done" {
+				t.Errorf("got %d %q", res.StatusCode, body)
+			}
+		}()
+		work <- struct{}{}
+		<-done
+		logged += 3
+		s.accessLog(logged)
+		if most := up.most.Load(); most > 2 {
+			t.Errorf("the upstream saw %d at once", most)
+		}
+	})
+	left := 0
+	for _, line := range s.accessLog(33) {
+		if line["status"] == 499.0 {
+			left++
+		}
+	}
+	if left != 30 {
+		t.Errorf("%d of 30 were logged with 499", left)
+	}
+}
+
+// What happens to a run whose client leaves before the first byte.
+func TestOnAbandon(t *testing.T) {
+	tests := []struct {
+		words   string
+		notices bool
+		cancels bool
+	}{
+		{"on_abandon auto", false, false},
+		{"on_abandon auto", true, true},
+		{"on_abandon finish", true, false},
+		{"on_abandon cancel", false, true},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%s notices=%v", tt.words, tt.notices), func(t *testing.T) {
+			started, release := make(chan struct{}), make(chan struct{})
+			cancelled := make(chan bool, 1)
+			name := handleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
+				if tt.notices {
+					caddymodule.NoticesCancel(r.Context())
+				}
+				close(started)
+				select {
+				case <-r.Context().Done():
+					cancelled <- true
+				case <-release:
+					cancelled <- false
+				}
+				return nil
+			})
+			s := serve(t, nil, "\n\toffload {\n\t\tname abandon\n\t\t"+tt.words+"\n\t}\n\troute {\n\t\t"+name+"\n\t}")
+			leave(t, s.clients()["h2"], "https://"+s.addr, func() { <-started })
+			if !tt.cancels {
+				<-time.After(100 * time.Millisecond)
+				close(release)
+			}
+			if got := <-cancelled; got != tt.cancels {
+				t.Errorf("cancelled: %v, want %v", got, tt.cancels)
+			}
+			line := s.accessLog(1)[0]
+			if line["status"] != 499.0 {
+				t.Errorf("logged with status %v", line["status"])
+			}
+		})
+	}
+}
+
+// A client that leaves after the first byte ends its run.
+func TestLeavingAfterTheFirstByteCancels(t *testing.T) {
+	var up counter
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.enter()
+		defer up.leave()
+		w.WriteHeader(200)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), `
+	offload {
+		name streaming
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() bool { return up.now.Load() == 1 })
+		res.Body.Close()
+		eventually(t, func() bool { return up.now.Load() == 0 })
+	})
+}
+
+// A request passes a pool once, however often its route names it, and takes the
+// permits of different pools in their order.
+func TestNestedPools(t *testing.T) {
+	s := serveGlobal(t, nil, `
+	offload {
+		pool one {
+			concurrency 1
+			queue 0
+		}
+		pool two {
+			concurrency 1
+			queue 0
+		}
+	}`, `
+	offload one
+	route {
+		offload one
+		offload two
+		offload one
+		respond "in {http.offload.pool} {http.offload.in_flight}"
+	}`)
+	c := s.clients()["h1"]
+	for range 3 { // the permits come back each time
+		if res, body := get(t, c, "https://"+s.addr); res.StatusCode != 200 || body != "in two 1" {
+			t.Fatalf("got %d %q", res.StatusCode, body)
+		}
+	}
+}
+
+// A storm of everything at once leaves no permit taken and nobody waiting.
+func TestStormEndsAtZero(t *testing.T) {
+	var up counter
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.enter()
+		defer up.leave()
+		io.Copy(io.Discard, r.Body)
+		switch r.URL.Path {
+		case "/hang":
+			<-r.Context().Done()
+		case "/cut":
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, "only this")
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		case "/large":
+			w.Write(make([]byte, 1<<20))
+		case "/error":
+			w.WriteHeader(500)
+		}
+	}), `
+	offload {
+		name storm
+		concurrency 3
+		queue 10
+		max_wait 300ms
+		first_byte_timeout 200ms
+		breaker off
+		request_spool 16KiB 64KiB
+	}
+	respond /state "{http.offload.in_flight}"
+	reverse_proxy UPSTREAM`)
+	paths := []string{"/hang", "/cut", "/abort", "/large", "/error", "/"}
+	var storm sync.WaitGroup
+	for _, c := range s.clients() {
+		for i := range 60 {
+			storm.Go(func() {
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.addr+paths[i%len(paths)],
+					strings.NewReader(strings.Repeat("x", i*2000)))
+				res, err := c.Do(req)
+				if err != nil {
+					return // a cut is a fair answer to some of these
+				}
+				defer res.Body.Close()
+				if i%4 == 0 {
+					return // leaves without reading
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+			})
+		}
+	}
+	storm.Wait()
+	c := s.clients()["h1"]
+	eventually(t, func() bool {
+		_, body := get(t, c, "https://"+s.addr+"/state")
+		return body == "1" // this request itself
+	})
+}

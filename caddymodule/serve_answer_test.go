@@ -1,0 +1,175 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func readAll(r io.Reader) (string, error) {
+	b, err := io.ReadAll(r)
+	return string(b), err
+}
+
+// holdOne occupies the only permit of a pool until the test ends.
+func holdOne(t *testing.T, s *site, c *http.Client, path string) {
+	t.Helper()
+	busy := make(chan struct{})
+	blockUntil[path] = busy
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		res, err := c.Get("https://" + s.addr + path)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		res.Body.Close()
+	}()
+	eventually(t, func() bool { return blocked.now.Load() > 0 })
+	t.Cleanup(func() {
+		close(busy)
+		<-done
+	})
+}
+
+var (
+	blockUntil = map[string]chan struct{}{}
+	blocked    counter
+)
+
+// blocking is an upstream that blocks on the paths of holdOne.
+func blocking(w http.ResponseWriter, r *http.Request) {
+	if c := blockUntil[r.URL.Path]; c != nil {
+		blocked.enter()
+		defer blocked.leave()
+		<-c
+	}
+	io.WriteString(w, "ok")
+}
+
+// What clients get when the pool is full: by the routes for it, by the error
+// routes, plainly, and in gRPC, with the status that was asked for.
+func TestAnswersOfAFullPool(t *testing.T) {
+	const pool = `
+	offload %s {
+		name full
+		concurrency 1
+		queue 0
+		proxy_status_name "my edge"
+		%s
+	}
+	reverse_proxy UPSTREAM`
+	tests := map[string]struct {
+		words, extra string
+		status       int
+		body         string
+	}{
+		"plainly":           {status: 503, body: "Service Unavailable\n"},
+		"with its status":   {words: "reject_status 429", status: 429, body: "Too Many Requests\n"},
+		"by reject routes":  {words: "handle_reject {\n respond \"busy {http.offload.reject_reason} {http.offload.pool}\" 509\n }", status: 509, body: "busy queue_full full"},
+		"past empty routes": {words: "handle_reject {\n header X-Tried yes\n }", status: 503, body: "Service Unavailable\n"},
+		"by error routes":   {extra: "handle_errors {\n respond \"error {err.status_code}\"\n }", status: 503, body: "error 503"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, http.HandlerFunc(blocking), fmt.Sprintf(pool, "", tt.words)+"\n"+tt.extra)
+			c := s.clients()["h2"]
+			holdOne(t, s, c, "/hold")
+			res, body := get(t, c, "https://"+s.addr+"/next")
+			if res.StatusCode != tt.status || body != tt.body {
+				t.Errorf("got %d %q, want %d %q", res.StatusCode, body, tt.status, tt.body)
+			}
+			if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || n < 1 || n > 60 {
+				t.Errorf("Retry-After %q", res.Header.Get("Retry-After"))
+			}
+			if got := res.Header.Get("Proxy-Status"); got != `"my edge";error=connection_limit_reached;details="queue_full"` {
+				t.Errorf("Proxy-Status %q", got)
+			}
+		})
+	}
+}
+
+func TestGRPCIsRejectedInGRPC(t *testing.T) {
+	s := serve(t, http.HandlerFunc(blocking), `
+	offload {
+		name grpc
+		concurrency 1
+		queue 0
+		handle_reject {
+			respond "for people" 500
+		}
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.clients()["h2"]
+	holdOne(t, s, c, "/hold")
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr+"/svc/Method", strings.NewReader("\x00\x00\x00\x00\x00"))
+	req.Header.Set("Content-Type", "application/grpc")
+	res, _ := do(t, c, req)
+	if res.StatusCode != 200 || res.Header.Get("Grpc-Status") != "14" || res.Header.Get("Content-Type") != "application/grpc" {
+		t.Errorf("got %d %v", res.StatusCode, res.Header)
+	}
+	if res.Header.Get("Retry-After") == "" || res.Header.Get("Proxy-Status") != "" {
+		t.Errorf("got %v", res.Header)
+	}
+}
+
+// A breaker that has tripped refuses, with the rest of its cool-down as advice.
+func TestBreakerOpens(t *testing.T) {
+	var up counter
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.enter()
+		defer up.leave()
+		w.WriteHeader(500)
+	}), `
+	offload {
+		name trips
+		breaker {
+			consecutive_failures 3
+			cool_down 40s
+		}
+		proxy_status_name edge
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.clients()["h1"]
+	for range 3 {
+		if res, _ := get(t, c, "https://"+s.addr); res.StatusCode != 500 {
+			t.Fatalf("got %d", res.StatusCode)
+		}
+	}
+	res, _ := get(t, c, "https://"+s.addr)
+	after, _ := strconv.Atoi(res.Header.Get("Retry-After"))
+	if res.StatusCode != 503 || after < 35 || after > 42 {
+		t.Errorf("got %d, Retry-After %d", res.StatusCode, after)
+	}
+	if got := res.Header.Get("Proxy-Status"); got != `edge;error=destination_unavailable;details="breaker_open"` {
+		t.Errorf("Proxy-Status %q", got)
+	}
+	if up.total.Load() != 3 {
+		t.Errorf("the upstream saw %d requests", up.total.Load())
+	}
+}
+
+// Client faults do not trip the breaker, and neither do 501 and 505.
+func TestBreakerIgnoresClientFaults(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		w.WriteHeader(status)
+	}), `
+	offload {
+		name patient
+		breaker {
+			consecutive_failures 1
+		}
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.clients()["h1"]
+	for _, status := range []int{400, 404, 429, 499, 501, 505, 200} {
+		if res, _ := get(t, c, fmt.Sprintf("https://%s/%d", s.addr, status)); res.StatusCode != status {
+			t.Errorf("got %d, want %d", res.StatusCode, status)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package caddymodule_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The upstream of the streaming tests.
+func streamer(w http.ResponseWriter, r *http.Request) {
+	flush := http.NewResponseController(w).Flush
+	switch r.URL.Path {
+	case "/sse":
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := range 3 {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			flush()
+			await(r)
+		}
+	case "/trickle": // a declared length, a first part, and a pause
+		w.Header().Set("Content-Length", "10")
+		io.WriteString(w, "first")
+		flush()
+		await(r)
+		io.WriteString(w, "later")
+	case "/trailers":
+		w.Header().Set("Trailer", "X-Announced")
+		io.WriteString(w, "body")
+		w.Header().Set("X-Announced", "yes")
+		w.Header().Set(http.TrailerPrefix+"X-Surprise", "also")
+	case "/early":
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
+		io.WriteString(w, "body")
+	case "/cut":
+		w.Header().Set("Content-Length", "1000")
+		io.WriteString(w, "begin")
+		flush()
+		panic(http.ErrAbortHandler)
+	case "/cutchunked":
+		io.WriteString(w, strings.Repeat("x", 300_000))
+		flush()
+		panic(http.ErrAbortHandler)
+	case "/echo":
+		h := sha256.New()
+		n, _ := io.Copy(h, r.Body)
+		fmt.Fprintf(w, "%d %x %v %v", n, h.Sum(nil), r.ContentLength, r.Trailer.Get("X-Sum"))
+	}
+}
+
+// step lets a streaming upstream go on.
+var step = make(chan struct{})
+
+func await(r *http.Request) {
+	select {
+	case <-step:
+	case <-r.Context().Done():
+	}
+}
+
+func streamingSite(t *testing.T) *site {
+	return serve(t, http.HandlerFunc(streamer), `
+	offload {
+		name streams
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+}
+
+// Each event reaches the client before the next one is made.
+func TestEventsArriveAsTheyAreProduced(t *testing.T) {
+	s := streamingSite(t)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url + "/sse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		lines := bufio.NewReader(res.Body)
+		for i := range 3 {
+			line, err := lines.ReadString('\n')
+			if want := fmt.Sprintf("data: %d\n", i); line != want || err != nil {
+				t.Fatalf("got %q, %v, want %q", line, err, want)
+			}
+			lines.ReadString('\n')
+			step <- struct{}{}
+		}
+	})
+}
+
+// A response of declared length is handed on although nobody flushes it.
+func TestIncompleteResponsesAreHandedOn(t *testing.T) {
+	s := streamingSite(t)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url + "/trickle")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		step <- struct{}{}
+		if body, err := readAll(res.Body); body != "firstlater" || err != nil || res.ContentLength != 10 {
+			t.Errorf("got %q, %v, length %d", body, err, res.ContentLength)
+		}
+	})
+}
+
+func TestTrailersAndEarlyHints(t *testing.T) {
+	s := streamingSite(t)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, body := get(t, c, url+"/trailers")
+		if body != "body" || res.Trailer.Get("X-Announced") != "yes" || res.Trailer.Get("X-Surprise") != "also" {
+			t.Errorf("got %q, trailers %v", body, res.Trailer)
+		}
+		res, body = get(t, c, url+"/early")
+		if body != "body" || res.StatusCode != 200 || res.Header.Get("Link") != "" {
+			t.Errorf("got %d %q %v", res.StatusCode, body, res.Header)
+		}
+	})
+}
+
+// A response that the upstream cuts short is cut short for the client.
+func TestCutResponsesStayCut(t *testing.T) {
+	s := streamingSite(t)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		for _, path := range []string{"/cut", "/cutchunked"} {
+			res, err := c.Get(url + path)
+			if err != nil {
+				continue // cut before the head is a cut too
+			}
+			if body, err := readAll(res.Body); err == nil {
+				t.Errorf("%s: a clean end after %d bytes", path, len(body))
+			}
+			res.Body.Close()
+		}
+	})
+}
+
+// Bodies of all sizes arrive whole, with their length known, and their trailers.
+func TestRequestBodies(t *testing.T) {
+	s := serve(t, http.HandlerFunc(streamer), `
+	offload {
+		name bodies
+		request_spool 64KiB 1MiB
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		for _, size := range []int{0, 1, 4096, 32 << 10, 64 << 10, 64<<10 + 1, 1<<20 + 64<<10} {
+			data := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
+			want := fmt.Sprintf("%d %x %d ", size, sha256.Sum256(data), size)
+			for _, known := range []bool{true, false} {
+				var src io.Reader = bytes.NewReader(data)
+				if !known {
+					src = io.MultiReader(src)
+				}
+				req, _ := http.NewRequest(http.MethodPost, url+"/echo", src)
+				if res, body := do(t, c, req); res.StatusCode != 200 || body != want {
+					t.Errorf("size %d, known %v: got %d %q, want %q", size, known, res.StatusCode, body, want)
+				}
+			}
+		}
+		for _, known := range []bool{true, false} {
+			var src io.Reader = bytes.NewReader(make([]byte, 1<<20+64<<10+1))
+			if !known {
+				src = io.MultiReader(src)
+			}
+			req, _ := http.NewRequest(http.MethodPost, url+"/echo", src)
+			res, err := c.Do(req)
+			if err != nil {
+				t.Logf("known %v: %v", known, err) // the connection may go down with the rest of the body
+				continue
+			}
+			if res.StatusCode != 413 {
+				t.Errorf("known %v: got %d for a body that is too large", known, res.StatusCode)
+			}
+			res.Body.Close()
+		}
+	})
+	t.Run("trailers", func(t *testing.T) {
+		req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr+"/echo", io.MultiReader(strings.NewReader("body")))
+		req.Trailer = http.Header{"X-Sum": {"42"}}
+		_, body := do(t, s.clients()["h1"], req)
+		if !strings.HasSuffix(body, " -1 42") {
+			t.Errorf("got %q", body)
+		}
+	})
+}
+
+// A client that reads slowly holds no permit: the upstream is done long before.
+func TestSlowReadersHoldNoPermit(t *testing.T) {
+	var up counter
+	const size = 8 << 20
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.enter()
+		defer up.leave()
+		w.Write(make([]byte, size))
+	}), `
+	offload {
+		name slow-readers
+		concurrency 1
+		queue 0
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, _ *http.Client, url string) {
+		var slow []*http.Response
+		for range 4 {
+			// Each on a connection of its own: one has only so much window.
+			c := s.clients()[t.Name()[strings.LastIndex(t.Name(), "/")+1:]]
+			eventually(t, func() bool { // until the permit is back
+				res, err := c.Get(url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.StatusCode == 200 {
+					slow = append(slow, res)
+					return true
+				}
+				res.Body.Close()
+				return false
+			})
+		}
+		eventually(t, func() bool { return up.now.Load() == 0 })
+		for _, res := range slow {
+			if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
+				t.Errorf("got %d bytes, %v", n, err)
+			}
+			res.Body.Close()
+		}
+	})
+}
+
+// A client that uploads slowly holds no permit and no place either.
+func TestSlowUploadsHoldNoPermit(t *testing.T) {
+	s := serve(t, http.HandlerFunc(streamer), `
+	offload {
+		name slow-uploads
+		concurrency 1
+		queue 5
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		body, writer := io.Pipe()
+		done := make(chan string)
+		go func() {
+			req, _ := http.NewRequest(http.MethodPost, url+"/echo", body)
+			res, err := c.Do(req)
+			if err != nil {
+				done <- err.Error()
+				return
+			}
+			defer res.Body.Close()
+			text, _ := readAll(res.Body)
+			done <- text
+		}()
+		io.WriteString(writer, "slow")
+		for range 20 {
+			if res, _ := get(t, c, url+"/echo"); res.StatusCode != 200 {
+				t.Fatalf("got %d beside a slow upload", res.StatusCode)
+			}
+		}
+		writer.Close()
+		if got := <-done; !strings.HasPrefix(got, "4 ") {
+			t.Errorf("the upload got %q", got)
+		}
+	})
+}
+
+// A writer that is blocked by a full spool for too long is aborted.
+func TestStallTimeout(t *testing.T) {
+	var up counter
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.enter()
+		defer up.leave()
+		w.Write(make([]byte, 64<<20))
+	}), `
+	offload {
+		name stalls
+		response_spool 64KiB 64KiB
+		stall_timeout 200ms
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		start := time.Now()
+		eventually(t, func() bool { return up.now.Load() == 0 })
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if n, err := io.Copy(io.Discard, res.Body); err == nil || n >= 64<<20 {
+			t.Errorf("a clean end after %d bytes", n)
+		}
+	})
+}

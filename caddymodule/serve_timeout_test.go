@@ -1,0 +1,135 @@
+package caddymodule_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// hang is an upstream that answers only when its client leaves, and counts.
+func hang(c *counter) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		c.enter()
+		defer c.leave()
+		<-r.Context().Done()
+	}
+}
+
+// A run whose answer does not begin in time is answered for at once, on every
+// version of HTTP, and the upstream's request is cancelled.
+func TestFirstByteTimeout(t *testing.T) {
+	var up counter
+	s := serve(t, hang(&up), `
+	offload {
+		name first-byte
+		first_byte_timeout 300ms
+		breaker off
+		proxy_status_name edge
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		get(t, c, url+"/warm")
+		start := time.Now()
+		res, body := get(t, c, url)
+		took := time.Since(start)
+		if res.StatusCode != 504 || body != "Gateway Timeout\n" {
+			t.Errorf("got %d %q", res.StatusCode, body)
+		}
+		if got := res.Header.Get("Proxy-Status"); got != `edge;error=http_response_timeout;details="first_byte_timeout"` {
+			t.Errorf("Proxy-Status %q", got)
+		}
+		if res.Header.Get("Retry-After") != "" {
+			t.Error("a timeout says nothing about when to retry")
+		}
+		if took < 300*time.Millisecond || took > 400*time.Millisecond {
+			t.Errorf("answered after %s, want 300 to 400 ms", took)
+		}
+		eventually(t, func() bool { return up.now.Load() == 0 })
+	})
+}
+
+// A run that takes too long after its answer has begun is cut short: the client
+// must not take it for complete.
+func TestRunTimeoutCutsTheResponse(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("begin"))
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), `
+	offload {
+		name run-time
+		run_timeout 200ms
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := readAll(res.Body)
+		if body != "begin" || err == nil {
+			t.Errorf("got %q, %v: want a cut after the beginning", body, err)
+		}
+	})
+}
+
+// A handler that ignores its cancel is answered for: HTTP/1 has a complete
+// answer while the handler still blocks. It keeps its permit.
+func TestStuckRun(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	entered := make(chan struct{}, 10)
+	name := handleBehind(t, func(http.ResponseWriter, *http.Request) error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	})
+	s := serve(t, nil, `
+	offload {
+		name stuck
+		concurrency 1
+		queue 0
+		first_byte_timeout 200ms
+		breaker off
+	}
+	`+name)
+	c := s.clients()["h1"]
+	start := time.Now()
+	res, body := get(t, c, "https://"+s.addr)
+	if took := time.Since(start); res.StatusCode != 504 || body != "Gateway Timeout\n" || took > 500*time.Millisecond {
+		t.Errorf("got %d %q after %s", res.StatusCode, body, took)
+	}
+	<-entered
+	if res, _ := get(t, c, "https://"+s.addr); res.StatusCode != 503 {
+		t.Errorf("got %d: the stuck run must keep its permit", res.StatusCode)
+	}
+}
+
+// With linger the permit of a cancelled run stays taken for a while.
+func TestLinger(t *testing.T) {
+	var up counter
+	s := serve(t, hang(&up), `
+	offload {
+		name linger
+		concurrency 1
+		queue 0
+		linger 400ms
+		first_byte_timeout 100ms
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.clients()["h1"]
+	url := "https://" + s.addr
+	if res, _ := get(t, c, url); res.StatusCode != 504 {
+		t.Fatalf("got %d", res.StatusCode)
+	}
+	if res, _ := get(t, c, url); res.StatusCode != 503 {
+		t.Errorf("got %d, want 503 while the permit lingers", res.StatusCode)
+	}
+	eventually(t, func() bool {
+		res, _ := get(t, c, url)
+		return res.StatusCode == 504
+	})
+}

@@ -1,0 +1,85 @@
+// Command houserules checks the rules of this project that no linter knows: no
+// markers of unfinished work in Go and Markdown files, no Go file and no
+// function longer than a reader can hold. It prints what it finds and fails.
+//
+//	go run ./internal/tools/houserules [root]
+package main
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/caddy-offload/caddy-offload/internal/tools/tree"
+)
+
+func main() {
+	root := "."
+	if len(os.Args) > 1 {
+		root = os.Args[1]
+	}
+	ok, err := report(os.DirFS(root), os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "houserules:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+// finding is a place where a rule is broken.
+type finding struct {
+	file string
+	line int
+	text string
+}
+
+// String has the form that editors jump to.
+func (f finding) String() string { return fmt.Sprintf("%s:%d: %s", f.file, f.line, f.text) }
+
+// report prints all findings and reports whether there were none.
+func report(fsys fs.FS, w io.Writer) (bool, error) {
+	findings, files, err := check(fsys)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range findings {
+		if _, err := fmt.Fprintln(w, f); err != nil {
+			return false, err
+		}
+	}
+	_, err = fmt.Fprintf(w, "house rules: %d files, %d findings\n", files, len(findings))
+	return len(findings) == 0, err
+}
+
+// check returns the findings in all Go and Markdown files, and their number.
+func check(fsys fs.FS) (findings []finding, files int, err error) {
+	names, err := tree.Files(fsys, func(name string) bool {
+		return path.Ext(name) == ".go" || path.Ext(name) == ".md"
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, name := range names {
+		content, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read: %w", err)
+		}
+		found, err := checkFile(name, content)
+		if err != nil {
+			return nil, 0, err
+		}
+		findings = append(findings, found...)
+	}
+	return findings, len(names), nil
+}
+
+// checkFile applies the rules for the kind of file.
+func checkFile(name string, content []byte) ([]finding, error) {
+	if path.Ext(name) == ".md" {
+		return checkMarkdown(name, content), nil
+	}
+	return checkGo(name, content)
+}

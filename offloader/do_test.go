@@ -1,0 +1,88 @@
+package offloader_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+func TestDo(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for name, test := range map[string]struct {
+		err     error
+		outcome string
+	}{
+		"no error is a success":             {nil, "success"},
+		"an error is a failure":             {broken, "failure"},
+		"a deadline is a failure":           {context.DeadlineExceeded, "failure"},
+		"a cancel says nothing":             {context.Canceled, "excluded"},
+		"a cancel with a cause is one, too": {fmt.Errorf("the client left: %w", context.Canceled), "excluded"},
+	} {
+		play(t, name, nil, func(s *stage) {
+			err := s.pool.Do(s.t.Context(), func(context.Context) error {
+				s.wantGauges("1 of 1 running, 0 waiting")
+				return test.err
+			})
+			if err != test.err { //nolint:errorlint // the very same error is promised
+				s.t.Errorf("error is %v, want %v", err, test.err)
+			}
+			s.wantEnded(test.outcome)
+		})
+	}
+	play(t, "work gets the caller's context", nil, func(s *stage) {
+		type key struct{}
+		ctx := context.WithValue(s.t.Context(), key{}, "value")
+		s.pool.Do(ctx, func(ctx context.Context) error {
+			if ctx.Value(key{}) != "value" {
+				s.t.Error("another context")
+			}
+			return nil
+		})
+	})
+	play(t, "who is rejected does not run", func(s *offloader.Settings) {
+		s.Queue = 0
+	}, func(s *stage) {
+		s.arrive()
+		err := s.pool.Do(s.t.Context(), func(context.Context) error {
+			s.t.Error("ran without a permit")
+			return nil
+		})
+		if !errors.Is(err, offloader.ErrShed) {
+			s.t.Errorf("error: %v", err)
+		}
+	})
+	play(t, "a panic passes through as it is, and is a failure", nil, func(s *stage) {
+		value := &struct{ text string }{"panic"}
+		defer func() {
+			if got := recover(); got != value {
+				s.t.Errorf("panic with %v, want %v", got, value)
+			}
+			s.wantEnded("failure")
+		}()
+		s.pool.Do(s.t.Context(), func(context.Context) error { panic(value) })
+	})
+	play(t, "a goroutine that exits gives its permit back", nil, func(s *stage) {
+		go s.pool.Do(s.t.Context(), func(context.Context) error {
+			runtime.Goexit()
+			return nil
+		})
+		synctest.Wait()
+		s.wantEnded("failure")
+	})
+}
+
+// wantEnded checks that one run has ended, with that outcome.
+func (s *stage) wantEnded(outcome string) {
+	s.t.Helper()
+	s.wantGauges("0 of 1 running, 0 waiting")
+	ended := s.pool.Snapshot().Ended
+	if ended[outcome] != 1 || ended["success"]+ended["failure"]+ended["excluded"] != 1 || len(ended) != 3 {
+		s.t.Errorf("ended: %v, want one %s", ended, outcome)
+	}
+}

@@ -1,0 +1,55 @@
+package offloader_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+func ExamplePool_Do() {
+	pool, err := offloader.New("reports", offloader.DefaultSettings())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = pool.Do(context.Background(), func(context.Context) error {
+		fmt.Println("rendering")
+		return nil
+	})
+	fmt.Println(err, pool.Snapshot().Ended["success"])
+	// Output:
+	// rendering
+	// <nil> 1
+}
+
+// Who knows more about a run than an error says takes the permit itself.
+func ExamplePool_Acquire() {
+	ctx := context.Background()
+	settings := offloader.DefaultSettings()
+	settings.Concurrency, settings.Queue = 1, 0
+	pool, err := offloader.New("reports", settings)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	permit, err := pool.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = pool.Acquire(ctx) // somebody else, meanwhile
+	var rejected *offloader.RejectedError
+	if errors.As(err, &rejected) {
+		fmt.Println(rejected)
+		fmt.Println("retry after a second or more:", rejected.RetryAfter() >= time.Second)
+	}
+	permit.Release(offloader.Success)
+	fmt.Println(pool.Snapshot().Running, "running")
+	// Output:
+	// pool 'reports' rejected: queue_full (all permits are taken and the queue is full)
+	// retry after a second or more: true
+	// 0 running
+}

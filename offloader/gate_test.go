@@ -1,0 +1,387 @@
+package offloader
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var modelSeeds = flag.Int("model.seeds", 20_000, "how many random histories the model test plays")
+
+// The gate agrees with the model on random histories. Continuous integration
+// plays 100,000 of them.
+func TestGateAgreesWithModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(*modelSeeds) {
+		newRig(t, seed).play(60)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func FuzzGateAgreesWithModel(f *testing.F) {
+	f.Add(uint64(1), uint8(60))
+	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) { newRig(t, seed).play(int(steps)) })
+}
+
+// rig drives gate and model with the same history.
+type rig struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	gate    gate
+	model   model
+	now     moment
+	nextID  int
+	slots   map[int]*slot
+	waiting map[int]*waiter
+	idle    <-chan struct{} // of somebody who waits until nothing is in flight
+	log     []string
+}
+
+func newRig(t *testing.T, seed uint64) *rig {
+	r := &rig{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: 1,
+		slots: map[int]*slot{}, waiting: map[int]*waiter{},
+	}
+	r.gate.limit, r.gate.concurrency = unlimited, unlimited
+	r.model.limit, r.model.concurrency = unlimited, unlimited
+	r.model.running = map[int]modelRun{}
+	r.resize()
+	r.check("the first settings")
+	return r
+}
+
+func (r *rig) play(steps int) {
+	for range steps {
+		r.step()
+	}
+	for len(r.slots) > 0 {
+		if id, ok := r.pick(false); ok {
+			r.end(id)
+		} else if id, ok := r.pick(true); ok {
+			r.lingered(id)
+		}
+		r.check("an end")
+	}
+	if n := r.gate.inFlight(); n != 0 {
+		r.t.Fatalf("%d in flight at the end", n)
+	}
+}
+
+func (r *rig) step() {
+	what := "a change of phase"
+	switch n := r.rnd.IntN(100); {
+	case n < 40:
+		what = "an arrival"
+		r.arrive()
+	case n < 62:
+		what = "a release"
+		r.release()
+	case n < 66:
+		what = "a release by somebody who lingered"
+		if id, ok := r.pick(true); ok {
+			r.lingered(id)
+		}
+	case n < 70:
+		what = "a run was abandoned"
+		r.abandonRun()
+	case n < 77:
+		what = "a waiter left"
+		r.leave()
+	case n < 92:
+		what = "time passed"
+		r.pass()
+	case n < 96:
+		what = "a resize"
+		r.resize()
+	case n < 98:
+		what = "a ramp"
+		r.ramp()
+	default:
+		r.changePhase()
+	}
+	r.check(what)
+}
+
+func (r *rig) note(id int, what string) { r.log = append(r.log, fmt.Sprintf("%d %s", id, what)) }
+
+// collect notes the verdicts that were told, in their order.
+func (r *rig) collect(out verdicts) {
+	for w := out.first; w != nil; {
+		next := w.next
+		id := -1
+		for i, other := range r.waiting {
+			if other == w {
+				id = i
+			}
+		}
+		delete(r.waiting, id)
+		if w.slot != nil {
+			r.slots[id] = w.slot
+			r.note(id, "admitted")
+		} else {
+			r.note(id, w.reason.String())
+		}
+		w.next = nil
+		w = next
+	}
+}
+
+// arrive lets somebody enter and, at times after something else has happened,
+// queue up.
+func (r *rig) arrive() {
+	id := r.nextID
+	r.nextID++
+	answered := r.model.enter(id, r.now)
+	room := r.gate.room()
+	s, a, reason := r.gate.enter()
+	if room != reason {
+		r.t.Fatalf("room says %s, enter %s", room, reason)
+	}
+	if a == queueUp && !answered {
+		r.check("an arrival")
+		for r.rnd.IntN(4) == 0 {
+			r.step()
+		}
+		s, a, reason = r.join(id)
+	}
+	switch a {
+	case admit:
+		s.started = r.now
+		r.slots[id] = s
+		r.note(id, "admitted")
+	case refuse:
+		r.note(id, reason.String())
+	}
+}
+
+func (r *rig) join(id int) (*slot, answer, Reason) {
+	var deadline moment
+	if r.rnd.IntN(4) == 0 {
+		deadline = r.now + moment(r.rnd.IntN(100)) + 1
+	}
+	r.model.join(id, r.now, deadline)
+	w := &waiter{arrived: r.now, deadline: deadline}
+	a, reason, out := r.gate.wait(w, r.now)
+	if a == queueUp {
+		r.waiting[id] = w
+	}
+	r.collect(out)
+	return w.slot, a, reason
+}
+
+// pick takes one of the runs that linger, or do not.
+func (r *rig) pick(lingering bool) (int, bool) {
+	those := map[int]*slot{}
+	for id, s := range r.slots {
+		if r.model.running[id].lingering == lingering {
+			those[id] = s
+		}
+	}
+	return oneOf(r.rnd, those)
+}
+
+func (r *rig) release() {
+	id, ok := r.pick(false)
+	if !ok {
+		return
+	}
+	s := r.slots[id]
+	switch r.rnd.IntN(8) {
+	case 0: // the breaker changed its mind
+		s.generation.Add(1)
+		delete(r.slots, id)
+		delete(r.model.running, id)
+		r.model.serve(r.now)
+		r.collect(r.gate.cede(s, r.now))
+	case 1:
+		s.generation.Add(1)
+		r.linger(id)
+	default:
+		r.end(id)
+	}
+}
+
+func (r *rig) end(id int) {
+	s, run := r.slots[id], r.model.running[id]
+	o := Outcome(r.rnd.IntN(int(outcomeCount)))
+	s.generation.Add(1)
+	delete(r.slots, id)
+	delete(r.model.running, id)
+	r.model.ran(run, r.now, o)
+	r.model.serve(r.now)
+	out, due := r.gate.leave(s, time.Duration(r.now-s.started), o, r.now)
+	r.collect(out)
+	r.wantDue(due)
+}
+
+func (r *rig) linger(id int) {
+	s, run := r.slots[id], r.model.running[id]
+	o := Outcome(r.rnd.IntN(int(outcomeCount)))
+	r.model.ran(run, r.now, o)
+	run.lingering = true
+	r.model.running[id] = run
+	r.model.serve(r.now)
+	out, due := r.gate.linger(s, time.Duration(r.now-s.started), o, r.now)
+	r.collect(out)
+	r.wantDue(due)
+}
+
+func (r *rig) lingered(id int) {
+	s := r.slots[id]
+	delete(r.slots, id)
+	delete(r.model.running, id)
+	r.model.serve(r.now)
+	r.collect(r.gate.lingered(s, r.now))
+}
+
+// abandonRun marks a run, at times with a permit that is not valid any more.
+func (r *rig) abandonRun() {
+	id, ok := r.pick(false)
+	if !ok {
+		return
+	}
+	s, stale := r.slots[id], uint64(r.rnd.IntN(2))
+	r.gate.abandonRun(s, s.generation.Load()-stale)
+	if run := r.model.running[id]; stale == 0 {
+		run.abandoned = true
+		r.model.running[id] = run
+	}
+}
+
+func (r *rig) leave() {
+	id, ok := oneOf(r.rnd, r.waiting)
+	if !ok {
+		return
+	}
+	if w := r.waiting[id]; !r.gate.abandon(w) || r.gate.abandon(w) {
+		r.t.Fatalf("waiter %d could not leave once", id)
+	}
+	delete(r.waiting, id)
+	r.model.queue = slices.DeleteFunc(r.model.queue, func(w modelWaiter) bool { return w.id == id })
+}
+
+// pass lets time pass, often just up to the moment at which somebody is to be
+// refused, or to shortly before: predictions have fractions.
+func (r *rig) pass() {
+	before, due := r.now, r.gate.nextDue()
+	r.now += moment(r.rnd.IntN(30))
+	early := due > before+2 && r.rnd.IntN(3) == 0
+	if early {
+		r.now = due - 2*moment(r.rnd.IntN(2))
+	}
+	r.model.dropLate(r.now)
+	next, out := r.gate.expire(r.now)
+	r.collect(out)
+	r.wantDue(next)
+	if next != 0 && next <= r.now {
+		r.t.Fatalf("asked to look again at %d, at %d", next, r.now)
+	}
+	if early && (len(r.log) > 0) != (r.now == due) {
+		r.t.Fatalf("at %d, when %d was due: %v", r.now, due, r.log)
+	}
+}
+
+// wantDue checks when the gate says that it is to be looked at again.
+func (r *rig) wantDue(due moment) {
+	r.t.Helper()
+	if due != r.gate.nextDue() || (due == 0) != (len(r.model.queue) == 0 || r.model.maxWait == 0) {
+		r.t.Fatalf("asked to look again at %d, to be at %d", due, r.gate.nextDue())
+	}
+}
+
+func (r *rig) resize() {
+	s := Settings{
+		Concurrency: 1 + r.rnd.IntN(4), Queue: r.rnd.IntN(8),
+		MaxWait: time.Duration(r.rnd.IntN(3)) * 50, Order: Order(r.rnd.IntN(2)),
+	}
+	r.model.configure(s, r.now)
+	r.collect(r.gate.configure(s, r.now))
+}
+
+func (r *rig) ramp() {
+	if r.rnd.IntN(3) > 0 {
+		r.model.limit, r.model.round = 1, 0
+		r.model.ramps++
+		r.gate.startRamp()
+		return
+	}
+	r.model.limit = r.model.concurrency
+	r.model.serve(r.now)
+	r.collect(r.gate.stopRamp(r.now))
+}
+
+func (r *rig) changePhase() {
+	to := phase(r.rnd.IntN(3))
+	if r.model.phase != phaseClosed {
+		r.model.phase = to
+	}
+	r.gate.setPhase(to)
+	switch {
+	case to == phaseClosed:
+		r.model.refuseAll("closed")
+		r.collect(r.gate.refuseAll(Closed))
+	case r.rnd.IntN(3) == 0:
+		r.model.refuseAll("breaker_open")
+		r.collect(r.gate.refuseAll(BreakerOpen))
+	}
+}
+
+func (r *rig) check(step string) {
+	r.t.Helper()
+	if !slices.Equal(r.log, r.model.log) {
+		r.t.Fatalf("after %s:\ngate  %v\nmodel %v", step, r.log, r.model.log)
+	}
+	g, m := &r.gate, &r.model
+	if got, want := [...]int{g.running, g.queue.len, g.limit, g.lingering, g.abandoned, g.inFlight()},
+		[...]int{len(m.running), len(m.queue), m.limit, m.lingering(), m.abandoned(), m.inFlight()}; got != want {
+		r.t.Fatalf("after %s: running, waiting, limit, lingering, abandoned, in flight are %v, want %v", step, got, want)
+	}
+	i := 0
+	for w := g.queue.front; w != nil; w = w.next {
+		if r.waiting[m.queue[i].id] != w || (w.next != nil && w.next.prev != w) {
+			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
+		}
+		i++
+	}
+	r.checkIdle(step)
+	r.log, r.model.log = r.log[:0], r.model.log[:0]
+}
+
+// checkIdle checks that whoever waits until nothing is in flight hears of it.
+// While the gate is open that may have been the case for a moment.
+func (r *rig) checkIdle(step string) {
+	r.t.Helper()
+	if r.idle != nil {
+		select {
+		case <-r.idle:
+			if r.model.inFlight() != 0 && r.model.phase != phaseOpen {
+				r.t.Fatalf("after %s: idle with %d in flight", step, r.model.inFlight())
+			}
+			r.idle = nil
+		default:
+			if r.model.inFlight() == 0 {
+				r.t.Fatalf("after %s: nobody heard that nothing is in flight", step)
+			}
+		}
+	}
+	if r.idle == nil && r.model.inFlight() > 0 {
+		r.idle = r.gate.whenIdle()
+	}
+}
+
+func oneOf[V any](rnd *rand.Rand, m map[int]V) (int, bool) {
+	if len(m) == 0 {
+		return 0, false
+	}
+	ids := make([]int, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids[rnd.IntN(len(ids))], true
+}

@@ -1,0 +1,252 @@
+package offloader_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// log gathers what an observer is told, and checks that it is told in order.
+type log struct {
+	t *testing.T
+
+	mu      sync.Mutex
+	busy    bool
+	jumps   bool // the breaker is also changed by Configure, of which l is not told
+	last    offloader.BreakerState
+	entries []string
+	also    func() // called by each observation
+}
+
+func (l *log) observe(from, to offloader.BreakerState) {
+	l.mu.Lock()
+	if l.busy {
+		l.t.Error("told of two changes at once")
+	}
+	if from != l.last && !l.jumps {
+		l.t.Errorf("told of a change from %s after one to %s", from, l.last)
+	}
+	l.busy, l.last = true, to
+	l.entries = append(l.entries, fmt.Sprintf("%s to %s", from, to))
+	also := l.also
+	l.mu.Unlock()
+	if also != nil {
+		also()
+	}
+	l.mu.Lock()
+	l.busy = false
+	l.mu.Unlock()
+}
+
+func (l *log) want(want ...string) {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.entries, want) {
+		l.t.Errorf("observed %q, want %q", l.entries, want)
+	}
+}
+
+func (l *log) changes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
+// observed plays a scene with a pool whose breaker is observed.
+func observed(t *testing.T, name string, change func(*offloader.Settings), scene func(s *stage, l *log)) {
+	t.Helper()
+	l := &log{t: t, last: offloader.BreakerClosed}
+	play(t, name, change, func(s *stage) {
+		l.t = s.t
+		scene(s, l)
+	}, offloader.WithBreakerObserver(l.observe))
+}
+
+func TestObserversOfBreaker(t *testing.T) {
+	t.Parallel()
+	observed(t, "are told of each change, in order", fragile, func(s *stage, l *log) {
+		s.outcomes("sf")
+		l.want("closed to open")
+		s.pass(10*second + 1)
+		s.outcomes("f")
+		s.pass(10*second + 1)
+		s.outcomes("s")
+		l.want("closed to open", "open to half_open", "half_open to open", "open to half_open", "half_open to closed")
+	})
+	observed(t, "are told of a probe that hangs", fragile, func(s *stage, l *log) {
+		s.outcomes("f")
+		s.pass(10*second + 1)
+		s.arrive()
+		s.pass(30 * second)
+		l.want("closed to open", "open to half_open", "half_open to open")
+	})
+	observed(t, "may use the pool as they like", func(s *offloader.Settings) {
+		s.Concurrency, s.Breaker = 2, inARow(1)
+	}, func(s *stage, l *log) {
+		calls := 0
+		l.also = func() {
+			calls++
+			s.pool.Snapshot()
+			s.pool.Settings()
+			if s.pool.Check() == nil {
+				if permit, err := s.pool.TryAcquire(); err == nil {
+					permit.Release(offloader.Excluded)
+				}
+			}
+			settings := s.pool.Settings()
+			settings.Queue++
+			if err := s.pool.Configure(settings); err != nil {
+				s.t.Error(err)
+			}
+		}
+		waiters := s.arrivals(4)
+		waiters[0].release(offloader.Failure)
+		s.want(waiters, "admitted admitted breaker_open breaker_open")
+		s.pass(10*second + 1)
+		s.outcomes("s")
+		s.wantBreaker(offloader.BreakerClosed)
+		if calls != 3 || s.pool.Settings().Queue != 13 {
+			s.t.Errorf("%d calls, %d places", calls, s.pool.Settings().Queue)
+		}
+	})
+	observed(t, "may change its state themselves", fragile, func(s *stage, l *log) {
+		l.also = func() { // the first probe fails
+			if permit, err := s.pool.TryAcquire(); err == nil {
+				l.also = nil
+				permit.Release(offloader.Failure)
+			}
+		}
+		s.outcomes("f")
+		s.pass(10*second + 1)
+		l.want("closed to open", "open to half_open", "half_open to open")
+	})
+	observed(t, "hear each of many changes by many threads", func(s *offloader.Settings) {
+		s.Concurrency, s.Breaker = 0, inARow(1)
+		s.Breaker.CoolDown = 1
+	}, func(s *stage, l *log) {
+		for round := range 200 {
+			for range 8 {
+				go func() {
+					if permit, err := s.pool.TryAcquire(); err == nil {
+						permit.Release(offloader.Outcome(round % 2))
+					}
+				}()
+			}
+			s.pass(2)
+		}
+		synctest.Wait()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.last != s.pool.Snapshot().Breaker || len(l.entries) < 100 {
+			s.t.Errorf("last told of %s after %d changes, and it is %s",
+				l.last, len(l.entries), s.pool.Snapshot().Breaker)
+		}
+	})
+}
+
+func TestSettingsOfLivingBreakers(t *testing.T) {
+	t.Parallel()
+	slower := func(s *offloader.Settings) {
+		b := *s.Breaker
+		b.CoolDown = 20 * second
+		s.Breaker = &b
+	}
+	same := func(s *offloader.Settings) {
+		b := *s.Breaker
+		s.Breaker, s.Concurrency = &b, 2
+	}
+	off := func(s *offloader.Settings) { s.Breaker = nil }
+	on := func(s *offloader.Settings) { s.Breaker = inARow(2) }
+	three := func(s *offloader.Settings) { s.Concurrency, s.Breaker = 3, inARow(3) }
+
+	observed(t, "the same settings keep the results", three, func(s *stage, l *log) {
+		s.outcomes("ff")
+		s.configure(same)
+		s.outcomes("f")
+		s.wantBreaker(offloader.BreakerTripped)
+		l.want("closed to open")
+	})
+	observed(t, "new settings begin with no results", three, func(s *stage, l *log) {
+		s.outcomes("ff")
+		s.configure(slower)
+		s.outcomes("ff")
+		s.wantBreaker(offloader.BreakerClosed)
+		s.outcomes("f")
+		s.wantBreaker(offloader.BreakerTripped)
+		l.want("closed to open")
+	})
+	observed(t, "a longest run that changes the window is a new setting", three, func(s *stage, _ *log) {
+		s.outcomes("ff")
+		s.configure(func(s *offloader.Settings) { s.LongestRun = 20 * second })
+		s.outcomes("f")
+		s.wantBreaker(offloader.BreakerClosed)
+	})
+	observed(t, "an open breaker stays open for its new cool-down, and nobody is told", three, func(s *stage, l *log) {
+		s.outcomes("fff")
+		s.pass(9 * second)
+		s.configure(slower)
+		s.wantBreaker(offloader.BreakerTripped)
+		s.pass(20 * second)
+		s.wantBreaker(offloader.BreakerTripped)
+		l.want("closed to open")
+		s.pass(1)
+		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.outcomes("s")
+		l.want("closed to open", "open to half_open", "half_open to closed")
+	})
+	play(t, "a half-open breaker is open again", three, func(s *stage) {
+		s.outcomes("fff")
+		s.pass(10*second + 1)
+		probe := s.arrive()
+		s.configure(slower)
+		s.wantBreaker(offloader.BreakerTripped)
+		probe.release(offloader.Success) // of a breaker that is gone
+		s.wantBreaker(offloader.BreakerTripped)
+		s.wantGauges("0 of 3 running, 0 waiting")
+	})
+	observed(t, "an open breaker that is switched off lets in at once", three, func(s *stage, l *log) {
+		s.outcomes("fff")
+		s.configure(off)
+		s.wantBreaker(offloader.BreakerOff)
+		s.outcomes("ffffff")
+		s.configure(on)
+		s.wantBreaker(offloader.BreakerClosed)
+		l.last = offloader.BreakerClosed // who configures knows, and is not told
+		s.outcomes("f")
+		s.wantBreaker(offloader.BreakerClosed)
+		s.outcomes("f")
+		s.wantBreaker(offloader.BreakerTripped)
+		s.pass(time.Minute) // of the old cool-down nothing is heard
+		l.entries = l.entries[:2]
+		l.want("closed to open", "closed to open")
+	})
+	for name, change := range map[string]func(*offloader.Settings){"off": off, "changed": slower} {
+		observed(t, "late results of a breaker that was "+name+" concern nobody", three, func(s *stage, l *log) {
+			all := s.arrivals(4)
+			s.configure(change)
+			for _, c := range all[:2] {
+				c.permit.Release(offloader.Failure)
+				c.finished = true
+			}
+			all = append(all, s.arrivals(3)...)
+			all[2].release(offloader.Failure) // the old one would have tripped
+			s.want(all, "admitted admitted admitted admitted admitted admitted waiting")
+			s.pass(time.Minute)
+			l.want()
+		})
+		observed(t, "a late probe of a breaker that was "+name+" begins no ramp", three, func(s *stage, _ *log) {
+			s.outcomes("fff")
+			s.pass(10*second + 1)
+			probe := s.arrive()
+			s.configure(change)
+			probe.release(offloader.Success)
+			s.wantGauges("0 of 3 running, 0 waiting")
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package offloader_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// entry of a list of timeouts, as its users have it: embedded.
+type entry struct {
+	offloader.Timeout
+	name string
+	list *list
+	also func(*entry)
+}
+
+// list with a log of what expired when.
+type list struct {
+	t *testing.T
+	*offloader.Timeouts
+	began time.Time
+
+	mu  sync.Mutex
+	log []string
+}
+
+func (l *list) enter(name string) *entry {
+	e := &entry{name: name, list: l}
+	l.Start(&e.Timeout, e)
+	return e
+}
+
+func (e *entry) Expired(t *offloader.Timeout) {
+	if t != &e.Timeout {
+		e.list.t.Error("told of another timeout")
+	}
+	e.list.mu.Lock()
+	e.list.log = append(e.list.log, fmt.Sprintf("%s at %s", e.name, time.Since(e.list.began)))
+	e.list.mu.Unlock()
+	if e.also != nil {
+		e.also(e)
+	}
+}
+
+// want lets a minute pass and compares what expired.
+func (l *list) want(want ...string) {
+	l.t.Helper()
+	<-time.After(time.Minute)
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.log, want) {
+		l.t.Errorf("expired %q, want %q", l.log, want)
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	for name, scene := range map[string]func(t *testing.T, l *list){
+		"expire in order of entry, each after the same time": func(_ *testing.T, l *list) {
+			l.enter("a")
+			l.enter("b")
+			<-time.After(second)
+			l.enter("c")
+			l.want("a at 5s", "b at 5s", "c at 6s")
+		},
+		"that were stopped do not expire": func(t *testing.T, l *list) {
+			all := []*entry{l.enter("a"), l.enter("b"), l.enter("c"), l.enter("d"), l.enter("e")}
+			for _, i := range []int{0, 2, 4} { // first, in the middle, last
+				if !l.Stop(&all[i].Timeout) {
+					t.Errorf("%s was not in the list", all[i].name)
+				}
+			}
+			l.want("b at 5s", "d at 5s")
+		},
+		"can be stopped once": func(t *testing.T, l *list) {
+			e := l.enter("a")
+			if !l.Stop(&e.Timeout) || l.Stop(&e.Timeout) {
+				t.Error("stopped never or twice")
+			}
+			l.want()
+		},
+		"that were never started cannot be stopped": func(t *testing.T, l *list) {
+			if l.Stop(new(offloader.Timeout)) {
+				t.Error("stopped")
+			}
+		},
+		"that have expired cannot be stopped": func(t *testing.T, l *list) {
+			e := l.enter("a")
+			<-time.After(6 * second)
+			if l.Stop(&e.Timeout) {
+				t.Error("stopped")
+			}
+			l.want("a at 5s")
+		},
+		"can be started again after they were stopped": func(_ *testing.T, l *list) {
+			e := l.enter("a")
+			l.enter("b")
+			<-time.After(second)
+			l.Stop(&e.Timeout)
+			l.Start(&e.Timeout, e)
+			l.want("b at 5s", "a at 6s")
+		},
+		"can be started again after they have expired": func(_ *testing.T, l *list) {
+			e := l.enter("a")
+			<-time.After(6 * second)
+			l.Start(&e.Timeout, e)
+			l.want("a at 5s", "a at 11s")
+		},
+		"can be started again by those whom they call": func(_ *testing.T, l *list) {
+			e := l.enter("a")
+			e.also = func(e *entry) {
+				e.also = nil
+				l.Start(&e.Timeout, e)
+			}
+			l.enter("b")
+			l.want("a at 5s", "b at 5s", "a at 10s")
+		},
+		"can be stopped by those whom others call": func(t *testing.T, l *list) {
+			a, b := l.enter("a"), l.enter("b")
+			a.also = func(*entry) {
+				if !l.Stop(&b.Timeout) {
+					t.Error("b was not in the list")
+				}
+				l.enter("c")
+			}
+			l.want("a at 5s", "c at 10s")
+		},
+		"find the list usable after the last was stopped": func(_ *testing.T, l *list) {
+			l.Stop(&l.enter("a").Timeout)
+			<-time.After(6 * second) // the timer finds nothing
+			l.enter("b")
+			l.want("b at 11s")
+		},
+		"come one after the other on one goroutine": func(t *testing.T, l *list) {
+			release := make(chan struct{})
+			l.enter("a").also = func(*entry) { <-release }
+			l.enter("b")
+			<-time.After(10 * second)
+			l.mu.Lock()
+			if len(l.log) != 1 {
+				t.Errorf("expired %q while the first is busy", l.log)
+			}
+			l.mu.Unlock()
+			close(release)
+			l.want("a at 5s", "b at 10s")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				scene(t, &list{t: t, Timeouts: offloader.NewTimeouts(5 * second), began: time.Now()})
+			})
+		})
+	}
+	for _, never := range []time.Duration{0, -1} {
+		t.Run(fmt.Sprintf("of %s never expire", never), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := &list{t: t, Timeouts: offloader.NewTimeouts(never), began: time.Now()}
+				if l.Stop(&l.enter("a").Timeout) {
+					t.Error("it was in the list")
+				}
+				l.want()
+			})
+		})
+	}
+}
+
+// Each entry expires or is stopped, never both and never neither, whatever many
+// threads do at once.
+func TestTimeoutsOfManyThreads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &list{t: t, Timeouts: offloader.NewTimeouts(5), began: time.Now()}
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		stopped := 0
+		for i := range 2000 {
+			all.Go(func() {
+				<-time.After(time.Duration(i % 20))
+				e := l.enter("")
+				<-time.After(time.Duration(3 + i%4)) // before, at or after its end
+				if l.Stop(&e.Timeout) {
+					mu.Lock()
+					stopped++
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		<-time.After(time.Minute)
+		if len(l.log)+stopped != 2000 || stopped < 1000 || len(l.log) < 500 {
+			t.Errorf("%d of 2000 stopped, %d expired", stopped, len(l.log))
+		}
+	})
+}
+
+type nobody struct{}
+
+func (nobody) Expired(*offloader.Timeout) {}
+
+// An entry allocates nothing: all share one timer.
+func TestTimeoutsAllocateNothing(t *testing.T) {
+	l := offloader.NewTimeouts(time.Hour)
+	entries := make([]offloader.Timeout, 1000)
+	wantAllocs(t, "a thousand entries", 0, func() {
+		for i := range entries {
+			l.Start(&entries[i], nobody{})
+		}
+		for i := range entries {
+			if !l.Stop(&entries[i]) {
+				t.Fatal("not stopped")
+			}
+		}
+	})
+}
