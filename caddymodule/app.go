@@ -1,12 +1,14 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -54,11 +56,20 @@ func (App) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision opens the named pools. It changes none that lives already.
-func (a *App) Provision(caddy.Context) error {
+func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
-	var err error
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the events app: %w", err)
+	}
+	if err := events.(*caddyevents.App).On("started", a); err != nil {
+		return fmt.Errorf("subscribing to the end of loading: %w", err)
+	}
 	if a.limits, err = a.Spool.limits(); err != nil {
 		return err
+	}
+	if !validStatusName(a.ProxyStatusName) {
+		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
 	for name, config := range a.Pools {
 		if config == nil {
@@ -119,8 +130,24 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 	return c, nil
 }
 
-// Start makes this configuration's settings count, now that it has loaded.
+// Start makes the settings count if there is no other configuration. If there
+// is, it goes on serving when an app that starts after this one fails, and must
+// not have been changed in between: the settings count from the event "started".
 func (a *App) Start() error {
+	if budgetLeases.none() {
+		return a.commit()
+	}
+	return nil
+}
+
+// Handle is called when all apps of this configuration have started.
+func (a *App) Handle(context.Context, caddy.Event) error { return a.commit() }
+
+// commit makes this configuration's settings count, once.
+func (a *App) commit() error {
+	if a.budget != nil {
+		return nil
+	}
 	a.budget = budgetLeases.start(a.limits)
 	for name, c := range a.claims {
 		settings, err := c.config.settings(c.longestRun)
@@ -150,7 +177,8 @@ func (a *App) Cleanup() error {
 }
 
 var (
-	_ caddy.App          = (*App)(nil)
-	_ caddy.Provisioner  = (*App)(nil)
-	_ caddy.CleanerUpper = (*App)(nil)
+	_ caddy.App           = (*App)(nil)
+	_ caddy.Provisioner   = (*App)(nil)
+	_ caddy.CleanerUpper  = (*App)(nil)
+	_ caddyevents.Handler = (*App)(nil)
 )

@@ -213,7 +213,7 @@ func (h *Handler) check() error {
 	fail(!oneOf(h.OnAbandon, "", "auto", "finish", "cancel"), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
 	fail(!oneOf(h.Upgrades, "", "pass", "hold"), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
-	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' is no token or string of RFC 9651", h.ProxyStatusName)
+	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
 	errs = append(errs, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
 		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
 	return errors.Join(errs...)

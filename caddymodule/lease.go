@@ -34,6 +34,13 @@ func (l *leases[T]) start(value T) *lease[T] {
 	return one
 }
 
+// none reports whether no configuration has started.
+func (l *leases[T]) none() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) == 0
+}
+
 // end drops the lease. It does nothing for one that never started.
 func (l *lease[T]) end() {
 	if l == nil {

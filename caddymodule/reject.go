@@ -62,6 +62,9 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	if h.ServerTiming {
 		header.Add("Server-Timing", run.serverTiming())
 	}
+	if run.body == nil {
+		leaveBody(run.w, run.client)
+	}
 	switch {
 	case bridge.IsGRPC(run.client.Header):
 		rejectGRPC(run.w, a.grpc, rejected.Reason)
@@ -95,6 +98,23 @@ func plainAnswer(w http.ResponseWriter, status int) error {
 	_, _ = w.Write([]byte(text)) // the client may have left
 	return nil
 }
+
+// leaveBody makes net/http answer at once although the body has not been read.
+// On HTTP/1 it would read the rest first, and even ask for it where the client
+// waits for a 100 Continue. A small body without that is on its way already;
+// to read it costs less than a new connection.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	small := r.ContentLength >= 0 && r.ContentLength <= smallBody
+	if r.ProtoMajor != 1 || r.ContentLength == 0 || (small && r.Header.Get("Expect") == "") {
+		return
+	}
+	if err := http.NewResponseController(w).EnableFullDuplex(); err == nil {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// smallBody is how much of a refused body net/http may read and throw away.
+const smallBody = 64 << 10
 
 // rejectGRPC sends a response of nothing but trailers, which stand in the
 // header then.

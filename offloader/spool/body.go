@@ -50,7 +50,7 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 }
 
 // fill reads straight into blocks where they are memory. A body of just the
-// size of its bounds needs one more read to see that it has ended.
+// size of the room there is needs one more read to see that it has ended.
 func (b *Body) fill(src io.Reader, hint int64) error {
 	var buf *[BlockSize]byte
 	defer func() {
@@ -60,14 +60,11 @@ func (b *Body) fill(src io.Reader, hint int64) error {
 	}()
 	for {
 		if hint > 0 && b.size == hint {
-			return b.ended(src)
+			return b.ended(src, ErrTooLarge)
 		}
 		tail, err := b.tail(hint)
-		switch {
-		case errors.Is(err, ErrTooLarge):
-			return b.ended(src)
-		case err != nil:
-			return err
+		if err != nil {
+			return b.ended(src, err)
 		}
 		into := tail.mem
 		if into == nil {
@@ -114,12 +111,13 @@ func (b *Body) keep(tail *Block, p []byte) error {
 	return nil
 }
 
-// ended makes sure that nothing comes after the last byte that fits.
-func (b *Body) ended(src io.Reader) error {
+// ended makes sure that nothing comes after the last byte that fits: more is an
+// error for that reason.
+func (b *Body) ended(src io.Reader, why error) error {
 	var one [1]byte
 	switch n, err := io.ReadFull(src, one[:]); {
 	case n > 0:
-		return ErrTooLarge
+		return why
 	case errors.Is(err, io.EOF):
 		return nil
 	default:

@@ -43,18 +43,18 @@ func TestBudgetOfTheProcess(t *testing.T) {
 		defer first.Close()
 		second := mustRead(t, budget, 100, wide)
 		defer second.Close()
-		wantUsage(t, budget, spool.Usage{Memory: 2*block - 1, Disk: block})
+		wantUsage(t, budget, spool.Usage{Memory: 2 * block, Disk: block})
 	})
 	t.Run("when disk is spent as well it is full, and nothing is kept", func(t *testing.T) {
 		t.Parallel()
 		budget := budgetOf(t, spool.Limits{Memory: block, Disk: 2 * block, Uploads: 1})
-		first := mustRead(t, budget, 2*block, wide)
+		first := mustRead(t, budget, block+1, wide)
 		defer first.Close()
 		used := budget.Usage()
 		body, err := read(budget, block+1, wide)
 		wantFull(t, body, err)
 		wantUsage(t, budget, used)
-		mustRead(t, budget, 100, wide).Close()
+		mustRead(t, budget, block, wide).Close() // ends just where the room does
 	})
 	t.Run("what a body gives back can be taken again", func(t *testing.T) {
 		t.Parallel()

@@ -59,6 +59,8 @@ type Store struct {
 // Init makes a zero Store an empty one.
 func (s *Store) Init(b *Budget, bounds Bounds) { s.budget, s.bounds = b, bounds }
 
+var errSpent = fmt.Errorf("%w: the process may keep no more", ErrFull)
+
 // Alloc returns a new block: in memory if there is room, else in the file. hint
 // is how much is to come, as far as is known; zero or less means much. The
 // error is ErrTooLarge if the bounds are used up, and wraps ErrFull if the
@@ -67,7 +69,11 @@ func (s *Store) Alloc(hint int64) (*Block, error) {
 	if b := s.allocMemory(hint); b != nil {
 		return b, nil
 	}
-	return s.allocFile()
+	b, err := s.allocFile()
+	if errors.Is(err, ErrTooLarge) && s.memory < s.bounds.Memory {
+		return nil, errSpent // its own bounds would have had room
+	}
+	return b, err
 }
 
 func (s *Store) allocMemory(hint int64) *Block {
@@ -100,7 +106,7 @@ func (s *Store) allocFile() (*Block, error) {
 	place, reused := s.file.reuse()
 	if !reused {
 		if !s.budget.takeDisk(BlockSize) {
-			return nil, fmt.Errorf("%w: the process may keep no more", ErrFull)
+			return nil, errSpent
 		}
 		if s.file.f == nil {
 			if err := s.file.create(s.budget.Limits().Dir); err != nil {

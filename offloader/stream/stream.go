@@ -207,6 +207,17 @@ func (s *Stream) Flush() {
 	s.wakeReaders()
 }
 
+// Linger tells readers of bytes that went past the stream before its first one
+// and that nobody has flushed: Reader.FlushIdle counts for them too.
+func (s *Stream) Linger() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := s.readers; r != nil; r = r.next {
+		r.lingers = true
+	}
+	s.wakeReaders()
+}
+
 // End ends the stream. A cause says that it is not complete; readers get what
 // was written before and then the cause, and a writer that is blocked fails.
 // Only the first end counts.

@@ -356,7 +356,3 @@ func panicOf(f func()) (v any) {
 	f()
 	return nil
 }
-
-// after is time.After under the name of what it is for: nothing has happened
-// until then.
-func after(d time.Duration) <-chan time.Time { return time.After(d) }

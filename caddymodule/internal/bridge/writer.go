@@ -24,6 +24,10 @@ import (
 // second goroutine.
 const inlineLimit = 128 << 10
 
+// leadSize is how much of a body is written on the run's goroutine: with a head
+// of usual size it fits into the buffers of net/http, on every version of HTTP.
+const leadSize = 2 << 10
+
 // flushIdle is how long bytes wait for more before they are flushed although the
 // run has not asked for it. net/http alone would keep them until there are more.
 const flushIdle = time.Millisecond
@@ -76,6 +80,7 @@ type Writer struct {
 	client http.ResponseWriter // body bytes are written by one goroutine at a time
 	req    *http.Request       // of the client, with its context
 	header http.Header         // the run's own map
+	led    bool                // the first bytes of a spooled body are written
 
 	// sending is held while a head goes to the client, which may block, and
 	// while its header map is touched. mu may be taken under it.
@@ -144,14 +149,37 @@ func (w *Writer) Write(p []byte) (int, error) {
 		}
 		return n, err
 	}
-	if outgrown {
-		w.startHelper()
+	led, err := w.lead(p)
+	if err == nil && led < len(p) {
+		if outgrown {
+			w.startHelper()
+		}
+		var n int
+		n, err = w.stream.Write(p[led:])
+		led += n
 	}
-	n, err := w.stream.Write(p)
 	if w.opts.Finish && errors.Is(err, errLost) {
 		return len(p), nil
 	}
-	return n, err
+	return led, err
+}
+
+// lead writes the first bytes of a body to the client, and nothing of the rest.
+// Writers such as that of "encode" keep the head until then, so this too must
+// happen on the run's goroutine. It is so little that net/http takes it without
+// waiting for the client.
+func (w *Writer) lead(p []byte) (int, error) {
+	if w.led || len(p) == 0 {
+		return 0, nil
+	}
+	w.led = true
+	n, err := w.client.Write(p[:min(len(p), leadSize)])
+	if err != nil {
+		w.lose()
+		return n, errLost
+	}
+	w.stream.Linger()
+	return n, nil
 }
 
 // FlushError hands on what was written so far.
@@ -163,10 +191,12 @@ func (w *Writer) FlushError() error {
 	switch {
 	case err != nil:
 		return err
-	case m == spooled:
+	case m == spooled && w.led:
 		w.stream.Flush()
 		w.startHelper()
 		return nil
+	case m == spooled: // nothing but a head
+		return w.flushClient()
 	case m == direct:
 		if err := w.flushClient(); err != nil && !w.goesOn() {
 			return err
