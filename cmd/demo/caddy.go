@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+)
+
+// ownHome gives this process a home of its own, so that nothing of the user's
+// Caddy is read or written. The returned function removes it.
+func ownHome() (remove func() error, err error) {
+	home, err := os.MkdirTemp("", "caddy-offload-demo-")
+	if err != nil {
+		return nil, fmt.Errorf("making a home for Caddy: %w", err)
+	}
+	err = errors.Join(os.Setenv("XDG_DATA_HOME", home), os.Setenv("XDG_CONFIG_HOME", home))
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
+	}
+	// Caddy has looked at the environment before main began.
+	caddy.ConfigAutosavePath = filepath.Join(caddy.AppConfigDir(), "autosave.json")
+	caddy.DefaultStorage.Path = caddy.AppDataDir()
+	return func() error { return os.RemoveAll(home) }, nil
+}
+
+// repository returns the folder of this project, which the working directory
+// is in or below.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("looking for the repository: %w", err)
+	}
+	for {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(mod), "module github.com/caddy-offload/caddy-offload\n") {
+			return dir, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("looking for the repository: %w", err)
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("the demo needs the Caddyfiles of the repository: run it there")
+		}
+		dir = parent
+	}
+}
+
+// adapt turns a Caddyfile of the repository into a config that keeps to itself.
+func adapt(elements ...string) ([]byte, error) {
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(append([]string{root}, elements...)...)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the Caddyfile: %w", err)
+	}
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": path})
+	if err != nil {
+		return nil, fmt.Errorf("adapting the Caddyfile: %w", err)
+	}
+	return domesticated(config)
+}
+
+// apply makes Caddy run config, in the place of what it ran before.
+func apply(config []byte) error {
+	if err := caddy.Load(config, true); err != nil {
+		return fmt.Errorf("loading the config: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// blockFor is how long a factorial may block its worker: 500 of them then take
+// 15 s, and 100 waiting ones, on a machine that is busy otherwise, still less
+// than a client has patience for.
+const blockFor = 30 * time.Millisecond
+
+// The permits of the two pools in the root Caddyfile.
+const (
+	factorialPermits = 1
+	slowPermits      = 8
+)
+
+// slowService is the service time of the slow upstream.
+const slowService = 200 * time.Millisecond
+
+// factorialScene finds the number whose factorial takes this machine about as
+// long as the scene wants, by asking an idle worker.
+func factorialScene(ctx context.Context, a addresses) (*scene, error) {
+	s := &scene{
+		key:     "factorial",
+		backend: newFactorial,
+		addr:    a.factorial,
+		fast:    a.base() + "/ping",
+		permits: factorialPermits,
+	}
+	return s, s.measured(ctx, func(c *client) error {
+		for n := 10_000; n <= 100_000; n += 5_000 {
+			path := fmt.Sprintf("/factorial/%d", n)
+			larger := *s
+			larger.title = fmt.Sprintf("factorial worker (%d!)", n)
+			larger.blocking = a.base() + path
+			if err := larger.measure(ctx, c, path); err != nil {
+				return err
+			}
+			if larger.service > blockFor && s.service > 0 {
+				return nil
+			}
+			*s = larger
+		}
+		return nil
+	})
+}
+
+// slowScene takes the service time as it is told to the upstream.
+func slowScene(ctx context.Context, a addresses) (*scene, error) {
+	path := fmt.Sprintf("/report?delay=%s", slowService)
+	s := &scene{
+		key:      "slowupstream",
+		title:    "slow upstream",
+		backend:  newSlow,
+		addr:     a.slow,
+		blocking: a.base() + "/slow" + path,
+		fast:     a.base() + "/slow/ping",
+		permits:  slowPermits,
+	}
+	return s, s.measured(ctx, func(c *client) error {
+		err := s.measure(ctx, c, path)
+		s.service = slowService
+		return err
+	})
+}
+
+// measured calls measure while the scene's backend runs.
+func (s *scene) measured(ctx context.Context, measure func(*client) error) error {
+	srv, err := start(ctx, s.backend, s.addr)
+	if err != nil {
+		return err
+	}
+	c := newClient(time.Minute)
+	defer c.close()
+	return errors.Join(measure(c), srv.stop())
+}
+
+// measure asks the idle backend itself a few times, takes the median as the
+// service time and remembers the answer.
+func (s *scene) measure(ctx context.Context, c *client, path string) error {
+	url := "http://" + s.addr + path
+	var times []time.Duration
+	for range 7 {
+		began := time.Now()
+		got, kind, err := c.get(ctx, url)
+		if err != nil {
+			return fmt.Errorf("measuring %s: %w", s.title, err)
+		}
+		if kind != done {
+			return fmt.Errorf("measuring %s: %s", s.title, kind)
+		}
+		s.want = got
+		times = append(times, time.Since(began))
+	}
+	slices.Sort(times)
+	s.service = quantile(times, 0.5)
+	return nil
+}

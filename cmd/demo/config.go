@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// withoutOffload returns a config that lacks the app and every handler named
+// offload, wherever it stands, and is otherwise the same.
+func withoutOffload(config []byte) ([]byte, error) {
+	return rewrite(config, func(tree map[string]any) {
+		if apps, ok := tree["apps"].(map[string]any); ok {
+			delete(apps, "offload")
+		}
+		strip(tree)
+	})
+}
+
+// strip removes the handlers named offload from all lists below node, and
+// returns node.
+func strip(node any) any {
+	switch node := node.(type) {
+	case map[string]any:
+		for key, child := range node {
+			node[key] = strip(child)
+		}
+	case []any:
+		kept := []any{}
+		for _, child := range node {
+			if object, ok := child.(map[string]any); ok && object["handler"] == "offload" {
+				continue
+			}
+			kept = append(kept, strip(child))
+		}
+		return kept
+	}
+	return node
+}
+
+// quiet returns a config that logs only what is wrong with Caddy itself. What
+// its clients suffered they say themselves.
+func quiet(config []byte) ([]byte, error) {
+	return rewrite(config, func(tree map[string]any) {
+		tree["logging"] = map[string]any{"logs": map[string]any{
+			"default": map[string]any{"level": "ERROR", "exclude": []string{"http.log.error"}},
+		}}
+	})
+}
+
+// domesticated returns a config that listens on the loopback interface and
+// does not wait for ever when it has to end.
+func domesticated(config []byte) ([]byte, error) {
+	return rewrite(config, func(tree map[string]any) {
+		http := object(object(tree, "apps"), "http")
+		http["grace_period"] = 2 * time.Second
+		for _, server := range object(http, "servers") {
+			keepOnLoopback(server)
+		}
+	})
+}
+
+// keepOnLoopback gives the server's ports that listen everywhere the loopback
+// address.
+func keepOnLoopback(server any) {
+	settings, _ := server.(map[string]any)
+	addresses, _ := settings["listen"].([]any)
+	for i, address := range addresses {
+		if text, ok := address.(string); ok && strings.HasPrefix(text, ":") {
+			addresses[i] = "127.0.0.1" + text
+		}
+	}
+}
+
+// object returns the object under key, which is created if it is missing.
+func object(parent map[string]any, key string) map[string]any {
+	child, ok := parent[key].(map[string]any)
+	if !ok {
+		child = map[string]any{}
+		parent[key] = child
+	}
+	return child
+}
+
+// rewrite changes a JSON config as a tree.
+func rewrite(config []byte, change func(tree map[string]any)) ([]byte, error) {
+	var tree map[string]any
+	if err := json.Unmarshal(config, &tree); err != nil {
+		return nil, fmt.Errorf("reading the adapted config: %w", err)
+	}
+	change(tree)
+	return json.Marshal(tree)
+}

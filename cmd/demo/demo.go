@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// demo owns Caddy and what is served behind it.
+type demo struct {
+	addresses addresses
+	progress  *progress
+	scenes    []*scene
+	running   servers
+}
+
+// play plays all scenes in both modes. Afterwards Caddy still runs, with
+// offload.
+func (d *demo) play(ctx context.Context) (*report, error) {
+	config, err := adapt("Caddyfile")
+	if err != nil {
+		return nil, err
+	}
+	unprotected, protected, err := modes(config)
+	if err != nil {
+		return nil, err
+	}
+	d.progress.say("Measuring the upstreams ...")
+	for _, prepare := range []func(context.Context, addresses) (*scene, error){factorialScene, slowScene} {
+		s, err := prepare(ctx, d.addresses)
+		if err != nil {
+			return nil, err
+		}
+		d.scenes = append(d.scenes, s)
+	}
+	d.progress.say("Playing: %d clients x %d requests on a blocking route, a probe every %v on a fast one.",
+		clients, each, probeEvery)
+	r := &report{}
+	if r.Unprotected, err = d.playAll(ctx, unprotected); err != nil {
+		return nil, err
+	}
+	if r.Protected, err = d.playAll(ctx, protected); err != nil {
+		return nil, err
+	}
+	r.OK = r.lost() == 0
+	return r, nil
+}
+
+// playAll plays all scenes in one mode.
+func (d *demo) playAll(ctx context.Context, m mode) (map[string]result, error) {
+	if err := apply(m.config); err != nil {
+		return nil, err
+	}
+	results := map[string]result{}
+	for _, s := range d.scenes {
+		r, err := s.play(ctx, m, d.progress)
+		if err != nil {
+			return nil, err
+		}
+		results[s.key] = r
+	}
+	return results, nil
+}
+
+// print writes the report in one of its forms.
+func (d *demo) print(w io.Writer, r *report, asJSON bool) error {
+	if !asJSON {
+		return r.table(w, d.scenes)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// serve lets people try what the scenes were about, until ctx is done.
+func (d *demo) serve(ctx context.Context) error {
+	if err := d.start(ctx, d.addresses.upstreams()...); err != nil {
+		return err
+	}
+	base := d.addresses.base()
+	d.progress.say("Serving until Ctrl-C. Try:")
+	for _, path := range []string{"/factorial/1000", "/ping", "/slow/report?delay=2s", "/slow/ping", "/slow/stats"} {
+		d.progress.say("  curl '%s%s'", base, path)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// start starts upstreams that run until the demo is closed.
+func (d *demo) start(ctx context.Context, upstreams ...place) error {
+	for _, u := range upstreams {
+		srv, err := start(ctx, u.backend, u.addr)
+		if err != nil {
+			return err
+		}
+		d.running = append(d.running, srv)
+	}
+	return nil
+}
+
+// close ends the upstreams first, which ends the requests that Caddy would
+// wait for.
+func (d *demo) close() error {
+	return errors.Join(d.running.stop(), caddy.Stop())
+}
+
+// serveExample serves one example behind Caddy until ctx is done.
+func (d *demo) serveExample(ctx context.Context, name string) error {
+	for _, u := range d.addresses.upstreams() {
+		if u.example != name {
+			continue
+		}
+		config, err := adapt("examples", name, "Caddyfile")
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.start(ctx, u), apply(config)); err != nil {
+			return err
+		}
+		d.progress.say("%s at %s, offloaded at %s, until Ctrl-C; see examples/%s/README.md", name, u.addr, d.addresses.base(), name)
+		<-ctx.Done()
+		return nil
+	}
+	return fmt.Errorf("there is no example %q; there are factorial and slowupstream", name)
+}
+
+// serveUpstreams serves what the root Caddyfile fronts until ctx is done.
+func serveUpstreams(ctx context.Context, a addresses) error {
+	d := &demo{}
+	if err := d.start(ctx, a.upstreams()...); err != nil {
+		return errors.Join(err, d.running.stop())
+	}
+	fmt.Fprintf(os.Stderr, "factorial worker at %s, slow upstream at %s, until Ctrl-C; now: go run ./cmd/caddy run\n", a.factorial, a.slow)
+	<-ctx.Done()
+	return d.running.stop()
+}

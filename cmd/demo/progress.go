@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// progress tells a person what is going on: one line that changes on a
+// terminal, a few lines elsewhere.
+type progress struct {
+	w        io.Writer
+	terminal bool
+}
+
+func newProgress(f *os.File) *progress {
+	info, err := f.Stat()
+	return &progress{w: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+}
+
+// say prints a line that stays.
+func (p *progress) say(format string, args ...any) {
+	if p.terminal {
+		format = "\r\x1b[K" + format
+	}
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// watch shows how a run is getting on until it is finished.
+func (p *progress) watch(finished <-chan struct{}, title string, blocking, fast *tally) {
+	every, form := 5*time.Second, "%s\n"
+	if p.terminal {
+		every, form = 200*time.Millisecond, "\r\x1b[K%s"
+	}
+	start := time.Now()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-finished:
+			return
+		case <-ticker.C:
+			fmt.Fprintf(p.w, form, fmt.Sprintf("  %s, %2.0f s: %v; fast route: %v",
+				title, time.Since(start).Seconds(), blocking, fast))
+		}
+	}
+}
+
+// human rounds a duration to three digits or so.
+func human(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Second:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	case d >= 10*time.Millisecond:
+		return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}

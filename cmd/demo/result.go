@@ -1,0 +1,52 @@
+package main
+
+// latencies are quantiles in milliseconds, from what the clients saw.
+type latencies struct {
+	P50 float64 `json:"p50_ms"`
+	P95 float64 `json:"p95_ms"`
+	P99 float64 `json:"p99_ms"`
+	Max float64 `json:"max_ms"`
+}
+
+// route is what happened to the requests for one route.
+type route struct {
+	Completed int            `json:"completed"`
+	Lost      int            `json:"lost"`
+	Errors    map[string]int `json:"errors"` // the lost ones by kind
+	latencies
+}
+
+// result is what one run of a scene showed. Its counts are those of the
+// blocking route.
+type result struct {
+	Requests  int            `json:"requests"`
+	Completed int            `json:"completed"`
+	Lost      int            `json:"lost"`
+	Errors    map[string]int `json:"errors"`
+	Blocking  latencies      `json:"blocking"`
+	Fast      route          `json:"fast"`
+	Permits   int            `json:"permits"`
+	ServiceMS float64        `json:"service_ms"`
+	WallS     float64        `json:"wall_s"`
+	IdealS    float64        `json:"ideal_s"`
+	// Ratio is the time for each completed request against the ideal; zero if
+	// none was completed.
+	Ratio float64 `json:"ratio"`
+}
+
+// report holds the results by scene.
+type report struct {
+	OK          bool              `json:"ok"`
+	Unprotected map[string]result `json:"unprotected"`
+	Protected   map[string]result `json:"protected"`
+}
+
+// lost tells how many requests the protected runs failed to answer, on either
+// route.
+func (r *report) lost() int {
+	lost := 0
+	for _, result := range r.Protected {
+		lost += result.Lost + result.Fast.Lost
+	}
+	return lost
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// The scene of the origin: so many clients ask so often for something slow
+// while a probe asks for something fast.
+const (
+	clients    = 100
+	each       = 5
+	probeEvery = 20 * time.Millisecond
+)
+
+// mode is with or without offload.
+type mode struct {
+	title    string
+	config   []byte
+	patience time.Duration // of a client, for one answer
+	limit    time.Duration // of the whole run
+}
+
+// Without a pool clients would wait for minutes, so they give up and the run
+// is stopped. With it nobody should have to: these limits are only a guard,
+// and the slowest answer in the table shows that they were not used.
+func modes(config []byte) (unprotected, protected mode, err error) {
+	if config, err = quiet(config); err != nil {
+		return mode{}, mode{}, err
+	}
+	plain, err := withoutOffload(config)
+	unprotected = mode{title: "without offload", config: plain, patience: 5 * time.Second, limit: 15 * time.Second}
+	protected = mode{title: "with offload", config: config, patience: 30 * time.Second, limit: time.Minute}
+	return unprotected, protected, err
+}
+
+// scene is one upstream with its blocking and its fast route.
+type scene struct {
+	key, title string
+	backend    func() backend
+	addr       string        // of the backend
+	blocking   string        // URL of the blocking route at Caddy
+	fast       string        // URL of the fast route at Caddy
+	permits    int           // of the pool in the Caddyfile
+	service    time.Duration // of one blocking request that is alone
+	want       digest        // of the right answer
+}
+
+// ideal is the shortest time in which the permits can do all runs.
+func (s *scene) ideal() time.Duration {
+	return clients * each * s.service / time.Duration(s.permits)
+}
+
+// play runs the scene once. Caddy runs the mode's config already; the upstream
+// is a fresh one, without the leftovers of another run.
+func (s *scene) play(ctx context.Context, m mode, p *progress) (res result, err error) {
+	srv, err := start(ctx, s.backend, s.addr)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	c := newClient(m.patience)
+	defer c.close()
+	if err := ready(ctx, c, s.fast); err != nil {
+		return res, err
+	}
+
+	stopped, cancel := context.WithTimeout(ctx, m.limit)
+	defer cancel()
+	blocking, fast := newTally(), newTally()
+	finished := make(chan struct{})
+	var beside sync.WaitGroup
+	beside.Go(func() { probe{every: probeEvery, url: s.fast}.run(stopped, finished, c, fast) })
+	beside.Go(func() { p.watch(finished, s.title+" "+m.title, blocking, fast) })
+	began := time.Now()
+	load{clients: clients, each: each, url: s.blocking, want: s.want}.run(stopped, c, blocking)
+	wall := time.Since(began)
+	close(finished)
+	beside.Wait()
+	if ctx.Err() != nil {
+		return res, context.Cause(ctx)
+	}
+	res = s.result(wall, blocking.route(), fast.route())
+	p.say("  %s %s: %d of %d answered in %s", s.title, m.title, res.Completed, res.Requests, human(wall))
+	return res, nil
+}
+
+// result puts the figures together.
+func (s *scene) result(wall time.Duration, blocking, fast route) result {
+	r := result{
+		Requests:  clients * each,
+		Completed: blocking.Completed,
+		Lost:      blocking.Lost,
+		Errors:    blocking.Errors,
+		Blocking:  blocking.latencies,
+		Fast:      fast,
+		Permits:   s.permits,
+		ServiceMS: milliseconds(s.service),
+		WallS:     wall.Round(time.Millisecond).Seconds(),
+		IdealS:    s.ideal().Round(time.Millisecond).Seconds(),
+	}
+	if r.Completed > 0 {
+		r.Ratio = wall.Seconds() / s.ideal().Seconds() * float64(r.Requests) / float64(r.Completed)
+	}
+	return r
+}
+
+// ready waits until url is answered.
+func ready(ctx context.Context, c *client, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		kind := c.fetch(ctx, url, digest{})
+		if kind == done {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s (%s): %w", url, kind, context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/caddy-offload/caddy-offload/examples/factorial/worker"
+	"github.com/caddy-offload/caddy-offload/examples/slowupstream/upstream"
+)
+
+// backend is one of the example services.
+type backend interface {
+	Serve(ctx context.Context, ln net.Listener) error
+}
+
+func newFactorial() backend { return worker.New() }
+
+func newSlow() backend { return upstream.New(upstream.Options{}) }
+
+// server is a backend that serves until it is stopped.
+type server struct {
+	cancel context.CancelFunc
+	served chan error
+}
+
+// start serves b on addr.
+func start(ctx context.Context, b func() backend, addr string) (*server, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("starting an upstream: %w", err)
+	}
+	// A server outlives the interrupt until its owner stops it, so that things
+	// end in one order always.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &server{cancel: cancel, served: make(chan error, 1)}
+	go func() { s.served <- b().Serve(ctx, ln) }()
+	return s, nil
+}
+
+// stop ends the server and waits for it.
+func (s *server) stop() error {
+	s.cancel()
+	return <-s.served
+}
+
+// servers are several of them.
+type servers []*server
+
+func (all servers) stop() error {
+	var errs []error
+	for _, s := range all {
+		errs = append(errs, s.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// addresses say where everybody listens. The names of the environment
+// variables are those in the Caddyfiles.
+type addresses struct {
+	caddy, admin, factorial, slow string
+}
+
+// chooseAddresses takes the addresses of the environment; those that are not
+// there are free ports, or else what the Caddyfiles have as defaults. All of
+// them are then in the environment, where the Caddyfiles find them.
+func chooseAddresses(free bool) (addresses, error) {
+	var a addresses
+	for _, one := range []struct {
+		to             *string
+		name, fallback string
+	}{
+		{&a.caddy, "OFFLOAD_ADDR", ":8080"},
+		{&a.admin, "OFFLOAD_ADMIN", "localhost:2019"},
+		{&a.factorial, "FACTORIAL_UPSTREAM", "127.0.0.1:9001"},
+		{&a.slow, "SLOW_UPSTREAM", "127.0.0.1:9002"},
+	} {
+		addr, given := os.LookupEnv(one.name)
+		switch {
+		case given:
+		case free:
+			var err error
+			if addr, err = freeAddress(); err != nil {
+				return a, err
+			}
+			if strings.HasPrefix(one.fallback, ":") {
+				addr = strings.TrimPrefix(addr, loopback)
+			}
+		default:
+			addr = one.fallback
+		}
+		if err := os.Setenv(one.name, addr); err != nil {
+			return a, fmt.Errorf("setting %s: %w", one.name, err)
+		}
+		*one.to = addr
+	}
+	return a, nil
+}
+
+// place is an upstream and where it listens.
+type place struct {
+	example string
+	backend func() backend
+	addr    string
+}
+
+// upstreams are those that the root Caddyfile fronts.
+func (a addresses) upstreams() []place {
+	return []place{
+		{"factorial", newFactorial, a.factorial},
+		{"slowupstream", newSlow, a.slow},
+	}
+}
+
+const loopback = "127.0.0.1"
+
+// freeAddress returns an address that nobody listens on.
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", loopback+":0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+// base is the URL of Caddy.
+func (a addresses) base() string {
+	if strings.HasPrefix(a.caddy, ":") {
+		return "http://" + loopback + a.caddy
+	}
+	return "http://" + a.caddy
+}

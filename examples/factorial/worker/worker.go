@@ -1,0 +1,95 @@
+// Package worker is an HTTP service with one event loop and one blocking
+// route, in the manner of an async Python or Node service that computes
+// something large in a handler.
+//
+//	GET /factorial/{n}   the digits of n!, streamed while they are formatted
+//	GET /ping            "pong"
+//
+// All handlers run on the loop, one after the other, so a large n delays
+// everybody, /ping included. A request that was read is handled even if its
+// client has left meanwhile; but once a write failed, the rest of that response
+// is not computed. Slow readers do not hold the loop.
+//
+// It is an upstream to put a pool in front of, not a model of a good service.
+package worker
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/examples/internal/serve"
+)
+
+// Server is the service. It serves as an http.Handler from New to Close.
+type Server struct {
+	mux   *http.ServeMux
+	tasks chan func()   // taken by the loop in the order of arrival
+	quit  chan struct{} // closed by Close
+	loop  sync.WaitGroup
+	once  sync.Once
+}
+
+// New starts the loop; Close ends it.
+func New() *Server {
+	s := &Server{
+		mux:   http.NewServeMux(),
+		tasks: make(chan func()),
+		quit:  make(chan struct{}),
+	}
+	s.mux.Handle("GET /factorial/{n}", s.onLoop(s.factorial))
+	s.mux.Handle("GET /ping", s.onLoop(s.ping))
+	s.loop.Go(s.run)
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mux.ServeHTTP(w, r)
+}
+
+// Serve accepts connections on ln until ctx is done, then closes the server
+// and waits for all of it.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	return serve.Until(ctx, ln, srv, s.Close)
+}
+
+// Close ends the loop after the piece it is working on and waits for it.
+// Requests that did not get their turn are answered with 503.
+func (s *Server) Close() {
+	s.once.Do(func() { close(s.quit) })
+	s.loop.Wait()
+}
+
+// run is the loop.
+func (s *Server) run() {
+	for {
+		select {
+		case task := <-s.tasks:
+			task()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// onLoop makes an http.Handler of a handler that runs on the loop.
+func (s *Server) onLoop(handle func(*http.Request, *reply)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := newReply()
+		task := func() {
+			defer close(p.pieces)
+			handle(r, p)
+		}
+		// Not the request's context: what was read is handled.
+		select {
+		case s.tasks <- task:
+			p.copyTo(w)
+		case <-s.quit:
+			http.Error(w, "closing", http.StatusServiceUnavailable)
+		}
+	})
+}
