@@ -1,0 +1,87 @@
+# Helpers of .ci/run: steps that are timed and counted, and tools that are
+# installed once and kept in the user's cache.
+
+golangci_version=v2.15.0
+
+failed_steps=()
+step_times=()
+
+# step TITLE COMMAND... runs a command in a shell of its own, so that its first
+# error ends it and nothing else.
+step() {
+	local title=$1 started=$SECONDS result=0 took
+	shift
+	printf '\n=== %s\n' "$title"
+	set +e # not `if` or `||`: those would switch off `set -e` inside as well
+	(
+		set -euo pipefail
+		"$@"
+	)
+	result=$?
+	set -e
+	took=$((SECONDS - started))
+	step_times+=("$(printf '%5d s  %s' "$took" "$title")")
+	if ((result == 0)); then
+		printf -- '--- done in %d s\n' "$took"
+	else
+		printf -- '--- FAILED after %d s (exit %d)\n' "$took" "$result"
+		failed_steps+=("$title")
+	fi
+}
+
+# finish prints the times and the number of tests, and exits.
+finish() {
+	local result=0
+	printf '\n=== summary\n'
+	printf '%s\n' "${step_times[@]}"
+	printf '%5d s  in all\n\n' "$SECONDS"
+	"$work/bin/testreport" -closing -allow .ci/skips.txt "$work"/tests-*.json || result=1
+	if ((${#failed_steps[@]} > 0)); then
+		printf 'failed step: %s\n' "${failed_steps[@]}"
+		result=1
+	fi
+	exit "$result"
+}
+
+# golangci prints the path of golangci-lint in the version that .golangci.yml is
+# written for, and builds it first if it is not there.
+golangci() {
+	local folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/golangci-lint-$golangci_version
+	if [[ ! -x $folder/golangci-lint ]]; then
+		echo "building golangci-lint $golangci_version" >&2
+		mkdir -p "$folder"
+		# Not cross-compiled and not bound by this module, whatever is set here.
+		(cd "$work" && GOBIN=$folder CGO_ENABLED=0 \
+			go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_version") >&2
+	fi
+	printf '%s\n' "$folder/golangci-lint"
+}
+
+# need_c_compiler installs one for the race detector, if none is there.
+need_c_compiler() {
+	if ! command -v "$(go env CC)" >/dev/null; then
+		apt-get update --quiet
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet gcc libc6-dev
+	fi
+}
+
+# test_json NAME ARGUMENTS... runs `go test -json`, shows it as `go test` would,
+# keeps the events for the summary, and fails on a skip.
+test_json() {
+	local name=$1
+	shift
+	go test -json "$@" | tee "$work/$name.json" | "$work/bin/testreport" -allow .ci/skips.txt
+}
+
+# forbid REASON PATTERN PACKAGES... fails if the packages link one that matches.
+forbid() {
+	local reason=$1 pattern=$2 deps found
+	shift 2
+	deps=$(go list -deps "$@")
+	found=$(awk -v pattern="$pattern" '$0 ~ pattern' <<<"$deps")
+	if [[ -n $found ]]; then
+		printf '%s, but %s links\n%s\n' "$reason" "$*" "$found"
+		return 1
+	fi
+	printf 'ok  \t%s\n' "$reason"
+}

@@ -1,0 +1,129 @@
+# The steps of .ci/run, in their order there.
+
+own_tools() {
+	go version
+	go build -o "$work/bin/" ./internal/tools/...
+}
+
+# plain_tests runs what the README tells a newcomer to run.
+plain_tests() {
+	if ! grep -qF 'go test ./...' README.md; then
+		echo "README.md does not name the test command 'go test ./...'"
+		return 1
+	fi
+	test_json tests-plain ./...
+}
+
+formatting() {
+	local unformatted linter
+	unformatted=$(gofmt -l .)
+	if [[ -n $unformatted ]]; then
+		printf 'gofmt would change\n%s\n' "$unformatted"
+		return 1
+	fi
+	linter=$(golangci)
+	"$linter" fmt --diff
+}
+
+lint() {
+	local linter
+	linter=$(golangci)
+	"$linter" version
+	"$linter" run ./...
+}
+
+import_arrows() {
+	local http='^(net/http|github.com/caddyserver)(/|$)'
+	local caddy='^(github.com/caddyserver|go.uber.org/zap|github.com/prometheus)(/|$)'
+	local clients='(^|/)(redis|go-redis|rabbitmq|amqp091-go|nats-io|nats.go)(/|$)'
+	forbid "the engine knows neither HTTP nor Caddy" "$http" ./offloader/...
+	forbid "the bridge knows no Caddy" "$caddy" ./caddymodule/internal/bridge
+	forbid "the core has no backend client" "$clients" ./offloader ./caddymodule
+	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest)(/|$)' ./cmd/caddy
+}
+
+modules() {
+	go mod tidy -diff
+	go mod verify
+}
+
+race_tests() {
+	need_c_compiler
+	test_json tests-race -race -count=1 -timeout=15m ./...
+}
+
+# model_test plays far more random histories of a pool against the reference
+# than a newcomer would wait for.
+model_test() {
+	test_json model -count=1 -run='Model$' ./offloader -model.seeds="$CI_MODEL_SEEDS"
+}
+
+# repeated_tests looks for faults of chance in the engine. The model-based tests
+# are left out: they are many runs already.
+repeated_tests() {
+	need_c_compiler
+	test_json repeated -race -count="$CI_REPEAT" -timeout=15m -skip='Model' ./offloader/...
+}
+
+# fuzz_packages prints the packages with fuzz targets. It reads the sources,
+# because asking each test binary would link all of them.
+fuzz_packages() {
+	local format='{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}'
+	local package file
+	go list -f "$format" ./... | while read -r package file; do
+		if [[ -n $file ]] && grep -q '^func Fuzz' "$file"; then
+			printf '%s\n' "$package"
+		fi
+	done | sort -u
+}
+
+fuzzing() {
+	local package packages names name target seconds targets=()
+	packages=$(fuzz_packages)
+	for package in $packages; do
+		names=$(go test -list '^Fuzz' "$package" | awk '/^Fuzz/')
+		for name in $names; do
+			targets+=("$package $name")
+		done
+	done
+	if ((${#targets[@]} == 0)); then
+		echo "no fuzz target found"
+		return 1
+	fi
+	seconds=$((CI_FUZZ_TOTAL / ${#targets[@]}))
+	if ((seconds > CI_FUZZ_SECONDS)); then
+		seconds=$CI_FUZZ_SECONDS
+	fi
+	for target in "${targets[@]}"; do
+		read -r package name <<<"$target"
+		go test -run='^$' -fuzz="^$name\$" -fuzztime="$((seconds > 0 ? seconds : 1))s" "$package"
+	done
+}
+
+caddyfiles() {
+	go build -o "$work/caddy" ./cmd/caddy
+	"$work/bin/caddyfiles" -caddy "$work/caddy"
+}
+
+# demo plays the whole scene once; it fails if the protected run lost a request.
+demo() {
+	timeout --kill-after=10 240 go run ./cmd/demo -json
+}
+
+xcaddy_build() {
+	local log=$work/xcaddy.log
+	if ! go run ./cmd/build -output "$work/xcaddy-caddy" 2>"$log"; then
+		tail -n 50 "$log"
+		return 1
+	fi
+}
+
+# other_platforms compiles the engine and the module for where files and signals
+# work differently.
+other_platforms() {
+	local platform
+	for platform in darwin/arm64 windows/amd64 linux/arm64; do
+		echo "$platform"
+		CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./offloader/... ./caddymodule/... ./cmd/...
+	done
+}

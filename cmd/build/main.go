@@ -1,0 +1,111 @@
+// Command build makes a Caddy binary with this project inside. It reads a
+// serialized [xcaddy.Builder] (xcaddy.json in the root), builds with the xcaddy
+// library, then asks the new binary for its modules and fails if ours are not
+// among them: a build that silently lost the plugin is worse than none.
+//
+//	go run ./cmd/build [-config xcaddy.json] [-output bin/caddy] [-race]
+//
+// It downloads modules unless they are on the machine already. `go build
+// ./cmd/caddy` is the way without a network.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/caddyserver/xcaddy"
+)
+
+// options are the command line's flags.
+type options struct {
+	config string
+	output string
+	race   bool
+}
+
+func main() {
+	opts, err := parseOptions(os.Args[1:], os.Stderr)
+	if err != nil {
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = build(ctx, opts, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+// parseOptions reads the flags; the flag package has told the user what was
+// wrong with them.
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var opts options
+	flags := flag.NewFlagSet("build", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&opts.config, "config", "xcaddy.json", "the serialized xcaddy.Builder")
+	flags.StringVar(&opts.output, "output", filepath.Join("bin", "caddy"), "where the binary goes")
+	flags.BoolVar(&opts.race, "race", false, "build with the race detector (needs a C compiler)")
+	if err := flags.Parse(args); err != nil {
+		return opts, fmt.Errorf("parse flags: %w", err)
+	}
+	if flags.NArg() > 0 {
+		flags.Usage()
+		return opts, fmt.Errorf("unexpected argument '%s'", flags.Arg(0))
+	}
+	return opts, nil
+}
+
+// build makes the binary and verifies it.
+func build(ctx context.Context, opts options, stdout, stderr io.Writer) error {
+	builder, err := readBuilder(opts.config)
+	if err != nil {
+		return err
+	}
+	builder.RaceDetector = builder.RaceDetector || opts.race
+	output, err := filepath.Abs(opts.output)
+	if err != nil {
+		return fmt.Errorf("output path: %w", err)
+	}
+	if err := removeOld(output); err != nil {
+		return err
+	}
+	follow := &steps{log: stderr, replacements: builder.Replacements}
+	builder.OnStep = follow.onStep(ctx)
+	if err := builder.Build(ctx, output); err != nil {
+		// A build that was interrupted fails with whatever its step said last.
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+		}
+		return fmt.Errorf("xcaddy: %w", err)
+	}
+	return verifyBuild(ctx, builder, output, stdout)
+}
+
+// removeOld removes an earlier build, so that it cannot pass for the new one.
+func removeOld(output string) error {
+	if err := os.Remove(output); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("remove the old binary: %w", err)
+	}
+	return nil
+}
+
+// verifyBuild verifies a binary that can run here and says so if it cannot.
+func verifyBuild(ctx context.Context, builder xcaddy.Builder, output string, stdout io.Writer) error {
+	if foreign(builder.Platform) {
+		_, err := fmt.Fprintf(stdout, "%s: built for another platform, its modules are not verified\n", output)
+		return err
+	}
+	version, err := verify(ctx, output)
+	if err != nil {
+		return fmt.Errorf("verify %s: %w", output, err)
+	}
+	_, err = fmt.Fprintf(stdout, "%s: Caddy %s with all modules of this project\n", output, version)
+	return err
+}
