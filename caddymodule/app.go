@@ -140,8 +140,14 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Handle is called when all apps of this configuration have started.
-func (a *App) Handle(context.Context, caddy.Event) error { return a.commit() }
+// Handle is called when all apps of this configuration have started. An event
+// of that name that a module emits is none of ours.
+func (a *App) Handle(_ context.Context, e caddy.Event) error {
+	if e.Origin() != nil {
+		return nil
+	}
+	return a.commit()
+}
 
 // commit makes this configuration's settings count, once.
 func (a *App) commit() error {

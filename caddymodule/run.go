@@ -201,15 +201,11 @@ func (run *run) end(o offloader.Outcome) {
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {
 	status := run.writer.Status()
-	var handlerErr caddyhttp.HandlerError
 	switch {
-	case errors.As(err, &handlerErr):
-		status = handlerErr.StatusCode
-		if status < 500 {
+	case err != nil:
+		if status = statusOf(err); status < 500 {
 			return offloader.Excluded
 		}
-	case err != nil:
-		return offloader.Failure
 	case !run.writer.Complete():
 		return offloader.Failure
 	}
@@ -217,6 +213,15 @@ func (run *run) judge(err error) offloader.Outcome {
 		return offloader.Failure
 	}
 	return offloader.Success
+}
+
+// statusOf is the status that Caddy answers an error with.
+func statusOf(err error) int {
+	var handlerErr caddyhttp.HandlerError
+	if errors.As(err, &handlerErr) {
+		return handlerErr.StatusCode
+	}
+	return http.StatusInternalServerError
 }
 
 // logLeft ends a request whose client is not there any more.

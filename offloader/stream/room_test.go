@@ -50,16 +50,12 @@ func TestBackpressure(t *testing.T) {
 	})
 	play(t, "memory is given back as it is read", bounded(4*block, 0), func(s *scene) {
 		s.write(4 * block)
-		for left := int64(4); left > 0; left-- {
-			s.wantUsage(spool.Usage{Memory: left * block})
+		for left := int64(4); left > 0; left-- { // a piece is the reader's until it asks for the next
 			s.wantNext(s.reader, "32768")
 			s.wantUsage(spool.Usage{Memory: left * block})
-			if left > 1 {
-				continue
-			}
-			s.next(s.reader).wantWaiting()
-			s.wantUsage(spool.Usage{})
 		}
+		s.next(s.reader).wantWaiting()
+		s.wantUsage(spool.Usage{})
 	})
 	play(t, "the file grows no more than to the most that was not read", bounded(0, 4*block), func(s *scene) {
 		s.write(3 * block)

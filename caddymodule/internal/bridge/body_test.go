@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,18 +21,38 @@ import (
 
 func TestBody(t *testing.T) {
 	t.Parallel()
-	play(t, "that is small is handed on after the run, without a second goroutine", func(s *setting) {
+	play(t, "that is small is written by the run, without a second goroutine", func(s *setting) {
 		s.begin()
 		s.write(100)
-		s.did("head 200")
+		s.did("head 200, write 100")
 		s.w.Finish(nil)
 		s.did("head 200, write 100")
 		s.got(100)
 		if here := goroutine(); s.client.calls[1].goroutine != here {
 			s.t.Error("the body came on another goroutine")
 		}
-		if s.owner.lost != 0 {
+		if s.owner.timesLost() != 0 {
 			s.t.Error("told of a lost client")
+		}
+	})
+	// Writers such as that of "encode" keep the head until the first byte: so
+	// that must come on the run's goroutine as well, however large the body is.
+	play(t, "begins on the run's goroutine", func(s *setting) {
+		s.begin()
+		isErr(s.t, "flush", s.w.FlushError(), nil)
+		pass(10 * nudgeAfter) // the helper runs
+		s.write(0)
+		s.write(inlineLimit + 1)
+		s.w.Finish(nil)
+		s.got(inlineLimit + 1)
+		here := goroutine()
+		for i, call := range s.client.calls {
+			if lead := i < 3; lead != (call.goroutine == here) {
+				s.t.Errorf("call %d, %q, on goroutine %s, the run is %s", i, call.what, call.goroutine, here)
+			}
+		}
+		if got := s.client.calls[2].what; got != "write 2048" {
+			s.t.Errorf("led with %q", got)
 		}
 	})
 	play(t, "up to the limit waits for the end of the run", func(s *setting) {
@@ -44,9 +65,14 @@ func TestBody(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		s.did("head 200")
+		s.did("head 200, write 1024")
 		s.w.Finish(nil)
 		s.got(inlineLimit)
+		for _, call := range s.client.calls {
+			if here := goroutine(); call.goroutine != here {
+				s.t.Errorf("%s on another goroutine", call.what)
+			}
+		}
 	})
 	play(t, "that is larger is handed on while the run goes on", func(s *setting) {
 		s.opts.Nudge = offloader.NewTimeouts(0)
@@ -54,7 +80,7 @@ func TestBody(t *testing.T) {
 		s.write(inlineLimit + 1)
 		synctest.Wait()
 		s.got(inlineLimit + 1)
-		if here := goroutine(); s.client.calls[1].goroutine == here {
+		if here := goroutine(); s.client.calls[2].goroutine == here {
 			s.t.Error("the run's own goroutine has handed the body on")
 		}
 		s.w.Finish(nil)
@@ -66,7 +92,7 @@ func TestBody(t *testing.T) {
 		s.begin()
 		s.write(1000)
 		synctest.Wait()
-		s.did("head 200")
+		s.did("head 200, write 1000")
 		if _, err := s.w.Write(pattern(1001)[1000:]); err != nil {
 			s.t.Fatal(err)
 		}
@@ -189,12 +215,25 @@ func TestFlush(t *testing.T) {
 	play(t, "that fails tells of a lost client", func(s *setting) {
 		s.client.onFlush = func() error { return errGone }
 		s.begin()
+		s.write(5)
 		isErr(s.t, "flush", s.w.FlushError(), nil)
 		synctest.Wait()
-		if s.owner.lost != 1 || !s.w.Lost() {
-			s.t.Errorf("told of a lost client %d times, lost %v", s.owner.lost, s.w.Lost())
+		if s.owner.timesLost() != 1 || !s.w.Lost() {
+			s.t.Errorf("told of a lost client %d times, lost %v", s.owner.timesLost(), s.w.Lost())
 		}
 		s.w.Finish(nil)
+	})
+	play(t, "that fails before the first byte tells of a lost client", func(s *setting) {
+		s.client.onFlush = func() error { return errGone }
+		s.begin()
+		isErr(s.t, "flush", s.w.FlushError(), nil)
+		if _, err := s.w.Write(pattern(5)); err == nil {
+			s.t.Error("a write to a client that has left was accepted")
+		}
+		s.w.Finish(nil)
+		if s.owner.timesLost() != 1 || !s.w.Lost() {
+			s.t.Errorf("told of a lost client %d times, lost %v", s.owner.timesLost(), s.w.Lost())
+		}
 	})
 	play(t, "that fails is the run's error where nothing is spooled", func(s *setting) {
 		s.opts.Stream.Bounds = spool.Bounds{}
@@ -207,16 +246,49 @@ func TestFlush(t *testing.T) {
 
 func TestNudge(t *testing.T) {
 	t.Parallel()
-	play(t, "hands on what is begun and stays incomplete", func(s *setting) {
+	play(t, "hands on what is begun and stays incomplete, and flushes it", func(s *setting) {
+		s.begin()
+		s.write(5 * kib)
+		synctest.Wait()
+		s.did("head 200, write 2048")
+		pass(nudgeAfter)
+		s.did("head 200, write 2048, write 3072")
+		pass(flushIdle)
+		s.did("head 200, write 2048, write 3072, flush")
+		pass(10 * flushIdle)
+		s.did("head 200, write 2048, write 3072, flush")
+		s.write(6)
+		pass(flushIdle)
+		s.did("head 200, write 2048, write 3072, flush, write 6, flush")
+		s.w.Finish(nil)
+	})
+	play(t, "flushes the few bytes that went past the stream", func(s *setting) {
 		s.begin()
 		s.write(5)
-		synctest.Wait()
-		s.did("head 200")
 		pass(nudgeAfter)
-		s.did("head 200, write 5")
-		s.write(6)
-		synctest.Wait()
-		s.did("head 200, write 5, write 6")
+		pass(flushIdle)
+		s.did("head 200, write 5, flush")
+		s.w.Finish(nil)
+	})
+	play(t, "flushes the few bytes that went past the stream when it was there before them", func(s *setting) {
+		s.begin()
+		s.w.WriteHeader(http.StatusOK)
+		pass(10 * nudgeAfter)
+		s.did("head 200")
+		s.write(5)
+		pass(flushIdle)
+		s.did("head 200, write 5, flush")
+		s.w.Finish(nil)
+	})
+	play(t, "does not flush bytes that are followed by more", func(s *setting) {
+		s.begin()
+		for range 20 {
+			s.write(5)
+			pass(flushIdle / 2)
+		}
+		if strings.Contains(s.client.did(), "flush") {
+			s.t.Errorf("the client's writer got %q", s.client.did())
+		}
 		s.w.Finish(nil)
 	})
 	play(t, "finds out that the client has left", func(s *setting) {
@@ -224,19 +296,20 @@ func TestNudge(t *testing.T) {
 		s.w.WriteHeader(http.StatusOK)
 		s.leave()
 		synctest.Wait()
-		if s.owner.lost != 0 {
+		if s.owner.timesLost() != 0 {
 			s.t.Error("told too early: a short response has no helper")
 		}
 		pass(nudgeAfter)
-		if s.owner.lost != 1 {
-			s.t.Errorf("told of a lost client %d times", s.owner.lost)
+		if s.owner.timesLost() != 1 {
+			s.t.Errorf("told of a lost client %d times", s.owner.timesLost())
 		}
-		_, err := s.w.Write(pattern(5))
-		if err == nil {
+		if _, err := s.w.Write(pattern(5 * kib)); err == nil {
 			s.t.Error("a write to a client that has left was accepted")
 		}
 		s.w.Finish(nil)
-		s.did("head 200")
+		if s.owner.timesLost() != 1 {
+			s.t.Errorf("told of a lost client %d times in all", s.owner.timesLost())
+		}
 	})
 	play(t, "comes too late for a response that is complete", func(s *setting) {
 		s.begin()
@@ -315,45 +388,53 @@ func TestSlowClient(t *testing.T) {
 		if got != http.ErrAbortHandler {
 			s.t.Errorf("panic %v, want an abort", got)
 		}
-		if !s.w.Lost() || s.client.body.Len() >= size {
-			s.t.Errorf("lost %v after %d bytes", s.w.Lost(), s.client.body.Len())
+		if !s.w.Lost() || len(s.client.got()) >= size {
+			s.t.Errorf("lost %v after %d bytes", s.w.Lost(), len(s.client.got()))
 		}
 	})
 	play(t, "stalls a run whose response nobody has begun to hand on", func(s *setting) {
 		s.opts.Nudge = offloader.NewTimeouts(0)
 		s.opts.Stream.Budget = spool.NewBudget(spool.Limits{Dir: s.t.TempDir()})
 		s.begin()
-		_, err := s.w.Write(pattern(5))
+		_, err := s.w.Write(pattern(5 * kib))
 		isErr(s.t, "write", err, stream.ErrStalled)
 		s.w.Finish(nil)
 		if !s.w.Lost() {
 			s.t.Error("not lost")
 		}
-		s.did("head 200")
+		s.did("head 200, write 2048")
 	})
 }
 
 func TestLostClient(t *testing.T) {
 	t.Parallel()
-	play(t, "ends the run by its next write", func(s *setting) {
-		s.client.onWrite = func([]byte) error { return errGone }
-		s.begin()
-		s.write(inlineLimit + 1)
-		synctest.Wait()
-		if _, err := s.w.Write(pattern(5)); err == nil {
-			s.t.Error("a write to a client that has left was accepted")
-		}
-		s.w.Finish(nil)
-		if s.owner.lost != 1 || !s.w.Lost() || !s.w.HeadPassedOn() {
-			s.t.Errorf("told %d times, lost %v, head passed on %v", s.owner.lost, s.w.Lost(), s.w.HeadPassedOn())
-		}
-		s.did("head 200, write 32768")
-	})
+	for passed, did := range []string{"head 200, write 2048", "head 200, write 2048, write 32768"} {
+		play(t, fmt.Sprintf("ends the run by its next write, after %d of the client's", passed), func(s *setting) {
+			s.client.onWrite = failAfter(passed, errGone)
+			s.begin()
+			if _, err := s.w.Write(pattern(inlineLimit + 1)); (err == nil) != (passed > 0) {
+				s.t.Errorf("first write: %v", err)
+			}
+			synctest.Wait()
+			if _, err := s.w.Write(pattern(5)); err == nil {
+				s.t.Error("a write to a client that has left was accepted")
+			}
+			s.w.Finish(nil)
+			if s.owner.timesLost() != 1 || !s.w.Lost() || !s.w.HeadPassedOn() {
+				s.t.Errorf("told %d times, lost %v, head passed on %v", s.owner.timesLost(), s.w.Lost(), s.w.HeadPassedOn())
+			}
+			s.did(did)
+		})
+	}
 	play(t, "wakes a run that is blocked by it", func(s *setting) {
 		s.opts.Stream.Bounds = spool.Bounds{Memory: 64 * kib}
-		s.client.onWrite = func([]byte) error {
-			<-time.After(time.Second)
-			return errGone
+		fail := failAfter(1, errGone)
+		s.client.onWrite = func(p []byte) error {
+			err := fail(p)
+			if err != nil {
+				<-time.After(time.Second)
+			}
+			return err
 		}
 		s.begin()
 		began := time.Now()
@@ -364,8 +445,8 @@ func TestLostClient(t *testing.T) {
 			s.t.Errorf("woken after %v", took)
 		}
 		s.w.Finish(nil)
-		if s.owner.lost != 1 {
-			s.t.Errorf("told %d times", s.owner.lost)
+		if s.owner.timesLost() != 1 {
+			s.t.Errorf("told %d times", s.owner.timesLost())
 		}
 	})
 	play(t, "does not hear of it twice when it leaves while the run is silent", func(s *setting) {
@@ -375,22 +456,22 @@ func TestLostClient(t *testing.T) {
 		synctest.Wait()
 		s.leave()
 		synctest.Wait()
-		if s.owner.lost != 1 {
-			s.t.Errorf("told %d times", s.owner.lost)
+		if s.owner.timesLost() != 1 {
+			s.t.Errorf("told %d times", s.owner.timesLost())
 		}
 		isErr(s.t, "flush", s.w.FlushError(), nil)
 		s.w.Finish(nil)
-		if s.owner.lost != 1 || !s.w.Lost() {
-			s.t.Errorf("told %d times in all, lost %v", s.owner.lost, s.w.Lost())
+		if s.owner.timesLost() != 1 || !s.w.Lost() {
+			s.t.Errorf("told %d times in all, lost %v", s.owner.timesLost(), s.w.Lost())
 		}
 	})
 	play(t, "of a small response is noticed at its end", func(s *setting) {
-		s.client.onWrite = func([]byte) error { return errGone }
+		s.client.onWrite = failAfter(1, errGone)
 		s.begin()
-		s.write(5)
+		s.write(5 * kib)
 		s.w.Finish(nil)
-		if s.owner.lost != 1 || !s.w.Lost() {
-			s.t.Errorf("told %d times, lost %v", s.owner.lost, s.w.Lost())
+		if s.owner.timesLost() != 1 || !s.w.Lost() {
+			s.t.Errorf("told %d times, lost %v", s.owner.timesLost(), s.w.Lost())
 		}
 	})
 	play(t, "is the run's error where nothing is spooled", func(s *setting) {
@@ -404,27 +485,36 @@ func TestLostClient(t *testing.T) {
 	for name, bounds := range map[string]spool.Bounds{
 		"spooled": {Memory: 64 * kib}, "not spooled": {},
 	} {
-		play(t, "lets the run finish if that is wished, "+name, func(s *setting) {
-			s.opts.Finish = true
-			s.opts.Stream.Bounds = bounds
-			s.client.onWrite = func([]byte) error { s.leave(); return errGone }
-			s.begin()
-			for range 100 {
-				s.write(10 * kib)
-				isErr(s.t, "flush", s.w.FlushError(), nil)
-			}
-			s.w.Header().Set(http.TrailerPrefix+"X", "1")
-			s.w.Finish(nil)
-			if !s.w.Lost() || !s.w.HeadPassedOn() || !s.w.Complete() {
-				s.t.Errorf("lost %v, head passed on %v, complete %v", s.w.Lost(), s.w.HeadPassedOn(), s.w.Complete())
-			}
-			if s.client.body.Len() != 0 || len(s.client.header) != 0 {
-				s.t.Errorf("got %d bytes and %v", s.client.body.Len(), s.client.header)
-			}
-			if told := s.owner.lost; told > 1 || (told == 0 && bounds.Sum() > 0) {
-				s.t.Errorf("told %d times", told)
-			}
-		})
+		for passed := range 3 {
+			play(t, fmt.Sprintf("lets the run finish if that is wished, %s, after %d writes", name, passed), func(s *setting) {
+				s.opts.Finish = true
+				s.opts.Stream.Bounds = bounds
+				fail := failAfter(passed, errGone)
+				s.client.onWrite = func(p []byte) error {
+					err := fail(p)
+					if err != nil {
+						s.leave()
+					}
+					return err
+				}
+				s.begin()
+				for range 100 {
+					s.write(10 * kib)
+					isErr(s.t, "flush", s.w.FlushError(), nil)
+				}
+				s.w.Header().Set(http.TrailerPrefix+"X", "1")
+				s.w.Finish(nil)
+				if !s.w.Lost() || !s.w.HeadPassedOn() || !s.w.Complete() {
+					s.t.Errorf("lost %v, head passed on %v, complete %v", s.w.Lost(), s.w.HeadPassedOn(), s.w.Complete())
+				}
+				if len(s.client.header) != 0 {
+					s.t.Errorf("header %v", s.client.header)
+				}
+				if spooled := bounds.Sum() > 0; spooled != (s.owner.timesLost() == 1) {
+					s.t.Errorf("told %d times", s.owner.timesLost())
+				}
+			})
+		}
 	}
 	play(t, "lets the run finish after a flush that failed", func(s *setting) {
 		s.opts.Finish = true
@@ -533,8 +623,8 @@ func TestTrailers(t *testing.T) {
 	}
 	play(t, "of a run that was cut short stay behind when the client is lost", func(s *setting) {
 		w := s.begin()
-		s.client.onWrite = func([]byte) error { return errGone }
-		s.write(5)
+		s.client.onWrite = failAfter(1, errGone)
+		s.write(5 * kib)
 		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 		w.Finish(nil)
 		if len(s.client.header) != 0 {
@@ -570,28 +660,42 @@ func TestPanic(t *testing.T) {
 	t.Parallel()
 	type value struct{ n int }
 	thrown := &value{1}
-	play(t, "of the client's writer goes on where the run is, as the same value", func(s *setting) {
-		s.client.onWrite = func([]byte) error { panic(thrown) }
-		var writes error
-		got := panicOf(func() {
-			serve(s.w, s.client, s.req, s.opts, func(w http.ResponseWriter, _ *http.Request) {
-				s.write(inlineLimit + 1) // by the helper
-				synctest.Wait()
-				_, writes = w.Write(pattern(5))
+	for passed, size := range map[int]int{1: inlineLimit + 1, 0: 5} {
+		play(t, fmt.Sprintf("of the client's writer goes on where the run is, as the same value, after %d writes", passed), func(s *setting) {
+			fail := failAfter(passed, errGone)
+			s.client.onWrite = func(p []byte) error {
+				if fail(p) != nil {
+					panic(thrown)
+				}
+				return nil
+			}
+			var writes error
+			got := panicOf(func() {
+				serve(s.w, s.client, s.req, s.opts, func(w http.ResponseWriter, _ *http.Request) {
+					s.write(size)
+					synctest.Wait()
+					_, writes = w.Write(pattern(5))
+				})
 			})
+			if got != thrown {
+				s.t.Errorf("panic %v, want %v", got, thrown)
+			}
+			if helper := passed > 0; helper != (writes != nil) || helper != (s.owner.timesLost() == 1) {
+				s.t.Errorf("write after the panic: %v; told of a lost client %d times", writes, s.owner.timesLost())
+			}
 		})
-		if got != thrown {
-			s.t.Errorf("panic %v, want %v", got, thrown)
-		}
-		if writes == nil || s.owner.lost != 1 {
-			s.t.Errorf("write after the panic: %v; told of a lost client %d times", writes, s.owner.lost)
-		}
-	})
+	}
 	// The budget is checked at the end: this once kept the memory for ever.
 	play(t, "of the client's writer after the run gives the memory back", func(s *setting) {
-		s.client.onWrite = func([]byte) error { panic(http.ErrAbortHandler) }
+		fail := failAfter(1, errGone)
+		s.client.onWrite = func(p []byte) error {
+			if fail(p) != nil {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		}
 		got := panicOf(func() {
-			serve(s.w, s.client, s.req, s.opts, func(http.ResponseWriter, *http.Request) { s.write(5) })
+			serve(s.w, s.client, s.req, s.opts, func(http.ResponseWriter, *http.Request) { s.write(5 * kib) })
 		})
 		if got != http.ErrAbortHandler {
 			s.t.Errorf("panic %v", got)
@@ -600,6 +704,7 @@ func TestPanic(t *testing.T) {
 	play(t, "of nil is a panic", func(s *setting) {
 		s.client.onFlush = func() error { panic(nil) } //nolint:govet // that is the case
 		s.begin()
+		s.write(5)
 		isErr(s.t, "flush", s.w.FlushError(), nil)
 		var nilPanic *runtime.PanicNilError
 		if err, ok := panicOf(func() { s.w.Finish(nil) }).(error); !ok || !errors.As(err, &nilPanic) {

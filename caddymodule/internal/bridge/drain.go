@@ -81,22 +81,26 @@ func (w *Writer) pass(piece stream.Piece) error {
 	return nil
 }
 
-// lose ends a response that cannot reach the client. With Options.Finish the
-// run may go on, and what it writes is discarded.
+// lose ends a response that cannot reach the client, and tells the owner once.
+// With Options.Finish the run may go on, and what it writes is discarded.
 func (w *Writer) lose() {
 	if w.opts.Finish {
 		w.enter(discarded)
 	}
-	w.breakOff(errLost)
-	w.opts.Owner.ClientLost()
+	if w.breakOff(errLost) {
+		w.opts.Owner.ClientLost()
+	}
 }
 
-// breakOff ends a response whose body has ended too early, or cannot be read.
-func (w *Writer) breakOff(cause error) {
+// breakOff ends a response whose body has ended too early, or cannot be read or
+// written. It reports whether it is the first to do so.
+func (w *Writer) breakOff(cause error) bool {
 	w.mu.Lock()
+	first := !w.lost
 	w.lost = true
 	w.mu.Unlock()
 	w.stream.Abort(cause)
+	return first
 }
 
 // Finish ends the response after the run has: it hands on what is left and the

@@ -94,9 +94,9 @@ func TestHead(t *testing.T) {
 		s.w.Finish(nil)
 		s.did("")
 		s.told(http.StatusOK, false)
-		if s.w.Status() != http.StatusOK || s.w.HeadPassedOn() || !s.w.Lost() || s.owner.lost != 0 {
+		if s.w.Status() != http.StatusOK || s.w.HeadPassedOn() || !s.w.Lost() || s.owner.timesLost() != 0 {
 			s.t.Errorf("status %d, passed on %v, lost %v, told so %d times",
-				s.w.Status(), s.w.HeadPassedOn(), s.w.Lost(), s.owner.lost)
+				s.w.Status(), s.w.HeadPassedOn(), s.w.Lost(), s.owner.timesLost())
 		}
 		if len(s.client.header) != 0 {
 			s.t.Errorf("header %v", s.client.header)
@@ -284,7 +284,7 @@ func TestInformationalHead(t *testing.T) {
 		s.begin()
 		block, passed := newBlocker(), false
 		s.client.onHead = func(int) {
-			_ = block.write(nil)
+			block.wait()
 			passed = true // seen to be a race if the end does not wait
 		}
 		go s.w.WriteHeader(http.StatusEarlyHints)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,8 +33,11 @@ const (
 
 	// inlineLimit is from where on the helper hands a response on.
 	inlineLimit = 128 * kib
-	nudgeAfter  = time.Millisecond
-	stallAfter  = time.Minute
+	// leadSize is how much of a body the run's own goroutine writes.
+	leadSize   = 2 * kib
+	nudgeAfter = time.Millisecond
+	flushIdle  = time.Millisecond
+	stallAfter = time.Minute
 )
 
 var (
@@ -89,21 +93,22 @@ func goroutine() string {
 	return number
 }
 
-// client is a writer as a server has it, and what the client has got. It has no
-// lock: that it is used by one goroutine at a time is what the race detector
-// shall see. Tests read it when the run has ended, or after synctest.Wait.
+// client is a writer as a server has it, and what the client has got.
 type client struct {
+	used   int // without a lock: the race detector sees use by two at once
 	header http.Header
-	infos  []info // 1xx
-	status int
-	head   http.Header // as it was sent
-	body   bytes.Buffer
-	calls  []call
 
 	// Called instead of doing well, nil for doing well.
 	onHead  func(status int)
 	onWrite func(p []byte) error
 	onFlush func() error
+
+	mu     sync.Mutex // for tests that look while the run goes on
+	infos  []info     // 1xx
+	status int
+	head   http.Header // as it was sent
+	body   bytes.Buffer
+	calls  []call
 }
 
 type info struct {
@@ -119,12 +124,17 @@ type call struct {
 
 func newClient() *client { return &client{header: make(http.Header)} }
 
-func (c *client) called(format string, args ...any) {
-	c.calls = append(c.calls, call{fmt.Sprintf(format, args...), goroutine()})
+func (c *client) called(what string) {
+	c.used++
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, call{what, goroutine()})
 }
 
 // did returns the calls without their goroutines.
 func (c *client) did() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var all []string
 	for _, call := range c.calls {
 		all = append(all, call.what)
@@ -132,13 +142,22 @@ func (c *client) did() string {
 	return strings.Join(all, ", ")
 }
 
+// got returns a copy of the body.
+func (c *client) got() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.body.Bytes())
+}
+
 func (c *client) Header() http.Header { return c.header }
 
 func (c *client) WriteHeader(status int) {
-	c.called("head %d", status)
+	c.called(fmt.Sprintf("head %d", status))
 	if c.onHead != nil {
 		c.onHead(status)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		c.infos = append(c.infos, info{status, c.header.Clone()})
 		return
@@ -149,12 +168,14 @@ func (c *client) WriteHeader(status int) {
 }
 
 func (c *client) Write(p []byte) (int, error) {
-	c.called("write %d", len(p))
+	c.called(fmt.Sprintf("write %d", len(p)))
 	if c.onWrite != nil {
 		if err := c.onWrite(p); err != nil {
 			return 0, err
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.body.Write(p)
 }
 
@@ -274,8 +295,8 @@ func (s *setting) did(want string) {
 // got wants the client to have got n bytes of the pattern, as one response.
 func (s *setting) got(n int) {
 	s.t.Helper()
-	if !bytes.Equal(s.client.body.Bytes(), pattern(n)) {
-		s.t.Errorf("the client got %d bytes, want %d of the pattern", s.client.body.Len(), n)
+	if got := s.client.got(); !bytes.Equal(got, pattern(n)) {
+		s.t.Errorf("the client got %d bytes, want %d of the pattern", len(got), n)
 	}
 }
 
@@ -295,13 +316,13 @@ func isErr(t testing.TB, what string, got, want error) {
 	}
 }
 
-// text is a text whose every part can be told from every other.
+// text is one whose every part can be told from every other.
 var text = sync.OnceValue(func() []byte {
-	var b bytes.Buffer
-	for i := 0; b.Len() < 8*mib; i++ {
-		fmt.Fprintf(&b, "%08d\n", i)
+	var b []byte
+	for i := 0; len(b) < 2*mib; i++ {
+		b = append(strconv.AppendInt(b, int64(i), 36), '\n')
 	}
-	return b.Bytes()
+	return b
 })
 
 // pattern returns the first n bytes of a text without repetition.
@@ -318,6 +339,7 @@ func (i *inTurn) take(n int) []byte {
 
 // blocker blocks calls of a client's writer until it is opened.
 type blocker struct {
+	led     bool          // the first write has passed
 	reached chan struct{} // gets one for each call that blocks
 	open    chan struct{}
 }
@@ -326,10 +348,28 @@ func newBlocker() *blocker {
 	return &blocker{reached: make(chan struct{}, 100), open: make(chan struct{})}
 }
 
-func (b *blocker) write([]byte) error {
+func (b *blocker) wait() {
 	b.reached <- struct{}{}
 	<-b.open
+}
+
+// write lets the first bytes pass, as the buffers of net/http do.
+func (b *blocker) write([]byte) error {
+	if b.led {
+		b.wait()
+	}
+	b.led = true
 	return nil
+}
+
+// failAfter fails all writes but the first n.
+func failAfter(n int, err error) func([]byte) error {
+	return func([]byte) error {
+		if n--; n < 0 {
+			return err
+		}
+		return nil
+	}
 }
 
 // serve runs next behind a writer as package caddymodule does, on the

@@ -196,7 +196,10 @@ func (w *Writer) FlushError() error {
 		w.startHelper()
 		return nil
 	case m == spooled: // nothing but a head
-		return w.flushClient()
+		if err := w.flushClient(); err != nil {
+			w.lose()
+		}
+		return nil
 	case m == direct:
 		if err := w.flushClient(); err != nil && !w.goesOn() {
 			return err
@@ -266,7 +269,11 @@ func replaceHeader(dst, src http.Header) {
 
 // contentLength returns the declared length of a body, -1 if there is none.
 func contentLength(h http.Header) int64 {
-	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	text := h.Get("Content-Length")
+	if text == "" {
+		return -1 // the usual case, and an error costs an allocation
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
 		return -1
 	}

@@ -1,0 +1,92 @@
+// Package stat turns samples into the few figures that the bench reports:
+// medians, percentiles and bounds on a median. It knows nothing of HTTP and
+// assumes no distribution, because the noise of a shared machine has none.
+package stat
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Median returns the middle of x, the mean of the two middle values when there
+// is an even number of them, and NaN when there is none.
+func Median(x []float64) float64 {
+	if len(x) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(x))
+	mid := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[mid]
+	}
+	return (sorted[mid-1] + sorted[mid]) / 2
+}
+
+// Quantile returns the smallest value of x that at least the share q of all
+// values does not exceed (nearest rank), and NaN when x is empty. It never
+// invents a value between two samples, so a p99 is a latency that was seen.
+func Quantile(x []float64, q float64) float64 {
+	if len(x) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(x))
+	rank := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(rank, 0), len(sorted)-1)]
+}
+
+// Ratios divides a by b pair by pair. Pairs are repetitions measured next to
+// each other, so that the drift of the machine cancels out.
+func Ratios(a, b []float64) []float64 {
+	ratios := make([]float64, 0, min(len(a), len(b)))
+	for i := range min(len(a), len(b)) {
+		ratios = append(ratios, a[i]/b[i])
+	}
+	return ratios
+}
+
+// Millis converts durations to milliseconds.
+func Millis(x []time.Duration) []float64 {
+	ms := make([]float64, len(x))
+	for i, d := range x {
+		ms[i] = float64(d) / float64(time.Millisecond)
+	}
+	return ms
+}
+
+// Bounds is a median with its one-sided confidence bounds.
+type Bounds struct {
+	Low, Mid, High float64
+}
+
+// MedianBounds returns the median of x and the order statistics that bound the
+// true median from below and from above, each with the given confidence (0.9:
+// the true median lies below Low in at most one case of ten). The bounds are
+// the extremes, or wider than asked for, when x has too few values.
+func MedianBounds(x []float64, confidence float64) Bounds {
+	if len(x) == 0 {
+		return Bounds{Low: math.NaN(), Mid: math.NaN(), High: math.NaN()}
+	}
+	sorted := slices.Sorted(slices.Values(x))
+	k := boundRank(len(sorted), 1-confidence)
+	return Bounds{Low: sorted[k], Mid: Median(sorted), High: sorted[len(sorted)-1-k]}
+}
+
+// boundRank returns the largest zero-based rank whose order statistic lies above
+// the true median with at most the given probability. The number of samples
+// below the true median is binomial with p = 1/2; sorted[k] exceeds it exactly
+// when at most k samples lie below.
+func boundRank(n int, risk float64) int {
+	term := math.Pow(0.5, float64(n)) // P(exactly 0 samples below)
+	cumulated := term
+	rank := 0
+	for k := 1; k <= (n-1)/2; k++ {
+		term *= float64(n-k+1) / float64(k)
+		cumulated += term
+		if cumulated > risk {
+			break
+		}
+		rank = k
+	}
+	return rank
+}

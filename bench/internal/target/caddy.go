@@ -1,0 +1,70 @@
+package target
+
+import (
+	"fmt"
+	"strings"
+)
+
+// caddyHead is the same for all Caddy targets. Everything that could add work
+// of its own is off: admin API, access log, saved configuration.
+const caddyHead = `{
+	admin off
+	auto_https off
+	persist_config off
+	log {
+		level ERROR
+	}
+}
+
+`
+
+func caddyRecipe(name Name, plan Plan, k kit) recipe {
+	r := recipe{
+		files:   map[string]string{"Caddyfile": caddyText(name, plan, k.addr)},
+		command: []string{k.programs.Caddy, "run", "--adapter", "caddyfile", "--config", k.file("Caddyfile")},
+		env:     []string{"HOME=" + k.dir, "XDG_DATA_HOME=" + k.file("data"), "XDG_CONFIG_HOME=" + k.file("config")},
+	}
+	if plan.Core >= 0 {
+		r.env = append(r.env, "GOMAXPROCS=1")
+	}
+	return r
+}
+
+func caddyText(name Name, plan Plan, addr string) string {
+	var b strings.Builder
+	b.WriteString(caddyHead)
+	fmt.Fprintf(&b, "http://%s {\n", addr)
+	switch name {
+	case CaddyMaxConns:
+		writeMaxConns(&b, plan, "")
+	case CaddyBuffers:
+		writeMaxConns(&b, plan, "\t\trequest_buffers 4MiB\n\t\tresponse_buffers 4MiB\n")
+	case Offload, OffloadUnmarked:
+		writeOffload(&b, plan, "")
+	case OffloadNoSpool:
+		writeOffload(&b, plan, "\t\trequest_spool off\n\t\tresponse_spool off\n")
+	}
+	if plan.Slow != plan.Fast && name != CaddyMaxConns && name != CaddyBuffers {
+		fmt.Fprintf(&b, "\treverse_proxy %s/* %s\n", SlowPath, plan.Slow)
+	}
+	fmt.Fprintf(&b, "\treverse_proxy %s\n}\n", plan.Fast)
+	return b.String()
+}
+
+// writeMaxConns limits the slow route as plain Caddy can: by the connections of
+// a transport of its own. Its queue has neither a bound nor a longest wait.
+func writeMaxConns(b *strings.Builder, plan Plan, buffers string) {
+	fmt.Fprintf(b, "\treverse_proxy %s/* %s {\n%s", SlowPath, plan.Slow, buffers)
+	if plan.Limit > 0 {
+		fmt.Fprintf(b, "\t\ttransport http {\n\t\t\tmax_conns_per_host %d\n\t\t}\n", plan.Limit)
+	}
+	b.WriteString("\t}\n")
+}
+
+func writeOffload(b *strings.Builder, plan Plan, spools string) {
+	fmt.Fprintf(b, "\toffload %s/* {\n", SlowPath)
+	if plan.Limit > 0 {
+		fmt.Fprintf(b, "\t\tconcurrency %d\n\t\tqueue %d\n\t\tmax_wait %s\n", plan.Limit, plan.Queue, plan.MaxWait)
+	}
+	fmt.Fprintf(b, "\t\tbreaker off\n%s\t}\n", spools)
+}

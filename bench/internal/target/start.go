@@ -1,0 +1,165 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/proc"
+)
+
+const (
+	startTimeout = 15 * time.Second
+	stopTimeout  = time.Second
+)
+
+// Target is a started target.
+type Target struct {
+	Name Name
+	Addr string
+
+	dir     string
+	process *exec.Cmd     // nil: direct
+	ended   chan struct{} // closed when the process has ended
+}
+
+// Start starts a target for the plan in a new folder below dir and returns when
+// it accepts connections.
+func Start(ctx context.Context, programs Programs, dir string, name Name, plan Plan) (*Target, error) {
+	if name == Direct {
+		return &Target{Name: name, Addr: plan.Slow}, nil
+	}
+	own, err := os.MkdirTemp(dir, string(name)+"-")
+	if err != nil {
+		return nil, fmt.Errorf("target folder: %w", err)
+	}
+	t := &Target{Name: name, dir: own, ended: make(chan struct{})}
+	if t.Addr, err = freeAddr(); err != nil {
+		return nil, err
+	}
+	r, err := recipeOf(name, plan, kit{programs: programs, dir: own, addr: t.Addr})
+	if err != nil {
+		return nil, err
+	}
+	for file, text := range r.files {
+		if err := os.WriteFile(filepath.Join(own, file), []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("target file: %w", err)
+		}
+	}
+	if plan.Core >= 0 {
+		r.command = append([]string{programs.Taskset, "-c", strconv.Itoa(plan.Core)}, r.command...)
+	}
+	if err := t.launch(r); err != nil {
+		return nil, err
+	}
+	if err := t.ready(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), t.Stop())
+	}
+	return t, nil
+}
+
+// launch starts the process. What it says goes to a file in its folder.
+func (t *Target) launch(r recipe) error {
+	output, err := os.Create(filepath.Join(t.dir, "output"))
+	if err != nil {
+		return fmt.Errorf("target output: %w", err)
+	}
+	t.process = exec.Command(r.command[0], r.command[1:]...)
+	t.process.Dir = t.dir
+	t.process.Env = append(os.Environ(), r.env...)
+	t.process.Stdout, t.process.Stderr = output, output
+	t.process.SysProcAttr = proc.EndWithParent()
+	err = t.process.Start()
+	if err = errors.Join(err, output.Close()); err != nil {
+		return fmt.Errorf("starting %s: %w", t.Name, err)
+	}
+	go func() {
+		defer close(t.ended)
+		// It is ended by a signal, so its status says nothing; ready and Stop
+		// look at what it left behind.
+		_ = t.process.Wait()
+	}()
+	return nil
+}
+
+// ready waits until the target accepts connections.
+func (t *Target) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	var dialer net.Dialer
+	for {
+		conn, err := dialer.DialContext(ctx, "tcp", t.Addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-retry.C:
+		case <-t.ended:
+			return fmt.Errorf("ended at its start: %s", t.lastWords())
+		case <-ctx.Done():
+			return fmt.Errorf("does not listen: %w: %s", context.Cause(ctx), t.lastWords())
+		}
+	}
+}
+
+// lastWords returns the last line that the process has written.
+func (t *Target) lastWords() []byte {
+	output, err := os.ReadFile(filepath.Join(t.dir, "output"))
+	if err != nil {
+		return []byte(err.Error())
+	}
+	output = bytes.TrimSpace(output)
+	return output[bytes.LastIndexByte(output, '\n')+1:]
+}
+
+// PIDs returns the processes of the target.
+func (t *Target) PIDs() ([]int, error) {
+	if t.process == nil {
+		return nil, nil
+	}
+	pids, err := proc.Tree(t.process.Process.Pid)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return pids, nil
+}
+
+// Stop ends the target and removes its folder.
+func (t *Target) Stop() error {
+	if t.process == nil {
+		return nil
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if t.hasEnded(0) {
+			break
+		}
+		if err := proc.Signal(t.process.Process.Pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("stopping %s: %w", t.Name, err)
+		}
+		t.hasEnded(stopTimeout)
+	}
+	if err := os.RemoveAll(t.dir); err != nil {
+		return fmt.Errorf("removing files of %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// hasEnded waits at most d for the end of the process.
+func (t *Target) hasEnded(d time.Duration) bool {
+	select {
+	case <-t.ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}

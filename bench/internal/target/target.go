@@ -1,0 +1,108 @@
+// Package target starts what is measured: Caddy in several configurations,
+// HAProxy and NGINX, each in front of the same upstream, on a free loopback
+// port, with a generated configuration in a folder of its own.
+//
+// All targets get the same task from a Plan: requests below SlowPath are
+// blocking and limited, all others are not. How well a target can express that
+// is part of the comparison.
+package target
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+)
+
+// The routes of every target.
+const (
+	SlowPath = "/slow" // limited
+	FastPath = "/fast" // not limited
+)
+
+// Name names a target.
+type Name string
+
+// The targets.
+const (
+	Direct          Name = "direct"           // no proxy: the upstream itself
+	Caddy           Name = "caddy"            // reverse_proxy, no limit
+	CaddyAgain      Name = "caddy-again"      // the same once more: its ratio to caddy is the noise
+	CaddyMaxConns   Name = "caddy-mcph"       // reverse_proxy with max_conns_per_host on the slow route
+	CaddyBuffers    Name = "caddy-buf"        // the same with request and response buffers of 4 MiB
+	HAProxy         Name = "haproxy"          // server maxconn, timeout queue, bounded queue
+	HAProxyBig      Name = "haproxy-bigbuf"   // the same with buffers of 1.25 MiB
+	NGINX           Name = "nginx"            // limit_conn
+	NGINXMaxConns   Name = "nginx-maxconns"   // max_conns, which counts without slow clients
+	Offload         Name = "offload"          // offload on the slow route
+	OffloadNoSpool  Name = "offload-nospool"  // the same with both spools off
+	OffloadUnmarked Name = "offload-unmarked" // the same, loaded on the fast route
+)
+
+// Path returns where the load for the slow route of this target goes.
+func (n Name) Path() string {
+	if n == OffloadUnmarked {
+		return FastPath
+	}
+	return SlowPath
+}
+
+// Plan is the task of all targets.
+type Plan struct {
+	Slow    string        // address of the upstream behind the slow route
+	Fast    string        // and of the one behind all other routes
+	Limit   int           // requests inside the slow route's upstream; 0: no limit
+	Queue   int           // places to wait
+	MaxWait time.Duration // longest wait
+	Uploads bool          // clients send bodies slowly: read them before taking a place, if there is a choice
+	Core    int           // pin the target to this core, with one thread; negative: not pinned
+}
+
+// kit is what the programs are and where one of them finds its files.
+type kit struct {
+	programs Programs
+	dir      string // of this target alone
+	addr     string // to listen on
+}
+
+// file returns the path of a file of this target.
+func (k kit) file(name string) string { return filepath.Join(k.dir, name) }
+
+// Programs are the paths of the servers' programs.
+type Programs struct {
+	Caddy, HAProxy, NGINX, Taskset string
+}
+
+// recipe is how a target is started: the files that it reads and its command.
+type recipe struct {
+	files   map[string]string // by name, in the target's folder
+	command []string
+	env     []string
+}
+
+// recipeOf returns the recipe of a target that needs a process.
+func recipeOf(name Name, plan Plan, k kit) (recipe, error) {
+	switch name {
+	case Caddy, CaddyAgain, CaddyMaxConns, CaddyBuffers, Offload, OffloadNoSpool, OffloadUnmarked:
+		return caddyRecipe(name, plan, k), nil
+	case HAProxy, HAProxyBig:
+		return haproxyRecipe(name, plan, k), nil
+	case NGINX, NGINXMaxConns:
+		return nginxRecipe(name, plan, k), nil
+	default:
+		return recipe{}, fmt.Errorf("unknown target %q", name)
+	}
+}
+
+// freeAddr returns a loopback address that nobody listens on right now.
+func freeAddr() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	addr := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	return addr, nil
+}

@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Stats are the counters of an upstream since its start.
+type Stats struct {
+	Inside    int // requests that wait for a worker or have one
+	MaxInside int
+	Served    int // answered by a worker
+	Overflown int // turned away because the backlog was full
+}
+
+// workers is a server of synchronous workers. A worker is taken from the head of
+// a request to the last byte of its answer, also when its client has long gone:
+// such servers do not notice.
+type workers struct {
+	config Config
+	free   chan struct{} // one element for each worker at work; nil: no limit
+
+	mu    sync.Mutex
+	stats Stats // guarded by mu
+}
+
+func newWorkers(config Config) *workers {
+	w := &workers{config: config}
+	if config.Workers > 0 {
+		w.free = make(chan struct{}, config.Workers)
+	}
+	return w
+}
+
+// ServeHTTP implements http.Handler.
+func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	route, found := w.route(r.URL.Path)
+	if !found {
+		http.NotFound(rw, r)
+		return
+	}
+	if !w.enter() {
+		http.Error(rw, "backlog full", http.StatusServiceUnavailable)
+		return
+	}
+	defer w.leave()
+	if w.free != nil {
+		// Senders on a channel are served in the order of their arrival.
+		w.free <- struct{}{}
+		defer func() { <-w.free }()
+	}
+	// A body cut short is of no concern to this worker: it works anyway.
+	_, _ = io.Copy(io.Discard, r.Body)
+	time.Sleep(w.service(route))
+	if route.Events > 0 {
+		writeEvents(rw, route)
+		return
+	}
+	rw.Header().Set("Content-Type", "application/octet-stream")
+	rw.Header().Set("Content-Length", fmt.Sprint(route.Size))
+	// The client may have gone; the worker was taken all the same.
+	_, _ = rw.Write(make([]byte, route.Size))
+}
+
+func (w *workers) route(path string) (Route, bool) {
+	for prefix, route := range w.config.Routes {
+		if strings.HasPrefix(path, prefix) {
+			return route, true
+		}
+	}
+	return Route{}, false
+}
+
+// enter counts a request in, unless workers and backlog are full.
+func (w *workers) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.config.Workers > 0 && w.stats.Inside >= w.config.Workers+w.config.Backlog {
+		w.stats.Overflown++
+		return false
+	}
+	w.stats.Inside++
+	w.stats.MaxInside = max(w.stats.MaxInside, w.stats.Inside)
+	return true
+}
+
+func (w *workers) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Inside--
+	w.stats.Served++
+}
+
+// service returns how long a run of the route takes with what is inside now.
+func (w *workers) service(route Route) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	beyond := 0
+	if w.config.Workers > 0 {
+		beyond = max(0, w.stats.Inside-w.config.Workers)
+	}
+	return time.Duration(float64(route.Service) * (1 + w.config.Thrash*float64(beyond)))
+}
+
+func (w *workers) serveStats(rw http.ResponseWriter, _ *http.Request) {
+	w.mu.Lock()
+	stats := w.stats
+	w.mu.Unlock()
+	// A reader who has gone needs no answer.
+	_ = json.NewEncoder(rw).Encode(stats)
+}
+
+// writeEvents sends events that carry the time at which they were sent.
+func writeEvents(rw http.ResponseWriter, route Route) {
+	rw.Header().Set("Content-Type", "text/event-stream")
+	rw.Header().Set("Cache-Control", "no-store")
+	out := http.NewResponseController(rw)
+	for range route.Events {
+		time.Sleep(route.Every)
+		if _, err := fmt.Fprintf(rw, "data: %d\n\n", time.Now().UnixNano()); err != nil {
+			return
+		}
+		if err := out.Flush(); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package stream_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+	"github.com/caddy-offload/caddy-offload/offloader/stream"
+)
+
+// history plays a script of writes, flushes, reads and ends, and compares the
+// stream after each step with what a buffer would do.
+type history struct {
+	*scene
+	bounds   spool.Bounds
+	keep     bool
+	all      []byte // all that will ever be written
+	writing  *step
+	flushed  int // how much was written when a flush was last asked for
+	flushes  int
+	ended    bool
+	cause    error
+	aborted  bool
+	readings []*reading
+}
+
+// reading is one reader and what it has read.
+type reading struct {
+	*stream.Reader
+	next    *step
+	read    int
+	from    int // where the piece began that it has
+	flushes int // that were asked for when it was last told to flush
+}
+
+// most is how much a script can write.
+const most = 256 * 300
+
+func playHistory(t *testing.T, memory, file uint16, keep bool, script []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		limits := roomyLimits()
+		limits.Dir = dir
+		h := &history{
+			scene: &scene{t: t, budget: spool.NewBudget(limits)}, keep: keep,
+			bounds: spool.Bounds{Memory: int64(memory), File: int64(file)}, all: bytesOf(most * (len(script) + 1)),
+		}
+		h.stream = stream.New(stream.Options{Budget: h.budget, Bounds: h.bounds, Keep: keep})
+		h.join()
+		for i := 0; i+1 < len(script) && !t.Failed(); i += 2 {
+			h.play(script[i], int(script[i+1]))
+			h.check()
+		}
+		h.finish()
+	})
+}
+
+func (h *history) join() {
+	h.readings = append(h.readings, &reading{Reader: h.stream.NewReader(), flushes: 0})
+}
+
+func (h *history) play(op byte, n int) {
+	writerIsFree := h.writing == nil || !h.writing.waits()
+	switch op % 16 {
+	case 0, 1, 2, 3, 4, 5:
+		if writerIsFree {
+			h.write(n * (1 + int(op>>4)*20)) // of any size up to most
+		}
+	case 6, 7:
+		if writerIsFree {
+			h.flushed = int(h.stream.Written())
+			h.flushes++
+			h.stream.Flush()
+		}
+	case 14:
+		if h.keep && len(h.readings) < 4 {
+			h.join()
+		}
+	case 15:
+		h.end(n)
+	default:
+		r := h.readings[n%len(h.readings)]
+		if r.next == nil {
+			r.from = r.read
+			r.next = h.next(r.Reader)
+		}
+	}
+	synctest.Wait()
+	for _, r := range h.readings {
+		if r.next != nil && !r.next.waits() {
+			h.got(r)
+			r.next = nil
+		}
+	}
+}
+
+func (h *history) write(n int) {
+	from := int(h.stream.Written())
+	h.writing = h.begin(func(st *step) { st.n, st.err = h.stream.Write(h.all[from:min(from+n, len(h.all))]) })
+}
+
+func (h *history) end(n int) {
+	switch {
+	case n == 0:
+		h.aborted, h.ended, h.cause = true, true, errCut
+		h.stream.Abort(errCut)
+	case n%16 == 1 && !h.ended:
+		h.ended, h.cause = true, errCut
+		h.stream.End(nil, errCut)
+	case n%16 == 2 && !h.ended:
+		h.ended = true
+		h.stream.End(nil, nil)
+	}
+}
+
+// got checks what a reader got.
+func (h *history) got(r *reading) {
+	h.t.Helper()
+	piece, err := r.next.piece, r.next.err
+	if err != nil {
+		want := h.cause
+		if want == nil {
+			want = io.EOF
+		}
+		if !h.ended || !errors.Is(err, want) || (!h.aborted && r.read != int(h.stream.Written())) {
+			h.t.Errorf("error %v at %d of %d, ended: %t, with %v", err, r.read, h.stream.Written(), h.ended, h.cause)
+		}
+		return
+	}
+	if !bytes.Equal(piece.Data, h.all[r.read:r.read+len(piece.Data)]) {
+		h.t.Errorf("other bytes from %d to %d", r.read, r.read+len(piece.Data))
+	}
+	r.read += len(piece.Data)
+	if len(piece.Data) == 0 && !piece.Flush {
+		h.t.Error("a piece of nothing")
+	}
+	if due := r.flushes != h.flushes && r.read >= h.flushed; piece.Flush != due {
+		h.t.Errorf("flush: %t at %d, %d flushes up to %d, told of %d", piece.Flush, r.read, h.flushes, h.flushed, r.flushes)
+	}
+	if piece.Flush {
+		r.flushes = h.flushes
+	}
+}
+
+// check looks at who waits: nobody who need not.
+func (h *history) check() {
+	h.t.Helper()
+	written := int(h.stream.Written())
+	for i, r := range h.readings {
+		if r.next != nil && (h.ended || r.read < written || r.flushes != h.flushes) {
+			h.t.Errorf("reader %d waits at %d of %d, ended: %t, flushes %d of %d", i, r.read, written, h.ended, r.flushes, h.flushes)
+		}
+	}
+	if h.writing == nil {
+		return
+	}
+	kept := int64(written - h.readings[0].from)
+	switch sum := h.bounds.Sum(); {
+	case h.writing.waits() && (h.ended || h.keep || sum == 0 || kept <= sum-block):
+		h.t.Errorf("the writer waits with %d of %d bytes not read, ended: %t", kept, sum, h.ended)
+	case !h.writing.waits() && h.writing.err != nil && !h.ended && !h.keep && sum > 0:
+		h.t.Errorf("the writer failed: %v", h.writing.err)
+	case h.keep && int64(written) > sum:
+		h.t.Errorf("%d bytes written in %d", written, sum)
+	}
+}
+
+// finish reads all that is left and closes the stream.
+func (h *history) finish() {
+	for range 10_000 {
+		done := true
+		for i := range h.readings {
+			h.play(8, i)
+			h.check()
+			done = done && h.readings[i].next != nil
+		}
+		if h.ended || h.t.Failed() || (done && (h.writing == nil || !h.writing.waits())) {
+			break
+		}
+	}
+	h.stream.Abort(errCut)
+	synctest.Wait()
+	h.stream.Close()
+	h.wantUsage(spool.Usage{})
+}
+
+func FuzzStreamAgainstBuffer(f *testing.F) {
+	f.Add(uint16(1000), uint16(0), false, []byte("0a8a0b8b7a8a"))
+	f.Add(uint16(0), uint16(40_000), false, []byte("\xf0\xff7a8a8a8a\xf0\xff8a8a8a\x0f\x02"))
+	f.Add(uint16(60_000), uint16(40_000), true, []byte("\x40\xff7a8a>a8b8b8a\x0f\x01"))
+	f.Add(uint16(0), uint16(0), false, []byte("0a8a"))
+	f.Fuzz(func(t *testing.T, memory, file uint16, keep bool, script []byte) {
+		if len(script) <= 400 {
+			playHistory(t, memory, file, keep, script)
+		}
+	})
+}
+
+// The same with random histories, also without fuzzing.
+func TestStreamAgainstBuffer(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(400) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		script := make([]byte, rnd.IntN(200))
+		for i := range script {
+			script[i] = byte(rnd.Uint32())
+		}
+		bound := func() uint16 { return []uint16{0, 100, block, 60_000, uint16(rnd.Uint32())}[rnd.IntN(5)] }
+		playHistory(t, bound(), bound(), rnd.IntN(4) == 0, script)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
