@@ -155,6 +155,7 @@ func (a *App) commit() error {
 		return nil
 	}
 	a.budget = budgetLeases.start(a.limits)
+	spool.Sweep(a.limits.Dir)
 	for name, c := range a.claims {
 		settings, err := c.config.settings(c.longestRun)
 		if err != nil {

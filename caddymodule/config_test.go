@@ -94,7 +94,7 @@ func TestJSONRefused(t *testing.T) {
 		"unknown key of a pool":            {app: `{"pools": {"a": {"run_timeout": 1}}}`, want: `unknown field "run_timeout"`},
 		"unknown key of the budget":        {app: `{"spool": {"folder": "x"}}`, want: `unknown field "folder"`},
 		"null app":                         {app: `null`, want: "null"},
-		"null route":                       {handler: `null`, want: "null"},
+		"null route":                       {handler: `null`, want: "module name not specified"},
 		"null pool":                        {app: `{"pools": {"a": null}}`, want: "pool 'a': settings must not be null"},
 		"pool without a name":              {app: `{"pools": {"": {}}}`, want: "the name of a pool must not be empty"},
 		"pool and name":                    {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "name": "a"}`, want: "set either 'pool' or 'name'"},
@@ -139,7 +139,7 @@ func TestJSONRefused(t *testing.T) {
 		"spool uploads":                    {app: `{"spool": {"uploads": -1}}`, want: "spool: memory, disk and uploads must not be negative"},
 		"request_spool below":              {handler: `{"request_spool": {"memory": -1}}`, want: "request_spool: sizes must not be negative"},
 		"response_spool below":             {handler: `{"response_spool": {"file": -1}}`, want: "response_spool: sizes must not be negative"},
-		"request_spool above":              {handler: `{"request_spool": {"memory": 9223372036854775807, "file": 1}}`, want: "request_spool: sizes must not be above"},
+		"request_spool above":              {handler: `{"request_spool": {"memory": 5000000000000000000}}`, want: "request_spool: sizes must not be above"},
 		"request_spool without room":       {handler: `{"request_spool": {}}`, want: "request_spool: set sizes of which one is above zero, or 'off' alone"},
 		"request_spool off with a size":    {handler: `{"request_spool": {"off": true, "file": 1}}`, want: "request_spool: set sizes of which one is above zero, or 'off' alone"},
 		"routes of handle_reject":          {handler: `{"handle_reject": [{"handle": [{"handler": "nobody"}]}]}`, want: "handle_reject: "},
@@ -151,7 +151,7 @@ func TestJSONRefused(t *testing.T) {
 				config.AppsRaw["offload"] = json.RawMessage(test.app)
 			}
 			if test.handler != "" {
-				config.AppsRaw["http"] = json.RawMessage(serverOf(test.handler))
+				config.AppsRaw["http"] = serverOf(t, test.handler)
 			}
 			err := caddy.Validate(config)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -162,18 +162,22 @@ func TestJSONRefused(t *testing.T) {
 	}
 }
 
-// serverOf returns the JSON of the HTTP app with one route of these handlers
-// "offload".
-func serverOf(handlers ...string) string {
-	var routes []string
-	for _, h := range handlers {
-		if h != "null" {
-			h = `{"handler": "offload",` + strings.TrimPrefix(strings.Replace(h, "{}", "{ }", 1), "{")
-			h = regexp.MustCompile(`,\s*}$`).ReplaceAllString(h, "}")
-		}
-		routes = append(routes, `{"handle": [`+h+`]}`)
+// serverOf returns the JSON of the HTTP app with one route that this handler is
+// alone in.
+func serverOf(t *testing.T, handler string) json.RawMessage {
+	t.Helper()
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(handler), &fields); err != nil {
+		t.Fatal(err)
 	}
-	return `{"servers": {"srv0": {"listen": [":8080"], "routes": [` + strings.Join(routes, ",") + `]}}}`
+	if fields != nil {
+		fields["handler"] = json.RawMessage(`"offload"`)
+	}
+	config, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Appendf(nil, `{"servers": {"srv0": {"listen": [":8080"], "routes": [{"handle": [%s]}]}}}`, config)
 }
 
 // defaults are the settings of a route's own pool when nothing was set: the
@@ -253,20 +257,21 @@ func TestPoolSettings(t *testing.T) {
 func TestRouteSettings(t *testing.T) {
 	g := provision(t, `{"proxy_status_name": "app"}`)
 	type route struct {
-		firstByte, runTime, stall time.Duration
-		request, response         spool.Bounds
-		rejectStatus              int
-		statusName                string
+		firstByte, runTime *offloader.Timeouts
+		stall              time.Duration
+		request, response  spool.Bounds
+		rejectStatus       int
+		statusName         string
 	}
 	bounds := spool.Bounds{Memory: 256 << 10, File: 1 << 30}
 	for config, change := range map[string]func(*route){
 		`{}`:                                func(*route) {},
 		`{"first_byte_timeout": 0}`:         func(*route) {},
-		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = 0 },
-		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = 3 * time.Second },
+		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = offloader.NewTimeouts(0) },
+		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = offloader.NewTimeouts(3 * time.Second) },
 		`{"run_timeout": 0}`:                func(*route) {},
 		`{"run_timeout": -1}`:               func(*route) {},
-		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = 3 * time.Second },
+		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = offloader.NewTimeouts(3 * time.Second) },
 		`{"stall_timeout": 0}`:              func(*route) {},
 		`{"stall_timeout": -1}`:             func(r *route) { r.stall = 0 },
 		`{"stall_timeout": "3s"}`:           func(r *route) { r.stall = 3 * time.Second },
@@ -283,12 +288,12 @@ func TestRouteSettings(t *testing.T) {
 		t.Run(config, func(t *testing.T) {
 			h := g.mustHandler(config)
 			got := route{
-				h.firstByte.After(), h.runTime.After(), h.respOptions.Stall, h.reqBounds, h.respOptions.Bounds,
+				h.firstByte, h.runTime, h.respOptions.Stall, h.reqBounds, h.respOptions.Bounds,
 				h.RejectStatus, h.ProxyStatusName,
 			}
-			want := route{60 * time.Second, 0, 60 * time.Second, bounds, bounds, 503, "app"}
+			want := route{offloader.NewTimeouts(60 * time.Second), offloader.NewTimeouts(0), 60 * time.Second, bounds, bounds, 503, "app"}
 			change(&want)
-			if got != want {
+			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
 			}
 		})

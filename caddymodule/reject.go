@@ -71,6 +71,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 		return nil
 	case h.rejectRoutes != nil && a.status != http.StatusGatewayTimeout:
 		run.replacer().Set("http.offload.reject_status", a.status)
+		run.restoreBody()
 		return h.rejectRoutes.ServeHTTP(run.w, run.client)
 	case hasErrorRoutes(run.client):
 		return caddyhttp.Error(a.status, rejected)

@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -67,7 +69,7 @@ func (h *Handler) refuse(run *run, err error) error {
 	if errors.As(err, &rejected) {
 		return h.reject(run, rejected)
 	}
-	if run.client.Context().Err() != nil {
+	if run.client.Context().Err() != nil || cutOff(err) {
 		run.left = true
 		run.logLeft()
 		return nil
@@ -85,6 +87,12 @@ func (h *Handler) refuseBody(err error) error {
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
 	}
 	return caddyhttp.Error(http.StatusBadRequest, err)
+}
+
+// cutOff reports whether a body ended before its end. On HTTP/1 that is how a
+// client that leaves while it uploads is noticed.
+func cutOff(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func isTimeout(err error) bool {
@@ -111,21 +119,30 @@ func isUpgrade(r *http.Request) bool {
 }
 
 // forwarded is the request as the run gets it: under a context of its own, and
-// with the spooled body, whose length is known now.
+// with the spooled body.
 func (run *run) forwarded(ctx context.Context) *http.Request {
 	r := run.client.WithContext(ctx)
+	run.giveBody(r)
+	return r
+}
+
+// restoreBody makes the body readable again for routes that answer in the run's
+// place. Placeholders read it from the request itself, not from a copy.
+func (run *run) restoreBody() { run.giveBody(run.client) }
+
+// giveBody gives r the body that was spooled, whose length is known now.
+func (run *run) giveBody(r *http.Request) {
 	if run.body == nil {
-		return r
+		return
 	}
 	r.Body = run.body.Open()
 	r.GetBody = openBody(run.body)
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
-	if len(run.client.Trailer) == 0 { // trailers need the chunked form
+	if len(r.Trailer) == 0 { // trailers need the chunked form
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
 	}
-	return r
 }
 
 // responseOptions say how a response to r is spooled.

@@ -173,3 +173,25 @@ func TestBreakerIgnoresClientFaults(t *testing.T) {
 		}
 	}
 }
+
+// Routes for rejected requests get the body that was taken in before, so that
+// they can send it elsewhere.
+func TestRejectRoutesHaveTheBody(t *testing.T) {
+	s := serve(t, http.HandlerFunc(blocking), `
+	offload {
+		name fallback
+		concurrency 1
+		queue 1
+		max_wait 50ms
+		handle_reject {
+			respond "instead of the pool: {http.request.body}"
+		}
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.clients()["h2"]
+	holdOne(t, s, c, "/hold")
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr, strings.NewReader("the body"))
+	if res, body := do(t, c, req); res.StatusCode != 200 || body != "instead of the pool: the body" {
+		t.Errorf("got %d %q", res.StatusCode, body)
+	}
+}

@@ -412,10 +412,10 @@ func TestLostClient(t *testing.T) {
 		play(t, fmt.Sprintf("ends the run by its next write, after %d of the client's", passed), func(s *setting) {
 			s.client.onWrite = failAfter(passed, errGone)
 			s.begin()
-			if _, err := s.w.Write(pattern(inlineLimit + 1)); (err == nil) != (passed > 0) {
+			if _, err := s.w.Write(pattern(100 * kib)); (err == nil) != (passed > 0) {
 				s.t.Errorf("first write: %v", err)
 			}
-			synctest.Wait()
+			pass(nudgeAfter)
 			if _, err := s.w.Write(pattern(5)); err == nil {
 				s.t.Error("a write to a client that has left was accepted")
 			}
@@ -660,7 +660,7 @@ func TestPanic(t *testing.T) {
 	t.Parallel()
 	type value struct{ n int }
 	thrown := &value{1}
-	for passed, size := range map[int]int{1: inlineLimit + 1, 0: 5} {
+	for passed, size := range map[int]int{1: 5 * kib, 0: 5} {
 		play(t, fmt.Sprintf("of the client's writer goes on where the run is, as the same value, after %d writes", passed), func(s *setting) {
 			fail := failAfter(passed, errGone)
 			s.client.onWrite = func(p []byte) error {
@@ -673,7 +673,7 @@ func TestPanic(t *testing.T) {
 			got := panicOf(func() {
 				serve(s.w, s.client, s.req, s.opts, func(w http.ResponseWriter, _ *http.Request) {
 					s.write(size)
-					synctest.Wait()
+					pass(nudgeAfter)
 					_, writes = w.Write(pattern(5))
 				})
 			})

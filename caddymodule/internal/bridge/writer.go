@@ -169,7 +169,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 // happen on the run's goroutine. It is so little that net/http takes it without
 // waiting for the client.
 func (w *Writer) lead(p []byte) (int, error) {
-	if w.led || len(p) == 0 {
+	if w.led || len(p) == 0 || w.Lost() {
 		return 0, nil
 	}
 	w.led = true
