@@ -37,6 +37,7 @@ import (
 // `{http.offload.run_ms}` | The same in milliseconds
 // `{http.offload.outcome}` | `success`, `failure` or `excluded` when the run has ended
 // `{http.offload.reject_reason}` | Why the request was rejected
+// `{http.offload.reject_status}` | The status for it, in `handle_reject`
 // `{http.offload.in_flight}` | How many requests wait or run in the pool
 // `{http.offload.breaker_state}` | `closed`, `half_open`, `open` or `off`
 type Handler struct {
@@ -127,6 +128,10 @@ const (
 	// nudgeAfter is how long the start of a response may wait for its rest
 	// before it is handed on by itself.
 	nudgeAfter = time.Millisecond
+
+	// patience is how long a run waits for a client that keeps up before its
+	// response goes to a file.
+	patience = 5 * time.Millisecond
 )
 
 // routeTimeouts of a handler: those that the user has written, and the longest
@@ -159,9 +164,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.nudge = offloader.NewTimeouts(nudgeAfter)
 	h.reqBounds = h.RequestSpool.bounds()
 	h.respOptions = stream.Options{
-		Budget: budget,
-		Bounds: h.ResponseSpool.bounds(),
-		Stall:  time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
+		Budget:   budget,
+		Bounds:   h.ResponseSpool.bounds(),
+		Patience: patience,
+		Stall:    time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
 	}
 	h.RejectStatus = orDefault(h.RejectStatus, defaultRejectStatus)
 	h.ProxyStatusName = orDefault(h.ProxyStatusName, app.ProxyStatusName)

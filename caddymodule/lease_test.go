@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,11 +17,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // The newest of those that have started rules, and one that ends gives way.
@@ -157,27 +156,248 @@ func (e *emitter) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// badStart is an app that fails in Start. It notes what was in force then.
+// badStart is an app that fails when it starts.
 type badStart struct{}
-
-var badStarts struct {
-	sync.Mutex
-	sawCommitted, sawStarted, sawNotStarted bool
-	look                                    func() (committed, started bool)
-}
 
 func (badStart) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "offload_test_bad_start", New: func() caddy.Module { return new(badStart) }}
 }
 
-func (*badStart) Start() error {
-	badStarts.Lock()
-	defer badStarts.Unlock()
-	if badStarts.look != nil {
-		committed := badStarts.look()
-		badStarts.sawCommitted = badStarts.sawCommitted || committed
-	}
-	return errors.New("bad start")
+func (*badStart) Start() error { return errors.New("bad start") }
+func (*badStart) Stop() error  { return nil }
+
+func init() {
+	caddy.RegisterModule(emitter{})
+	caddy.RegisterModule(badStart{})
 }
 
-func (*badStart) Stop() error { return nil }
+// load runs a configuration of these apps.
+func load(apps string) error {
+	config := `{"admin": {"disabled": true, "config": {"persist": false}},
+		"logging": {"logs": {"default": {"writer": {"output": "discard"}}}}, "apps": ` + apps + `}`
+	return caddy.Load([]byte(config), true)
+}
+
+// When another app fails to start, in whatever order, nothing has changed
+// meanwhile: the breaker still has its results, and nobody got a permit.
+func TestFailedStartChangesNothing(t *testing.T) {
+	restoreBudget(t)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	if err := load(`{"offload": {"pools": {"lives": {"concurrency": 1, "breaker": {"consecutive_failures": 3}}}, "spool": {"uploads": 1}}}`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+		noPools(t)
+	})
+	pool := living(t, "lives")
+	for range 2 {
+		fail(t, pool)
+	}
+	held, err := pool.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, leave := context.WithCancel(t.Context())
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		if _, err := pool.Acquire(waiting); !errors.Is(err, context.Canceled) {
+			t.Errorf("the waiter got %v", err)
+		}
+	})
+	for pool.Snapshot().Waiting == 0 {
+		runtime.Gosched()
+	}
+	for range 20 { // apps start in random order
+		err := load(`{"offload_test_bad_start": {}, "offload": {"pools": {"lives": {"concurrency": 2, "breaker": {"consecutive_failures": 30}}}, "spool": {"uploads": 2}}}`)
+		if err == nil || !strings.Contains(err.Error(), "bad start") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if got, want := nowInForce(pool), (inForce{1, 1, 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	leave()
+	waiter.Wait()
+	held.Release(offloader.Excluded)
+	fail(t, pool)
+	if state := pool.Snapshot().Breaker; state != offloader.BreakerTripped {
+		t.Errorf("the breaker is %s after its third failure", state)
+	}
+}
+
+// living returns the pool of that name.
+func living(t *testing.T, name string) *offloader.Pool {
+	t.Helper()
+	var pool *offloader.Pool
+	livePools.Range(func(key, v any) bool {
+		if key == name {
+			pool = v.(*livePool).Pool
+		}
+		return true
+	})
+	if pool == nil {
+		t.Fatalf("no pool '%s'", name)
+	}
+	return pool
+}
+
+func fail(t *testing.T, pool *offloader.Pool) {
+	t.Helper()
+	permit, err := pool.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	permit.Release(offloader.Failure)
+}
+
+// A reload that works counts at once, and leaves one reference however often it
+// happens.
+func TestReload(t *testing.T) {
+	restoreBudget(t)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+		noPools(t)
+	})
+	var pool *offloader.Pool
+	for n := 1; n <= 20; n++ {
+		if err := load(`{"offload": ` + limited(n) + `}`); err != nil {
+			t.Fatal(err)
+		}
+		if pool != nil && living(t, "lives") != pool {
+			t.Fatal("the pool was replaced")
+		}
+		pool = living(t, "lives")
+		if got, want := nowInForce(pool), (inForce{n, 1, n}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+// A configuration that fails in Provision gives back what it took and no more,
+// wherever it fails, and what fails to be adapted took nothing.
+func TestFailedProvision(t *testing.T) {
+	restoreBudget(t)
+	alive := provision(t, limited(1))
+	alive.start()
+	before := nowInForce(living(t, "lives"))
+	for name, apps := range map[string]caddy.ModuleMap{
+		"app": {
+			"offload": []byte(`{"pools": {"lives": {"concurrency": 5}, "a": {}, "b": {"concurrency": -5}, "c": {}, "d": null}}`),
+		},
+		"budget": {
+			"offload": []byte(`{"pools": {"lives": {"concurrency": 5}}, "spool": {"uploads": -1}}`),
+		},
+		"route": {
+			"offload": []byte(`{"pools": {"lives": {"concurrency": 5}, "a": {}}}`),
+			"http":    serverOf(t, `{"name": "own", "order": "lifo"}`),
+		},
+		"routes of handle_reject": {
+			"offload": []byte(`{"pools": {"lives": {"concurrency": 5}}}`),
+			"http":    serverOf(t, `{"name": "own", "handle_reject": [{"handle": [{"handler": "offload", "name": "inner"}, {"handler": "nobody"}]}]}`),
+		},
+		"another app": {
+			"offload":        []byte(`{"pools": {"lives": {"concurrency": 5}, "a": {}}}`),
+			"offload_nobody": []byte(`{}`),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 5 { // modules load in random order
+				err := caddy.Validate(&caddy.Config{Logging: quiet(), AppsRaw: maps.Clone(apps)})
+				if err == nil {
+					t.Fatal("no error")
+				}
+				if got := nowInForce(living(t, "lives")); got != before {
+					t.Errorf("got %+v, want %+v", got, before)
+				}
+			}
+			onlyAlive(t, "lives")
+		})
+	}
+}
+
+// onlyAlive fails the test if a pool but these is alive.
+func onlyAlive(t *testing.T, names ...string) {
+	t.Helper()
+	livePools.Range(func(name, _ any) bool {
+		if !slices.Contains(names, name.(string)) {
+			t.Errorf("pool '%s' is alive", name)
+		}
+		return true
+	})
+}
+
+// What was never provisioned can be cleaned up.
+func TestCleanupOfNothing(t *testing.T) {
+	if err := new(App).Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
+// `caddy adapt` and `caddy validate` leave nothing behind: no pool, no file, no
+// folder, and no other settings for what is running.
+func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
+	restoreBudget(t)
+	home := t.TempDir()
+	for _, name := range []string{"HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TMPDIR"} {
+		t.Setenv(name, home)
+	}
+	alive := provision(t, limited(1))
+	alive.start()
+	pool := living(t, "lives")
+	fail(t, pool)
+	before, settings, limits := nowInForce(pool), pool.Settings(), budget.Limits()
+	text := strings.ReplaceAll(`{
+	offload {
+		pool lives {
+			concurrency 5
+			breaker off
+		}
+		spool {
+			dir HOME/spool
+			uploads 5
+		}
+	}
+}
+
+:8080 {
+	offload /named/* lives {
+		run_timeout 10m
+	}
+	offload {
+		request_spool 1KiB 1MiB
+	}
+	respond "ok"
+}
+`, "HOME", filepath.ToSlash(home))
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	onlyAlive(t, "lives")
+	for range 3 {
+		var config caddy.Config
+		if err := json.Unmarshal(adapted, &config); err != nil {
+			t.Fatal(err)
+		}
+		config.Logging = quiet()
+		if err := caddy.Validate(&config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onlyAlive(t, "lives")
+	if got := nowInForce(pool); got != before || !reflect.DeepEqual(pool.Settings(), settings) || budget.Limits() != limits {
+		t.Errorf("got %+v, %+v, %+v", got, pool.Settings(), budget.Limits())
+	}
+	_ = filepath.WalkDir(home, func(path string, _ fs.DirEntry, _ error) error {
+		if path != home {
+			t.Errorf("%s was made", path)
+		}
+		return nil
+	})
+}

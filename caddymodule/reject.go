@@ -69,7 +69,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	case bridge.IsGRPC(run.client.Header):
 		rejectGRPC(run.w, a.grpc, rejected.Reason)
 		return nil
-	case h.rejectRoutes != nil && a.status != http.StatusGatewayTimeout:
+	case h.rejectRoutes != nil && !late(rejected.Reason):
 		run.replacer().Set("http.offload.reject_status", a.status)
 		run.restoreBody()
 		return h.rejectRoutes.ServeHTTP(run.w, run.client)
@@ -78,6 +78,12 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	}
 	// An error would be logged as one, once for each rejection.
 	return plainAnswer(run.w, a.status)
+}
+
+// late reports whether the reason is a timeout of a run. Routes for rejected
+// requests do not answer those: they were not rejected.
+func late(r offloader.Reason) bool {
+	return r == offloader.RunTimeout || r == offloader.FirstByteTimeout
 }
 
 // plainRejection answers where the routes of handle_reject do not.

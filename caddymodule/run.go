@@ -2,14 +2,12 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -50,9 +48,13 @@ type run struct {
 	firstByte offloader.Timeout
 	runTime   offloader.Timeout
 	cancel    context.CancelCauseFunc
-	unwatch   func() bool // ends the watch over the client's leaving, nil without
+	upgraded  bool // it has left the pool
 
-	mu        sync.Mutex
+	// uploadFailed is set by whoever reads a body that is not spooled.
+	uploadFailed atomic.Bool
+
+	mu        sync.Mutex       // guards the rest
+	unwatch   func() bool      // ends the watch over the client's leaving, nil without
 	ended     bool             // next has returned
 	late      offloader.Reason // the timeout that cancelled it
 	abandoned bool             // cancelled because its client left
@@ -108,127 +110,6 @@ func (run *run) admittedTo(p *offloader.Pool) bool {
 		}
 	}
 	return false
-}
-
-// serve runs next under the permit. The run stays on this goroutine: Caddy's
-// state of a request has no locks.
-func (run *run) serve(next caddyhttp.Handler) error {
-	h := run.handler
-	run.writer.Init(run.w, run.client, bridge.Options{
-		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: h.OnAbandon == "finish",
-	})
-	if h.ServerTiming {
-		run.writer.Header().Add("Server-Timing", run.serverTiming())
-	}
-	ctx, cancel := context.WithCancelCause(&run.ctx)
-	run.cancel = cancel
-	defer cancel(errRunEnded)
-	if h.OnAbandon == "cancel" {
-		run.watchClient()
-	}
-	h.firstByte.Start(&run.firstByte, run)
-	h.runTime.Start(&run.runTime, run)
-
-	returned := false
-	defer func() {
-		if !returned { // next panics, or ends the goroutine; let it, after this
-			run.end(offloader.Failure)
-			run.writer.Finish(errRunEnded)
-		}
-	}()
-	err := next.ServeHTTP(&run.writer, run.forwarded(ctx))
-	returned = true
-	return run.finish(err)
-}
-
-// finish answers for a run that has returned.
-func (run *run) finish(err error) error {
-	run.end(run.judge(err))
-	killed := run.reason != 0
-	run.writer.Finish(run.cut())
-	switch {
-	case killed && run.writer.Answered():
-		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
-		return nil
-	case killed && run.writer.Status() == 0:
-		return run.handler.reject(run, run.handler.pool.Reject(run.reason))
-	case killed:
-		run.handler.pool.Reject(run.reason)
-		panic(http.ErrAbortHandler) // the answer has begun: cut it short
-	case run.left:
-		run.logLeft()
-		return nil
-	}
-	return err
-}
-
-// cut says whether the client must not take the response for complete.
-func (run *run) cut() error {
-	if run.reason != 0 {
-		return errRunEnded
-	}
-	return nil
-}
-
-// end gives the permit back. From here on no timeout has an effect.
-func (run *run) end(o offloader.Outcome) {
-	run.mu.Lock()
-	run.ended = true
-	run.reason = run.late
-	run.left = run.abandoned
-	run.mu.Unlock()
-	h := run.handler
-	h.firstByte.Stop(&run.firstByte)
-	h.runTime.Stop(&run.runTime)
-	if run.unwatch != nil {
-		run.unwatch()
-	}
-	run.took = time.Since(run.arrived) - run.waited
-	switch {
-	case run.reason != 0:
-		run.outcome = offloader.Failure
-	case run.left:
-		run.outcome = offloader.Excluded
-	default:
-		run.outcome = o
-		run.left = run.client.Context().Err() != nil && (run.writer.Lost() || run.writer.Status() == 0)
-		run.permit.Release(o)
-		return
-	}
-	run.permit.ReleaseCancelled(run.outcome)
-}
-
-// judge says what a returned run tells about the backend.
-func (run *run) judge(err error) offloader.Outcome {
-	status := run.writer.Status()
-	switch {
-	case err != nil:
-		if status = statusOf(err); status < 500 {
-			return offloader.Excluded
-		}
-	case !run.writer.Complete():
-		return offloader.Failure
-	}
-	if status >= 500 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported {
-		return offloader.Failure
-	}
-	return offloader.Success
-}
-
-// statusOf is the status that Caddy answers an error with.
-func statusOf(err error) int {
-	var handlerErr caddyhttp.HandlerError
-	if errors.As(err, &handlerErr) {
-		return handlerErr.StatusCode
-	}
-	return http.StatusInternalServerError
-}
-
-// logLeft ends a request whose client is not there any more.
-func (run *run) logLeft() {
-	if !run.writer.HeadPassedOn() {
-		run.w.WriteHeader(statusClientLeft) // for the log alone
-	}
 }
 
 // openBody makes a transport able to send the body again on another connection.

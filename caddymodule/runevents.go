@@ -49,16 +49,21 @@ func (run *run) answerIfStuck() {
 	run.mu.Lock()
 	ended := run.ended
 	run.mu.Unlock()
+	// A panic of the client's writer would end the process here, and there is
+	// nobody to hand it to: the goroutine that could is stuck.
+	defer func() { _ = recover() }()
 	if !ended {
 		run.writer.AnswerStuck(http.StatusGatewayTimeout, http.StatusText(http.StatusGatewayTimeout)+"\n")
 	}
 }
 
-// HeadSent ends the wait for the first byte. A response that is not spooled has
-// no helper that would notice the client's leaving.
-func (run *run) HeadSent(_ int, direct bool) {
-	run.handler.firstByte.Stop(&run.firstByte)
-	if direct && run.handler.OnAbandon != "finish" {
+// HeadSent ends the wait for the first byte.
+func (run *run) HeadSent(int, bool) { run.handler.firstByte.Stop(&run.firstByte) }
+
+// GoesOn watches the client of a response that has no helper to notice that it
+// leaves. Most are over before this.
+func (run *run) GoesOn() {
+	if run.handler.OnAbandon != "finish" {
 		run.watchClient()
 	}
 }
@@ -69,7 +74,8 @@ func (run *run) Upgraded() {
 		return
 	}
 	run.handler.runTime.Stop(&run.runTime)
-	run.permit.Release(offloader.Success)
+	run.upgraded = true
+	run.permit.Upgrade()
 }
 
 // ClientLost cancels a run whose response nobody takes any more.
@@ -81,7 +87,9 @@ func (run *run) ClientLost() {
 
 // watchClient cancels the run when the client leaves.
 func (run *run) watchClient() {
-	if run.unwatch == nil {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.unwatch == nil && !run.ended {
 		run.unwatch = context.AfterFunc(run.client.Context(), run.abandon)
 	}
 }

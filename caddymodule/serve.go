@@ -69,7 +69,7 @@ func (h *Handler) refuse(run *run, err error) error {
 	if errors.As(err, &rejected) {
 		return h.reject(run, rejected)
 	}
-	if run.client.Context().Err() != nil || cutOff(err) {
+	if run.client.Context().Err() != nil || cutOff(run.client, err) {
 		run.left = true
 		run.logLeft()
 		return nil
@@ -89,9 +89,17 @@ func (h *Handler) refuseBody(err error) error {
 	return caddyhttp.Error(http.StatusBadRequest, err)
 }
 
-// cutOff reports whether a body ended before its end. On HTTP/1 that is how a
-// client that leaves while it uploads is noticed.
-func cutOff(err error) bool {
+// cutOff reports whether a body could not be read because its client has left.
+// On HTTP/1 that is how it is noticed; on later versions a body cannot be
+// malformed, so that nothing else is left.
+func cutOff(r *http.Request, err error) bool {
+	var handlerErr caddyhttp.HandlerError
+	switch {
+	case isTimeout(err), errors.As(err, &handlerErr):
+		return false
+	case r.ProtoMajor > 1:
+		return true
+	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
@@ -122,7 +130,12 @@ func isUpgrade(r *http.Request) bool {
 // with the spooled body.
 func (run *run) forwarded(ctx context.Context) *http.Request {
 	r := run.client.WithContext(ctx)
-	run.giveBody(r)
+	switch {
+	case run.body != nil:
+		run.giveBody(r)
+	case r.Body != nil && r.ContentLength != 0:
+		r.Body = &clientBody{r.Body, &run.uploadFailed}
+	}
 	return r
 }
 

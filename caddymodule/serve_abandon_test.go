@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -235,5 +236,60 @@ func TestStormEndsAtZero(t *testing.T) {
 	eventually(t, func() bool {
 		_, body := get(t, c, "https://"+s.addr+"/state")
 		return body == "1" // this request itself
+	})
+}
+
+// A client that leaves in the middle of an upload or a download that is not
+// spooled does not count against the backend.
+func TestClientFaultsWithoutSpools(t *testing.T) {
+	var up counter
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.enter()
+		defer up.leave()
+		if _, err := io.Copy(io.Discard, r.Body); err != nil || r.Method == http.MethodPost {
+			return
+		}
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}), `
+	offload {
+		name unspooled
+		request_spool off
+		response_spool off
+		breaker {
+			consecutive_failures 1
+		}
+	}
+	reverse_proxy UPSTREAM`)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			body, writer := io.Pipe()
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if res, err := c.Do(req); err == nil {
+					res.Body.Close()
+				}
+			}()
+			io.WriteString(writer, "some of it")
+			eventually(t, func() bool { return up.now.Load() == 1 })
+			cancel()
+			writer.CloseWithError(context.Canceled)
+			<-done
+			eventually(t, func() bool { return up.now.Load() == 0 })
+
+			res, err := c.Get(url)
+			if err != nil || res.StatusCode != 200 {
+				t.Fatalf("got %v, %v after an upload was given up", res.StatusCode, err)
+			}
+			_, _ = io.ReadFull(res.Body, make([]byte, 1<<20))
+			res.Body.Close()
+			eventually(t, func() bool { return up.now.Load() == 0 })
+		}
 	})
 }

@@ -68,11 +68,12 @@ func TestAnswersOfAFullPool(t *testing.T) {
 		status       int
 		body         string
 	}{
-		"plainly":           {status: 503, body: "Service Unavailable\n"},
-		"with its status":   {words: "reject_status 429", status: 429, body: "Too Many Requests\n"},
-		"by reject routes":  {words: "handle_reject {\n respond \"busy {http.offload.reject_reason} {http.offload.pool}\" 509\n }", status: 509, body: "busy queue_full full"},
-		"past empty routes": {words: "handle_reject {\n header X-Tried yes\n }", status: 503, body: "Service Unavailable\n"},
-		"by error routes":   {extra: "handle_errors {\n respond \"error {err.status_code}\"\n }", status: 503, body: "error 503"},
+		"plainly":                   {status: 503, body: "Service Unavailable\n"},
+		"with its status":           {words: "reject_status 429", status: 429, body: "Too Many Requests\n"},
+		"by reject routes":          {words: "handle_reject {\n respond \"busy {http.offload.reject_reason} {http.offload.pool}\" 509\n }", status: 509, body: "busy queue_full full"},
+		"with a status of timeouts": {words: "reject_status 504\n handle_reject {\n respond \"busy\" 504\n }", status: 504, body: "busy"},
+		"past empty routes":         {words: "handle_reject {\n header X-Tried yes\n }", status: 503, body: "Service Unavailable\n"},
+		"by error routes":           {extra: "handle_errors {\n respond \"error {err.status_code}\"\n }", status: 503, body: "error 503"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +89,10 @@ func TestAnswersOfAFullPool(t *testing.T) {
 			}
 			if got := res.Header.Get("Proxy-Status"); got != `"my edge";error=connection_limit_reached;details="queue_full"` {
 				t.Errorf("Proxy-Status %q", got)
+			}
+			fields, _ := s.accessLog(1)[0]["offload"].(map[string]any)
+			if fields["reason"] != "queue_full" || fields["outcome"] != "rejected" || fields["pool"] != "full" {
+				t.Errorf("logged %v", fields)
 			}
 		})
 	}

@@ -283,7 +283,11 @@ func TestStallTimeout(t *testing.T) {
 		name stalls
 		response_spool 64KiB 64KiB
 		stall_timeout 200ms
+		breaker {
+			consecutive_failures 1
+		}
 	}
+	respond /alive "closed"
 	reverse_proxy UPSTREAM`)
 	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url)
@@ -298,6 +302,9 @@ func TestStallTimeout(t *testing.T) {
 		}
 		if n, err := io.Copy(io.Discard, res.Body); err == nil || n >= 64<<20 {
 			t.Errorf("a clean end after %d bytes", n)
+		}
+		if alive, _ := get(t, c, url+"/alive"); alive.StatusCode != 200 {
+			t.Error("a slow client counted against the backend")
 		}
 	})
 }

@@ -133,3 +133,28 @@ func TestLinger(t *testing.T) {
 		return res.StatusCode == 504
 	})
 }
+
+// A handler that aborts when it is cancelled does not take the answer with it.
+func TestAbortAfterATimeout(t *testing.T) {
+	name := handleBehind(t, func(_ http.ResponseWriter, r *http.Request) error {
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	})
+	s := serve(t, nil, `
+	offload {
+		name aborts
+		first_byte_timeout 100ms
+	}
+	`+name)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		if res, body := get(t, c, url); res.StatusCode != 504 || body != "Gateway Timeout\n" {
+			t.Errorf("got %d %q", res.StatusCode, body)
+		}
+	})
+	for _, line := range s.accessLog(3) {
+		fields, _ := line["offload"].(map[string]any)
+		if line["status"] != 504.0 || fields["reason"] != "first_byte_timeout" || fields["outcome"] != "failure" {
+			t.Errorf("logged %v", line)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package offloader
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +79,7 @@ func newBreaker(name string, s BreakerSettings, changed func(transition)) *break
 		Timeout:       s.CoolDown,
 		ReadyToTrip:   b.readyToTrip,
 		OnStateChange: b.noted,
-		IsExcluded:    func(err error) bool { return err == errExcluded },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errExcluded) },
 	})
 	return b
 }

@@ -146,6 +146,16 @@ func TestOpenBreaker(t *testing.T) {
 		all[2].wantAnswer("breaker_open", second)
 		s.wantGauges("1 of 2 running, 0 waiting")
 	})
+	play(t, "waiters are refused also if no permit comes free", func(s *offloader.Settings) {
+		s.Linger, s.Breaker = time.Hour, inARow(1)
+	}, func(s *stage) {
+		all := s.arrivals(3)
+		all[0].finished = true
+		all[0].permit.ReleaseCancelled(offloader.Failure)
+		synctest.Wait()
+		s.want(all, "admitted breaker_open breaker_open")
+		s.wantGauges("1 of 1 running, 0 waiting")
+	})
 	play(t, "what runs may end, and says nothing any more", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 3, inARow(1)
 	}, func(s *stage) {

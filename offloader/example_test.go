@@ -41,8 +41,7 @@ func ExamplePool_Acquire() {
 		return
 	}
 	_, err = pool.Acquire(ctx) // somebody else, meanwhile
-	var rejected *offloader.RejectedError
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		fmt.Println(rejected)
 		fmt.Println("retry after a second or more:", rejected.RetryAfter() >= time.Second)
 	}

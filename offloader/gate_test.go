@@ -28,6 +28,19 @@ func FuzzGateAgreesWithModel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) { newRig(t, seed).play(int(steps)) })
 }
 
+// A moment that has passed long ago, even before the pool's first, is not taken
+// for none.
+func TestGateIsNotTooLateToLookAgain(t *testing.T) {
+	t.Parallel()
+	for mean := range 60 {
+		g := &gate{limit: 1, concurrency: 1, places: 1, maxWait: 50, running: 1, mean: meanRun{ns: float64(30 + mean), n: 1}}
+		g.queue.push(&waiter{arrived: 1})
+		if got := g.nextDue(); got <= 0 {
+			t.Errorf("mean %v: due at %d", g.mean.ns, got)
+		}
+	}
+}
+
 // rig drives gate and model with the same history.
 type rig struct {
 	t       *testing.T

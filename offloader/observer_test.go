@@ -199,6 +199,8 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		s.wantBreaker(offloader.BreakerHalfOpen)
 		s.outcomes("s")
 		l.want("closed to open", "open to half_open", "half_open to closed")
+		s.outcomes("ff")
+		s.wantBreaker(offloader.BreakerClosed)
 	})
 	play(t, "a half-open breaker is open again", three, func(s *stage) {
 		s.outcomes("fff")

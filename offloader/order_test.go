@@ -50,11 +50,11 @@ func TestOrderOfWaiters(t *testing.T) {
 	})
 	play(t, "a snapshot says which end is served", sixteenSeconds, func(s *stage) {
 		busy(s)
-		five := s.arrivals(4)
+		s.arrivals(4)
 		if s.pool.Snapshot().NewestFirst {
 			s.t.Error("newest first with four waiters")
 		}
-		five = append(five, s.arrive())
+		s.arrive()
 		s.pass(second)
 		if got := s.pool.Snapshot(); !got.NewestFirst || got.OldestWait != second || got.MeanRun != second {
 			s.t.Errorf("with five waiters, a second later: %+v", got)

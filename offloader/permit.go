@@ -26,6 +26,18 @@ func (p Permit) ReleaseCancelled(o Outcome) {
 	}
 }
 
+// Upgrade releases the permit of a run that goes on as something else, such as
+// a tunnel, which counts as a success. It is counted until Pool.EndUpgrade.
+func (p Permit) Upgrade() {
+	if p.pool != nil {
+		p.pool.upgraded.Add(1)
+		p.Release(Success)
+	}
+}
+
+// EndUpgrade says that what Permit.Upgrade counted has ended.
+func (p *Pool) EndUpgrade() { p.upgraded.Add(-1) }
+
 // Abandon counts the run as one that nobody waits for any more. It keeps its
 // permit until it is released.
 func (p Permit) Abandon() {

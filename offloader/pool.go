@@ -24,6 +24,7 @@ type Pool struct {
 	waiters waiterPool
 
 	admitted   atomic.Uint64
+	upgraded   atomic.Int64 // gone on as something else, and not ended
 	left       atomic.Uint64
 	rejected   [reasonCount]atomic.Uint64
 	ended      [outcomeCount]atomic.Uint64

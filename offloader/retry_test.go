@@ -86,6 +86,11 @@ func TestRetryAfter(t *testing.T) {
 		s.pass(1) // half-open: a probe is out
 		s.wantAdvice(s.advice(offloader.BreakerOpen, 100), second, 2*second)
 	})
+	play(t, "and rounds it up", fragile, func(s *stage) {
+		s.outcomes("f")
+		s.pass(second - 1)
+		s.wantAdvice(s.advice(offloader.BreakerOpen, 100), 10*second, 11*second)
+	})
 	play(t, "an open breaker that was switched off since says as if overloaded", fragile, func(s *stage) {
 		s.outcomes("f")
 		s.configure(func(s *offloader.Settings) { s.Breaker = nil })
@@ -98,6 +103,26 @@ func (s *stage) wantAround(got, want time.Duration) {
 	if got < want*8/10 || got > want*12/10+second {
 		s.t.Errorf("retry after %s, want about %s", got, want)
 	}
+}
+
+// The mean follows a change within a few runs: each of the first counts the
+// same, later ones a sixteenth.
+func TestMeanRun(t *testing.T) {
+	t.Parallel()
+	play(t, "moves", nil, func(s *stage) {
+		for _, step := range []struct {
+			runs      int
+			run, want time.Duration
+		}{{0, 0, 0}, {1, second, second}, {1, 3 * second, 2 * second}, {13, 2 * second, 2 * second}, {1, 18 * second, 3 * second}, {1, 19 * second, 4 * second}} {
+			for range step.runs {
+				s.run(step.run, offloader.Success)
+			}
+			got := s.pool.Snapshot().MeanRun
+			if diff := got - step.want; diff < -time.Microsecond || diff > time.Microsecond {
+				s.t.Errorf("after %d runs of %s: %s, want %s", step.runs, step.run, got, step.want)
+			}
+		}
+	})
 }
 
 // Two thousand callers who come at once and do as they are told are all served

@@ -21,6 +21,9 @@ type Snapshot struct {
 	Abandoned int `json:"abandoned"`
 	Lingering int `json:"lingering"`
 
+	// Upgraded is how many have left the pool by Permit.Upgrade and go on.
+	Upgraded int64 `json:"upgraded"`
+
 	// Waiting is the depth of the queue, QueueLimit its number of places.
 	Waiting    int `json:"waiting"`
 	QueueLimit int `json:"queue_limit"`
@@ -48,6 +51,7 @@ func (p *Pool) Snapshot() Snapshot {
 		Name:     p.name,
 		Admitted: p.admitted.Load(),
 		Left:     p.left.Load(),
+		Upgraded: p.upgraded.Load(),
 		Rejected: make(map[string]uint64),
 		Ended:    make(map[string]uint64),
 	}

@@ -97,7 +97,7 @@ func (s *storm) change(resizes bool) {
 	switch s.rnd.IntN(4) {
 	case 0:
 		s.pool.Snapshot()
-		s.pool.Check() //nolint:errcheck // anything may be the case
+		s.pool.Check()
 	case 1:
 		ctx, cancel := context.WithTimeout(s.t.Context(), time.Duration(s.rnd.IntN(500))*time.Millisecond)
 		defer cancel()

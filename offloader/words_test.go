@@ -14,9 +14,16 @@ func TestReasonsHaveWords(t *testing.T) {
 		word string
 		shed bool
 	}{
-		{"queue_full", true}, {"wait_timeout", true}, {"predicted_late", true}, {"breaker_open", false},
-		{"draining", false}, {"closed", false}, {"spool_full", false}, {"run_timeout", false},
-		{"first_byte_timeout", false}, {"body_too_large", false},
+		{"queue_full", true},
+		{"wait_timeout", true},
+		{"predicted_late", true},
+		{"breaker_open", false},
+		{"draining", false},
+		{"closed", false},
+		{"spool_full", false},
+		{"run_timeout", false},
+		{"first_byte_timeout", false},
+		{"body_too_large", false},
 	}
 	all := offloader.Reasons()
 	if len(all) != len(want) {

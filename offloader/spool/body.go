@@ -52,10 +52,10 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 // fill reads straight into blocks where they are memory. A body of just the
 // size of the room there is needs one more read to see that it has ended.
 func (b *Body) fill(src io.Reader, hint int64) error {
-	var buf *[BlockSize]byte
+	var buf *Buffer
 	defer func() {
 		if buf != nil {
-			blockPool.Put(buf)
+			FreeBuffer(buf)
 		}
 	}()
 	for {
@@ -69,7 +69,7 @@ func (b *Body) fill(src io.Reader, hint int64) error {
 		into := tail.mem
 		if into == nil {
 			if buf == nil {
-				buf = blockPool.Get().(*[BlockSize]byte)
+				buf = NewBuffer()
 			}
 			into = buf[:tail.room]
 		}

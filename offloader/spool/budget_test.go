@@ -67,8 +67,10 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	t.Run("only so many bodies are read at once", func(t *testing.T) {
 		t.Parallel()
 		budget := budgetOf(t, spool.Limits{Memory: 10 * block, Uploads: 2})
-		if !budget.BeginUpload() || !budget.BeginUpload() || budget.BeginUpload() {
-			t.Error("not two")
+		for i := range 3 {
+			if got := budget.BeginUpload(); got != (i < 2) {
+				t.Errorf("upload %d begins: %t", i, got)
+			}
 		}
 		body, err := read(budget, 100, wide)
 		wantFull(t, body, err)

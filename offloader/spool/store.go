@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// BlockSize is the unit in which memory and file space are taken. It is the
-// size of the pieces in which net/http and Caddy copy bodies.
-const BlockSize = 32 << 10
+// BlockSize is the unit in which memory and file space are taken. It is what one
+// TLS or TCP write of Caddy takes at most.
+const BlockSize = 64 << 10
 
 // Bounds of one body, in bytes.
 type Bounds struct {
@@ -20,16 +20,26 @@ type Bounds struct {
 // Sum is the largest body that fits.
 func (b Bounds) Sum() int64 { return b.Memory + b.File }
 
-var blockPool = sync.Pool{New: func() any { return new([BlockSize]byte) }}
+// Buffer is memory for one block.
+type Buffer = [BlockSize]byte
+
+var buffers = sync.Pool{New: func() any { return new(Buffer) }}
+
+// NewBuffer returns a buffer with anything in it. It is not part of the budget:
+// who takes one gives it back soon, with FreeBuffer.
+func NewBuffer() *Buffer { return buffers.Get().(*Buffer) }
+
+// FreeBuffer gives a buffer back.
+func FreeBuffer(b *Buffer) { buffers.Put(b) }
 
 // Block is a piece of a body: in memory, or a place in the store's file. It only
 // grows: what it counts may be read while more is written behind it.
 type Block struct {
-	mem    []byte           // nil for a place in the file
-	pooled *[BlockSize]byte // where mem comes from, nil if it was made to measure
-	place  int64            // block number in the file
-	room   int              // how much fits
-	n      int              // how much is in
+	mem    []byte  // nil for a place in the file
+	pooled *Buffer // where mem comes from, nil if it was made to measure
+	place  int64   // block number in the file
+	room   int     // how much fits
+	n      int     // how much is in
 }
 
 // Len returns how much the block holds.
@@ -66,7 +76,7 @@ var errSpent = fmt.Errorf("%w: the process may keep no more", ErrFull)
 // error is ErrTooLarge if the bounds are used up, and wraps ErrFull if the
 // budget is spent or the file cannot be used.
 func (s *Store) Alloc(hint int64) (*Block, error) {
-	if b := s.allocMemory(hint); b != nil {
+	if b := s.AllocMemory(hint); b != nil {
 		return b, nil
 	}
 	b, err := s.allocFile()
@@ -76,7 +86,8 @@ func (s *Store) Alloc(hint int64) (*Block, error) {
 	return b, err
 }
 
-func (s *Store) allocMemory(hint int64) *Block {
+// AllocMemory is Alloc without the file. It returns nil if there is no memory.
+func (s *Store) AllocMemory(hint int64) *Block {
 	size := min(BlockSize, s.bounds.Memory-s.memory)
 	if hint > 0 {
 		size = min(size, hint)
@@ -87,7 +98,7 @@ func (s *Store) allocMemory(hint int64) *Block {
 	s.memory += size
 	b := &Block{room: int(size)}
 	if size > BlockSize/2 {
-		b.pooled = blockPool.Get().(*[BlockSize]byte)
+		b.pooled = NewBuffer()
 		b.mem = b.pooled[:size]
 	} else {
 		b.mem = make([]byte, size)
@@ -201,7 +212,7 @@ func (s *Store) Free(b *Block) {
 
 func (s *Store) recycle(b *Block) {
 	if b.pooled != nil {
-		blockPool.Put(b.pooled)
+		FreeBuffer(b.pooled)
 	}
 	b.mem, b.pooled = nil, nil
 }

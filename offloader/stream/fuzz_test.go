@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -37,10 +38,10 @@ type reading struct {
 	flushes int // that were asked for when it was last told to flush
 }
 
-// most is how much a script can write.
-const most = 256 * 300
+// everything is more than a script of 400 bytes can write.
+var everything = sync.OnceValue(func() []byte { return bytesOf(200 * 255 * 301) })
 
-func playHistory(t *testing.T, memory, file uint16, keep bool, script []byte) {
+func playHistory(t *testing.T, memory, file uint32, keep bool, script []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -48,7 +49,8 @@ func playHistory(t *testing.T, memory, file uint16, keep bool, script []byte) {
 		limits.Dir = dir
 		h := &history{
 			scene: &scene{t: t, budget: spool.NewBudget(limits)}, keep: keep,
-			bounds: spool.Bounds{Memory: int64(memory), File: int64(file)}, all: bytesOf(most * (len(script) + 1)),
+			bounds: spool.Bounds{Memory: int64(memory), File: int64(file)},
+			all:    everything(),
 		}
 		h.stream = stream.New(stream.Options{Budget: h.budget, Bounds: h.bounds, Keep: keep})
 		h.join()
@@ -69,7 +71,7 @@ func (h *history) play(op byte, n int) {
 	switch op % 16 {
 	case 0, 1, 2, 3, 4, 5:
 		if writerIsFree {
-			h.write(n * (1 + int(op>>4)*20)) // of any size up to most
+			h.write(n * (1 + int(op>>4)*20)) // up to nine blocks at once
 		}
 	case 6, 7:
 		if writerIsFree {
@@ -101,7 +103,7 @@ func (h *history) play(op byte, n int) {
 
 func (h *history) write(n int) {
 	from := int(h.stream.Written())
-	h.writing = h.begin(func(st *step) { st.n, st.err = h.stream.Write(h.all[from:min(from+n, len(h.all))]) })
+	h.writing = h.begin(func(st *step) { st.n, st.err = h.stream.Write(h.all[from : from+n]) })
 }
 
 func (h *history) end(n int) {
@@ -190,13 +192,13 @@ func (h *history) finish() {
 }
 
 func FuzzStreamAgainstBuffer(f *testing.F) {
-	f.Add(uint16(1000), uint16(0), false, []byte("0a8a0b8b7a8a"))
-	f.Add(uint16(0), uint16(40_000), false, []byte("\xf0\xff7a8a8a8a\xf0\xff8a8a8a\x0f\x02"))
-	f.Add(uint16(60_000), uint16(40_000), true, []byte("\x40\xff7a8a>a8b8b8a\x0f\x01"))
-	f.Add(uint16(0), uint16(0), false, []byte("0a8a"))
-	f.Fuzz(func(t *testing.T, memory, file uint16, keep bool, script []byte) {
+	f.Add(uint32(1000), uint32(0), false, []byte("0a8a0b8b7a8a"))
+	f.Add(uint32(0), uint32(40_000), false, []byte("\xf0\xff7a8a8a8a\xf0\xff8a8a8a\x0f\x02"))
+	f.Add(uint32(60_000), uint32(40_000), true, []byte("\x40\xff7a8a>a8b8b8a\x0f\x01"))
+	f.Add(uint32(0), uint32(0), false, []byte("0a8a"))
+	f.Fuzz(func(t *testing.T, memory, file uint32, keep bool, script []byte) {
 		if len(script) <= 400 {
-			playHistory(t, memory, file, keep, script)
+			playHistory(t, memory%300_000, file%300_000, keep, script)
 		}
 	})
 }
@@ -210,7 +212,7 @@ func TestStreamAgainstBuffer(t *testing.T) {
 		for i := range script {
 			script[i] = byte(rnd.Uint32())
 		}
-		bound := func() uint16 { return []uint16{0, 100, block, 60_000, uint16(rnd.Uint32())}[rnd.IntN(5)] }
+		bound := func() uint32 { return []uint32{0, 100, block, 60_000, rnd.Uint32N(200_000)}[rnd.IntN(5)] }
 		playHistory(t, bound(), bound(), rnd.IntN(4) == 0, script)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)

@@ -22,8 +22,8 @@ type Reader struct {
 	FlushIdle time.Duration
 
 	stream *Stream
-	next   *Reader // of the same stream
-	buf    []byte  // for blocks in the file
+	next   *Reader       // of the same stream
+	buf    *spool.Buffer // for blocks in the file, nil before the first
 
 	// Guarded by the stream's mu.
 	block   int // number of the block that the next byte is in
@@ -135,10 +135,10 @@ func (r *Reader) take() (Piece, error) {
 		data, err = s.store.Read(b, from, to, nil)
 	} else {
 		if r.buf == nil {
-			r.buf = make([]byte, spool.BlockSize)
+			r.buf = spool.NewBuffer()
 		}
 		s.mu.Unlock()
-		data, err = s.store.Read(b, from, to, r.buf)
+		data, err = s.store.Read(b, from, to, r.buf[:])
 		s.mu.Lock()
 	}
 	if err != nil {
@@ -152,6 +152,14 @@ func (r *Reader) take() (Piece, error) {
 	}
 	r.lingers = !flush
 	return Piece{Data: data, Flush: flush}, nil
+}
+
+// release gives the reader's buffer back.
+func (r *Reader) release() {
+	if r.buf != nil {
+		spool.FreeBuffer(r.buf)
+		r.buf = nil
+	}
 }
 
 // await sleeps until something may have changed. It requires s.mu, and lets it

@@ -18,6 +18,9 @@ var (
 	ErrStalled = errors.New("stream stalled: its reader is too slow")
 	// ErrEnded: something was written after the end.
 	ErrEnded = errors.New("stream has ended")
+
+	// errBusy: the memory is used up, but the reader may be about to free some.
+	errBusy = errors.New("stream is waiting for its reader")
 )
 
 // Preamble comes before the body.
@@ -36,6 +39,10 @@ type Options struct {
 	// Keep all bytes until Close, for readers that join late. Without it there
 	// is one reader, and what it has read is given back.
 	Keep bool
+	// Patience is how long a writer waits for the reader before it turns to the
+	// file, which costs more than a short wait for a reader that keeps up. The
+	// first wait in vain is the last one. Zero: no wait.
+	Patience time.Duration
 	// Stall is the longest time that a full stream blocks its writer. Zero: for
 	// ever.
 	Stall time.Duration
@@ -62,6 +69,10 @@ type Stream struct {
 	cause    error         // why it ended, nil for well
 	readers  *Reader       // linked by next
 	room     chan struct{} // wakes the writer, nil while it does not wait
+
+	// The writer's own.
+	led       int  // bytes that went past the stream before its first one
+	impatient bool // it has waited for the reader in vain
 }
 
 // New returns an empty stream.
@@ -95,7 +106,10 @@ func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		m, err := s.writeSome(p[n:])
-		if isFull(err) {
+		switch {
+		case errors.Is(err, errBusy):
+			m, err = s.waitForReader(p[n:])
+		case isFull(err):
 			m, err = s.writeWhenRoom(p[n:])
 		}
 		n += m
@@ -144,11 +158,42 @@ func (s *Stream) tail() (*spool.Block, error) {
 	if n := len(s.blocks); n > 0 && s.blocks[n-1].Room() > 0 {
 		return s.blocks[n-1], nil
 	}
-	b, err := s.store.Alloc(0)
-	if err == nil {
-		s.blocks = append(s.blocks, b)
+	hint := int64(spool.BlockSize)
+	if s.written == 0 {
+		// The rest of a piece whose first bytes were led fills the block: the
+		// pieces after it are in line with the blocks.
+		hint -= int64(s.led)
 	}
-	return b, err
+	b := s.store.AllocMemory(hint)
+	if b == nil {
+		if s.opts.Patience > 0 && !s.impatient && !s.opts.Keep && len(s.blocks) > 0 {
+			return nil, errBusy
+		}
+		var err error
+		if b, err = s.store.Alloc(hint); err != nil {
+			return nil, err
+		}
+	}
+	s.blocks = append(s.blocks, b)
+	return b, nil
+}
+
+// waitForReader gives the reader a moment to make room in memory.
+func (s *Stream) waitForReader(p []byte) (int, error) {
+	s.expectRoom() // before it tries, so that it misses none
+	defer s.expectNoRoom()
+	n, err := s.writeSome(p)
+	if !errors.Is(err, errBusy) {
+		return n, err
+	}
+	timer := time.NewTimer(s.opts.Patience)
+	defer timer.Stop()
+	select {
+	case <-s.room:
+	case <-timer.C:
+		s.impatient = true
+	}
+	return 0, nil
 }
 
 // writeWhenRoom tries again whenever there may be room, until it has written
@@ -207,11 +252,12 @@ func (s *Stream) Flush() {
 	s.wakeReaders()
 }
 
-// Linger tells readers of bytes that went past the stream before its first one
+// Lead tells readers of n bytes that went past the stream before its first one
 // and that nobody has flushed: Reader.FlushIdle counts for them too.
-func (s *Stream) Linger() {
+func (s *Stream) Lead(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.led = n
 	for r := s.readers; r != nil; r = r.next {
 		r.lingers = true
 	}
@@ -259,6 +305,9 @@ func (s *Stream) Close() {
 	}
 	s.blocks = nil
 	s.store.Close()
+	for r := s.readers; r != nil; r = r.next {
+		r.release()
+	}
 }
 
 // endError is what a writer gets after the end. It requires s.mu.

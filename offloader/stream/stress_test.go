@@ -67,6 +67,35 @@ func transfer(t *testing.T, budget *spool.Budget, seed uint64) {
 	}
 }
 
+// A writer that finds no room in the moment in which a reader makes some does
+// not wait for more.
+func TestNoRoomIsMissed(t *testing.T) {
+	t.Parallel()
+	play(t, "with threads", bounded(1, 0), func(s *scene) {
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for range 20 {
+				if _, err := s.stream.Write(bytesOf(1000)); err != nil {
+					s.t.Error(err)
+				}
+			}
+			s.stream.End(nil, nil)
+		})
+		read := 0
+		for {
+			piece, err := s.reader.Next(nil)
+			if err != nil {
+				break
+			}
+			read += len(piece.Data)
+		}
+		writing.Wait()
+		if read != 20_000 {
+			s.t.Errorf("read %d bytes", read)
+		}
+	})
+}
+
 // Readers that leave and come back in the moment in which bytes arrive miss
 // none of them.
 func TestReadersThatLeaveMissNothing(t *testing.T) {

@@ -16,13 +16,24 @@ var (
 	errFinished = errors.New("the response has ended")
 )
 
-// nudger starts the helper for a response that has begun and stays incomplete:
-// from then on bytes are handed on as they come, and the client's leaving is
-// noticed.
+// nudger is told of a response that has begun and stays incomplete. It starts
+// the helper: from then on bytes are handed on as they come, and the client's
+// leaving is noticed.
 type nudger struct{ w *Writer }
 
 // Expired is called by the nudge's timer.
-func (n nudger) Expired(*offloader.Timeout) { n.w.startHelper() }
+func (n nudger) Expired(*offloader.Timeout) {
+	w := n.w
+	w.mu.Lock()
+	m, finished := w.mode, w.finished
+	w.mu.Unlock()
+	switch {
+	case m == spooled:
+		w.startHelper()
+	case m == direct && !finished:
+		w.opts.Owner.GoesOn()
+	}
+}
 
 func (w *Writer) startHelper() {
 	w.mu.Lock()
@@ -105,16 +116,17 @@ func (w *Writer) breakOff(cause error) bool {
 
 // Finish ends the response after the run has: it hands on what is left and the
 // trailers, and gives all memory back. cut says that the body is not complete;
-// then what came is flushed, and the caller must abort the connection. It
-// returns when the client has it all, so the permit should be back before.
+// then, and after Kill, what came is flushed, and the caller must abort the
+// connection. It returns when the client has it all, so the permit should be back before.
 // A panic of the helper goes on from here, as the identical value.
 func (w *Writer) Finish(cut error) {
 	w.mu.Lock()
 	w.finished = true
 	helper, streaming := w.helper, w.streaming
+	cutShort := cut != nil || w.dead != nil
 	w.mu.Unlock()
+	w.opts.Nudge.Stop(&w.nudge)
 	if streaming {
-		w.opts.Nudge.Stop(&w.nudge)
 		w.stream.End(nil, cut)
 		w.drain(helper)
 	}
@@ -122,7 +134,7 @@ func (w *Writer) Finish(cut error) {
 	if w.helperErr != nil {
 		panic(w.helperErr)
 	}
-	if cut != nil && streaming {
+	if cutShort && streaming {
 		_ = w.flushClient() // the connection is aborted next, whatever this says
 	}
 }
@@ -186,12 +198,21 @@ func (w *Writer) Status() int {
 	return w.status
 }
 
-// Lost reports whether the response could not be handed on to its end. If it was
+// Lost reports whether the response could not be handed on to its end: the
+// client was too slow or has left, or Finish or Kill has cut it short. If it was
 // begun, the client must not take it for complete.
 func (w *Writer) Lost() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lost || w.mode == discarded
+	return w.lost || w.mode == discarded || (w.dead != nil && w.status != 0)
+}
+
+// Broken reports whether the run was made to fail by its client, which was too
+// slow or has left: its writes have failed.
+func (w *Writer) Broken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost && !w.opts.Finish
 }
 
 // HeadPassedOn reports whether the client's writer has got a final head.

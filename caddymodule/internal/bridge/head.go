@@ -50,7 +50,7 @@ func (w *Writer) commit(status int) {
 	if w.upgraded() {
 		w.opts.Owner.Upgraded()
 	}
-	if m == spooled {
+	if m != discarded {
 		w.opts.Nudge.Start(&w.nudge, nudger{w})
 	}
 }

@@ -38,6 +38,7 @@ const (
 	nudgeAfter = time.Millisecond
 	flushIdle  = time.Millisecond
 	stallAfter = time.Minute
+	patience   = 5 * time.Millisecond
 )
 
 var (
@@ -54,6 +55,7 @@ type owner struct {
 	direct    bool
 	goroutine string // of HeadSent
 	upgraded  int
+	goesOn    int
 	lost      int
 	onLost    func() // nil: nothing
 }
@@ -70,6 +72,12 @@ func (o *owner) Upgraded() {
 	o.upgraded++
 }
 
+func (o *owner) GoesOn() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.goesOn++
+}
+
 func (o *owner) ClientLost() {
 	o.mu.Lock()
 	o.lost++
@@ -84,6 +92,12 @@ func (o *owner) timesLost() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lost
+}
+
+func (o *owner) timesGoingOn() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.goesOn
 }
 
 // goroutine returns the number of the caller's goroutine.
@@ -384,8 +398,12 @@ func serve(w *bridge.Writer, client http.ResponseWriter, req *http.Request, o br
 	}()
 	next(w, req.WithContext(context.WithoutCancel(req.Context())))
 	returned = true
-	w.Finish(nil)
-	if w.Lost() && w.HeadPassedOn() {
+	var cut error
+	if !w.Complete() {
+		cut = errEnded
+	}
+	w.Finish(cut)
+	if w.HeadPassedOn() && w.Lost() {
 		panic(http.ErrAbortHandler) // the client has got only a part
 	}
 }
@@ -396,3 +414,6 @@ func panicOf(f func()) (v any) {
 	f()
 	return nil
 }
+
+// never is a nudge that does not come.
+var never = offloader.NewTimeouts(0)

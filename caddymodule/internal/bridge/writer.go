@@ -32,6 +32,9 @@ const leadSize = 2 << 10
 // run has not asked for it. net/http alone would keep them until there are more.
 const flushIdle = time.Millisecond
 
+// usualHeader is how many fields a run usually sets.
+const usualHeader = 6
+
 // maxInformational is how many 1xx heads are passed on. No server sends many;
 // a broken one could send them without end.
 const maxInformational = 32
@@ -42,6 +45,9 @@ type Owner interface {
 	// HeadSent is called once, on the run's goroutine, when the final head has
 	// been handed on. direct says that the body will not be spooled.
 	HeadSent(status int, direct bool)
+	// GoesOn is called, on any goroutine, when a body that is not spooled has
+	// been going on for a while. Nothing here notices that its client leaves.
+	GoesOn()
 	// Upgraded is called after HeadSent if the connection is no longer HTTP.
 	Upgraded()
 	// ClientLost is called, on any goroutine, when the client has left after
@@ -109,10 +115,9 @@ type Writer struct {
 // Init makes a zero Writer the writer of a run that answers req on client.
 func (w *Writer) Init(client http.ResponseWriter, req *http.Request, o Options) {
 	w.client, w.req, w.opts = client, req, o
-	w.header = client.Header().Clone()
-	if w.header == nil {
-		w.header = make(http.Header)
-	}
+	own := client.Header()
+	w.header = make(http.Header, len(own)+usualHeader)
+	replaceHeader(w.header, own)
 }
 
 // Header returns the run's own header map. It reaches the client's with the
@@ -144,7 +149,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return len(p), nil
 	case m != spooled:
 		n, err := w.client.Write(p)
-		if err != nil && w.goesOn() {
+		if err != nil && w.goesOn(err) {
 			return len(p), nil
 		}
 		return n, err
@@ -157,6 +162,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 		var n int
 		n, err = w.stream.Write(p[led:])
 		led += n
+		if errors.Is(err, stream.ErrStalled) {
+			w.breakOff(err) // the helper may be stuck in a write and not know
+		}
 	}
 	if w.opts.Finish && errors.Is(err, errLost) {
 		return len(p), nil
@@ -178,7 +186,7 @@ func (w *Writer) lead(p []byte) (int, error) {
 		w.lose()
 		return n, errLost
 	}
-	w.stream.Linger()
+	w.stream.Lead(n)
 	return n, nil
 }
 
@@ -201,7 +209,7 @@ func (w *Writer) FlushError() error {
 		}
 		return nil
 	case m == direct:
-		if err := w.flushClient(); err != nil && !w.goesOn() {
+		if err := w.flushClient(); err != nil && !w.goesOn(err) {
 			return err
 		}
 	}
@@ -219,15 +227,22 @@ func (w *Writer) usable() error {
 
 // goesOn is asked when a body that is not spooled could not be written. It
 // reports whether the run may write on, to nobody.
-func (w *Writer) goesOn() bool {
+func (w *Writer) goesOn(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.opts.Finish || w.dead != nil || !w.clientLeft() {
-		return false
+	if w.dead != nil || errors.Is(err, http.ErrBodyNotAllowed) || w.tooMuch() {
+		return false // its own fault
 	}
-	w.mode, w.lost = discarded, true
-	return true
+	w.lost = true
+	if w.opts.Finish {
+		w.mode = discarded
+	}
+	return w.opts.Finish
 }
+
+// tooMuch reports whether the run has written more than it declared. It requires
+// w.mu.
+func (w *Writer) tooMuch() bool { return w.declared >= 0 && w.written > w.declared }
 
 // account counts n more bytes, as net/http would: also those that it refuses.
 // It requires w.mu.
@@ -239,7 +254,7 @@ func (w *Writer) account(n int) error {
 		return http.ErrHijacked
 	}
 	w.written += int64(n)
-	if w.declared >= 0 && w.written > w.declared && w.mode == spooled {
+	if w.tooMuch() && w.mode == spooled {
 		return http.ErrContentLength
 	}
 	return nil
@@ -258,12 +273,19 @@ func (w *Writer) flushClient() error {
 	return nil
 }
 
-// replaceHeader makes dst equal to src. An append to a value of dst does not
-// reach into src.
+// replaceHeader makes dst equal to src, and independent of it: an outer handler
+// may change values in their place, and HTTP/3 reads them late.
 func replaceHeader(dst, src http.Header) {
 	clear(dst)
+	n := 0
+	for _, values := range src {
+		n += len(values)
+	}
+	all := make([]string, 0, n)
 	for name, values := range src {
-		dst[name] = slices.Clip(values)
+		from := len(all)
+		all = append(all, values...)
+		dst[name] = slices.Clip(all[from:])
 	}
 }
 

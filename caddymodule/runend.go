@@ -1,0 +1,181 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// serve runs next under the permit. The run stays on this goroutine: Caddy's
+// state of a request has no locks.
+func (run *run) serve(next caddyhttp.Handler) (err error) {
+	h := run.handler
+	run.writer.Init(run.w, run.client, bridge.Options{
+		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: h.OnAbandon == "finish",
+	})
+	if h.ServerTiming {
+		run.writer.Header().Add("Server-Timing", run.serverTiming())
+	}
+	ctx, cancel := context.WithCancelCause(&run.ctx)
+	run.cancel = cancel
+	defer cancel(errRunEnded)
+	if h.OnAbandon == "cancel" {
+		run.watchClient()
+	}
+	h.firstByte.Start(&run.firstByte, run)
+	h.runTime.Start(&run.runTime, run)
+
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// next panics, or ends the goroutine; let it, after this
+		run.end(offloader.Failure)
+		run.writer.Finish(errRunEnded)
+		if !run.cancelledBeforeHead() {
+			return
+		}
+		// Aborting is how it reacts to its cancel.
+		if v := recover(); v == http.ErrAbortHandler {
+			err = run.answerLate()
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	err = next.ServeHTTP(&run.writer, run.forwarded(ctx))
+	returned = true
+	return run.finish(err)
+}
+
+// finish answers for a run that has returned.
+func (run *run) finish(err error) error {
+	run.end(run.judge(err))
+	run.writer.Finish(run.cut())
+	switch {
+	case run.cancelledBeforeHead():
+		return run.answerLate()
+	case run.reason != 0:
+		run.handler.pool.Reject(run.reason)
+		panic(http.ErrAbortHandler) // the answer has begun: cut it short
+	case run.writer.Lost() && run.writer.HeadPassedOn():
+		panic(http.ErrAbortHandler) // what is missing must not look like the end
+	case run.left, run.writer.Lost():
+		run.logLeft()
+		return nil
+	}
+	return err
+}
+
+// cancelledBeforeHead reports whether a timeout has ended the run before it
+// answered. Whatever it says after that is of no interest.
+func (run *run) cancelledBeforeHead() bool { return run.reason != 0 && run.writer.Status() == 0 }
+
+// answerLate answers for a run that was cancelled before it did.
+func (run *run) answerLate() error {
+	rejected := run.handler.pool.Reject(run.reason)
+	if run.writer.Answered() {
+		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
+		return nil
+	}
+	return run.handler.reject(run, rejected)
+}
+
+// cut says whether the client must not take the response for complete.
+func (run *run) cut() error {
+	if run.reason != 0 {
+		return errRunEnded
+	}
+	return nil
+}
+
+// end gives the permit back. From here on no timeout has an effect.
+func (run *run) end(o offloader.Outcome) {
+	run.mu.Lock()
+	run.ended = true
+	run.reason = run.late
+	run.left = run.abandoned
+	unwatch := run.unwatch
+	run.mu.Unlock()
+	h := run.handler
+	h.firstByte.Stop(&run.firstByte)
+	h.runTime.Stop(&run.runTime)
+	if unwatch != nil {
+		unwatch()
+	}
+	run.took = time.Since(run.arrived) - run.waited
+	cancelled := run.left || run.reason != 0
+	switch {
+	case run.reason != 0:
+		o = offloader.Failure
+	case run.left, run.writer.Broken(), run.uploadFailed.Load():
+		o = offloader.Excluded
+	}
+	run.outcome = o
+	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
+	if cancelled {
+		run.permit.ReleaseCancelled(o)
+	} else {
+		run.permit.Release(o)
+	}
+	if run.upgraded {
+		h.pool.EndUpgrade()
+	}
+}
+
+// judge says what a returned run tells about the backend.
+func (run *run) judge(err error) offloader.Outcome {
+	status := run.writer.Status()
+	switch {
+	case err != nil:
+		if status = statusOf(err); status < 500 {
+			return offloader.Excluded
+		}
+	case !run.writer.Complete():
+		return offloader.Failure
+	}
+	if status >= 500 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported {
+		return offloader.Failure
+	}
+	return offloader.Success
+}
+
+// statusOf is the status that Caddy answers an error with.
+func statusOf(err error) int {
+	var handlerErr caddyhttp.HandlerError
+	if errors.As(err, &handlerErr) {
+		return handlerErr.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// logLeft ends a request whose client is not there any more.
+func (run *run) logLeft() {
+	if !run.writer.HeadPassedOn() {
+		run.w.WriteHeader(statusClientLeft) // for the log alone
+	}
+}
+
+// clientBody is the body of a request that is not spooled. It notes when it is
+// the client that fails, which handlers report like a failure of the backend.
+type clientBody struct {
+	io.ReadCloser
+	failed *atomic.Bool
+}
+
+// Read reads from the client.
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.failed.Store(true)
+	}
+	return n, err
+}
