@@ -49,7 +49,7 @@ modules() {
 
 race_tests() {
 	need_c_compiler
-	test_json tests-race -race -count=1 -timeout=15m ./...
+	test_json tests-race -race -count=1 -timeout=10m ./...
 }
 
 # model_test plays far more random histories of a pool against the reference
@@ -58,11 +58,12 @@ model_test() {
 	test_json model -count=1 -run='Model$' ./offloader -model.seeds="$CI_MODEL_SEEDS"
 }
 
-# repeated_tests looks for faults of chance in the engine. The model-based tests
-# are left out: they are many runs already.
+# repeated_tests looks for faults of chance in the engine. Left out are tests that
+# are many runs already and those of costs, which chance does not change.
 repeated_tests() {
+	local many='Model|AgainstBuffer|Allocat|Cheap'
 	need_c_compiler
-	test_json repeated -race -count="$CI_REPEAT" -timeout=15m -skip='Model' ./offloader/...
+	test_json repeated -race -count="$CI_REPEAT" -timeout=10m -skip="$many" ./offloader/...
 }
 
 # fuzz_packages prints the packages with fuzz targets. It reads the sources,
@@ -124,6 +125,6 @@ other_platforms() {
 	local platform
 	for platform in darwin/arm64 windows/amd64 linux/arm64; do
 		echo "$platform"
-		CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./offloader/... ./caddymodule/... ./cmd/...
+		CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go build ./offloader/... ./caddymodule/... ./cmd/...
 	done
 }

@@ -29,7 +29,7 @@ func TestDo(t *testing.T) {
 				s.wantGauges("1 of 1 running, 0 waiting")
 				return test.err
 			})
-			if err != test.err { //nolint:errorlint // the very same error is promised
+			if err != test.err {
 				s.t.Errorf("error is %v, want %v", err, test.err)
 			}
 			s.wantEnded(test.outcome)

@@ -16,6 +16,7 @@ func TestPermits(t *testing.T) {
 		zero.Release(offloader.Success)
 		zero.ReleaseCancelled(offloader.Excluded)
 		zero.Abandon()
+		zero.Upgrade()
 	})
 	play(t, "a second release does nothing", func(s *offloader.Settings) {
 		s.Concurrency = 2
@@ -74,6 +75,20 @@ func TestPermits(t *testing.T) {
 		s.want(all, "admitted admitted")
 		if got := s.pool.Snapshot(); got.Running != 1 || got.Abandoned != 0 {
 			s.t.Errorf("after the next came: %+v", got)
+		}
+	})
+	play(t, "an upgraded run gives its permit back and is counted until it ends", nil, func(s *stage) {
+		all := s.arrivals(2)
+		all[0].finished = true
+		all[0].permit.Upgrade()
+		synctest.Wait()
+		s.want(all, "admitted admitted")
+		if got := s.pool.Snapshot(); got.Upgraded != 1 || got.Running != 1 || got.Ended["success"] != 1 {
+			s.t.Errorf("upgraded: %+v", got)
+		}
+		s.pool.EndUpgrade()
+		if got := s.pool.Snapshot().Upgraded; got != 0 {
+			s.t.Errorf("%d upgraded at the end", got)
 		}
 	})
 	play(t, "a permit can be released after the pool was closed", nil, func(s *stage) {

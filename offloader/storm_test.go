@@ -197,7 +197,7 @@ func (s *storm) work(rnd *rand.Rand) {
 // do is a caller who leaves the permit to the pool, and may panic or exit.
 func (s *storm) do(ctx context.Context, rnd *rand.Rand) {
 	defer func() {
-		if value := recover(); value != nil && value != errLeft { //nolint:errorlint // the very same value is promised
+		if value := recover(); value != nil && value != errLeft {
 			panic(value)
 		}
 	}()

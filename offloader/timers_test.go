@@ -67,6 +67,7 @@ func TestAlarmOfQueue(t *testing.T) {
 			a := &alarm{ring: func() { times = append(times, time.Since(began)) }}
 			test(a, func() []time.Duration {
 				<-time.After(time.Hour)
+				synctest.Wait()
 				a.close()
 				return times
 			})
@@ -126,6 +127,7 @@ func TestAlarmOfQueue(t *testing.T) {
 		setup(t, func(a *alarm, rang func() []time.Duration) {
 			a.set(10, 0)
 			<-time.After(20)
+			synctest.Wait()
 			a.set(30, 20)
 			want(t, rang(), 10, 30)
 		})

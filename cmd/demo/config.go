@@ -39,20 +39,20 @@ func strip(node any) any {
 	return node
 }
 
-// quiet returns a config that logs only what is wrong with Caddy itself. What
-// its clients suffered they say themselves.
-func quiet(config []byte) ([]byte, error) {
+// discreet returns a config that does not log what requests suffered: in the
+// scenes the clients say so themselves.
+func discreet(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
-		tree["logging"] = map[string]any{"logs": map[string]any{
-			"default": map[string]any{"level": "ERROR", "exclude": []string{"http.log.error"}},
-		}}
+		defaultLog(tree)["exclude"] = []string{"http.log.error"}
 	})
 }
 
-// domesticated returns a config that listens on the loopback interface and
-// does not wait for ever when it has to end.
+// domesticated returns a config that keeps to itself: it logs errors only,
+// listens on the loopback interface, and does not wait for ever when it has to
+// end.
 func domesticated(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
+		defaultLog(tree)["level"] = "ERROR"
 		http := object(object(tree, "apps"), "http")
 		http["grace_period"] = 2 * time.Second
 		for _, server := range object(http, "servers") {
@@ -71,6 +71,10 @@ func keepOnLoopback(server any) {
 			addresses[i] = "127.0.0.1" + text
 		}
 	}
+}
+
+func defaultLog(tree map[string]any) map[string]any {
+	return object(object(object(tree, "logging"), "logs"), "default")
 }
 
 // object returns the object under key, which is created if it is missing.

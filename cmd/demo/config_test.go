@@ -60,7 +60,8 @@ func TestBrokenConfigIsRefused(t *testing.T) {
 func TestDomesticated(t *testing.T) {
 	t.Parallel()
 	got, err := domesticated([]byte(`{"apps":{"http":{"servers":{"a":{"listen":[":80","10.0.0.1:81"]},"b":{}}}}}`))
-	want := `{"apps":{"http":{"grace_period":2000000000,"servers":{"a":{"listen":["127.0.0.1:80","10.0.0.1:81"]},"b":{}}}}}`
+	want := `{"logging":{"logs":{"default":{"level":"ERROR"}}},
+		"apps":{"http":{"grace_period":2000000000,"servers":{"a":{"listen":["127.0.0.1:80","10.0.0.1:81"]},"b":{}}}}}`
 	if err != nil || !same(t, got, []byte(want)) {
 		t.Errorf("%s, %v", got, err)
 	}

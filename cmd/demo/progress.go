@@ -27,8 +27,9 @@ func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// watch shows how a run is getting on until it is finished.
-func (p *progress) watch(finished <-chan struct{}, title string, blocking, fast *tally) {
+// watch shows how a run is getting on until it is finished. Its line fits a
+// narrow terminal: one that is broken in two can't be overwritten.
+func (p *progress) watch(finished <-chan struct{}, blocking, fast *tally) {
 	every, form := 5*time.Second, "%s\n"
 	if p.terminal {
 		every, form = 200*time.Millisecond, "\r\x1b[K%s"
@@ -41,8 +42,8 @@ func (p *progress) watch(finished <-chan struct{}, title string, blocking, fast 
 		case <-finished:
 			return
 		case <-ticker.C:
-			fmt.Fprintf(p.w, form, fmt.Sprintf("  %s, %2.0f s: %v; fast route: %v",
-				title, time.Since(start).Seconds(), blocking, fast))
+			fmt.Fprintf(p.w, form, fmt.Sprintf("  %2.0f s  %v; fast: %v",
+				time.Since(start).Seconds(), blocking, fast))
 		}
 	}
 }

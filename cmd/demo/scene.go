@@ -28,7 +28,7 @@ type mode struct {
 // is stopped. With it nobody should have to: these limits are only a guard,
 // and the slowest answer in the table shows that they were not used.
 func modes(config []byte) (unprotected, protected mode, err error) {
-	if config, err = quiet(config); err != nil {
+	if config, err = discreet(config); err != nil {
 		return mode{}, mode{}, err
 	}
 	plain, err := withoutOffload(config)
@@ -57,6 +57,7 @@ func (s *scene) ideal() time.Duration {
 // play runs the scene once. Caddy runs the mode's config already; the upstream
 // is a fresh one, without the leftovers of another run.
 func (s *scene) play(ctx context.Context, m mode, p *progress) (res result, err error) {
+	p.say("%s, %s:", capital(s.title), m.title)
 	srv, err := start(ctx, s.backend, s.addr)
 	if err != nil {
 		return res, err
@@ -74,7 +75,7 @@ func (s *scene) play(ctx context.Context, m mode, p *progress) (res result, err 
 	finished := make(chan struct{})
 	var beside sync.WaitGroup
 	beside.Go(func() { probe{every: probeEvery, url: s.fast}.run(stopped, finished, c, fast) })
-	beside.Go(func() { p.watch(finished, s.title+" "+m.title, blocking, fast) })
+	beside.Go(func() { p.watch(finished, blocking, fast) })
 	began := time.Now()
 	load{clients: clients, each: each, url: s.blocking, want: s.want}.run(stopped, c, blocking)
 	wall := time.Since(began)
@@ -84,7 +85,7 @@ func (s *scene) play(ctx context.Context, m mode, p *progress) (res result, err 
 		return res, context.Cause(ctx)
 	}
 	res = s.result(wall, blocking.route(), fast.route())
-	p.say("  %s %s: %d of %d answered in %s", s.title, m.title, res.Completed, res.Requests, human(wall))
+	p.say("  %d of %d answered in %s", res.Completed, res.Requests, human(wall))
 	return res, nil
 }
 

@@ -15,10 +15,12 @@ import (
 // direct is a small scene without Caddy: clients talk to the worker itself.
 func direct(t *testing.T) *scene {
 	t.Helper()
-	addr, err := freeAddress()
+	var ports freePorts
+	addr, err := ports.take("")
 	if err != nil {
 		t.Fatal(err)
 	}
+	ports.release()
 	base := "http://" + addr
 	return &scene{
 		key: "direct", title: "direct", backend: newFactorial, addr: addr,
@@ -30,7 +32,8 @@ func TestPlay(t *testing.T) {
 	t.Parallel()
 	s := direct(t)
 	if err := s.measured(t.Context(), func(c *client) error {
-		return s.measure(t.Context(), c, "/factorial/100")
+		_, err := s.measure(t.Context(), c, "/factorial/100")
+		return err
 	}); err != nil {
 		t.Fatal(err)
 	}

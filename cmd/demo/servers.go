@@ -69,6 +69,8 @@ type addresses struct {
 // them are then in the environment, where the Caddyfiles find them.
 func chooseAddresses(free bool) (addresses, error) {
 	var a addresses
+	var ports freePorts
+	defer ports.release()
 	for _, one := range []struct {
 		to             *string
 		name, fallback string
@@ -79,18 +81,14 @@ func chooseAddresses(free bool) (addresses, error) {
 		{&a.slow, "SLOW_UPSTREAM", "127.0.0.1:9002"},
 	} {
 		addr, given := os.LookupEnv(one.name)
-		switch {
-		case given:
-		case free:
+		if !given {
+			addr = one.fallback
+		}
+		if !given && free {
 			var err error
-			if addr, err = freeAddress(); err != nil {
+			if addr, err = ports.take(one.fallback); err != nil {
 				return a, err
 			}
-			if strings.HasPrefix(one.fallback, ":") {
-				addr = strings.TrimPrefix(addr, loopback)
-			}
-		default:
-			addr = one.fallback
 		}
 		if err := os.Setenv(one.name, addr); err != nil {
 			return a, fmt.Errorf("setting %s: %w", one.name, err)
@@ -98,6 +96,32 @@ func chooseAddresses(free bool) (addresses, error) {
 		*one.to = addr
 	}
 	return a, nil
+}
+
+// freePorts holds the ports that were taken, since a free port may be free
+// twice.
+type freePorts []net.Listener
+
+// take returns an address on the loopback interface that nobody listens on, or
+// its port alone if the model has nothing else either.
+func (f *freePorts) take(model string) (string, error) {
+	ln, err := net.Listen("tcp", loopback+":0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	*f = append(*f, ln)
+	addr := ln.Addr().String()
+	if strings.HasPrefix(model, ":") {
+		addr = strings.TrimPrefix(addr, loopback)
+	}
+	return addr, nil
+}
+
+// release makes the ports free again, for those they were taken for.
+func (f *freePorts) release() {
+	for _, ln := range *f {
+		ln.Close()
+	}
 }
 
 // place is an upstream and where it listens.
@@ -116,16 +140,6 @@ func (a addresses) upstreams() []place {
 }
 
 const loopback = "127.0.0.1"
-
-// freeAddress returns an address that nobody listens on.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", loopback+":0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
-}
 
 // base is the URL of Caddy.
 func (a addresses) base() string {

@@ -27,7 +27,7 @@ func (r *report) table(w io.Writer, scenes []*scene) error {
 // table writes the two runs of a scene side by side.
 func (s *scene) table(b *strings.Builder, without, with result) {
 	fmt.Fprintf(b, "\n%s: %d clients x %d requests of %s each, %s\n\n",
-		strings.ToUpper(s.title[:1])+s.title[1:], clients, each, human(s.service), plural(s.permits, "permit"))
+		capital(s.title), clients, each, human(s.service), plural(s.permits, "permit"))
 	row := func(name, left, right string) { fmt.Fprintf(b, "  %-34s %16s %16s\n", name, left, right) }
 	row("", "without offload", "with offload")
 
@@ -81,6 +81,9 @@ func count(n int) string {
 	}
 	return fmt.Sprint(n)
 }
+
+// capital begins a line.
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func plural(n int, noun string) string {
 	if n == 1 {

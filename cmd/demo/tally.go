@@ -76,7 +76,7 @@ func (t *tally) counts() (completed, lost, waiting int) {
 // String is for the progress line.
 func (t *tally) String() string {
 	completed, lost, waiting := t.counts()
-	return fmt.Sprintf("%d answered, %d waiting, %d lost", completed, waiting, lost)
+	return fmt.Sprintf("%d done, %d waiting, %d lost", completed, waiting, lost)
 }
 
 // route returns what was found out about a route.

@@ -50,12 +50,12 @@ func TestFlush(t *testing.T) {
 	play(t, "comes only with the block that has its last byte", memory(), func(s *scene) {
 		s.write(2*block + 10)
 		s.stream.Flush()
-		s.wantNext(s.reader, "65536", "65536", "10+")
+		s.wantNext(s.reader, whole, whole, "10+")
 	})
 	play(t, "comes from the file as well", bounded(0, 4*block), func(s *scene) {
 		s.write(block + 10)
 		s.stream.Flush()
-		s.wantNext(s.reader, "65536", "10+")
+		s.wantNext(s.reader, whole, "10+")
 	})
 	play(t, "comes before the end", memory(), func(s *scene) {
 		s.write(10)

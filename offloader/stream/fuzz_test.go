@@ -39,7 +39,7 @@ type reading struct {
 }
 
 // everything is more than a script of 400 bytes can write.
-var everything = sync.OnceValue(func() []byte { return bytesOf(200 * 255 * 301) })
+var everything = sync.OnceValue(func() []byte { return bytesOf(200 * 255 * 601) })
 
 func playHistory(t *testing.T, memory, file uint32, keep bool, script []byte) {
 	t.Helper()
@@ -71,7 +71,7 @@ func (h *history) play(op byte, n int) {
 	switch op % 16 {
 	case 0, 1, 2, 3, 4, 5:
 		if writerIsFree {
-			h.write(n * (1 + int(op>>4)*20)) // up to nine blocks at once
+			h.write(n * (1 + int(op>>4)*40)) // up to two blocks at once
 		}
 	case 6, 7:
 		if writerIsFree {

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,11 @@ const (
 	block  = spool.BlockSize
 	second = time.Second
 )
+
+// whole is a piece of a whole block, less one of some bytes less.
+var whole = less(0)
+
+func less(n int) string { return strconv.Itoa(block - n) }
 
 var errCut = errors.New("cut short")
 

@@ -29,13 +29,13 @@ func TestBackpressure(t *testing.T) {
 			s.t.Errorf("%d bytes written", got)
 		}
 		s.pass(second)
-		s.wantNext(s.reader, "65536") // given back with the next
+		s.wantNext(s.reader, whole) // given back with the next
 		w.wantWaiting()
-		s.wantNext(s.reader, "65536")
+		s.wantNext(s.reader, whole)
 		w.wantWaiting()
-		s.wantNext(s.reader, "65536")
+		s.wantNext(s.reader, whole)
 		w.want(4*block, nil, second)
-		s.wantNext(s.reader, "65536")
+		s.wantNext(s.reader, whole)
 		s.next(s.reader).wantWaiting()
 	})
 	play(t, "room of less than a block is used again and again", bounded(1000, 10), func(s *scene) {
@@ -51,7 +51,7 @@ func TestBackpressure(t *testing.T) {
 	play(t, "memory is given back as it is read", bounded(4*block, 0), func(s *scene) {
 		s.write(4 * block)
 		for left := int64(4); left > 0; left-- { // a piece is the reader's until it asks for the next
-			s.wantNext(s.reader, "65536")
+			s.wantNext(s.reader, whole)
 			s.wantUsage(spool.Usage{Memory: left * block})
 		}
 		s.next(s.reader).wantWaiting()
@@ -60,7 +60,7 @@ func TestBackpressure(t *testing.T) {
 	play(t, "the file grows no more than to the most that was not read", bounded(0, 4*block), func(s *scene) {
 		s.write(3 * block)
 		for range 50 {
-			s.wantNext(s.reader, "65536")
+			s.wantNext(s.reader, whole)
 			s.write(block).want(block, nil, 0)
 			s.wantUsage(spool.Usage{Disk: 4 * block})
 		}
@@ -71,7 +71,7 @@ func TestBackpressure(t *testing.T) {
 		s.stream.End(nil, errCut)
 		synctest.Wait()
 		w.want(block, errCut, 0)
-		s.wantNext(s.reader, "65536", "cut short")
+		s.wantNext(s.reader, whole, "cut short")
 	})
 	play(t, "so does an abort", bounded(block, 0), func(s *scene) {
 		w := s.write(2 * block)
@@ -83,7 +83,7 @@ func TestBackpressure(t *testing.T) {
 	play(t, "a late reader wakes a writer that waits", bounded(block, 0), func(s *scene) {
 		w := s.write(2 * block)
 		s.pass(time.Hour)
-		s.wantNext(s.reader, "65536", "65536")
+		s.wantNext(s.reader, whole, whole)
 		w.want(2*block, nil, time.Hour)
 	})
 	for name, test := range map[string]struct {
@@ -115,24 +115,24 @@ func TestStall(t *testing.T) {
 	})
 	play(t, "time counts only while it is blocked", stalling(bounded(block, 0)), func(s *scene) {
 		s.write(block).want(block, nil, 0)
-		s.wantNext(s.reader, "65536")
+		s.wantNext(s.reader, whole)
 		for range 4 {
 			s.pass(20 * second)
 			w := s.write(block)
 			s.pass(9 * second)
 			w.wantWaiting()
-			s.wantNext(s.reader, "65536")
+			s.wantNext(s.reader, whole)
 			w.want(block, nil, 9*second)
 		}
 	})
 	play(t, "a slow reader does not stall it", stalling(bounded(block, 0)), func(s *scene) {
 		w := s.write(5 * block)
 		for range 4 {
-			s.wantNext(s.reader, "65536")
+			s.wantNext(s.reader, whole)
 			s.pass(9 * second)
 		}
 		w.wantWaiting()
-		s.wantNext(s.reader, "65536")
+		s.wantNext(s.reader, whole)
 		w.want(5*block, nil, 36*second)
 	})
 	play(t, "room that is of no use does not prolong it", stalling(bounded(block, 0)), func(s *scene) {
@@ -150,7 +150,7 @@ func TestStall(t *testing.T) {
 		w := s.write(2 * block)
 		s.pass(1000 * time.Hour)
 		w.wantWaiting()
-		s.wantNext(s.reader, "65536", "65536")
+		s.wantNext(s.reader, whole, whole)
 	})
 }
 
@@ -176,7 +176,7 @@ func TestBudgetThatIsSpent(t *testing.T) {
 		w := s.write(10)
 		s.pass(second)
 		w.wantWaiting()
-		s.wantNext(reader, "65536", "65536")
+		s.wantNext(reader, whole, whole)
 		w.want(10, nil, second)
 		s.wantNext(s.reader, "10")
 	})
@@ -228,13 +228,13 @@ func TestFullDisk(t *testing.T) {
 			w := s.write(20 * block)
 			w.want(block, spool.ErrFull, 0)
 			s.stream.End(nil, errCut)
-			s.wantNext(s.reader, "65536", "cut short")
+			s.wantNext(s.reader, whole, "cut short")
 		})
 		play(t, "when all is kept", stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: 10 * block}}, func(s *scene) {
 			w := s.write(20 * block)
 			w.want(2*block, spool.ErrFull, 0)
 			s.stream.End(nil, errCut)
-			s.wantNext(s.reader, "65536", "65536", "cut short")
+			s.wantNext(s.reader, whole, whole, "cut short")
 		})
 	})
 }
@@ -248,7 +248,7 @@ func TestFolderThatCannotBeUsed(t *testing.T) {
 		s.budget.Configure(limits)
 		w := s.write(3 * block)
 		w.wantWaiting()
-		s.wantNext(s.reader, "65536", "65536", "65536")
+		s.wantNext(s.reader, whole, whole, whole)
 		w.want(3*block, nil, 0)
 	})
 	play(t, "without memory", bounded(0, 10*block), func(s *scene) {

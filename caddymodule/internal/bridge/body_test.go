@@ -314,6 +314,8 @@ func TestNudge(t *testing.T) {
 		if s.owner.timesLost() != 1 {
 			s.t.Errorf("told of a lost client %d times", s.owner.timesLost())
 		}
+		s.client.onFlush = func() error { return errGone }
+		isErr(s.t, "flush", s.w.FlushError(), nil)
 		if _, err := s.w.Write(pattern(5 * kib)); err == nil {
 			s.t.Error("a write to a client that has left was accepted")
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,10 @@ type report struct {
 	tests   map[testID]status
 	// failedPackages failed without a test of theirs to blame, or did not end.
 	failedPackages map[string]bool
-	running        map[string]bool
+	// running are the packages and tests that have begun and not ended.
+	running map[testID]bool
+	// dying are the packages whose process has begun to panic.
+	dying map[string]bool
 	// output is kept until its test or package has ended well.
 	output map[testID][]string
 	builds map[string][]string
@@ -59,7 +63,8 @@ func newReport(allowed map[string]bool, out io.Writer) *report {
 		out:            out,
 		tests:          make(map[testID]status),
 		failedPackages: make(map[string]bool),
-		running:        make(map[string]bool),
+		running:        make(map[testID]bool),
+		dying:          make(map[string]bool),
 		output:         make(map[testID][]string),
 		builds:         make(map[string][]string),
 	}
@@ -80,12 +85,11 @@ func (r *report) read(events io.Reader) error {
 			return fmt.Errorf("read events: %w", err)
 		}
 	}
-	for name := range r.running {
-		r.printf("FAIL\t%s\tdid not end\n", name)
-		r.print(testID{Package: name})
-		r.failedPackages[name] = true
+	for id := range r.running {
+		if id.Name == "" {
+			r.end(id, event{Action: "fail", Output: "did not end"})
+		}
 	}
-	clear(r.running)
 	return nil
 }
 
@@ -98,10 +102,10 @@ func (r *report) take(line []byte) {
 	}
 	id := testID{e.Package, e.Test}
 	switch e.Action {
-	case "start":
-		r.running[e.Package] = true
+	case "start", "run":
+		r.running[id] = true
 	case "output":
-		r.output[id] = append(r.output[id], e.Output)
+		r.keep(id, e.Output)
 	case "build-output":
 		r.builds[e.ImportPath] = append(r.builds[e.ImportPath], e.Output)
 	case "build-fail":
@@ -109,6 +113,19 @@ func (r *report) take(line []byte) {
 	case "pass", "fail", "skip":
 		r.end(id, e)
 	}
+}
+
+// keep stores output until it is known whether anybody wants to read it. The
+// last words of a dying process are booked to whichever test spoke last, even if
+// it had passed; they belong to the package.
+func (r *report) keep(id testID, output string) {
+	if strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ") {
+		r.dying[id.Package] = true
+	}
+	if r.dying[id.Package] {
+		id.Name = ""
+	}
+	r.output[id] = append(r.output[id], output)
 }
 
 // end notes the result of a test or of a package.
@@ -122,24 +139,48 @@ func (r *report) end(id testID, e event) {
 		r.print(id)
 	}
 	r.tests[id] = max(r.tests[id], result)
+	r.forget(id)
+}
+
+// forget drops what is known of a test or package while it runs.
+func (r *report) forget(id testID) {
+	delete(r.running, id)
 	delete(r.output, id)
 }
 
 // endPackage prints a line as `go test` does. For a package, skip means that it
 // has no tests.
 func (r *report) endPackage(id testID, e event) {
-	delete(r.running, id.Package)
 	switch e.Action {
 	case "pass":
 		r.printf("ok  \t%s\t%.3fs\n", id.Package, e.Elapsed)
 	case "fail":
-		if !r.blamed(id.Package) {
+		r.endTests(id.Package)
+		blamed := r.blamed(id.Package)
+		if !blamed {
 			r.failedPackages[id.Package] = true
+		}
+		if !blamed || r.dying[id.Package] {
 			r.print(id)
 		}
-		r.printf("FAIL\t%s\t%.3fs\n", id.Package, e.Elapsed)
+		r.printf("FAIL\t%s\t%s\n", id.Package, cmp.Or(e.Output, fmt.Sprintf("%.3fs", e.Elapsed)))
 	}
-	delete(r.output, id)
+	r.forget(id)
+}
+
+// endTests fails the tests that were running when their package failed: one of
+// them panicked or hung, and the go command does not end them.
+func (r *report) endTests(name string) {
+	var open []testID
+	for id := range r.running {
+		if id.Package == name && id.Name != "" {
+			open = append(open, id)
+		}
+	}
+	slices.SortFunc(open, func(a, b testID) int { return strings.Compare(a.Name, b.Name) })
+	for _, id := range open {
+		r.end(id, event{Action: "fail"})
+	}
 }
 
 // blamed reports whether a test of the package has failed.
@@ -152,9 +193,14 @@ func (r *report) blamed(name string) bool {
 	return false
 }
 
-// print shows the kept output of a test or package.
+// print shows the kept output of a test or package, without the lines that
+// only say where it stands.
 func (r *report) print(id testID) {
-	r.printf("%s", strings.Join(r.output[id], ""))
+	for _, line := range r.output[id] {
+		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "FAIL") {
+			r.printf("%s", line)
+		}
+	}
 }
 
 // printf writes for the reader; if nobody can read it, the exit code still

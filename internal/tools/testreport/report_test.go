@@ -125,7 +125,7 @@ func TestFailuresWithoutATest(t *testing.T) {
 		"killed": {[]string{
 			line("start", "a", "", ""),
 			line("output", "a", "", "last words\n"),
-		}, "FAIL\ta\tdid not end\nlast words\n"},
+		}, "last words\nFAIL\ta\tdid not end\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,6 +138,30 @@ func TestFailuresWithoutATest(t *testing.T) {
 				t.Errorf("output is %q, want %q", out, test.want)
 			}
 		})
+	}
+}
+
+func TestHangingTestIsBlamed(t *testing.T) {
+	t.Parallel()
+	r, out := read(
+		t, nil,
+		line("start", "a", "", ""),
+		line("run", "a", "TestHangs", ""),
+		line("output", "a", "TestHangs", "=== RUN   TestHangs\n"),
+		line("run", "a", "TestGood", ""),
+		line("output", "a", "TestHangs", "log\n"),
+		line("output", "a", "TestGood", "--- PASS: TestGood\n"),
+		line("output", "a", "TestGood", "panic: test timed out\n"),
+		line("output", "a", "TestGood", "stack\n"),
+		line("pass", "a", "TestGood", ""),
+		line("output", "a", "", "FAIL\ta\t1s\n"),
+		line("fail", "a", "", ""),
+	)
+	if sum := r.sum(); sum.passed != 1 || !slices.Equal(sum.failed, []string{"a/TestHangs"}) {
+		t.Errorf("sum is %+v", sum)
+	}
+	if want := "log\npanic: test timed out\nstack\nFAIL\ta\t0.000s\n"; out != want {
+		t.Errorf("output is %q, want %q", out, want)
 	}
 }
 

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// home gives the test a home and free ports; Caddy is one for the process, so
+// these tests do not run beside each other.
+func home(t *testing.T) *demo {
+	t.Helper()
+	for _, name := range []string{
+		"XDG_DATA_HOME", "XDG_CONFIG_HOME", "OFFLOAD_ADDR", "FACTORIAL_UPSTREAM", "SLOW_UPSTREAM",
+	} {
+		t.Setenv(name, "") // so that it is put back
+		os.Unsetenv(name)
+	}
+	t.Setenv("OFFLOAD_ADMIN", "off") // nothing but the end of the process stops it
+	a, err := chooseAddresses(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove, err := ownHome()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &demo{addresses: a, progress: &progress{w: io.Discard}}
+	t.Cleanup(func() {
+		if err := errors.Join(d.close(), remove()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// serving runs serve until the test is over, and returns when paths are served.
+func serving(t *testing.T, d *demo, serve func(context.Context) error, paths ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx) }()
+	c := newClient(10 * time.Second)
+	defer c.close()
+	for _, path := range paths {
+		if err := ready(ctx, c, d.addresses.base()+path); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExamplesServe(t *testing.T) {
+	for name, paths := range map[string][]string{
+		"factorial":    {"/factorial/1000", "/ping"},
+		"slowupstream": {"/report?delay=10ms", "/ping", "/stats"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := home(t)
+			serving(t, d, func(ctx context.Context) error { return d.serveExample(ctx, name) }, paths...)
+		})
+	}
+}
+
+func TestEveryExampleIsKnown(t *testing.T) {
+	t.Parallel()
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "examples", "*", "Caddyfile"))
+	if err != nil || len(files) != len((addresses{}).upstreams()) {
+		t.Errorf("%d examples with a Caddyfile, %v", len(files), err)
+	}
+	if err := new(demo).serveExample(t.Context(), "none"); err == nil {
+		t.Error("an unknown example was served")
+	}
+}
+
+func TestRootCaddyfileServes(t *testing.T) {
+	d := home(t)
+	config, err := adapt("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(config); err != nil {
+		t.Fatal(err)
+	}
+	serving(t, d, d.serve, "/", "/factorial/1000", "/ping", "/slow/report", "/slow/ping", "/slow/stats")
+}
