@@ -464,7 +464,7 @@ func TestWordsAreTested(t *testing.T) {
 			t.Fatal(err)
 		}
 		caddyfile, result, _ := strings.Cut(string(text), "----------\n")
-		for _, line := range strings.Split(caddyfile, "\n") {
+		for line := range strings.SplitSeq(caddyfile, "\n") {
 			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 			if json.Valid([]byte(result)) {
 				works[word] = true

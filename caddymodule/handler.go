@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -216,8 +218,8 @@ func (h *Handler) check() error {
 	fail(h.FirstByteTimeout < off, "first_byte_timeout must not be negative")
 	fail(h.StallTimeout < off, "stall_timeout must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
-	fail(!oneOf(h.OnAbandon, "", "auto", "finish", "cancel"), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
-	fail(!oneOf(h.Upgrades, "", "pass", "hold"), "unknown upgrades '%s': want pass or hold", h.Upgrades)
+	fail(!slices.Contains([]string{"", "auto", "finish", "cancel"}, h.OnAbandon), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
+	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
 	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
 	errs = append(errs, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
@@ -265,15 +267,6 @@ func (a *App) nameless(c PoolConfig) string {
 }
 
 func sameConfig(a, b PoolConfig) bool { return reflect.DeepEqual(a, b) }
-
-func oneOf(s string, allowed ...string) bool {
-	for _, a := range allowed {
-		if s == a {
-			return true
-		}
-	}
-	return false
-}
 
 // neverSpooled reports whether a request's body must be passed on as it comes.
 func neverSpooled(r *http.Request) bool {

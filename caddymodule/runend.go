@@ -64,8 +64,8 @@ func (run *run) finish(err error) error {
 	case run.cancelledBeforeHead():
 		return run.answerLate()
 	case run.reason != 0:
-		run.handler.pool.Reject(run.reason)
-		panic(http.ErrAbortHandler) // the answer has begun: cut it short
+		_ = run.handler.pool.Reject(run.reason) // counted; it is too late to say so
+		panic(http.ErrAbortHandler)             // the answer has begun: cut it short
 	case run.writer.Lost() && run.writer.HeadPassedOn():
 		panic(http.ErrAbortHandler) // what is missing must not look like the end
 	case run.left, run.writer.Lost():
@@ -150,8 +150,7 @@ func (run *run) judge(err error) offloader.Outcome {
 
 // statusOf is the status that Caddy answers an error with.
 func statusOf(err error) int {
-	var handlerErr caddyhttp.HandlerError
-	if errors.As(err, &handlerErr) {
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		return handlerErr.StatusCode
 	}
 	return http.StatusInternalServerError

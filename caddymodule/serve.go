@@ -65,8 +65,7 @@ func (h *Handler) takeBody(run *run) error {
 
 // refuse answers a request that gets no permit.
 func (h *Handler) refuse(run *run, err error) error {
-	var rejected *offloader.RejectedError
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		return h.reject(run, rejected)
 	}
 	if run.client.Context().Err() != nil || cutOff(run.client, err) {
@@ -79,8 +78,7 @@ func (h *Handler) refuse(run *run, err error) error {
 
 // refuseBody judges a body that could not be read to its end.
 func (h *Handler) refuseBody(err error) error {
-	var handlerErr caddyhttp.HandlerError
-	if errors.As(err, &handlerErr) { // as request_body makes them
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
 	}
 	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 )
 
 // block reads the words of one Caddyfile block. Each of its methods consumes
@@ -71,7 +72,7 @@ func (b *block) choice(allowed ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !oneOf(s, allowed...) {
+	if !slices.Contains(allowed, s) {
 		return "", b.d.Errf("bad %s value '%s': want %s", b.word, s, strings.Join(allowed, " or "))
 	}
 	return s, nil

@@ -74,7 +74,7 @@ func TestNoRoomIsMissed(t *testing.T) {
 	play(t, "with threads", bounded(1, 0), func(s *scene) {
 		var writing sync.WaitGroup
 		writing.Go(func() {
-			for range 20 {
+			for range 100 {
 				if _, err := s.stream.Write(bytesOf(1000)); err != nil {
 					s.t.Error(err)
 				}
@@ -90,7 +90,7 @@ func TestNoRoomIsMissed(t *testing.T) {
 			read += len(piece.Data)
 		}
 		writing.Wait()
-		if read != 20_000 {
+		if read != 100_000 {
 			s.t.Errorf("read %d bytes", read)
 		}
 	})

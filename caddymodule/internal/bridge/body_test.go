@@ -411,6 +411,9 @@ func TestSlowClient(t *testing.T) {
 				if took := time.Since(began); took != stallAfter {
 					s.t.Errorf("the run was blocked for %v, want %v", took, stallAfter)
 				}
+				if !s.w.Lost() { // known although the client's writer still blocks
+					s.t.Error("not lost at once")
+				}
 				if _, err := w.Write(pattern(1)); err == nil {
 					s.t.Error("a write after the stall was accepted")
 				}

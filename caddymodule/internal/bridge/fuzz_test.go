@@ -99,9 +99,19 @@ var (
 	}
 	scriptStatuses = []int{200, 404, 204, 304, 205, 500, 101, 999, 103, 100, 199}
 	scriptFields   = [][2]string{
-		{"X-Run", "1"}, {"X-Run", "2"}, {"Content-Type", "text/plain"}, {"Content-Type", "application/grpc"},
-		{"Incremental", "?1"}, {"Content-Length", "5"}, {"Content-Length", "3000"}, {"Content-Length", "x"},
-		{"Trailer", "X-Sum"}, {"Trailer", "X-Two, X-Sum"}, {"X-Sum", "1"}, {"X-Sum", "2"}, {"X-Two", "3"},
+		{"X-Run", "1"},
+		{"X-Run", "2"},
+		{"Content-Type", "text/plain"},
+		{"Content-Type", "application/grpc"},
+		{"Incremental", "?1"},
+		{"Content-Length", "5"},
+		{"Content-Length", "3000"},
+		{"Content-Length", "x"},
+		{"Trailer", "X-Sum"},
+		{"Trailer", "X-Two, X-Sum"},
+		{"X-Sum", "1"},
+		{"X-Sum", "2"},
+		{"X-Two", "3"},
 		{http.TrailerPrefix + "X-More", "4"},
 	}
 )

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -339,9 +340,7 @@ func TestWhereTheBodyGoes(t *testing.T) {
 			s.req = httptest.NewRequest(c.method, "http://example.com", nil)
 			s.opts.Stream.Bounds = c.bounds
 			w := s.begin()
-			for name, values := range c.header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), c.header)
 			w.WriteHeader(c.status)
 			s.told(c.status, c.direct)
 			if s.owner.upgraded != c.up {

@@ -366,9 +366,9 @@ type seen struct {
 	cut      bool
 }
 
-func (s seen) String() string {
+func (got seen) String() string {
 	return fmt.Sprintf("failed %v, %d %v, trailer %v, 1xx %v, length %d %v, close %v, %d bytes from %.40q, cut %v",
-		s.failed, s.status, s.header, s.trailer, s.infos, s.length, s.encoding, s.close, len(s.body), s.body, s.cut)
+		got.failed, got.status, got.header, got.trailer, got.infos, got.length, got.encoding, got.close, len(got.body), got.body, got.cut)
 }
 
 // The client of a run sees what it would see without the bridge.

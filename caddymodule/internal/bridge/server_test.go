@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -377,8 +378,9 @@ func TestAnswerWhileStuck(t *testing.T) {
 				serve(new(bridge.Writer), wrapped{w}, r.WithContext(context.WithValue(r.Context(), clientKey{}, release)), b.opts, b.next)
 			}), func(t *testing.T, s *site) {
 				req, _ := http.NewRequestWithContext(t.Context(), method, s.url, nil)
-				req.Header.Set("X-Test", t.Name())
-				release := sync.OnceFunc(func() { close(released.of(t.Name())) })
+				name := released.name()
+				req.Header.Set("X-Test", name)
+				release := sync.OnceFunc(func() { close(released.of(name)) })
 				defer release()
 				res, err := s.client.Do(req)
 				if err != nil {
@@ -408,10 +410,16 @@ func TestAnswerWhileStuck(t *testing.T) {
 	}
 }
 
-// released are the runs that may go on, by the name of their test.
+// released are the runs that may go on, by a name that their request has.
 var released channels
 
-type channels struct{ all sync.Map }
+type channels struct {
+	names atomic.Int64
+	all   sync.Map
+}
+
+// name returns a new one.
+func (c *channels) name() string { return strconv.FormatInt(c.names.Add(1), 10) }
 
 func (c *channels) of(name string) chan struct{} {
 	got, _ := c.all.LoadOrStore(name, make(chan struct{}))
@@ -585,7 +593,7 @@ func TestEvents(t *testing.T) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			_ = c.Flush()
 			for i := range 20 {
-				<-released.of(fmt.Sprint(r.Header.Get("X-Test"), i))
+				<-released.of(fmt.Sprint(r.Header.Get("X-Test"), " ", i))
 				fmt.Fprintf(w, "data: %d\n", i)
 				if i%2 == 0 { // the other ones come by themselves
 					_ = c.Flush()
@@ -595,7 +603,8 @@ func TestEvents(t *testing.T) {
 		b.ServeHTTP(w, r)
 	}), func(t *testing.T, s *site) {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url, nil)
-		req.Header.Set("X-Test", t.Name())
+		name := released.name()
+		req.Header.Set("X-Test", name)
 		res, err := s.client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -603,7 +612,7 @@ func TestEvents(t *testing.T) {
 		defer res.Body.Close()
 		lines := bufio.NewReader(res.Body)
 		for i := range 20 {
-			close(released.of(fmt.Sprint(t.Name(), i)))
+			close(released.of(fmt.Sprint(name, " ", i)))
 			if got, err := lines.ReadString('\n'); got != fmt.Sprintf("data: %d\n", i) {
 				t.Fatalf("event %d: %q, %v", i, got, err)
 			}
