@@ -411,7 +411,7 @@ func TestSlowClient(t *testing.T) {
 				if took := time.Since(began); took != stallAfter {
 					s.t.Errorf("the run was blocked for %v, want %v", took, stallAfter)
 				}
-				if !s.w.Lost() { // known although the client's writer still blocks
+				if !s.w.Lost() || !s.w.Broken() { // known although the client's writer still blocks
 					s.t.Error("not lost at once")
 				}
 				if _, err := w.Write(pattern(1)); err == nil {
@@ -542,6 +542,9 @@ func TestLostClient(t *testing.T) {
 				s.w.Finish(nil)
 				if !s.w.Lost() || !s.w.HeadPassedOn() || !s.w.Complete() {
 					s.t.Errorf("lost %v, head passed on %v, complete %v", s.w.Lost(), s.w.HeadPassedOn(), s.w.Complete())
+				}
+				if s.w.Broken() {
+					s.t.Error("it was not made to fail")
 				}
 				if len(s.client.header) != 0 {
 					s.t.Errorf("header %v", s.client.header)

@@ -209,6 +209,7 @@ func FuzzWriter(f *testing.F) {
 	f.Add(uint8(0), uint8(3), []byte{0, 5, 5, 4, 5, 4, 5, 1})
 	f.Add(uint8(2), uint8(4), []byte{4, 8, 0, 0, 4, 9, 4, 2, 5, 5, 3, 0})
 	f.Add(uint8(0), uint8(0), []byte{0, 3, 5, 5, 7, 0, 0, 13})
+	f.Add(uint8(0), uint8(4), []byte{0, 6, 6, 48, 5, 0}) // an empty write after one that was too much
 	f.Fuzz(playScript)
 }
 

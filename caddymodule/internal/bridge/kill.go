@@ -37,10 +37,22 @@ func (w *Writer) Kill(cause error) bool {
 	case spooled:
 		w.stream.End(nil, cause)
 	case direct:
-		// The run may be blocked in a write to the client.
-		_ = w.control().SetWriteDeadline(time.Now())
+		w.wake()
 	}
 	return false
+}
+
+// wake ends a write to the client that the run may be blocked in. Outer handlers
+// have no locks, so it goes past them.
+func (w *Writer) wake() {
+	client := innermost(w.client)
+	if outer, ok := client.(*Writer); ok { // of a pool around this one
+		if !outer.isSpooled() {
+			outer.wake()
+		}
+		return
+	}
+	_ = http.NewResponseController(client).SetWriteDeadline(time.Now()) // as good as it gets
 }
 
 // AnswerStuck answers in place of a run that was killed before its head and

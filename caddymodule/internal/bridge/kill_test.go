@@ -113,16 +113,38 @@ func TestKill(t *testing.T) {
 	play(t, "wakes a run that writes to the client itself", func(s *setting) {
 		s.opts.Stream.Bounds = spool.Bounds{}
 		conn := &controls{client: s.client}
-		w := s.beginOn(wrapped{conn})
+		outer := &bystander{ResponseWriter: conn}
+		w := s.beginOn(wrapped{outer})
 		w.WriteHeader(http.StatusOK)
+		outer.used = false
 		w.Kill(errKilled)
-		if !conn.writing.Equal(time.Now()) {
-			s.t.Errorf("write deadline %v, want now", conn.writing)
+		if !conn.writing.Equal(time.Now()) || outer.used {
+			s.t.Errorf("write deadline %v, want now; by outer handlers %v", conn.writing, outer.used)
 		}
 		s.refused(errKilled)
 		w.Finish(errKilled)
 		s.did("head 200")
+		if !w.Lost() || w.Broken() {
+			s.t.Errorf("lost %v, broken %v", w.Lost(), w.Broken())
+		}
 	})
+	for name, bounds := range map[string]spool.Bounds{"does": {Memory: 64 * kib}, "does not": {}} {
+		play(t, "goes to the connection where a pool around it does not spool, which it "+name, func(s *setting) {
+			conn := &controls{client: s.client}
+			s.opts.Stream.Bounds = bounds
+			outer, inner := s.beginOn(conn), new(bridge.Writer)
+			o := s.opts
+			o.Stream.Bounds, o.Owner = spool.Bounds{}, new(owner)
+			inner.Init(wrapped{outer}, s.req, o)
+			inner.WriteHeader(http.StatusOK)
+			inner.Kill(errKilled)
+			if spooled := bounds.Sum() > 0; conn.writing.IsZero() != spooled {
+				s.t.Errorf("write deadline %v", conn.writing)
+			}
+			inner.Finish(errKilled)
+			outer.Finish(errKilled)
+		})
+	}
 	play(t, "does not let the run finish", func(s *setting) {
 		s.opts.Finish = true
 		s.opts.Stream.Bounds = spool.Bounds{}
@@ -368,6 +390,11 @@ func (b *bystander) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 func (b *bystander) WriteHeader(status int) {
 	b.used = true
 	b.ResponseWriter.WriteHeader(status)
+}
+
+func (b *bystander) SetWriteDeadline(t time.Time) error {
+	b.used = true
+	return http.NewResponseController(b.ResponseWriter).SetWriteDeadline(t)
 }
 
 func TestControls(t *testing.T) {

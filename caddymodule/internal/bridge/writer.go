@@ -254,7 +254,7 @@ func (w *Writer) account(n int) error {
 		return http.ErrHijacked
 	}
 	w.written += int64(n)
-	if w.tooMuch() && w.mode == spooled {
+	if n > 0 && w.tooMuch() && w.mode == spooled {
 		return http.ErrContentLength
 	}
 	return nil
