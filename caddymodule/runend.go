@@ -59,14 +59,18 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 // finish answers for a run that has returned.
 func (run *run) finish(err error) error {
 	run.end(run.judge(err))
-	run.writer.Finish(run.cut())
+	cut := run.cut(err)
+	run.writer.Finish(cut)
 	switch {
 	case run.cancelledBeforeHead():
 		return run.answerLate()
+	case run.writer.Answered(): // for a pool in this one, whose run was stuck
+		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
+		return nil
 	case run.reason != 0:
 		_ = run.handler.pool.Reject(run.reason) // counted; it is too late to say so
 		panic(http.ErrAbortHandler)             // the answer has begun: cut it short
-	case run.writer.Lost() && run.writer.HeadPassedOn():
+	case cut != nil, run.writer.Lost() && run.writer.HeadPassedOn():
 		panic(http.ErrAbortHandler) // what is missing must not look like the end
 	case run.left, run.writer.Lost():
 		run.logLeft()
@@ -89,9 +93,10 @@ func (run *run) answerLate() error {
 	return run.handler.reject(run, rejected)
 }
 
-// cut says whether the client must not take the response for complete.
-func (run *run) cut() error {
-	if run.reason != 0 {
+// cut says whether the client must not take the response for complete. That it
+// is shorter than its declared length would not be noticed on HTTP/3.
+func (run *run) cut(err error) error {
+	if run.reason != 0 || (err == nil && !run.writer.Complete()) {
 		return errRunEnded
 	}
 	return nil
@@ -139,7 +144,7 @@ func (run *run) judge(err error) offloader.Outcome {
 		if status = statusOf(err); status < 500 {
 			return offloader.Excluded
 		}
-	case !run.writer.Complete():
+	case !run.writer.Complete(), run.writer.Answered():
 		return offloader.Failure
 	}
 	if status >= 500 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported {

@@ -308,3 +308,28 @@ func TestStallTimeout(t *testing.T) {
 		}
 	})
 }
+
+// A handler that ends before the length it has declared has cut its response,
+// also on HTTP/3, where nobody else would notice.
+func TestShortResponsesAreCut(t *testing.T) {
+	name := handleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Length", "100")
+		_, err := io.WriteString(w, "short")
+		return err
+	})
+	s := serve(t, nil, `
+	offload {
+		name short
+	}
+	`+name)
+	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url)
+		if err != nil {
+			return
+		}
+		defer res.Body.Close()
+		if body, err := readAll(res.Body); err == nil {
+			t.Errorf("a clean end after %q", body)
+		}
+	})
+}

@@ -181,6 +181,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 		"a file":                 file,
 		"a folder below a file":  filepath.Join(file, "folder"),
 		"nothing that can exist": "/proc/nothing",
+		"no place for files":     "/proc",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
