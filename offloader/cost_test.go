@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -120,7 +121,10 @@ func TestRefusalsAllocateNothing(t *testing.T) {
 // A waiter costs its own goroutine, which has called Acquire, and next to
 // nothing else: above all no timer and no goroutine of ours.
 func TestWaitersAreCheap(t *testing.T) {
-	const waiters = 10_000
+	waiters := 10_000
+	if testkit.Race {
+		waiters = 200
+	}
 	p := quietPool(t, func(s *offloader.Settings) {
 		s.Concurrency, s.Queue, s.MaxWait = 1, waiters, time.Hour
 	})
@@ -144,7 +148,7 @@ func TestWaitersAreCheap(t *testing.T) {
 		case <-never:
 		}
 	}
-	allAsleep := func() bool { return sleepers.Load() == waiters }
+	allAsleep := func() bool { return int(sleepers.Load()) == waiters }
 	costOf(t, waiters, sleep, allAsleep) // makes goroutines, to be used again
 	asleep := costOf(t, waiters, sleep, allAsleep)
 	waiting := costOf(t, waiters, acquire, func() bool { return p.Check() != nil })
@@ -163,7 +167,7 @@ type cost struct {
 }
 
 // costOf measures n callers while they wait.
-func costOf(t *testing.T, n uint64, wait func(context.Context), ready func() bool) cost {
+func costOf(t *testing.T, n int, wait func(context.Context), ready func() bool) cost {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	goroutines, before := runtime.NumGoroutine(), memory()
@@ -175,14 +179,14 @@ func costOf(t *testing.T, n uint64, wait func(context.Context), ready func() boo
 		runtime.Gosched()
 	}
 	after := memory()
-	if got := runtime.NumGoroutine() - goroutines; got > int(n) {
+	if got := runtime.NumGoroutine() - goroutines; got > n {
 		t.Errorf("%d goroutines for %d waiters", got, n)
 	}
 	cancel()
 	all.Wait()
 	return cost{
-		heap:    (max(after.HeapAlloc, before.HeapAlloc) - before.HeapAlloc) / n,
-		stack:   (max(after.StackInuse, before.StackInuse) - before.StackInuse) / n,
+		heap:    (max(after.HeapAlloc, before.HeapAlloc) - before.HeapAlloc) / uint64(n),
+		stack:   (max(after.StackInuse, before.StackInuse) - before.StackInuse) / uint64(n),
 		objects: float64(after.Mallocs-before.Mallocs) / float64(n),
 	}
 }

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
 // blockFor is how long a factorial may block its worker: 500 of them then take
-// about as long as the scene of the slow upstream. 100 waiting ones take 2.5 s,
-// half of a client's patience: the rest is for a machine that is busy otherwise.
-const blockFor = 25 * time.Millisecond
+// about as long as the scene of the slow upstream. 100 waiting ones take less
+// than half of a client's patience: the rest is for a machine that is busy
+// otherwise.
+const blockFor = 24 * time.Millisecond
 
 // The permits of the two pools in the root Caddyfile.
 const (
@@ -38,11 +38,10 @@ func factorialScene(ctx context.Context, a addresses) (*scene, error) {
 			larger := *s
 			larger.title = fmt.Sprintf("factorial worker (%d!)", n)
 			larger.blocking = a.base() + path
-			usual, err := larger.measure(ctx, c, path)
-			if err != nil {
+			if err := larger.measure(ctx, c, path); err != nil {
 				return err
 			}
-			if usual > blockFor && s.service > 0 {
+			if larger.service > blockFor && s.service > 0 {
 				return nil
 			}
 			*s = larger
@@ -64,7 +63,7 @@ func slowScene(ctx context.Context, a addresses) (*scene, error) {
 		permits:  slowPermits,
 	}
 	return s, s.measured(ctx, func(c *client) error {
-		_, err := s.measure(ctx, c, path)
+		err := s.measure(ctx, c, path)
 		s.service = slowService
 		return err
 	})
@@ -83,24 +82,21 @@ func (s *scene) measured(ctx context.Context, measure func(*client) error) error
 
 // measure asks the idle backend itself a few times and remembers the answer.
 // The service time is the shortest of these times: what the others took longer
-// was the machine's doing, and an ideal should not be beaten. It returns their
-// median too, which is what to expect on this machine now.
-func (s *scene) measure(ctx context.Context, c *client, path string) (usual time.Duration, err error) {
+// was the machine's doing, and an ideal should not be beaten.
+func (s *scene) measure(ctx context.Context, c *client, path string) error {
 	url := "http://" + s.addr + path
-	var times []time.Duration
+	s.service = time.Hour
 	for range 7 {
 		began := time.Now()
 		got, kind, err := c.get(ctx, url)
 		if err != nil {
-			return 0, fmt.Errorf("measuring %s: %w", s.title, err)
+			return fmt.Errorf("measuring %s: %w", s.title, err)
 		}
 		if kind != done {
-			return 0, fmt.Errorf("measuring %s: %s", s.title, kind)
+			return fmt.Errorf("measuring %s: %s", s.title, kind)
 		}
 		s.want = got
-		times = append(times, time.Since(began))
+		s.service = min(s.service, time.Since(began))
 	}
-	slices.Sort(times)
-	s.service = times[0]
-	return quantile(times, 0.5), nil
+	return nil
 }

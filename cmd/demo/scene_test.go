@@ -32,8 +32,7 @@ func TestPlay(t *testing.T) {
 	t.Parallel()
 	s := direct(t)
 	if err := s.measured(t.Context(), func(c *client) error {
-		_, err := s.measure(t.Context(), c, "/factorial/100")
-		return err
+		return s.measure(t.Context(), c, "/factorial/100")
 	}); err != nil {
 		t.Fatal(err)
 	}
