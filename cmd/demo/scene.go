@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
@@ -100,14 +101,17 @@ func (s *scene) result(wall time.Duration, blocking, fast route) result {
 		Fast:      fast,
 		Permits:   s.permits,
 		ServiceMS: milliseconds(s.service),
-		WallS:     wall.Round(time.Millisecond).Seconds(),
-		IdealS:    s.ideal().Round(time.Millisecond).Seconds(),
+		WallS:     thousandths(wall.Seconds()),
+		IdealS:    thousandths(s.ideal().Seconds()),
 	}
 	if r.Completed > 0 {
-		r.Ratio = wall.Seconds() / s.ideal().Seconds() * float64(r.Requests) / float64(r.Completed)
+		r.Ratio = thousandths(wall.Seconds() / s.ideal().Seconds() * float64(r.Requests) / float64(r.Completed))
 	}
 	return r
 }
+
+// thousandths cuts off digits that mean nothing.
+func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // ready waits until url is answered.
 func ready(ctx context.Context, c *client, url string) error {
