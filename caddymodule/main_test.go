@@ -1,15 +1,10 @@
 package caddymodule_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	_ = os.RemoveAll(filepath.Dir(certificate().cert))
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { site.Main(m) }

@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // Clients that leave before the first byte end nothing: the backend is presumed
 // blocked, its permit stays taken, and it never sees more than the limit.
 func TestLeavingClientsDoNotFreePermits(t *testing.T) {
-	var up counter
+	var up site.Counter
 	work := make(chan struct{})
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		up.enter()
-		defer up.leave()
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		<-work // like a blocked loop: it does not notice that its client left
 		io.WriteString(w, "done")
 	}), `
@@ -33,22 +34,22 @@ func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM`)
 	logged := 0
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
-		up.most.Store(0)
-		before := up.total.Load()
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		up.Most.Store(0)
+		before := up.Total.Load()
 		var leaving sync.WaitGroup
 		for range 10 {
 			leaving.Go(func() {
-				leave(t, c, url, func() {
-					eventually(t, func() bool { return up.now.Load() == 2 })
+				site.Leave(t, c, url, func() {
+					site.Eventually(t, func() bool { return up.Now.Load() == 2 })
 					<-time.After(200 * time.Millisecond)
 				})
 			})
 		}
 		leaving.Wait()
 		logged += 8
-		s.accessLog(logged) // the server knows that they left
-		if got := up.total.Load() - before; got != 2 {
+		s.AccessLog(logged) // the server knows that they left
+		if got := up.Total.Load() - before; got != 2 {
 			t.Errorf("%d runs started, want 2: the others left the queue", got)
 		}
 		for range 2 {
@@ -57,20 +58,20 @@ func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			if res, body := get(t, c, url); res.StatusCode != 200 || body != "done" {
+			if res, body := site.Get(t, c, url); res.StatusCode != 200 || body != "done" {
 				t.Errorf("got %d %q", res.StatusCode, body)
 			}
 		}()
 		work <- struct{}{}
 		<-done
 		logged += 3
-		s.accessLog(logged)
-		if most := up.most.Load(); most > 2 {
+		s.AccessLog(logged)
+		if most := up.Most.Load(); most > 2 {
 			t.Errorf("the upstream saw %d at once", most)
 		}
 	})
 	left := 0
-	for _, line := range s.accessLog(33) {
+	for _, line := range s.AccessLog(33) {
 		if line["status"] == 499.0 {
 			left++
 		}
@@ -98,7 +99,7 @@ func TestOnAbandon(t *testing.T) {
 		t.Run(fmt.Sprintf("%s notices=%v", tt.words, tt.notices), func(t *testing.T) {
 			started, release := make(chan struct{}), make(chan struct{})
 			cancelled := make(chan bool, 1)
-			name := handleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
+			name := site.HandleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
 				if tt.notices {
 					caddymodule.NoticesCancel(r.Context())
 				}
@@ -111,8 +112,8 @@ func TestOnAbandon(t *testing.T) {
 				}
 				return nil
 			})
-			s := serve(t, nil, "\n\toffload {\n\t\tname abandon\n\t\t"+tt.words+"\n\t}\n\troute {\n\t\t"+name+"\n\t}")
-			leave(t, s.clients()["h2"], "https://"+s.addr, func() { <-started })
+			s := site.Serve(t, nil, "\n\toffload {\n\t\tname abandon\n\t\t"+tt.words+"\n\t}\n\troute {\n\t\t"+name+"\n\t}")
+			site.Leave(t, s.Clients()["h2"], "https://"+s.Addr, func() { <-started })
 			if !tt.cancels {
 				<-time.After(100 * time.Millisecond)
 				close(release)
@@ -120,7 +121,7 @@ func TestOnAbandon(t *testing.T) {
 			if got := <-cancelled; got != tt.cancels {
 				t.Errorf("cancelled: %v, want %v", got, tt.cancels)
 			}
-			line := s.accessLog(1)[0]
+			line := s.AccessLog(1)[0]
 			if line["status"] != 499.0 {
 				t.Errorf("logged with status %v", line["status"])
 			}
@@ -130,10 +131,10 @@ func TestOnAbandon(t *testing.T) {
 
 // A client that leaves after the first byte ends its run.
 func TestLeavingAfterTheFirstByteCancels(t *testing.T) {
-	var up counter
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		up.enter()
-		defer up.leave()
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		w.WriteHeader(200)
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -142,21 +143,21 @@ func TestLeavingAfterTheFirstByteCancels(t *testing.T) {
 		name streaming
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() bool { return up.now.Load() == 1 })
+		site.Eventually(t, func() bool { return up.Now.Load() == 1 })
 		res.Body.Close()
-		eventually(t, func() bool { return up.now.Load() == 0 })
+		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 	})
 }
 
 // A request passes a pool once, however often its route names it, and takes the
 // permits of different pools in their order.
 func TestNestedPools(t *testing.T) {
-	s := serveGlobal(t, nil, `
+	s := site.ServeGlobal(t, nil, `
 	offload {
 		pool one {
 			concurrency 1
@@ -174,9 +175,9 @@ func TestNestedPools(t *testing.T) {
 		offload one
 		respond "in {http.offload.pool} {http.offload.in_flight}"
 	}`)
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	for range 3 { // the permits come back each time
-		if res, body := get(t, c, "https://"+s.addr); res.StatusCode != 200 || body != "in two 1" {
+		if res, body := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 || body != "in two 1" {
 			t.Fatalf("got %d %q", res.StatusCode, body)
 		}
 	}
@@ -184,10 +185,10 @@ func TestNestedPools(t *testing.T) {
 
 // A storm of everything at once leaves no permit taken and nobody waiting.
 func TestStormEndsAtZero(t *testing.T) {
-	var up counter
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		up.enter()
-		defer up.leave()
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		io.Copy(io.Discard, r.Body)
 		switch r.URL.Path {
 		case "/hang":
@@ -216,10 +217,10 @@ func TestStormEndsAtZero(t *testing.T) {
 	reverse_proxy UPSTREAM`)
 	paths := []string{"/hang", "/cut", "/abort", "/large", "/error", "/"}
 	var storm sync.WaitGroup
-	for _, c := range s.clients() {
+	for _, c := range s.Clients() {
 		for i := range 60 {
 			storm.Go(func() {
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.addr+paths[i%len(paths)],
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.Addr+paths[i%len(paths)],
 					strings.NewReader(strings.Repeat("x", i*2000)))
 				res, err := c.Do(req)
 				if err != nil {
@@ -234,9 +235,9 @@ func TestStormEndsAtZero(t *testing.T) {
 		}
 	}
 	storm.Wait()
-	c := s.clients()["h1"]
-	eventually(t, func() bool {
-		_, body := get(t, c, "https://"+s.addr+"/state")
+	c := s.Clients()["h1"]
+	site.Eventually(t, func() bool {
+		_, body := site.Get(t, c, "https://"+s.Addr+"/state")
 		return body == "1" // this request itself
 	})
 }
@@ -244,10 +245,10 @@ func TestStormEndsAtZero(t *testing.T) {
 // A client that leaves in the middle of an upload or a download that is not
 // spooled does not count against the backend.
 func TestClientFaultsWithoutSpools(t *testing.T) {
-	var up counter
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		up.enter()
-		defer up.leave()
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		if _, err := io.Copy(io.Discard, r.Body); err != nil || r.Method == http.MethodPost {
 			return
 		}
@@ -266,7 +267,7 @@ func TestClientFaultsWithoutSpools(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())
 			body, writer := io.Pipe()
@@ -279,11 +280,11 @@ func TestClientFaultsWithoutSpools(t *testing.T) {
 				}
 			}()
 			io.WriteString(writer, "some of it")
-			eventually(t, func() bool { return up.now.Load() == 1 })
+			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
 			cancel()
 			writer.CloseWithError(context.Canceled)
 			<-done
-			eventually(t, func() bool { return up.now.Load() == 0 })
+			site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 
 			res, err := c.Get(url)
 			if err != nil || res.StatusCode != 200 {
@@ -291,7 +292,7 @@ func TestClientFaultsWithoutSpools(t *testing.T) {
 			}
 			_, _ = io.ReadFull(res.Body, make([]byte, 1<<20))
 			res.Body.Close()
-			eventually(t, func() bool { return up.now.Load() == 0 })
+			site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		}
 	})
 }

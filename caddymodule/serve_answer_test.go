@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 func readAll(r io.Reader) (string, error) {
@@ -15,21 +17,21 @@ func readAll(r io.Reader) (string, error) {
 }
 
 // holdOne occupies the only permit of a pool until the test ends.
-func holdOne(t *testing.T, s *site, c *http.Client, path string) {
+func holdOne(t *testing.T, s *site.Site, c *http.Client, path string) {
 	t.Helper()
 	busy := make(chan struct{})
 	blockUntil[path] = busy
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		res, err := c.Get("https://" + s.addr + path)
+		res, err := c.Get("https://" + s.Addr + path)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		res.Body.Close()
 	}()
-	eventually(t, func() bool { return blocked.now.Load() > 0 })
+	site.Eventually(t, func() bool { return blocked.Now.Load() > 0 })
 	t.Cleanup(func() {
 		close(busy)
 		<-done
@@ -38,14 +40,14 @@ func holdOne(t *testing.T, s *site, c *http.Client, path string) {
 
 var (
 	blockUntil = map[string]chan struct{}{}
-	blocked    counter
+	blocked    site.Counter
 )
 
 // blocking is an upstream that blocks on the paths of holdOne.
 func blocking(w http.ResponseWriter, r *http.Request) {
 	if c := blockUntil[r.URL.Path]; c != nil {
-		blocked.enter()
-		defer blocked.leave()
+		blocked.Enter()
+		defer blocked.Leave()
 		<-c
 	}
 	io.WriteString(w, "ok")
@@ -77,10 +79,10 @@ func TestAnswersOfAFullPool(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, http.HandlerFunc(blocking), fmt.Sprintf(pool, "", tt.words)+"\n"+tt.extra)
-			c := s.clients()["h2"]
+			s := site.Serve(t, http.HandlerFunc(blocking), fmt.Sprintf(pool, "", tt.words)+"\n"+tt.extra)
+			c := s.Clients()["h2"]
 			holdOne(t, s, c, "/hold")
-			res, body := get(t, c, "https://"+s.addr+"/next")
+			res, body := site.Get(t, c, "https://"+s.Addr+"/next")
 			if res.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %d %q, want %d %q", res.StatusCode, body, tt.status, tt.body)
 			}
@@ -90,7 +92,7 @@ func TestAnswersOfAFullPool(t *testing.T) {
 			if got := res.Header.Get("Proxy-Status"); got != `"my edge";error=connection_limit_reached;details="queue_full"` {
 				t.Errorf("Proxy-Status %q", got)
 			}
-			fields, _ := s.accessLog(1)[0]["offload"].(map[string]any)
+			fields, _ := s.AccessLog(1)[0]["offload"].(map[string]any)
 			if fields["reason"] != "queue_full" || fields["outcome"] != "rejected" || fields["pool"] != "full" {
 				t.Errorf("logged %v", fields)
 			}
@@ -99,7 +101,7 @@ func TestAnswersOfAFullPool(t *testing.T) {
 }
 
 func TestGRPCIsRejectedInGRPC(t *testing.T) {
-	s := serve(t, http.HandlerFunc(blocking), `
+	s := site.Serve(t, http.HandlerFunc(blocking), `
 	offload {
 		name grpc
 		concurrency 1
@@ -109,11 +111,11 @@ func TestGRPCIsRejectedInGRPC(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM`)
-	c := s.clients()["h2"]
+	c := s.Clients()["h2"]
 	holdOne(t, s, c, "/hold")
-	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr+"/svc/Method", strings.NewReader("\x00\x00\x00\x00\x00"))
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/svc/Method", strings.NewReader("\x00\x00\x00\x00\x00"))
 	req.Header.Set("Content-Type", "application/grpc")
-	res, _ := do(t, c, req)
+	res, _ := site.Do(t, c, req)
 	if res.StatusCode != 200 || res.Header.Get("Grpc-Status") != "14" || res.Header.Get("Content-Type") != "application/grpc" {
 		t.Errorf("got %d %v", res.StatusCode, res.Header)
 	}
@@ -124,10 +126,10 @@ func TestGRPCIsRejectedInGRPC(t *testing.T) {
 
 // A breaker that has tripped refuses, with the rest of its cool-down as advice.
 func TestBreakerOpens(t *testing.T) {
-	var up counter
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		up.enter()
-		defer up.leave()
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		w.WriteHeader(500)
 	}), `
 	offload {
@@ -139,13 +141,13 @@ func TestBreakerOpens(t *testing.T) {
 		proxy_status_name edge
 	}
 	reverse_proxy UPSTREAM`)
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	for range 3 {
-		if res, _ := get(t, c, "https://"+s.addr); res.StatusCode != 500 {
+		if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 500 {
 			t.Fatalf("got %d", res.StatusCode)
 		}
 	}
-	res, _ := get(t, c, "https://"+s.addr)
+	res, _ := site.Get(t, c, "https://"+s.Addr)
 	after, _ := strconv.Atoi(res.Header.Get("Retry-After"))
 	if res.StatusCode != 503 || after < 35 || after > 42 {
 		t.Errorf("got %d, Retry-After %d", res.StatusCode, after)
@@ -153,14 +155,14 @@ func TestBreakerOpens(t *testing.T) {
 	if got := res.Header.Get("Proxy-Status"); got != `edge;error=destination_unavailable;details="breaker_open"` {
 		t.Errorf("Proxy-Status %q", got)
 	}
-	if up.total.Load() != 3 {
-		t.Errorf("the upstream saw %d requests", up.total.Load())
+	if up.Total.Load() != 3 {
+		t.Errorf("the upstream saw %d requests", up.Total.Load())
 	}
 }
 
 // Client faults do not trip the breaker, and neither do 501 and 505.
 func TestBreakerIgnoresClientFaults(t *testing.T) {
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
 		w.WriteHeader(status)
 	}), `
@@ -171,9 +173,9 @@ func TestBreakerIgnoresClientFaults(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM`)
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	for _, status := range []int{400, 404, 429, 499, 501, 505, 200} {
-		if res, _ := get(t, c, fmt.Sprintf("https://%s/%d", s.addr, status)); res.StatusCode != status {
+		if res, _ := site.Get(t, c, fmt.Sprintf("https://%s/%d", s.Addr, status)); res.StatusCode != status {
 			t.Errorf("got %d, want %d", res.StatusCode, status)
 		}
 	}
@@ -182,7 +184,7 @@ func TestBreakerIgnoresClientFaults(t *testing.T) {
 // Routes for rejected requests get the body that was taken in before, so that
 // they can send it elsewhere.
 func TestRejectRoutesHaveTheBody(t *testing.T) {
-	s := serve(t, http.HandlerFunc(blocking), `
+	s := site.Serve(t, http.HandlerFunc(blocking), `
 	offload {
 		name fallback
 		concurrency 1
@@ -193,10 +195,10 @@ func TestRejectRoutesHaveTheBody(t *testing.T) {
 		}
 	}
 	reverse_proxy UPSTREAM`)
-	c := s.clients()["h2"]
+	c := s.Clients()["h2"]
 	holdOne(t, s, c, "/hold")
-	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr, strings.NewReader("the body"))
-	if res, body := do(t, c, req); res.StatusCode != 200 || body != "instead of the pool: the body" {
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, strings.NewReader("the body"))
+	if res, body := site.Do(t, c, req); res.StatusCode != 200 || body != "instead of the pool: the body" {
 		t.Errorf("got %d %q", res.StatusCode, body)
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // Outer handlers expand placeholders when the head is written, which touches
@@ -20,7 +22,7 @@ import (
 // of them has a lock. (Handlers that ran the rest of the chain beside the
 // request have brought whole servers down: darkweak/souin#337.)
 func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
-	name := handleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
+	name := site.HandleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
 		touch := func(i int) {
 			caddyhttp.SetVar(r.Context(), fmt.Sprintf("var-%d", i%7), i)
 			r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields).Set(zapField(i))
@@ -41,7 +43,7 @@ func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 		}
 		return nil
 	})
-	s := serve(t, nil, `
+	s := site.Serve(t, nil, `
 	header {
 		>X-Wait "{http.offload.queue_wait_ms} {http.vars.var-0} {http.request.uuid}"
 		>X-Pool "{http.offload.pool}"
@@ -54,11 +56,11 @@ func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 		concurrency 4
 	}
 	`+name)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		var all sync.WaitGroup
 		for range 12 {
 			all.Go(func() {
-				res, body := get(t, c, url)
+				res, body := site.Get(t, c, url)
 				if len(body) != 40*8<<10 || res.Header.Get("X-Pool") != "state" || res.Header.Get("X-From-Run") != "yes" {
 					t.Errorf("got %d bytes, %v", len(body), res.Header)
 				}
@@ -66,7 +68,7 @@ func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 		}
 		all.Wait()
 	})
-	for _, line := range s.accessLog(36) {
+	for _, line := range s.AccessLog(36) {
 		fields, _ := line["offload"].(map[string]any)
 		if line["outcome"] != "success" || fields["pool"] != "state" || fields["outcome"] != "success" {
 			t.Fatalf("logged %v", line)
@@ -80,10 +82,10 @@ func TestPanicsKeepTheirIdentity(t *testing.T) {
 	boom := errors.New("boom")
 	for name, value := range map[string]any{"abort": http.ErrAbortHandler, "error": boom} {
 		t.Run(name, func(t *testing.T) {
-			inner := handleBehind(t, func(http.ResponseWriter, *http.Request) error { panic(value) })
+			inner := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error { panic(value) })
 			caught := make(chan any, 10)
 			catching(t, caught)
-			s := serve(t, nil, `
+			s := site.Serve(t, nil, `
 	route {
 		catch
 		offload {
@@ -96,9 +98,9 @@ func TestPanicsKeepTheirIdentity(t *testing.T) {
 		}
 		`+inner+`
 	}`)
-			c := s.clients()["h1"]
+			c := s.Clients()["h1"]
 			for i := range 4 {
-				res, _ := get(t, c, "https://"+s.addr)
+				res, _ := site.Get(t, c, "https://"+s.Addr)
 				if i < 3 {
 					if got := <-caught; got != value {
 						t.Errorf("caught %v", got)
@@ -114,9 +116,9 @@ func TestPanicsKeepTheirIdentity(t *testing.T) {
 // A reload changes the limits under a living queue and loses nobody in it; one
 // that fails changes nothing.
 func TestReloadUnderAQueue(t *testing.T) {
-	var up counter
+	var up site.Counter
 	work := make(chan struct{})
-	site := func(concurrency int, extra string) string {
+	body := func(concurrency int, extra string) string {
 		return fmt.Sprintf(`
 	offload {
 		name reloads
@@ -127,43 +129,43 @@ func TestReloadUnderAQueue(t *testing.T) {
 	%s
 	behind %s`, concurrency, extra, t.Name())
 	}
-	handleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
-		up.enter()
-		defer up.leave()
+	site.HandleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
+		up.Enter()
+		defer up.Leave()
 		<-work
 		_, err := io.WriteString(w, "done")
 		return err
 	})
-	s := serve(t, nil, site(1, ""))
+	s := site.Serve(t, nil, body(1, ""))
 	var all sync.WaitGroup
 	for range 10 {
-		for _, c := range s.clients() {
+		for _, c := range s.Clients() {
 			all.Go(func() {
-				if res, body := get(t, c, "https://"+s.addr); res.StatusCode != 200 || body != "done" {
+				if res, body := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 || body != "done" {
 					t.Errorf("got %d %q", res.StatusCode, body)
 				}
 			})
 			break
 		}
 	}
-	eventually(t, func() bool { return up.now.Load() == 1 })
+	site.Eventually(t, func() bool { return up.Now.Load() == 1 })
 	<-time.After(100 * time.Millisecond)
-	broken := bytes.Replace(s.config(site(5, "")), []byte(`"handler":"behind"`), []byte(`"handler":"missing"`), 1)
+	broken := bytes.Replace(s.Config(body(5, "")), []byte(`"handler":"behind"`), []byte(`"handler":"missing"`), 1)
 	if err := caddy.Load(broken, true); err == nil {
 		t.Fatal("the broken configuration has loaded")
 	}
 	<-time.After(50 * time.Millisecond)
-	if now := up.now.Load(); now != 1 {
+	if now := up.Now.Load(); now != 1 {
 		t.Errorf("%d run after a reload that failed, want 1", now)
 	}
-	s.load(site(4, ""))
-	eventually(t, func() bool { return up.now.Load() == 4 })
+	s.Load(body(4, ""))
+	site.Eventually(t, func() bool { return up.Now.Load() == 4 })
 	for range 50 {
-		s.load(site(4, fmt.Sprintf("header X-Load %d", up.total.Load())))
+		s.Load(body(4, fmt.Sprintf("header X-Load %d", up.Total.Load())))
 	}
 	close(work)
 	all.Wait()
-	if most := up.most.Load(); most != 4 {
+	if most := up.Most.Load(); most != 4 {
 		t.Errorf("the upstream saw %d at once, want 4", most)
 	}
 }
@@ -173,7 +175,7 @@ func TestReloadUnderAQueue(t *testing.T) {
 func TestUpgrades(t *testing.T) {
 	for words, status := range map[string]int{"upgrades pass": 200, "upgrades hold": 503} {
 		t.Run(words, func(t *testing.T) {
-			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Upgrade") == "" || r.URL.Path == "/ignores" {
 					io.WriteString(w, "plain")
 					return
@@ -198,9 +200,9 @@ func TestUpgrades(t *testing.T) {
 		`+words+`
 	}
 	reverse_proxy UPSTREAM`)
-			c := s.clients()["h1"]
+			c := s.Clients()["h1"]
 			upgrade := func(path string) *http.Response {
-				req, _ := http.NewRequest(http.MethodGet, "https://"+s.addr+path, nil)
+				req, _ := http.NewRequest(http.MethodGet, "https://"+s.Addr+path, nil)
 				req.Header.Set("Connection", "Upgrade")
 				req.Header.Set("Upgrade", "echo")
 				res, err := c.Do(req)
@@ -223,7 +225,7 @@ func TestUpgrades(t *testing.T) {
 			if _, err := io.ReadFull(tunnel, buf); err != nil || string(buf) != "echo hello\n" {
 				t.Errorf("got %q, %v", buf, err)
 			}
-			if res, _ := get(t, c, "https://"+s.addr); res.StatusCode != status {
+			if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != status {
 				t.Errorf("got %d beside the tunnel, want %d", res.StatusCode, status)
 			}
 			if words == "upgrades hold" {
@@ -237,7 +239,7 @@ func TestUpgrades(t *testing.T) {
 
 // gRPC and incremental messages go through untouched, both ways at once.
 func TestNeverSpooled(t *testing.T) {
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
 		flush := http.NewResponseController(w).Flush
 		w.Header().Set("Content-Type", "application/grpc")
@@ -259,9 +261,9 @@ func TestNeverSpooled(t *testing.T) {
 	for header, value := range map[string]string{"Content-Type": "application/grpc+proto", "Incremental": "?1"} {
 		t.Run(header, func(t *testing.T) {
 			body, writer := io.Pipe()
-			req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr, body)
+			req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, body)
 			req.Header.Set(header, value)
-			res, err := s.clients()["h2"].Do(req)
+			res, err := s.Clients()["h2"].Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,20 +285,20 @@ func TestNeverSpooled(t *testing.T) {
 
 // A refused upload is refused before its body is asked for.
 func TestRefusedBeforeTheBody(t *testing.T) {
-	s := serve(t, http.HandlerFunc(blocking), `
+	s := site.Serve(t, http.HandlerFunc(blocking), `
 	offload {
 		name expects
 		concurrency 1
 		queue 0
 	}
 	reverse_proxy UPSTREAM`)
-	holdOne(t, s, s.clients()["h2"], "/hold")
-	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr, untouched{t})
+	holdOne(t, s, s.Clients()["h2"], "/hold")
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, untouched{t})
 	req.Header.Set("Expect", "100-continue")
 	req.ContentLength = 1 << 20
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
-	if res, _ := do(t, c, req); res.StatusCode != 503 {
+	if res, _ := site.Do(t, c, req); res.StatusCode != 503 {
 		t.Errorf("got %d", res.StatusCode)
 	}
 }
@@ -312,7 +314,7 @@ func (u untouched) Read([]byte) (int, error) {
 // A body that is accepted gets its 100 Continue from us, and the upstream hears
 // nothing of the expectation.
 func TestContinueIsOurs(t *testing.T) {
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := readAll(r.Body)
 		fmt.Fprintf(w, "%q %q", body, r.Header.Get("Expect"))
 	}), `
@@ -320,11 +322,11 @@ func TestContinueIsOurs(t *testing.T) {
 		name continues
 	}
 	reverse_proxy UPSTREAM`)
-	req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr, strings.NewReader("body"))
+	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, strings.NewReader("body"))
 	req.Header.Set("Expect", "100-continue")
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
-	if _, body := do(t, c, req); body != `"body" ""` {
+	if _, body := site.Do(t, c, req); body != `"body" ""` {
 		t.Errorf("got %s", body)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // The upstream of the streaming tests.
@@ -65,8 +67,8 @@ func await(r *http.Request) {
 	}
 }
 
-func streamingSite(t *testing.T) *site {
-	return serve(t, http.HandlerFunc(streamer), `
+func streamingSite(t *testing.T) *site.Site {
+	return site.Serve(t, http.HandlerFunc(streamer), `
 	offload {
 		name streams
 		breaker off
@@ -77,7 +79,7 @@ func streamingSite(t *testing.T) *site {
 // Each event reaches the client before the next one is made.
 func TestEventsArriveAsTheyAreProduced(t *testing.T) {
 	s := streamingSite(t)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url + "/sse")
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +100,7 @@ func TestEventsArriveAsTheyAreProduced(t *testing.T) {
 // A response of declared length is handed on although nobody flushes it.
 func TestIncompleteResponsesAreHandedOn(t *testing.T) {
 	s := streamingSite(t)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url + "/trickle")
 		if err != nil {
 			t.Fatal(err)
@@ -113,12 +115,12 @@ func TestIncompleteResponsesAreHandedOn(t *testing.T) {
 
 func TestTrailersAndEarlyHints(t *testing.T) {
 	s := streamingSite(t)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
-		res, body := get(t, c, url+"/trailers")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, body := site.Get(t, c, url+"/trailers")
 		if body != "body" || res.Trailer.Get("X-Announced") != "yes" || res.Trailer.Get("X-Surprise") != "also" {
 			t.Errorf("got %q, trailers %v", body, res.Trailer)
 		}
-		res, body = get(t, c, url+"/early")
+		res, body = site.Get(t, c, url+"/early")
 		if body != "body" || res.StatusCode != 200 || res.Header.Get("Link") != "" {
 			t.Errorf("got %d %q %v", res.StatusCode, body, res.Header)
 		}
@@ -128,7 +130,7 @@ func TestTrailersAndEarlyHints(t *testing.T) {
 // A response that the upstream cuts short is cut short for the client.
 func TestCutResponsesStayCut(t *testing.T) {
 	s := streamingSite(t)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for _, path := range []string{"/cut", "/cutchunked"} {
 			res, err := c.Get(url + path)
 			if err != nil {
@@ -144,13 +146,13 @@ func TestCutResponsesStayCut(t *testing.T) {
 
 // Bodies of all sizes arrive whole, with their length known, and their trailers.
 func TestRequestBodies(t *testing.T) {
-	s := serve(t, http.HandlerFunc(streamer), `
+	s := site.Serve(t, http.HandlerFunc(streamer), `
 	offload {
 		name bodies
 		request_spool 64KiB 1MiB
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for _, size := range []int{0, 1, 4096, 32 << 10, 64 << 10, 64<<10 + 1, 1<<20 + 64<<10} {
 			data := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
 			want := fmt.Sprintf("%d %x %d ", size, sha256.Sum256(data), size)
@@ -160,7 +162,7 @@ func TestRequestBodies(t *testing.T) {
 					src = io.MultiReader(src)
 				}
 				req, _ := http.NewRequest(http.MethodPost, url+"/echo", src)
-				if res, body := do(t, c, req); res.StatusCode != 200 || body != want {
+				if res, body := site.Do(t, c, req); res.StatusCode != 200 || body != want {
 					t.Errorf("size %d, known %v: got %d %q, want %q", size, known, res.StatusCode, body, want)
 				}
 			}
@@ -183,9 +185,9 @@ func TestRequestBodies(t *testing.T) {
 		}
 	})
 	t.Run("trailers", func(t *testing.T) {
-		req, _ := http.NewRequest(http.MethodPost, "https://"+s.addr+"/echo", io.MultiReader(strings.NewReader("body")))
+		req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/echo", io.MultiReader(strings.NewReader("body")))
 		req.Trailer = http.Header{"X-Sum": {"42"}}
-		_, body := do(t, s.clients()["h1"], req)
+		_, body := site.Do(t, s.Clients()["h1"], req)
 		if !strings.HasSuffix(body, " -1 42") {
 			t.Errorf("got %q", body)
 		}
@@ -194,11 +196,11 @@ func TestRequestBodies(t *testing.T) {
 
 // A client that reads slowly holds no permit: the upstream is done long before.
 func TestSlowReadersHoldNoPermit(t *testing.T) {
-	var up counter
+	var up site.Counter
 	const size = 8 << 20
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		up.enter()
-		defer up.leave()
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		w.Write(make([]byte, size))
 	}), `
 	offload {
@@ -207,12 +209,12 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 		queue 0
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, _ *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, _ *http.Client, url string) {
 		var slow []*http.Response
 		for range 4 {
 			// Each on a connection of its own: one has only so much window.
-			c := s.clients()[t.Name()[strings.LastIndex(t.Name(), "/")+1:]]
-			eventually(t, func() bool { // until the permit is back
+			c := s.Clients()[t.Name()[strings.LastIndex(t.Name(), "/")+1:]]
+			site.Eventually(t, func() bool { // until the permit is back
 				res, err := c.Get(url)
 				if err != nil {
 					t.Fatal(err)
@@ -225,7 +227,7 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 				return false
 			})
 		}
-		eventually(t, func() bool { return up.now.Load() == 0 })
+		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		for _, res := range slow {
 			if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
 				t.Errorf("got %d bytes, %v", n, err)
@@ -237,14 +239,14 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 
 // A client that uploads slowly holds no permit and no place either.
 func TestSlowUploadsHoldNoPermit(t *testing.T) {
-	s := serve(t, http.HandlerFunc(streamer), `
+	s := site.Serve(t, http.HandlerFunc(streamer), `
 	offload {
 		name slow-uploads
 		concurrency 1
 		queue 5
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		body, writer := io.Pipe()
 		done := make(chan string)
 		go func() {
@@ -260,7 +262,7 @@ func TestSlowUploadsHoldNoPermit(t *testing.T) {
 		}()
 		io.WriteString(writer, "slow")
 		for range 20 {
-			if res, _ := get(t, c, url+"/echo"); res.StatusCode != 200 {
+			if res, _ := site.Get(t, c, url+"/echo"); res.StatusCode != 200 {
 				t.Fatalf("got %d beside a slow upload", res.StatusCode)
 			}
 		}
@@ -273,10 +275,10 @@ func TestSlowUploadsHoldNoPermit(t *testing.T) {
 
 // A writer that is blocked by a full spool for too long is aborted.
 func TestStallTimeout(t *testing.T) {
-	var up counter
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		up.enter()
-		defer up.leave()
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		up.Enter()
+		defer up.Leave()
 		w.Write(make([]byte, 64<<20))
 	}), `
 	offload {
@@ -289,21 +291,21 @@ func TestStallTimeout(t *testing.T) {
 	}
 	respond /alive "closed"
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
 		start := time.Now()
-		eventually(t, func() bool { return up.now.Load() == 0 })
+		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		if n, err := io.Copy(io.Discard, res.Body); err == nil || n >= 64<<20 {
 			t.Errorf("a clean end after %d bytes", n)
 		}
-		if alive, _ := get(t, c, url+"/alive"); alive.StatusCode != 200 {
+		if alive, _ := site.Get(t, c, url+"/alive"); alive.StatusCode != 200 {
 			t.Error("a slow client counted against the backend")
 		}
 	})
@@ -312,17 +314,17 @@ func TestStallTimeout(t *testing.T) {
 // A handler that ends before the length it has declared has cut its response,
 // also on HTTP/3, where nobody else would notice.
 func TestShortResponsesAreCut(t *testing.T) {
-	name := handleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
+	name := site.HandleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Length", "100")
 		_, err := io.WriteString(w, "short")
 		return err
 	})
-	s := serve(t, nil, `
+	s := site.Serve(t, nil, `
 	offload {
 		name short
 	}
 	`+name)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url)
 		if err != nil {
 			return

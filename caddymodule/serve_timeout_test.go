@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // hang is an upstream that answers only when its client leaves, and counts.
-func hang(c *counter) http.HandlerFunc {
+func hang(c *site.Counter) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
-		c.enter()
-		defer c.leave()
+		c.Enter()
+		defer c.Leave()
 		<-r.Context().Done()
 	}
 }
@@ -18,8 +20,8 @@ func hang(c *counter) http.HandlerFunc {
 // A run whose answer does not begin in time is answered for at once, on every
 // version of HTTP, and the upstream's request is cancelled.
 func TestFirstByteTimeout(t *testing.T) {
-	var up counter
-	s := serve(t, hang(&up), `
+	var up site.Counter
+	s := site.Serve(t, hang(&up), `
 	offload {
 		name first-byte
 		first_byte_timeout 300ms
@@ -27,10 +29,10 @@ func TestFirstByteTimeout(t *testing.T) {
 		proxy_status_name edge
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
-		get(t, c, url+"/warm")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		site.Get(t, c, url+"/warm")
 		start := time.Now()
-		res, body := get(t, c, url)
+		res, body := site.Get(t, c, url)
 		took := time.Since(start)
 		if res.StatusCode != 504 || body != "Gateway Timeout\n" {
 			t.Errorf("got %d %q", res.StatusCode, body)
@@ -44,14 +46,14 @@ func TestFirstByteTimeout(t *testing.T) {
 		if took < 300*time.Millisecond || took > 400*time.Millisecond {
 			t.Errorf("answered after %s, want 300 to 400 ms", took)
 		}
-		eventually(t, func() bool { return up.now.Load() == 0 })
+		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
 	})
 }
 
 // A run that takes too long after its answer has begun is cut short: the client
 // must not take it for complete.
 func TestRunTimeoutCutsTheResponse(t *testing.T) {
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte("begin"))
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -62,7 +64,7 @@ func TestRunTimeoutCutsTheResponse(t *testing.T) {
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, err := c.Get(url)
 		if err != nil {
 			t.Fatal(err)
@@ -81,12 +83,12 @@ func TestStuckRun(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	entered := make(chan struct{}, 10)
-	name := handleBehind(t, func(http.ResponseWriter, *http.Request) error {
+	name := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
 		entered <- struct{}{}
 		<-release
 		return nil
 	})
-	s := serve(t, nil, `
+	s := site.Serve(t, nil, `
 	offload {
 		name stuck
 		concurrency 1
@@ -95,22 +97,22 @@ func TestStuckRun(t *testing.T) {
 		breaker off
 	}
 	`+name)
-	c := s.clients()["h1"]
+	c := s.Clients()["h1"]
 	start := time.Now()
-	res, body := get(t, c, "https://"+s.addr)
+	res, body := site.Get(t, c, "https://"+s.Addr)
 	if took := time.Since(start); res.StatusCode != 504 || body != "Gateway Timeout\n" || took > 500*time.Millisecond {
 		t.Errorf("got %d %q after %s", res.StatusCode, body, took)
 	}
 	<-entered
-	if res, _ := get(t, c, "https://"+s.addr); res.StatusCode != 503 {
+	if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 503 {
 		t.Errorf("got %d: the stuck run must keep its permit", res.StatusCode)
 	}
 }
 
 // With linger the permit of a cancelled run stays taken for a while.
 func TestLinger(t *testing.T) {
-	var up counter
-	s := serve(t, hang(&up), `
+	var up site.Counter
+	s := site.Serve(t, hang(&up), `
 	offload {
 		name linger
 		concurrency 1
@@ -120,38 +122,38 @@ func TestLinger(t *testing.T) {
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
-	c := s.clients()["h1"]
-	url := "https://" + s.addr
-	if res, _ := get(t, c, url); res.StatusCode != 504 {
+	c := s.Clients()["h1"]
+	url := "https://" + s.Addr
+	if res, _ := site.Get(t, c, url); res.StatusCode != 504 {
 		t.Fatalf("got %d", res.StatusCode)
 	}
-	if res, _ := get(t, c, url); res.StatusCode != 503 {
+	if res, _ := site.Get(t, c, url); res.StatusCode != 503 {
 		t.Errorf("got %d, want 503 while the permit lingers", res.StatusCode)
 	}
-	eventually(t, func() bool {
-		res, _ := get(t, c, url)
+	site.Eventually(t, func() bool {
+		res, _ := site.Get(t, c, url)
 		return res.StatusCode == 504
 	})
 }
 
 // A handler that aborts when it is cancelled does not take the answer with it.
 func TestAbortAfterATimeout(t *testing.T) {
-	name := handleBehind(t, func(_ http.ResponseWriter, r *http.Request) error {
+	name := site.HandleBehind(t, func(_ http.ResponseWriter, r *http.Request) error {
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	})
-	s := serve(t, nil, `
+	s := site.Serve(t, nil, `
 	offload {
 		name aborts
 		first_byte_timeout 100ms
 	}
 	`+name)
-	s.eachVersion(func(t *testing.T, c *http.Client, url string) {
-		if res, body := get(t, c, url); res.StatusCode != 504 || body != "Gateway Timeout\n" {
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		if res, body := site.Get(t, c, url); res.StatusCode != 504 || body != "Gateway Timeout\n" {
 			t.Errorf("got %d %q", res.StatusCode, body)
 		}
 	})
-	for _, line := range s.accessLog(3) {
+	for _, line := range s.AccessLog(3) {
 		fields, _ := line["offload"].(map[string]any)
 		if line["status"] != 504.0 || fields["reason"] != "first_byte_timeout" || fields["outcome"] != "failure" {
 			t.Errorf("logged %v", line)

@@ -1,0 +1,154 @@
+// Package site runs Caddy for tests, with a site that speaks HTTP/1, 2 and 3.
+// It is not part of any binary. Tests import what they want inside that Caddy.
+package site
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// Site is one site of a running Caddy. Caddy is one per process, so tests that
+// use it do not run in parallel.
+type Site struct {
+	// Addr speaks HTTP/1, 2 and 3 over TLS, Clear HTTP/1 and 2 in the clear.
+	Addr, Clear string
+
+	t      *testing.T
+	log    string // file of the access log
+	global string
+}
+
+// Serve runs Caddy with the body of a site block until the test ends. In it,
+// UPSTREAM stands for the upstream's address.
+func Serve(t *testing.T, upstream http.Handler, body string) *Site {
+	t.Helper()
+	return ServeGlobal(t, upstream, "", body)
+}
+
+// ServeGlobal also takes global options.
+func ServeGlobal(t *testing.T, upstream http.Handler, global, body string) *Site {
+	t.Helper()
+	s := newSite(t, global)
+	s.Load(withUpstream(t, upstream, body))
+	t.Cleanup(func() { stop(t) })
+	return s
+}
+
+// ServeTwins runs two sites that differ in one thing: OFFLOAD in the body stands
+// for nothing in the first and for offload in the second.
+func ServeTwins(t *testing.T, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
+	t.Helper()
+	plain, offloaded = newSite(t, global), newSite(t, global)
+	body = withUpstream(t, upstream, body)
+	load(t, adapt(t, plain.options()+
+		plain.block(strings.ReplaceAll(body, "OFFLOAD", ""))+
+		offloaded.block(strings.ReplaceAll(body, "OFFLOAD", offload)), plain, offloaded))
+	t.Cleanup(func() { stop(t) })
+	return plain, offloaded
+}
+
+func newSite(t *testing.T, global string) *Site {
+	t.Helper()
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	return &Site{
+		Addr: FreeAddr(t), Clear: FreeAddr(t),
+		t: t, log: filepath.Join(t.TempDir(), "access.log"), global: global,
+	}
+}
+
+func withUpstream(t *testing.T, upstream http.Handler, body string) string {
+	t.Helper()
+	if upstream == nil {
+		return body
+	}
+	server := httptest.NewServer(upstream)
+	t.Cleanup(server.Close)
+	return strings.ReplaceAll(body, "UPSTREAM", server.Listener.Addr().String())
+}
+
+// Load makes Caddy go on with another body of the site block.
+func (s *Site) Load(body string) {
+	s.t.Helper()
+	load(s.t, s.Config(body))
+}
+
+// Config returns the JSON of a site with that body.
+func (s *Site) Config(body string) []byte {
+	s.t.Helper()
+	return adapt(s.t, s.options()+s.block(body), s)
+}
+
+func (s *Site) options() string {
+	servers := "servers {\n\t\tprotocols h1 h2 h2c h3\n\t}"
+	if strings.Contains(s.global, "servers") {
+		servers = ""
+	}
+	return fmt.Sprintf(`{
+	admin off
+	persist_config off
+	auto_https disable_redirects
+	grace_period 1s
+	log {
+		level ERROR
+	}
+	%s
+	%s
+}
+`, servers, s.global)
+}
+
+func (s *Site) block(body string) string {
+	cert, key := certificate()
+	return fmt.Sprintf(`https://%s {
+	tls %s %s
+	log {
+		level INFO
+		output file %s
+	}
+	%s
+}
+`, s.Addr, cert, key, s.log, body)
+}
+
+func load(t *testing.T, config []byte) {
+	t.Helper()
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stop(t *testing.T) {
+	if err := caddy.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// AccessLog waits until n requests were logged and returns their lines.
+func (s *Site) AccessLog(n int) []map[string]any {
+	s.t.Helper()
+	var lines []map[string]any
+	Eventually(s.t, func() bool {
+		lines = nil
+		text, err := os.ReadFile(s.log)
+		if err != nil {
+			return false
+		}
+		for line := range strings.Lines(string(text)) {
+			var fields map[string]any
+			if json.Unmarshal([]byte(line), &fields) == nil {
+				lines = append(lines, fields)
+			}
+		}
+		return len(lines) >= n
+	})
+	return lines
+}
