@@ -13,10 +13,11 @@ import (
 //	offload {
 //		pool <name> { ... }
 //		spool {
-//			dir     <folder>
-//			memory  <size>
-//			disk    <size>
-//			uploads <n>
+//			dir      <folder>
+//			memory   <size>
+//			disk     <size>
+//			uploads  <n>
+//			min_rate <size>|off
 //		}
 //		proxy_status_name <name>
 //	}
@@ -90,11 +91,13 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "dir":
 			c.Dir, err = b.text()
 		case "memory":
-			c.Memory, err = b.oneSize()
+			c.Memory, err = b.oneSize(false)
 		case "disk":
-			c.Disk, err = b.oneSize()
+			c.Disk, err = b.oneSize(false)
 		case "uploads":
 			c.Uploads, err = b.count(1, false)
+		case "min_rate":
+			c.MinRate, err = b.oneSize(true)
 		default:
 			err = unrecognized(d, "spool")
 		}

@@ -89,6 +89,11 @@ type SpoolConfig struct {
 
 	// How many request bodies are read at once. Default: 1000.
 	Uploads int `json:"uploads,omitempty"`
+
+	// How many bytes a second a request body must bring, over a minute or so.
+	// One that brings less is ended with status 408, and sooner than that if
+	// others want its place among the uploads. -1 is off. Default: 500.
+	MinRate int64 `json:"min_rate,omitempty"`
 }
 
 // settings fills in the defaults. longestRun is the longest timeout of the
@@ -134,13 +139,14 @@ func (c *SpoolConfig) limits() (spool.Limits, error) {
 	if c == nil {
 		return l, nil
 	}
-	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 {
-		return l, errors.New("spool: memory, disk and uploads must not be negative")
+	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < off {
+		return l, errors.New("spool: memory, disk, uploads and min_rate must not be negative")
 	}
 	l.Dir = orDefault(c.Dir, l.Dir)
 	l.Memory = orDefault(c.Memory, l.Memory)
 	l.Disk = orDefault(c.Disk, l.Disk)
 	l.Uploads = orDefault(c.Uploads, l.Uploads)
+	l.MinRate = orDefault(c.MinRate, l.MinRate)
 	return l, nil
 }
 

@@ -134,9 +134,10 @@ func TestJSONRefused(t *testing.T) {
 		"window below run_timeout":         {handler: `{"breaker": {"window": "59s"}, "run_timeout": "20s"}`, want: "want at least 1m0s"},
 		"window of a pool below a timeout": {app: `{"pools": {"a": {"breaker": {"window": "59s"}}}}`, handler: `{"pool": "a", "run_timeout": "20s"}`, want: "pool 'a': breaker window 59s is too short"},
 		"pool of the app":                  {app: `{"pools": {"a": {"concurrency": -2, "linger": -2}}}`, want: "pool 'a': concurrency must not be negative\nlinger must not be negative"},
-		"spool memory":                     {app: `{"spool": {"memory": -1}}`, want: "spool: memory, disk and uploads must not be negative"},
-		"spool disk":                       {app: `{"spool": {"disk": -1}}`, want: "spool: memory, disk and uploads must not be negative"},
-		"spool uploads":                    {app: `{"spool": {"uploads": -1}}`, want: "spool: memory, disk and uploads must not be negative"},
+		"spool memory":                     {app: `{"spool": {"memory": -1}}`, want: "spool: memory, disk, uploads and min_rate must not be negative"},
+		"spool disk":                       {app: `{"spool": {"disk": -1}}`, want: "spool: memory, disk, uploads and min_rate must not be negative"},
+		"spool min_rate":                   {app: `{"spool": {"min_rate": -2}}`, want: "spool: memory, disk, uploads and min_rate must not be negative"},
+		"spool uploads":                    {app: `{"spool": {"uploads": -1}}`, want: "spool: memory, disk, uploads and min_rate must not be negative"},
 		"request_spool below":              {handler: `{"request_spool": {"memory": -1}}`, want: "request_spool: sizes must not be negative"},
 		"response_spool below":             {handler: `{"response_spool": {"file": -1}}`, want: "response_spool: sizes must not be negative"},
 		"request_spool above":              {handler: `{"request_spool": {"memory": 5000000000000000000}}`, want: "request_spool: sizes must not be above"},
@@ -305,15 +306,18 @@ func TestSpoolLimits(t *testing.T) {
 	data := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", data)
 	t.Setenv("HOME", data)
-	want := spool.Limits{Dir: filepath.Join(caddy.AppDataDir(), "offload", "spool"), Memory: 256 << 20, Disk: 8 << 30, Uploads: 1000}
-	for _, config := range []string{`{}`, `{"spool": null}`, `{"spool": {}}`, `{"spool": {"dir": "", "memory": 0, "disk": 0, "uploads": 0}}`} {
+	want := spool.Limits{Dir: filepath.Join(caddy.AppDataDir(), "offload", "spool"), Memory: 256 << 20, Disk: 8 << 30, Uploads: 1000, MinRate: 500}
+	for _, config := range []string{`{}`, `{"spool": null}`, `{"spool": {}}`, `{"spool": {"dir": "", "memory": 0, "disk": 0, "uploads": 0, "min_rate": 0}}`} {
 		if got := provision(t, config).app.limits; got != want {
 			t.Errorf("%s: got %+v, want %+v", config, got, want)
 		}
 	}
-	got := provision(t, `{"spool": {"dir": "/x", "memory": 1, "disk": 2, "uploads": 3}}`).app.limits
-	if want := (spool.Limits{Dir: "/x", Memory: 1, Disk: 2, Uploads: 3}); got != want {
+	got := provision(t, `{"spool": {"dir": "/x", "memory": 1, "disk": 2, "uploads": 3, "min_rate": 4}}`).app.limits
+	if want := (spool.Limits{Dir: "/x", Memory: 1, Disk: 2, Uploads: 3, MinRate: 4}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := provision(t, `{"spool": {"min_rate": -1}}`).app.limits; got.MinRate != 0 {
+		t.Errorf("got a least rate of %d", got.MinRate)
 	}
 }
 
@@ -425,7 +429,7 @@ func TestNameless(t *testing.T) {
 // words are all words of the Caddyfile with the type whose JSON they become.
 var words = map[reflect.Type][]string{
 	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name"},
-	reflect.TypeFor[SpoolConfig]():   {"dir", "memory", "disk", "uploads"},
+	reflect.TypeFor[SpoolConfig]():   {"dir", "memory", "disk", "uploads", "min_rate"},
 	reflect.TypeFor[PoolConfig]():    poolWords,
 	reflect.TypeFor[BreakerConfig](): breakerWords,
 	reflect.TypeFor[Handler]():       append([]string{"name"}, routeWords...),

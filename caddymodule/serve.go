@@ -51,7 +51,7 @@ func (h *Handler) takeBody(run *run) error {
 	if err := h.pool.Check(); err != nil {
 		return err
 	}
-	body, err := spool.ReadBody(r.Body, r.ContentLength, budget, h.reqBounds)
+	body, err := spool.ReadBody(upload{r.Body, run.w}, r.ContentLength, budget, h.reqBounds)
 	switch {
 	case errors.Is(err, spool.ErrTooLarge):
 		return h.pool.Reject(offloader.BodyTooLarge)
@@ -63,47 +63,61 @@ func (h *Handler) takeBody(run *run) error {
 	return err
 }
 
+// upload is a request's body on its way into the spool.
+type upload struct {
+	io.Reader
+	w http.ResponseWriter
+}
+
+// Stop makes reading fail, also a read that waits for the client.
+func (u upload) Stop() {
+	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
+}
+
 // refuse answers a request that gets no permit.
 func (h *Handler) refuse(run *run, err error) error {
 	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		return h.reject(run, rejected)
 	}
-	if run.client.Context().Err() != nil || cutOff(run.client, err) {
+	if cutOff(run.client, err) {
 		run.left = true
 		run.logLeft()
 		return nil
 	}
-	return h.refuseBody(err)
+	leaveBody(run.w, run.client)
+	return refuseBody(err)
 }
 
 // refuseBody judges a body that could not be read to its end.
-func (h *Handler) refuseBody(err error) error {
+func refuseBody(err error) error {
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
 	}
-	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+	if tooSlow(err) {
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
 	}
 	return caddyhttp.Error(http.StatusBadRequest, err)
 }
 
-// cutOff reports whether a body could not be read because its client has left.
-// On HTTP/1 that is how it is noticed; on later versions a body cannot be
-// malformed, so that nothing else is left.
+// cutOff reports whether a request is not served because its client has left.
+// While a body is read HTTP/1 says so by the read's error alone, and it ends the
+// context after any; on later versions a body cannot be malformed, so that
+// nothing else is left.
 func cutOff(r *http.Request, err error) bool {
 	var handlerErr caddyhttp.HandlerError
 	switch {
-	case isTimeout(err), errors.As(err, &handlerErr):
+	case tooSlow(err), errors.As(err, &handlerErr):
 		return false
-	case r.ProtoMajor > 1:
+	case r.Context().Err() != nil, r.ProtoMajor > 1:
 		return true
 	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-func isTimeout(err error) bool {
+// tooSlow reports whether it was a timeout that ended a body.
+func tooSlow(err error) bool {
 	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
 }
 
 // isUpgrade reports whether a request asks to leave HTTP.
@@ -165,4 +179,7 @@ func (h *Handler) responseOptions(r *http.Request) stream.Options {
 	return o
 }
 
-var _ bridge.Owner = (*run)(nil)
+var (
+	_ bridge.Owner  = (*run)(nil)
+	_ spool.Stopper = upload{}
+)

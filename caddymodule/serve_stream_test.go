@@ -273,6 +273,57 @@ func TestSlowUploadsHoldNoPermit(t *testing.T) {
 	})
 }
 
+// When all uploads are taken, those that trickle give their places away.
+func TestTricklingUploadsGiveWay(t *testing.T) {
+	s := site.ServeGlobal(t, http.HandlerFunc(streamer), `
+	offload {
+		spool {
+			uploads 3
+		}
+	}`, `
+	offload {
+		name trickles
+	}
+	reverse_proxy UPSTREAM`)
+	slow, ended := make(map[string]io.Closer), make(map[string]chan int)
+	for name, c := range s.Clients() {
+		body, writer := io.Pipe()
+		slow[name] = writer
+		ended[name] = make(chan int, 1)
+		go func() {
+			res, err := c.Post("https://"+s.Addr+"/echo", "text/plain", body)
+			if err != nil {
+				ended[name] <- 0
+				return
+			}
+			res.Body.Close()
+			ended[name] <- res.StatusCode
+		}()
+		io.WriteString(writer, "slow")
+	}
+	for _, c := range s.Clients() {
+		site.Eventually(t, func() bool { // after five seconds
+			req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/echo", strings.NewReader("quick"))
+			res, body := site.Do(t, c, req)
+			return res.StatusCode == 200 && strings.HasPrefix(body, "5 ")
+		})
+	}
+	gaveWay := 0
+	for name, writer := range slow {
+		writer.Close()
+		switch status := <-ended[name]; status {
+		case 200:
+		case 408:
+			gaveWay++
+		default:
+			t.Errorf("%s: got %d", name, status)
+		}
+	}
+	if gaveWay == 0 {
+		t.Error("nobody gave way")
+	}
+}
+
 // A writer that is blocked by a full spool for too long is aborted.
 func TestStallTimeout(t *testing.T) {
 	var up site.Counter

@@ -151,14 +151,19 @@ func (b *block) size() (int64, error) {
 	return int64(n), nil
 }
 
-// oneSize reads the only argument of the line as a number of bytes above zero.
-func (b *block) oneSize() (int64, error) {
-	if _, err := b.text(); err != nil {
+// oneSize reads the only argument of the line as a number of bytes above zero, or
+// as "off" where that may be.
+func (b *block) oneSize(mayBeOff bool) (int64, error) {
+	s, err := b.text()
+	if err != nil {
 		return 0, err
+	}
+	if s == "off" && mayBeOff {
+		return off, nil
 	}
 	n, err := b.size()
 	if err == nil && n == 0 {
-		return 0, b.d.Errf("bad %s value '%s': want more than zero", b.word, b.d.Val())
+		return 0, b.d.Errf("bad %s value '%s': want more than zero%s", b.word, s, orOff(mayBeOff))
 	}
 	return n, err
 }

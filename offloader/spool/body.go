@@ -31,18 +31,19 @@ type Body struct {
 
 // ReadBody reads src to its end. hint is the length if it is known, else -1.
 // The error is a [*ReadError] if src failed, ErrTooLarge if it is larger than
-// bounds, or wraps ErrFull; nothing is kept then.
+// bounds, ErrTooSlow if it trickles, or wraps ErrFull; nothing is kept then.
 func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
 	}
-	if !budget.BeginUpload() {
+	upload := budget.BeginUpload(src)
+	if upload == nil {
 		return nil, fmt.Errorf("%w: too many bodies are being read", ErrFull)
 	}
-	defer budget.EndUpload()
+	defer upload.End()
 	b := new(Body)
 	b.store.Init(budget, bounds)
-	if err := b.fill(src, hint); err != nil {
+	if err := b.fill(src, hint, upload); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 
 // fill reads straight into blocks where they are memory. A body of just the
 // size of the room there is needs one more read to see that it has ended.
-func (b *Body) fill(src io.Reader, hint int64) error {
+func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 	var buf *Buffer
 	defer func() {
 		if buf != nil {
@@ -77,10 +78,13 @@ func (b *Body) fill(src io.Reader, hint int64) error {
 		if werr := b.keep(tail, into[tail.n:tail.n+n]); werr != nil {
 			return werr
 		}
+		slow := upload.Took(n)
 		switch {
 		case errors.Is(err, io.EOF):
 			b.trim()
 			return nil
+		case slow != nil: // its source may have failed because of that
+			return slow
 		case err != nil:
 			return &ReadError{Err: err}
 		}

@@ -22,6 +22,8 @@ const (
 	DefaultMemory  = 256 << 20
 	DefaultDisk    = 8 << 30
 	DefaultUploads = 1000
+	// DefaultMinRate is what Apache's mod_reqtimeout asks of a body.
+	DefaultMinRate = 500
 )
 
 // Limits bound all spools of a process together.
@@ -33,11 +35,15 @@ type Limits struct {
 	Memory, Disk int64
 	// Uploads is how many bodies may be read at once.
 	Uploads int
+	// MinRate is how many bytes a second a body must bring, over a minute or
+	// so. Who brings less is ended, and loses its place sooner if others want
+	// it. Zero: as slowly as it likes.
+	MinRate int64
 }
 
 // DefaultLimits returns the limits of a process that sets none.
 func DefaultLimits() Limits {
-	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads}
+	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads, MinRate: DefaultMinRate}
 }
 
 // Usage is what spools hold now.
@@ -50,14 +56,17 @@ type Usage struct {
 // Budget is shared by all spools of a process. Its methods may be used from any
 // goroutine.
 type Budget struct {
-	mu     sync.Mutex
-	limits Limits
-	used   Usage
-	freed  chan struct{} // closed when something comes back, nil if nobody waits
+	mu      sync.Mutex
+	limits  Limits
+	used    Usage // but for the uploads
+	uploads map[*Upload]struct{}
+	freed   chan struct{} // closed when something comes back, nil if nobody waits
 }
 
 // NewBudget returns a budget of that size.
-func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
+func NewBudget(l Limits) *Budget {
+	return &Budget{limits: l, uploads: make(map[*Upload]struct{})}
+}
 
 // Configure changes the limits. Bodies that are kept stay.
 func (b *Budget) Configure(l Limits) {
@@ -78,26 +87,9 @@ func (b *Budget) Limits() Limits {
 func (b *Budget) Usage() Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used
-}
-
-// BeginUpload counts a body that is being read. It reports false, and counts
-// nothing, if there are too many.
-func (b *Budget) BeginUpload() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.used.Uploads >= b.limits.Uploads {
-		return false
-	}
-	b.used.Uploads++
-	return true
-}
-
-// EndUpload undoes BeginUpload.
-func (b *Budget) EndUpload() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used.Uploads--
+	used := b.used
+	used.Uploads = len(b.uploads)
+	return used
 }
 
 // Freed returns a channel that is closed when something comes back.

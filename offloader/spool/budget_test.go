@@ -67,17 +67,16 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	t.Run("only so many bodies are read at once", func(t *testing.T) {
 		t.Parallel()
 		budget := budgetOf(t, spool.Limits{Memory: 10 * block, Uploads: 2})
-		for i := range 3 {
-			if got := budget.BeginUpload(); got != (i < 2) {
-				t.Errorf("upload %d begins: %t", i, got)
-			}
+		first, second := budget.BeginUpload(nil), budget.BeginUpload(nil)
+		if first == nil || second == nil || budget.BeginUpload(nil) != nil {
+			t.Error("not two of three have begun")
 		}
 		body, err := read(budget, 100, wide)
 		wantFull(t, body, err)
 		wantUsage(t, budget, spool.Usage{Uploads: 2})
-		budget.EndUpload()
+		first.End()
 		mustRead(t, budget, 100, wide).Close()
-		budget.EndUpload()
+		second.End()
 	})
 	t.Run("a body that is read counts as an upload until then", func(t *testing.T) {
 		t.Parallel()
@@ -148,7 +147,7 @@ func TestBudgetTellsWhenSomethingComesBack(t *testing.T) {
 		"memory":     {100, func(_ *spool.Budget, b *spool.Body) { b.Close() }, true},
 		"a file":     {block + 100, func(_ *spool.Budget, b *spool.Body) { b.Close() }, true},
 		"limits":     {100, func(b *spool.Budget, _ *spool.Body) { b.Configure(b.Limits()) }, true},
-		"an upload":  {100, func(b *spool.Budget, _ *spool.Body) { b.BeginUpload(); b.EndUpload() }, false},
+		"an upload":  {100, func(b *spool.Budget, _ *spool.Body) { b.BeginUpload(nil).End() }, false},
 		"by reading": {100, func(_ *spool.Budget, b *spool.Body) { io.ReadAll(b.Open()) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +207,7 @@ func TestFullDisk(t *testing.T) {
 
 func TestDefaultLimits(t *testing.T) {
 	t.Parallel()
-	if got, want := spool.DefaultLimits(), (spool.Limits{Memory: 256 << 20, Disk: 8 << 30, Uploads: 1000}); got != want {
+	if got, want := spool.DefaultLimits(), (spool.Limits{Memory: 256 << 20, Disk: 8 << 30, Uploads: 1000, MinRate: 500}); got != want {
 		t.Errorf("limits are %+v", got)
 	}
 }

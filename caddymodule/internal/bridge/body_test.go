@@ -197,6 +197,21 @@ func TestFlush(t *testing.T) {
 		s.did("head 200, write 5, flush, write 5, flush, write 5, flush")
 		s.w.Finish(nil)
 	})
+	play(t, "comes with each write if the run wants no buffer", func(s *setting) {
+		for _, bounds := range []spool.Bounds{s.opts.Stream.Bounds, {}} {
+			s.client, s.owner, s.w = newClient(), new(owner), new(bridge.Writer)
+			s.opts.Owner, s.opts.Stream.Bounds, s.opts.Nudge = s.owner, bounds, never
+			s.begin()
+			s.w.Header().Set("X-Accel-Buffering", "no")
+			for range 2 {
+				s.write(5)
+				synctest.Wait()
+			}
+			s.did("head 200, write 5, flush, write 5, flush")
+			s.told(200, bounds == spool.Bounds{})
+			s.w.Finish(nil)
+		}
+	})
 	play(t, "goes before the first byte", func(s *setting) {
 		s.opts.Nudge = never
 		s.begin()

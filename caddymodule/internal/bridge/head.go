@@ -43,6 +43,7 @@ func (w *Writer) commit(status int) {
 	if !first {
 		return
 	}
+	w.eager = unbuffered(w.header)
 	if m != discarded {
 		w.send(status)
 	}
@@ -113,6 +114,12 @@ func (w *Writer) clientLeft() bool { return w.req.Context().Err() != nil }
 func NeverSpooled(h http.Header) bool {
 	return IsGRPC(h) || isIncremental(h)
 }
+
+// unbuffered reports whether a response asks that each write be handed on at
+// once. The field is nginx's; those who send it expect every proxy to know it. It
+// asks for no delay, not for a client that holds up the run: the body goes through
+// the stream as usual.
+func unbuffered(h http.Header) bool { return strings.EqualFold(h.Get("X-Accel-Buffering"), "no") }
 
 // IsGRPC reports whether the content is gRPC. gRPC-Web is made for proxies that
 // buffer and does not count.

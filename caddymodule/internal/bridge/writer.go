@@ -87,6 +87,7 @@ type Writer struct {
 	req    *http.Request       // of the client, with its context
 	header http.Header         // the run's own map
 	led    bool                // the first bytes of a spooled body are written
+	eager  bool                // the run has asked not to be buffered
 
 	// sending is held while a head goes to the client, which may block, and
 	// while its header map is touched. mu may be taken under it.
@@ -138,6 +139,14 @@ func (w *Writer) WriteHeader(status int) {
 // Write appends to the body.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.commit(http.StatusOK)
+	n, err := w.write(p)
+	if err == nil && w.eager {
+		err = w.FlushError()
+	}
+	return n, err
+}
+
+func (w *Writer) write(p []byte) (int, error) {
 	w.mu.Lock()
 	m, err := w.mode, w.account(len(p))
 	outgrown := w.written > w.inline()

@@ -1,0 +1,117 @@
+package spool
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrTooSlow: the body came more slowly than Limits.MinRate allows.
+var ErrTooSlow = errors.New("body comes too slowly")
+
+const (
+	// uploadSlack is how far an upload may fall behind the least rate. It is as
+	// long as Caddy lets a client stand still, so that a client that only pauses
+	// is not ended sooner here than there.
+	uploadSlack = time.Minute
+
+	// evictAfter is how old an upload must be before it can lose its place: until
+	// then a slow start says little.
+	evictAfter = 5 * time.Second
+)
+
+// Stopper is for sources of bodies whose reads may block. Stop makes a read
+// that goes on fail, and all after it. It is called from another goroutine, and
+// must not block.
+type Stopper interface{ Stop() }
+
+// Upload is a body that is being read. It holds one of the budget's places for
+// that until End.
+type Upload struct {
+	budget *Budget
+	source Stopper // nil if its reads cannot be stopped
+	began  time.Time
+
+	// Guarded by the budget's mu.
+	read    int64
+	counted time.Time     // until when credit is right
+	credit  time.Duration // how much longer it may bring nothing
+	evicted bool
+}
+
+// BeginUpload takes a place for a body that is going to be read from source. If
+// all are taken the slowest of those below the least rate has to leave. It
+// returns nil, and counts nothing, if none is.
+func (b *Budget) BeginUpload(source any) *Upload {
+	now := time.Now()
+	stopper, _ := source.(Stopper)
+	u := &Upload{budget: b, source: stopper, began: now, counted: now, credit: uploadSlack}
+	evicted, ok := b.enter(u, now)
+	if evicted != nil {
+		evicted.source.Stop()
+	}
+	if !ok {
+		return nil
+	}
+	return u
+}
+
+func (b *Budget) enter(u *Upload, now time.Time) (evicted *Upload, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.uploads) >= b.limits.Uploads {
+		if evicted = b.slowest(now); evicted == nil {
+			return nil, false
+		}
+		evicted.evicted = true
+		delete(b.uploads, evicted)
+	}
+	b.uploads[u] = struct{}{}
+	return evicted, true
+}
+
+// slowest returns the upload that others may not have to wait for. It requires
+// b.mu.
+func (b *Budget) slowest(now time.Time) *Upload {
+	var found *Upload
+	least := float64(b.limits.MinRate)
+	for u := range b.uploads {
+		age := now.Sub(u.began)
+		if u.source == nil || age < evictAfter {
+			continue
+		}
+		if rate := float64(u.read) / age.Seconds(); rate < least {
+			found, least = u, rate
+		}
+	}
+	return found
+}
+
+// Took counts n more bytes. It fails with ErrTooSlow if they came too slowly, or
+// if the upload has lost its place to another.
+func (u *Upload) Took(n int) error {
+	b := u.budget
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.read += int64(n)
+	if u.evicted {
+		return ErrTooSlow
+	}
+	if b.limits.MinRate <= 0 {
+		return nil
+	}
+	earned := time.Duration(float64(n) / float64(b.limits.MinRate) * float64(time.Second))
+	u.credit = min(u.credit-now.Sub(u.counted)+earned, uploadSlack)
+	u.counted = now
+	if u.credit < 0 {
+		return ErrTooSlow
+	}
+	return nil
+}
+
+// End gives the place back.
+func (u *Upload) End() {
+	u.budget.mu.Lock()
+	defer u.budget.mu.Unlock()
+	delete(u.budget.uploads, u)
+}
