@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -301,6 +302,29 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	if res, _ := site.Do(t, c, req); res.StatusCode != 503 {
 		t.Errorf("got %d", res.StatusCode)
 	}
+}
+
+// An upload that is refused while it is being sent is not read to its end before
+// its answer is out: the client learns at once that it may stop.
+func TestRefusedDuringTheBody(t *testing.T) {
+	s := site.Serve(t, http.HandlerFunc(blocking), `
+	offload {
+		name uploads-refused
+		concurrency 1
+		queue 0
+	}
+	reverse_proxy UPSTREAM`)
+	holdOne(t, s, s.Clients()["h2"], "/hold")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		body, writer := io.Pipe()
+		defer writer.Close()
+		go io.Copy(writer, io.LimitReader(rand.Reader, 1<<20)) // and then nothing
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+		req.ContentLength = 1 << 30
+		if res, _ := site.Do(t, c, req); res.StatusCode != 503 {
+			t.Errorf("got %d", res.StatusCode)
+		}
+	})
 }
 
 // untouched is a body that must not be sent.

@@ -50,6 +50,41 @@ func TestFirstByteTimeout(t *testing.T) {
 	})
 }
 
+// A timeout of ours is no failure of an upstream to reverse_proxy: it neither tries
+// again, which would be a second run, nor leaves the upstream out for a while.
+func TestTimeoutsDoNotBlameTheUpstream(t *testing.T) {
+	var up site.Counter
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hang" {
+			hang(&up)(w, r)
+		}
+	}), `
+	offload {
+		name blames
+		first_byte_timeout 200ms
+		breaker off
+	}
+	reverse_proxy UPSTREAM {
+		fail_duration 1m
+		max_fails 1
+		lb_retries 3
+		lb_try_duration 5s
+	}`)
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		before := up.Total.Load()
+		if res, _ := site.Get(t, c, url+"/hang"); res.StatusCode != 504 {
+			t.Errorf("got %d", res.StatusCode)
+		}
+		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+		if runs := up.Total.Load() - before; runs != 1 {
+			t.Errorf("the upstream got the request %d times", runs)
+		}
+		if res, _ := site.Get(t, c, url+"/"); res.StatusCode != 200 {
+			t.Errorf("got %d from an upstream that is not to blame", res.StatusCode)
+		}
+	})
+}
+
 // A run that takes too long after its answer has begun is cut short: the client
 // must not take it for complete.
 func TestRunTimeoutCutsTheResponse(t *testing.T) {
