@@ -19,8 +19,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// recorder is an upstream that keeps the very bytes of the requests it gets.
-type recorder struct {
+// rawUpstream is an upstream that keeps the very bytes of the requests it gets.
+type rawUpstream struct {
 	addr string
 
 	mu       sync.Mutex
@@ -28,13 +28,13 @@ type recorder struct {
 	faults   []string // what no upstream should get
 }
 
-func newRecorder(t *testing.T) *recorder {
+func newRawUpstream(t *testing.T) *rawUpstream {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{addr: ln.Addr().String()}
+	r := &rawUpstream{addr: ln.Addr().String()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var conns sync.WaitGroup
 	conns.Go(func() {
@@ -55,7 +55,7 @@ func newRecorder(t *testing.T) *recorder {
 	return r
 }
 
-func (r *recorder) serve(conn net.Conn) {
+func (r *rawUpstream) serve(conn net.Conn) {
 	defer conn.Close()
 	var raw bytes.Buffer
 	br := bufio.NewReader(io.TeeReader(conn, &raw))
@@ -81,7 +81,7 @@ func (r *recorder) serve(conn net.Conn) {
 
 // record keeps a request as the upstream got it. How its body is framed is left
 // out: that may differ, but must be clear.
-func (r *recorder) record(raw, body []byte, trailer http.Header) {
+func (r *rawUpstream) record(raw, body []byte, trailer http.Header) {
 	head, _, _ := strings.Cut(string(raw), "\r\n\r\n")
 	var rest []string
 	framing := map[string]int{}
@@ -105,14 +105,14 @@ func (r *recorder) record(raw, body []byte, trailer http.Header) {
 	r.requests = append(r.requests, fmt.Sprintf("%s\n\n%q\n%v", strings.Join(rest, "\n"), body, trailer))
 }
 
-func (r *recorder) fault(format string, args ...any) {
+func (r *rawUpstream) fault(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
 // take returns what came since it was called last.
-func (r *recorder) take(t *testing.T) []string {
+func (r *rawUpstream) take(t *testing.T) []string {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,12 +124,12 @@ func (r *recorder) take(t *testing.T) []string {
 	return requests
 }
 
-// patience is how long play waits for more from a server that waits for more.
-const patience = 250 * time.Millisecond
+// rawPatience is how long rawPlay waits for more from a server that waits for more.
+const rawPatience = 250 * time.Millisecond
 
-// play sends text on a connection of its own and returns what comes back: each
+// rawPlay sends text on a connection of its own and returns what comes back: each
 // answer, and whether the connection is closed then.
-func play(t *testing.T, addr, text string) []string {
+func rawPlay(t *testing.T, addr, text string) []string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -141,16 +141,16 @@ func play(t *testing.T, addr, text string) []string {
 		defer close(sent)
 		io.WriteString(conn, text) // the server may have had enough before
 	}()
-	answers := readAnswers(conn)
+	answers := rawAnswers(conn)
 	conn.Close()
 	<-sent
 	return answers
 }
 
-func readAnswers(conn net.Conn) (answers []string) {
+func rawAnswers(conn net.Conn) (answers []string) {
 	br := bufio.NewReader(conn)
 	for {
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(rawPatience))
 		res, err := http.ReadResponse(br, nil)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -163,17 +163,17 @@ func readAnswers(conn net.Conn) (answers []string) {
 	}
 }
 
-// rawTwins are two sites that a recorder is behind. Both are told of names and
+// rawTwins are two sites that a raw upstream is behind. Both are told of names and
 // of nothing else that differs.
-func rawTwins(t *testing.T, words string) (r *recorder, plain, offloaded *site.Site) {
+func rawTwins(t *testing.T, words string) (r *rawUpstream, plain, offloaded *site.Site) {
 	t.Helper()
-	r = newRecorder(t)
+	r = newRawUpstream(t)
 	plain, offloaded = site.ServeTwins(t, nil, "", "offload {\nbreaker off\nconcurrency 20\n"+words+"\n}", "OFFLOAD\nreverse_proxy "+r.addr)
 	return r, plain, offloaded
 }
 
-// compare plays the same bytes to both and wants the same from both.
-func compare(t *testing.T, r *recorder, plain, offloaded func() []string) {
+// rawCompare plays the same bytes to both and wants the same from both.
+func rawCompare(t *testing.T, r *rawUpstream, plain, offloaded func() []string) {
 	t.Helper()
 	wantAnswers := plain()
 	wantRequests := r.take(t)
@@ -187,9 +187,9 @@ func compare(t *testing.T, r *recorder, plain, offloaded func() []string) {
 	}
 }
 
-func compareBytes(t *testing.T, r *recorder, plain, offloaded *site.Site, probe string) {
+func rawCompareBytes(t *testing.T, r *rawUpstream, plain, offloaded *site.Site, probe string) {
 	t.Helper()
-	compare(t, r,
-		func() []string { return play(t, plain.Clear, probe+last) },
-		func() []string { return play(t, offloaded.Clear, probe+last) })
+	rawCompare(t, r,
+		func() []string { return rawPlay(t, plain.Clear, probe+rawLast) },
+		func() []string { return rawPlay(t, offloaded.Clear, probe+rawLast) })
 }
