@@ -101,15 +101,17 @@ func refuseBody(err error) error {
 
 // cutOff reports whether a request is not served because its client has left.
 // While a body is read HTTP/1 says so by the read's error alone, and it ends the
-// context after any; on later versions a body cannot be malformed, so that
-// nothing else is left.
+// context after any; on later versions a body can have no other fault but that it
+// is shorter than it should be, for which net/http has no value.
 func cutOff(r *http.Request, err error) bool {
 	var handlerErr caddyhttp.HandlerError
 	switch {
 	case tooSlow(err), errors.As(err, &handlerErr):
 		return false
-	case r.Context().Err() != nil, r.ProtoMajor > 1:
+	case r.Context().Err() != nil:
 		return true
+	case r.ProtoMajor > 1:
+		return !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "declared a Content-Length")
 	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }

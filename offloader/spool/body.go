@@ -30,8 +30,9 @@ type Body struct {
 }
 
 // ReadBody reads src to its end. hint is the length if it is known, else -1.
-// The error is a [*ReadError] if src failed, ErrTooLarge if it is larger than
-// bounds, ErrTooSlow if it trickles, or wraps ErrFull; nothing is kept then.
+// The error is a [*ReadError] if src failed or ended before its length,
+// ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
+// ErrFull; nothing is kept then.
 func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
@@ -80,6 +81,8 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 		}
 		slow := upload.Took(n)
 		switch {
+		case errors.Is(err, io.EOF) && b.size < hint: // not every source checks this
+			return &ReadError{Err: io.ErrUnexpectedEOF}
 		case errors.Is(err, io.EOF):
 			b.trim()
 			return nil
