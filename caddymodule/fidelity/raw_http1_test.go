@@ -262,12 +262,12 @@ func TestRawMalformedBodies(t *testing.T) {
 			if answers := rawPlay(t, plain.Clear, probe+rawLast); !strings.HasPrefix(answers[0], "502 ") {
 				t.Errorf("without offload the answers are %q", answers)
 			}
-			r.take(t)
+			r.take()
 			answers := rawPlay(t, offloaded.Clear, probe+rawLast)
 			if want := []string{`400 "" cut=false close=true`, "closed"}; !slices.Equal(answers, want) {
 				t.Errorf("the answers are %q", answers)
 			}
-			if requests := r.take(t); len(requests) > 0 {
+			if requests := r.take(); len(requests) > 0 {
 				t.Errorf("the upstream got %q", requests)
 			}
 		})
