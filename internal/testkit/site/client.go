@@ -3,6 +3,8 @@ package site
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -34,15 +36,28 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 	}
 }
 
-// FreeAddr returns an address of this machine that nobody listens on.
+// FreeAddr returns an address of this machine that nobody listens on. It is below
+// the ports that systems give to outgoing connections, one of which could take it
+// before it is used.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, highest = 10_000, 32_000
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", addr)
+		tcp.Close()
+		if err != nil {
+			continue
+		}
+		udp.Close()
+		return addr
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Eventually polls a condition of something in another goroutine or process.
