@@ -22,6 +22,8 @@ type rawHTTP2 struct {
 	framer *http2.Framer
 	block  bytes.Buffer
 	fields *hpack.Encoder
+
+	patience time.Duration // of answer
 }
 
 // dialHTTP2 opens a connection in the clear, with HTTP/2 from the first byte.
@@ -32,7 +34,7 @@ func dialHTTP2(t *testing.T, addr string) *rawHTTP2 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	c := &rawHTTP2{t: t, conn: conn, framer: http2.NewFramer(conn, conn)}
+	c := &rawHTTP2{t: t, conn: conn, framer: http2.NewFramer(conn, conn), patience: rawMaxPatience}
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.fields = hpack.NewEncoder(&c.block)
 	io.WriteString(conn, http2.ClientPreface)
@@ -69,7 +71,7 @@ func (c *rawHTTP2) data(stream uint32, end bool, text string) {
 func (c *rawHTTP2) answer(stream uint32) string {
 	var text string
 	for {
-		c.conn.SetReadDeadline(time.Now().Add(rawPatience))
+		c.conn.SetReadDeadline(time.Now().Add(c.patience))
 		frame, err := c.framer.ReadFrame()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
@@ -259,11 +260,11 @@ func TestRawMalformedBodies(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for name, probe := range malformedBodies {
 		t.Run(name, func(t *testing.T) {
-			if answers := rawPlay(t, plain.Clear, probe+rawLast); !strings.HasPrefix(answers[0], "502 ") {
+			if answers := rawPlay(t, plain.Clear, probe+rawLast, rawMaxPatience); !strings.HasPrefix(answers[0], "502 ") {
 				t.Errorf("without offload the answers are %q", answers)
 			}
 			r.take()
-			answers := rawPlay(t, offloaded.Clear, probe+rawLast)
+			answers := rawPlay(t, offloaded.Clear, probe+rawLast, rawMaxPatience)
 			if want := []string{`400 "" cut=false close=true`, "closed"}; !slices.Equal(answers, want) {
 				t.Errorf("the answers are %q", answers)
 			}
@@ -287,7 +288,7 @@ func TestRawBehindRefusals(t *testing.T) {
 	held := make(chan struct{})
 	go func() {
 		defer close(held)
-		rawPlay(t, s.Clear, rawLast)
+		rawPlay(t, s.Clear, rawLast, time.Minute)
 	}()
 	<-entered
 	defer func() { close(hold); <-held }()
@@ -305,7 +306,11 @@ func TestRawBehindRefusals(t *testing.T) {
 		"a body that lies": {rawPost + "Content-Length: 70000\r\n\r\n" + rawSmuggled, []string{refused, "waits"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if answers := rawPlay(t, s.Clear, tt.text+rawLast); !slices.Equal(answers, tt.answers) {
+			patience := rawMaxPatience
+			if slices.Contains(tt.answers, "waits") {
+				patience = rawPatience
+			}
+			if answers := rawPlay(t, s.Clear, tt.text+rawLast, patience); !slices.Equal(answers, tt.answers) {
 				t.Errorf("the answers are %q, want %q", answers, tt.answers)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -182,8 +183,9 @@ var http2Probes = map[string]func(*rawHTTP2){
 
 // rawPlayHTTP2 plays a probe and asks for something else behind it, which shows
 // whether the connection is still of use.
-func rawPlayHTTP2(t *testing.T, s *site.Site, probe func(*rawHTTP2)) []string {
+func rawPlayHTTP2(t *testing.T, s *site.Site, probe func(*rawHTTP2), patience time.Duration) []string {
 	c := dialHTTP2(t, s.Clear)
+	c.patience = patience
 	probe(c)
 	answers := []string{c.answer(1)}
 	if strings.Contains(answers[0], "gone") || strings.Contains(answers[0], "closed") {
@@ -206,15 +208,15 @@ func TestRawHTTP2(t *testing.T) {
 	for name, probe := range http2Probes {
 		t.Run(name, func(t *testing.T) {
 			if want := ownHTTP2[name]; want != "" {
-				answers := rawPlayHTTP2(t, offloaded, probe)
+				answers := rawPlayHTTP2(t, offloaded, probe, rawMaxPatience)
 				if requests := r.take(); answers[0] != want || len(requests) > 2 || (want == "400 " && len(requests) > 1) {
 					t.Errorf("the answers are %q, the upstream got %q", answers, requests)
 				}
 				return
 			}
-			rawCompare(t, r, 20,
-				func() []string { return rawPlayHTTP2(t, plain, probe) },
-				func() []string { return rawPlayHTTP2(t, offloaded, probe) })
+			rawCompare(t, r,
+				func(d time.Duration) []string { return rawPlayHTTP2(t, plain, probe, d) },
+				func(d time.Duration) []string { return rawPlayHTTP2(t, offloaded, probe, d) })
 		})
 	}
 }
@@ -223,9 +225,9 @@ func TestRawHTTP2WithoutSpools(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "request_spool off\nresponse_spool off")
 	for name, probe := range http2Probes {
 		t.Run(name, func(t *testing.T) {
-			rawCompare(t, r, 20,
-				func() []string { return rawPlayHTTP2(t, plain, probe) },
-				func() []string { return rawPlayHTTP2(t, offloaded, probe) })
+			rawCompare(t, r,
+				func(d time.Duration) []string { return rawPlayHTTP2(t, plain, probe, d) },
+				func(d time.Duration) []string { return rawPlayHTTP2(t, offloaded, probe, d) })
 		})
 	}
 }
