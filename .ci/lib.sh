@@ -2,6 +2,7 @@
 # installed once and kept in the user's cache.
 
 golangci_version=v2.15.0
+h2spec_version=v2.2.1
 
 failed_steps=()
 step_times=()
@@ -55,6 +56,26 @@ golangci() {
 			go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_version") >&2
 	fi
 	printf '%s\n' "$folder/golangci-lint"
+}
+
+# h2spec prints the path of the conformance test h2spec, and builds it first if it
+# is not there. It is older than modules and names no versions of what it uses;
+# these fit.
+h2spec() {
+	local folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/h2spec-$h2spec_version
+	local package=github.com/summerwind/h2spec/cmd/h2spec
+	if [[ ! -x $folder/h2spec ]]; then
+		echo "building h2spec $h2spec_version" >&2
+		mkdir -p "$folder" "$work/h2spec"
+		(
+			cd "$work/h2spec"
+			go mod init h2spec
+			go get "$package@$h2spec_version+incompatible" \
+				golang.org/x/net@v0.62.0 github.com/fatih/color@v1.19.0 github.com/spf13/cobra@v1.10.2
+			GOBIN=$folder CGO_ENABLED=0 go install "$package"
+		) >&2
+	fi
+	printf '%s\n' "$folder/h2spec"
 }
 
 # need_c_compiler installs one for the race detector, if none is there.

@@ -106,6 +106,14 @@ caddyfiles() {
 	"$work/bin/caddyfiles" -caddy "$work/caddy"
 }
 
+# http2_conformance looks for cases of h2spec that offload breaks.
+http2_conformance() {
+	local program
+	program=$(h2spec)
+	go build -o "$work/caddy" ./cmd/caddy
+	"$work/bin/h2compare" -caddy "$work/caddy" -h2spec "$program"
+}
+
 # demo plays the whole scene once; it fails if the protected run lost a request.
 demo() {
 	timeout --kill-after=10 240 go run ./cmd/demo -json

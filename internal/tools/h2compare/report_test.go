@@ -1,0 +1,92 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const report = `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites>
+  <testsuite name="Preface" package="http2/3.5" tests="2">
+    <testcase package="http2/3.5" classname="Sends a preface" time="0.1"></testcase>
+    <testcase package="http2/3.5" classname="Sends nonsense" time="0.1">
+      <error>Connection closed
+DATA frame</error>
+    </testcase>
+  </testsuite>
+  <testsuite name="Data" package="http2/6.1" tests="3">
+    <testcase package="http2/6.1" classname="Sends data"><failure></failure></testcase>
+    <testcase package="http2/6.1" classname="Sends padding"><skipped></skipped></testcase>
+    <testcase package="http2/6.1" classname="Sends nonsense"></testcase>
+  </testsuite>
+</testsuites>`
+
+func TestReportsAreReadByCase(t *testing.T) {
+	t.Parallel()
+	r, err := parse([]byte(report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"http2/3.5: Sends a preface": "",
+		"http2/3.5: Sends nonsense":  "Connection closed DATA frame",
+		"http2/6.1: Sends data":      "failed",
+		"http2/6.1: Sends padding":   "failed",
+		"http2/6.1: Sends nonsense":  "",
+		"http2/9.9: Sends no case":   "not played",
+	} {
+		if got := r.reason(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := r.passed(); got != 2 {
+		t.Errorf("%d passed, want 2", got)
+	}
+}
+
+func TestReportsWithoutCasesAreErrors(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "no XML", "<testsuites></testsuites>"} {
+		if _, err := parse([]byte(text)); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+// What fails without offload too is not its fault, and what does not run any more
+// is.
+func TestLostCases(t *testing.T) {
+	t.Parallel()
+	plain := result{"good": "", "bad": "closed", "worse": "", "gone": "", "better": "closed"}
+	offloaded := result{"good": "", "bad": "closed", "worse": "timeout", "better": ""}
+	lost := plain.lostIn(offloaded)
+	if want := []string{"gone", "worse"}; !slices.Equal(lost, want) {
+		t.Errorf("lost %q, want %q", lost, want)
+	}
+	if got := inBoth(lost, []string{"worse", "good"}); !slices.Equal(got, []string{"worse"}) {
+		t.Errorf("lost twice %q", got)
+	}
+}
+
+func TestProgramsThatLeaveNoReportAreErrors(t *testing.T) {
+	t.Parallel()
+	f := front{name: "a front", addr: "127.0.0.1:1"}
+	if _, err := playAll(t.Context(), t.TempDir()+"/missing", []front{f}); err == nil || !strings.Contains(err.Error(), "a front: no report") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Each front is compared with the plain one that speaks the same way.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	fronts, err := plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fronts {
+		if plain := fronts[f.plain]; plain.tls != f.tls || plain.offload != "" {
+			t.Errorf("%s is compared with %s", f.name, plain.name)
+		}
+	}
+}
