@@ -1,7 +1,8 @@
 // Command testreport judges the output of `go test -json`. It prints a line per
-// package and the output of what failed, and fails if a test failed, if one was
-// skipped that is not on the allow list, if a package did not end, or if no test
-// ran at all: a green run must mean that everything was tried.
+// package, the attributes of tests, which are what they have measured, and the
+// output of what failed. It fails if a test failed, if one was skipped that is not
+// on the allow list, if a package did not end, or if no test ran at all: a green
+// run must mean that everything was tried.
 //
 //	go test -json ./... | tee run.json | go run ./internal/tools/testreport
 //	go run ./internal/tools/testreport -closing run.json race.json

@@ -18,6 +18,7 @@ type event struct {
 	ImportPath string // of a build's output, in place of Package
 	Test       string
 	Output     string
+	Key, Value string // of an attribute
 	Elapsed    float64
 }
 
@@ -106,6 +107,8 @@ func (r *report) take(line []byte) {
 		r.running[id] = true
 	case "output":
 		r.keep(id, e.Output)
+	case "attr": // what a test has measured
+		r.printf("%s: %s: %s\n", e.Test, e.Key, e.Value)
 	case "build-output":
 		r.builds[e.ImportPath] = append(r.builds[e.ImportPath], e.Output)
 	case "build-fail":

@@ -56,6 +56,20 @@ func TestPassedRunIsGreen(t *testing.T) {
 	}
 }
 
+func TestWhatTestsHaveMeasuredIsShown(t *testing.T) {
+	t.Parallel()
+	_, out := read(
+		t, nil,
+		line("start", "a", "", ""),
+		`{"Action":"attr","Package":"a","Test":"TestOne","Key":"memory","Value":"3 MiB"}`+"\n",
+		line("pass", "a", "TestOne", ""),
+		line("pass", "a", "", ""),
+	)
+	if want := "TestOne: memory: 3 MiB\nok  \ta\t0.000s\n"; out != want {
+		t.Errorf("output is %q, want %q", out, want)
+	}
+}
+
 func TestFailedTestShowsItsOutput(t *testing.T) {
 	t.Parallel()
 	r, out := read(
