@@ -58,6 +58,11 @@ model_test() {
 	test_json model -count=1 -run='Model$' ./offloader -model.seeds="$CI_MODEL_SEEDS"
 }
 
+# large_bodies passes bodies through Caddy that no memory could hold.
+large_bodies() {
+	test_json bodies -count=1 -run='^TestLargeBodies$' ./caddymodule/fidelity -bodies.size=2GiB
+}
+
 # repeated_tests looks for faults of chance in the engine. Left out are tests that
 # are many runs already and those of costs, which chance does not change.
 repeated_tests() {

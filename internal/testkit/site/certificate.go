@@ -15,10 +15,12 @@ import (
 	"time"
 )
 
-// Main runs the tests of a package and removes what they have made together.
+// Main runs the tests of a package and removes what they have made together. In a
+// process that Start has started it is Caddy.
 //
 //	func TestMain(m *testing.M) { site.Main(m) }
 func Main(m *testing.M) {
+	runProcess()
 	code := m.Run()
 	if madeCertificate {
 		cert, _ := certificate()

@@ -1,0 +1,111 @@
+package fidelity_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"testing"
+	"testing/iotest"
+)
+
+// sequence is an endless row of bytes that never repeats. Each follows from its
+// place, so that bytes that were lost, changed, doubled or swapped show, and none
+// has to be kept.
+type sequence uint64
+
+const word = 8
+
+// fill writes the bytes from that place on.
+func (s sequence) fill(p []byte, at int64) {
+	for len(p) > 0 {
+		v := s.word(uint64(at) / word)
+		skip := int(at % word)
+		if skip == 0 && len(p) >= word {
+			binary.LittleEndian.PutUint64(p, v)
+			p, at = p[word:], at+word
+			continue
+		}
+		var one [word]byte
+		binary.LittleEndian.PutUint64(one[:], v)
+		n := copy(p, one[skip:])
+		p, at = p[n:], at+int64(n)
+	}
+}
+
+// word mixes the bits of a place, as the generator splitmix64 does.
+func (s sequence) word(i uint64) uint64 {
+	v := uint64(s) + (i+1)*0x9e3779b97f4a7c15
+	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
+	v = (v ^ v>>27) * 0x94d049bb133111eb
+	return v ^ v>>31
+}
+
+// reader returns the first bytes of the sequence.
+func (s sequence) reader(size int64) io.Reader { return &sequenceReader{s, 0, size} }
+
+type sequenceReader struct {
+	sequence
+	at, size int64
+}
+
+func (r *sequenceReader) Read(p []byte) (int, error) {
+	if r.at == r.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), r.size-r.at)]
+	r.fill(p, r.at)
+	r.at += int64(len(p))
+	return len(p), nil
+}
+
+// judge is written to what should be the sequence, from its first byte on.
+type judge struct {
+	sequence
+	at   int64
+	want []byte // reused
+}
+
+// Write fails at the first byte that is wrong.
+func (j *judge) Write(p []byte) (int, error) {
+	if len(j.want) < len(p) {
+		j.want = make([]byte, len(p))
+	}
+	want := j.want[:len(p)]
+	j.fill(want, j.at)
+	for i := range p {
+		if p[i] != want[i] {
+			return i, fmt.Errorf("byte %d is %#x, want %#x", j.at+int64(i), p[i], want[i])
+		}
+	}
+	j.at += int64(len(p))
+	return len(p), nil
+}
+
+func TestSequence(t *testing.T) {
+	t.Parallel()
+	const size = 1001
+	want := make([]byte, size)
+	sequence(7).fill(want, 0)
+	if err := iotest.TestReader(sequence(7).reader(size), want); err != nil {
+		t.Error(err)
+	}
+	for at := range int64(20) {
+		j := &judge{sequence: 7, at: at}
+		for rest := want[at:]; len(rest) > 0; {
+			n := min(len(rest), int(at)+1)
+			if _, err := j.Write(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+	}
+	for name, wrong := range map[string][]byte{
+		"lost":    append(append([]byte(nil), want[:500]...), want[501:]...),
+		"changed": append(append([]byte(nil), want[:999]...), want[999]+1),
+		"swapped": append(append([]byte(nil), want[8:16]...), want[:8]...),
+	} {
+		if _, err := (&judge{sequence: 7}).Write(wrong); err == nil {
+			t.Errorf("bytes that were %s do not show", name)
+		}
+	}
+}

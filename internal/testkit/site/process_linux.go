@@ -1,0 +1,68 @@
+package site
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Memory returns a line of the process's status, such as VmHWM, the most that was
+// ever resident, in bytes.
+func (p *Process) Memory(line string) int64 {
+	p.t.Helper()
+	text, err := os.ReadFile(p.proc("status"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for l := range strings.Lines(string(text)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(l, line+": %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	p.t.Fatalf("no line %s in %s", line, text)
+	return 0
+}
+
+// OpenFiles returns what the process has open, connections included, as far as
+// that has a name.
+func (p *Process) OpenFiles() []string {
+	p.t.Helper()
+	links, err := filepath.Glob(p.proc("fd/*"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var names []string
+	for _, link := range links {
+		if name, err := os.Readlink(link); err == nil { // else it was closed just now
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Spooled returns how many files of that folder the process has open, and how
+// much of the disk they take. The files have no name any more.
+func (p *Process) Spooled(dir string) (files int, bytes int64) {
+	p.t.Helper()
+	links, err := filepath.Glob(p.proc("fd/*"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, link := range links {
+		name, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(name, dir+"/") {
+			continue
+		}
+		if info, err := os.Stat(link); err == nil {
+			files++
+			bytes += info.Size()
+		}
+	}
+	return files, bytes
+}
+
+func (p *Process) proc(name string) string {
+	return fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, name)
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package site
+
+// runProcess does nothing: nothing is started as a process here.
+func runProcess() {}
