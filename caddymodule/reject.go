@@ -116,9 +116,7 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor != 1 || r.ContentLength == 0 || (small && r.Header.Get("Expect") == "") {
 		return
 	}
-	if err := http.NewResponseController(w).EnableFullDuplex(); err == nil {
-		w.Header().Set("Connection", "close")
-	}
+	bridge.LeaveBody(w)
 }
 
 // smallBody is how much of a refused body net/http may read and throw away.

@@ -1,12 +1,15 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
@@ -200,5 +203,61 @@ func TestRejectRoutesHaveTheBody(t *testing.T) {
 	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, strings.NewReader("the body"))
 	if res, body := site.Do(t, c, req); res.StatusCode != 200 || body != "instead of the pool: the body" {
 		t.Errorf("got %d %q", res.StatusCode, body)
+	}
+}
+
+// A client that is refused while it sends gets its answer first and a reset only
+// some time later. One at once would look to it as if there were no answer.
+func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
+	const pool = `
+	offload {
+		name %s
+		concurrency 1
+		queue 0
+		request_spool %s
+	}`
+	tests := map[string]struct {
+		route  string
+		full   bool
+		status int
+	}{
+		"the pool is full":                         {fmt.Sprintf(pool, "full", "64KiB"), true, 503},
+		"the pool is full, one around it is not":   {fmt.Sprintf(pool, "around", "off") + fmt.Sprintf(pool, "within", "64KiB"), true, 503},
+		"it is too large, which takes time to see": {fmt.Sprintf(pool, "small", "64KiB"), false, 413},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := site.Serve(t, http.HandlerFunc(blocking), "\n\troute {"+tt.route+"\n\treverse_proxy UPSTREAM\n\t}")
+			if tt.full {
+				holdOne(t, s, s.Clients()["h2"], "/hold-"+strconv.Itoa(len(tt.route)))
+			}
+			conn, err := net.Dial("tcp", s.Clear)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+			chunk := "10000\r\n" + strings.Repeat("x", 1<<16) + "\r\n"
+			reset := make(chan error, 1)
+			go func() {
+				var err error
+				for err == nil {
+					_, err = io.WriteString(conn, chunk)
+				}
+				reset <- err
+			}()
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := readAll(res.Body); res.StatusCode != tt.status || !res.Close || body != http.StatusText(tt.status)+"\n" || err != nil {
+				t.Errorf("got %d %q, %v, closes: %v", res.StatusCode, body, err, res.Close)
+			}
+			select {
+			case err := <-reset:
+				t.Error(err)
+			case <-time.After(50 * time.Millisecond):
+			}
+		})
 	}
 }
