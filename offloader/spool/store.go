@@ -136,6 +136,9 @@ func (s *Store) Hopeless() bool {
 	return s.bounds.Memory <= 0 && (s.bounds.File <= 0 || s.broken != nil)
 }
 
+// Broken says why the file cannot be used, nil if that is not so.
+func (s *Store) Broken() error { return s.broken }
+
 // fail remembers that the file is of no use, as on a full disk.
 func (s *Store) fail(err error) error {
 	s.broken = fmt.Errorf("%w: %w", ErrFull, err)

@@ -48,9 +48,9 @@ type Options struct {
 	Stall time.Duration
 }
 
-// Stream is one result. Begin, Write and Flush belong to one goroutine; End and
-// Abort may be called from any. It comes from New, or is a field of something
-// larger and set up by Init.
+// Stream is one result. Begin, Write, Flush and Broken belong to one goroutine;
+// End and Abort may be called from any. It comes from New, or is a field of
+// something larger and set up by Init.
 type Stream struct {
 	opts Options
 
@@ -294,6 +294,10 @@ func (s *Stream) Written() int64 {
 	defer s.mu.Unlock()
 	return s.written
 }
+
+// Broken says why the stream's file cannot be used, nil if that is not so. It is
+// for the writer's goroutine.
+func (s *Stream) Broken() error { return s.store.Broken() }
 
 // Close gives everything back. The writer and all readers must be done.
 func (s *Stream) Close() {
