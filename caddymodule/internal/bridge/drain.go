@@ -207,8 +207,19 @@ func (w *Writer) Lost() bool {
 	return w.lost || w.mode == discarded || (w.dead != nil && w.status != 0)
 }
 
+// SpoolError says why the body could not go to a file, nil if that is not so.
+func (w *Writer) SpoolError() error {
+	w.mu.Lock()
+	streaming := w.streaming
+	w.mu.Unlock()
+	if !streaming {
+		return nil
+	}
+	return w.stream.Broken()
+}
+
 // Broken reports whether the run was made to fail by its client, which was too
-// slow or has left: its writes have failed.
+// slow or has left, or by a spool that fails: its writes have failed.
 func (w *Writer) Broken() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

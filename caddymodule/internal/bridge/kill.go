@@ -42,8 +42,8 @@ func (w *Writer) Kill(cause error) bool {
 	return false
 }
 
-// wake ends a write to the client that the run may be blocked in. Outer handlers
-// have no locks, so it goes past them.
+// wake ends a write to the client that the run or the helper may be blocked in.
+// Outer handlers have no locks, so it goes past them.
 func (w *Writer) wake() {
 	client := innermost(w.client)
 	if outer, ok := client.(*Writer); ok { // of a pool around this one

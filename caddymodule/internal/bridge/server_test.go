@@ -489,6 +489,36 @@ func (p *progress) untilBlocked() {
 	}
 }
 
+// A client that has stalled its run is let go, though it still does not read: what
+// was kept for it is of no use any more.
+func TestStalledClientIsLetGo(t *testing.T) {
+	t.Parallel()
+	ended := make(chan any, 3)
+	eachVersion(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := newBridged(t, func(w http.ResponseWriter, _ *http.Request) {
+			for err := error(nil); err == nil; {
+				_, err = w.Write(pattern(64 * kib))
+			}
+		})
+		b.opts.Stream.Bounds = spool.Bounds{Memory: 64 * kib, File: 64 * kib}
+		b.opts.Stream.Stall = 50 * time.Millisecond
+		value := panicOf(func() { b.ServeHTTP(w, r) })
+		if used := b.budget.Usage(); used != (spool.Usage{}) {
+			t.Errorf("still kept: %+v", used)
+		}
+		ended <- value
+		panic(value)
+	}), func(t *testing.T, s *site) {
+		res := s.get(t)
+		if value := <-ended; value != http.ErrAbortHandler {
+			t.Errorf("panic %v, want an abort", value)
+		}
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Error("a clean end")
+		}
+	})
+}
+
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	for name, sendHead := range map[string]bool{"with a head": true, "without a head": false} {

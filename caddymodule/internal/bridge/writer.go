@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
@@ -171,8 +172,12 @@ func (w *Writer) write(p []byte) (int, error) {
 		var n int
 		n, err = w.stream.Write(p[led:])
 		led += n
-		if errors.Is(err, stream.ErrStalled) {
-			w.breakOff(err) // the helper may be stuck in a write and not know
+		switch {
+		case errors.Is(err, stream.ErrStalled):
+			w.breakOff(err)
+			w.wake() // the helper is stuck in a write and would keep all that is spooled
+		case errors.Is(err, spool.ErrFull):
+			w.breakOff(err) // there is a file alone, and it fails
 		}
 	}
 	if w.opts.Finish && errors.Is(err, errLost) {
