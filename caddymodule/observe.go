@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"errors"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -141,8 +143,15 @@ func breakerLogger(pool string) func(from, to offloader.BreakerState) {
 	}
 }
 
-func (h *Handler) logSpoolFull(err error) {
-	if c := h.logger.Check(zapcore.WarnLevel, "a request body could not be spooled"); c != nil {
-		c.Write(zap.String("pool", h.pool.Name()), zap.Error(err))
+// logSpoolFull logs that a body could not be kept, with what to do about it.
+func (h *Handler) logSpoolFull(message string, err error) {
+	c := h.logger.Check(zapcore.WarnLevel, message)
+	if c == nil {
+		return
 	}
+	hint := "raise the limits of the global option 'offload' for 'spool'"
+	if _, disk := errors.AsType[*fs.PathError](err); disk {
+		hint = "make room on the disk of this folder, see that it can be written to, or set another 'dir' in the global option 'offload' for 'spool'"
+	}
+	c.Write(zap.String("pool", h.pool.Name()), zap.String("dir", budget.Limits().Dir), zap.Error(err), zap.String("hint", hint))
 }

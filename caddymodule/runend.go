@@ -134,6 +134,9 @@ func (run *run) end(o offloader.Outcome) {
 	if run.upgraded {
 		h.pool.EndUpgrade()
 	}
+	if err := run.writer.SpoolError(); err != nil {
+		h.logSpoolFull("a response could not be spooled, its run has waited for the client", err)
+	}
 }
 
 // judge says what a returned run tells about the backend.

@@ -56,7 +56,7 @@ func (h *Handler) takeBody(run *run) error {
 	case errors.Is(err, spool.ErrTooLarge):
 		return h.pool.Reject(offloader.BodyTooLarge)
 	case errors.Is(err, spool.ErrFull):
-		h.logSpoolFull(err)
+		h.logSpoolFull("a request body could not be spooled", err)
 		return h.pool.Reject(offloader.SpoolFull)
 	}
 	run.body = body
