@@ -10,9 +10,9 @@ import (
 // a system that cannot remove open files.
 const filePattern = "offload-*.spool"
 
-// file is a temporary file without a name: it is removed from its folder as
-// soon as it is open, so that nothing is left behind by a crash. Space in it is
-// handed out in blocks, which are used again.
+// file is a temporary file without a name: it never has one, or is removed from
+// its folder as soon as it is open, so that nothing is left behind by a crash.
+// Space in it is handed out in blocks, which are used again.
 type file struct {
 	f      *os.File
 	named  bool    // the system could not remove it while it is open
@@ -27,6 +27,14 @@ func (t *file) create(dir string) error {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the spool folder: %w", err)
 	}
+	if t.f = openNameless(dir); t.f != nil {
+		return nil
+	}
+	return t.createNamed(dir)
+}
+
+// createNamed is for folders that have no files without a name.
+func (t *file) createNamed(dir string) error {
 	f, err := os.CreateTemp(dir, filePattern) // mode 0600, and never an existing file
 	if err != nil {
 		return fmt.Errorf("making a spool file: %w", err)

@@ -58,15 +58,34 @@ func TestSpoolFiles(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("lose their name at once where all files have one", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		var f file
+		if err := f.createNamed(dir); err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		info, err := f.f.Stat()
+		if err != nil || info.Mode() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+			t.Errorf("%v, %v", names, err)
+		}
+	})
 	t.Run("are removed at the end where open files cannot be", func(t *testing.T) {
 		t.Parallel()
-		body, _, _ := spooled(t)
-		name := body.store.file.f.Name()
+		var f file
+		if err := f.createNamed(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		name := f.f.Name()
 		if err := os.WriteFile(name, nil, 0o600); err != nil { // as if it had not been removed
 			t.Fatal(err)
 		}
-		body.store.file.named = true
-		body.Close()
+		f.named = true
+		f.close()
 		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("error %v", err)
 		}
@@ -101,7 +120,7 @@ func TestSpoolFilesGoWhereTemporaryFilesGoIfNoFolderIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	if got := filepath.Dir(f.f.Name()); got != dir {
+	if got := f.f.Name(); got != dir && filepath.Dir(got) != dir { // the folder's, if it has none
 		t.Errorf("in %s", got)
 	}
 }
