@@ -42,8 +42,8 @@ func (p *Process) OpenFiles() []string {
 	return names
 }
 
-// Spooled returns how many files of that folder the process has open, and how
-// much of the disk they take. The files have no name any more.
+// Spooled returns how many spool files of that folder the process has open, and
+// how much of the disk they take. The files have no name any more.
 func (p *Process) Spooled(dir string) (files int, bytes int64) {
 	p.t.Helper()
 	links, err := filepath.Glob(p.proc("fd/*"))
@@ -52,7 +52,7 @@ func (p *Process) Spooled(dir string) (files int, bytes int64) {
 	}
 	for _, link := range links {
 		name, err := os.Readlink(link)
-		if err != nil || !strings.HasPrefix(name, dir+"/") {
+		if err != nil || filepath.Dir(name) != dir || !strings.HasSuffix(name, " (deleted)") {
 			continue
 		}
 		if info, err := os.Stat(link); err == nil {
