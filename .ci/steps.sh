@@ -63,6 +63,11 @@ large_bodies() {
 	test_json bodies -count=1 -run='^TestLargeBodies$' ./caddymodule/fidelity -bodies.size=2GiB
 }
 
+# soak looks for wrong answers and leaks that only a longer load shows.
+soak() {
+	test_json soak -count=1 -timeout=60m -run='^TestSoak$' ./caddymodule/fidelity -soak.for="$CI_SOAK"
+}
+
 # repeated_tests looks for faults of chance in the engine. Left out are tests that
 # are many runs already and those of costs, which chance does not change.
 repeated_tests() {

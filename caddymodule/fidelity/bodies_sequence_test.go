@@ -2,8 +2,10 @@ package fidelity_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"testing"
 	"testing/iotest"
 )
@@ -40,6 +42,9 @@ func (s sequence) word(i uint64) uint64 {
 	return v ^ v>>31
 }
 
+// String names the sequence.
+func (s sequence) String() string { return strconv.FormatUint(uint64(s), 10) }
+
 // reader returns the first bytes of the sequence.
 func (s sequence) reader(size int64) io.Reader { return &sequenceReader{s, 0, size} }
 
@@ -74,11 +79,30 @@ func (j *judge) Write(p []byte) (int, error) {
 	j.fill(want, j.at)
 	for i := range p {
 		if p[i] != want[i] {
-			return i, fmt.Errorf("byte %d is %#x, want %#x", j.at+int64(i), p[i], want[i])
+			return i, &wrongByte{j.at + int64(i), p[i], want[i]}
 		}
 	}
 	j.at += int64(len(p))
 	return len(p), nil
+}
+
+// wrongByte is what a judge says of the first one.
+type wrongByte struct {
+	at        int64
+	got, want byte
+}
+
+func (e *wrongByte) Error() string {
+	return fmt.Sprintf("byte %d is %#x, want %#x", e.at, e.got, e.want)
+}
+
+// wantCut reads a body that must not end well, and has no wrong byte before that.
+func wantCut(t *testing.T, body io.Reader) {
+	t.Helper()
+	n, err := io.Copy(new(judge), body)
+	if _, wrong := errors.AsType[*wrongByte](err); wrong || err == nil {
+		t.Errorf("it ended after %d bytes with %v, want a cut", n, err)
+	}
 }
 
 func TestSequence(t *testing.T) {

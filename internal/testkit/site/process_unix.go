@@ -145,6 +145,17 @@ func (p *Process) TryLoad(config []byte) error {
 	return err
 }
 
+// Profile returns one of the process's profiles as text, such as that of its heap
+// right after a collection.
+func (p *Process) Profile(name string) []byte {
+	p.t.Helper()
+	text, err := p.askAdmin(http.MethodGet, "/debug/pprof/"+name+"?debug=1&gc=1", nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return text
+}
+
 // askAdmin asks the admin API for something.
 func (p *Process) askAdmin(method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequest(method, "http://"+p.admin+path, bytes.NewReader(body))
