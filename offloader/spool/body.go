@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,18 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
 	}
-	upload := budget.BeginUpload(src)
+	source := src
+	if hint < 0 { // on HTTP/3 that is every request without a body, too
+		start, err := firstPiece(src)
+		switch {
+		case err != nil:
+			return nil, err
+		case start == nil:
+			return new(Body), nil
+		}
+		src = io.MultiReader(start, src)
+	}
+	upload := budget.BeginUpload(source)
 	if upload == nil {
 		return nil, fmt.Errorf("%w: too many bodies are being read", ErrFull)
 	}
@@ -49,6 +61,20 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 		return nil, err
 	}
 	return b, nil
+}
+
+// firstPiece waits for the start of a body, for which nothing is taken yet. It
+// returns nil if there is none.
+func firstPiece(src io.Reader) (io.Reader, error) {
+	piece := make([]byte, 512)
+	switch n, err := io.ReadAtLeast(src, piece, 1); {
+	case n > 0:
+		return bytes.NewReader(piece[:n]), nil
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	default:
+		return nil, &ReadError{Err: err}
+	}
 }
 
 // fill reads straight into blocks where they are memory. A body of just the

@@ -112,6 +112,22 @@ func TestSmallBodiesTakeNoMoreThanTheyNeed(t *testing.T) {
 	body.Close()
 }
 
+// A body of unknown length may turn out to be none. It takes nothing, so nothing
+// can refuse it.
+func TestEmptyBodiesTakeNothing(t *testing.T) {
+	t.Parallel()
+	budget := budgetOf(t, spool.Limits{Disk: block})
+	body, err := spool.ReadBody(bytes.NewReader(nil), -1, budget, spool.Bounds{Memory: block, File: block})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantUsage(t, budget, spool.Usage{})
+	if got, err := io.ReadAll(body.Open()); len(got) > 0 || err != nil || body.Size() != 0 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	body.Close()
+}
+
 func TestSourcesOfBodies(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection reset")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
@@ -85,7 +86,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 			wantUsage(t, budget, spool.Usage{Memory: block, Uploads: 1})
 			return 0, io.EOF
 		})
-		body, err := spool.ReadBody(source, -1, budget, wide)
+		body, err := spool.ReadBody(io.MultiReader(strings.NewReader("its start"), source), -1, budget, wide)
 		if err != nil {
 			t.Fatal(err)
 		}

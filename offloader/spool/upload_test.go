@@ -65,7 +65,7 @@ func TestLeastRateOfUploads(t *testing.T) {
 		want   error
 		took   time.Duration
 	}{
-		"who brings a byte a second is ended after a minute": {1, 600, time.Second, 500, spool.ErrTooSlow, 61 * time.Second},
+		"who brings a byte a second is ended after a minute": {1, 600, time.Second, 500, spool.ErrTooSlow, 62 * time.Second},
 		"who brings enough may take all day":                 {500, 50_000, time.Second, 500, nil, 101 * time.Second},
 		"a pause is no crime":                                {300, 900, 59 * time.Second, 5, nil, 4 * 59 * time.Second},
 		"without a least rate anything goes":                 {1, 100, time.Minute, 0, nil, 101 * time.Minute},
