@@ -37,6 +37,7 @@ func FreeBuffer(b *Buffer) { buffers.Put(b) }
 type Block struct {
 	mem    []byte  // nil for a place in the file
 	pooled *Buffer // where mem comes from, nil if it was made to measure
+	lent   bool    // it is part of no bounds and no budget
 	place  int64   // block number in the file
 	room   int     // how much fits
 	n      int     // how much is in
@@ -106,6 +107,29 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	return b
 }
 
+// Lend returns a full block with the beginning of p, beyond all bounds and the
+// budget. It is for passing bytes on where nothing can be kept: the caller waits
+// until they are through and frees it then, or until Settle takes it.
+func (s *Store) Lend(p []byte) *Block {
+	b := &Block{lent: true, pooled: NewBuffer()}
+	b.mem = b.pooled[:]
+	b.n = copy(b.mem, p)
+	b.room = b.n
+	return b
+}
+
+// Settle takes a lent block into the bounds and the budget and reports whether
+// there was room for it.
+func (s *Store) Settle(b *Block) bool {
+	size := int64(b.room)
+	if s.memory+size > s.bounds.Memory || !s.budget.takeMemory(size) {
+		return false
+	}
+	s.memory += size
+	b.lent = false
+	return true
+}
+
 func (s *Store) allocFile() (*Block, error) {
 	size := min(BlockSize, s.bounds.File-s.disk)
 	switch {
@@ -129,11 +153,6 @@ func (s *Store) allocFile() (*Block, error) {
 	}
 	s.disk += size
 	return &Block{place: place, room: int(size)}, nil
-}
-
-// Hopeless reports that nothing fits and that giving blocks back will not help.
-func (s *Store) Hopeless() bool {
-	return s.bounds.Memory <= 0 && (s.bounds.File <= 0 || s.broken != nil)
 }
 
 // Broken says why the file cannot be used, nil if that is not so.
@@ -209,8 +228,10 @@ func (s *Store) Free(b *Block) {
 		return
 	}
 	s.recycle(b)
-	s.memory -= int64(b.room)
-	s.budget.give(int64(b.room), 0)
+	if !b.lent {
+		s.memory -= int64(b.room)
+		s.budget.give(int64(b.room), 0)
+	}
 }
 
 func (s *Store) recycle(b *Block) {

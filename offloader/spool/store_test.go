@@ -133,31 +133,33 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-func TestStoresThatAreHopeless(t *testing.T) {
+// What is lent is beyond everything until there is room for it.
+func TestLentBlocks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		bounds spool.Bounds
-		limits spool.Limits
-		dir    string
-		want   bool
-	}{
-		"no bounds":                     {spool.Bounds{}, spool.Limits{Memory: block, Disk: block}, "", true},
-		"memory":                        {spool.Bounds{Memory: 1}, spool.Limits{}, "", false},
-		"a file":                        {spool.Bounds{File: 1}, spool.Limits{}, "", false},
-		"a file that fails":             {spool.Bounds{File: 1}, spool.Limits{Disk: block}, "/proc/nothing", true},
-		"a file that fails, and memory": {spool.Bounds{Memory: 1, File: 1}, spool.Limits{Disk: block}, "/proc/nothing", false},
-	} {
+		bounds  int64
+		settles bool
+	}{"bounds of enough": {block, true}, "bounds of less": {block - 1, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test.limits.Dir = test.dir
-			s := storeOf(t, budgetOf(t, test.limits), test.bounds)
-			b, err := s.Alloc(0)
-			if err == nil {
-				t.Fatalf("room for %d", b.Room())
+			budget := budgetOf(t, spool.Limits{Memory: block - 1})
+			s := storeOf(t, budget, spool.Bounds{Memory: test.bounds})
+			b := s.Lend(bytes.Repeat([]byte{'a'}, 2*block)) // as much as fits
+			wantLetters(t, s, b, 'a')
+			if b.Len() != block || b.Room() != 0 || s.Settle(b) {
+				t.Errorf("%d bytes, room for %d, or settled without a budget", b.Len(), b.Room())
 			}
-			if got := s.Hopeless(); got != test.want {
-				t.Errorf("hopeless: %t after %v", got, err)
+			wantUsage(t, budget, spool.Usage{})
+			budget.Configure(spool.Limits{Memory: block})
+			if got := s.Settle(b); got != test.settles {
+				t.Errorf("settled: %t", got)
 			}
+			if test.settles {
+				wantUsage(t, budget, spool.Usage{Memory: block})
+			}
+			wantLetters(t, s, b, 'a')
+			s.Free(b)
+			wantUsage(t, budget, spool.Usage{})
 		})
 	}
 }
@@ -182,8 +184,8 @@ func TestBlocksOfAFullDisk(t *testing.T) {
 			t.Errorf("wrote %d, %v", n, err)
 		}
 		s.Seal(b)
-		if b.Room() != 0 || b.Len() != 2 || !s.Hopeless() {
-			t.Errorf("room for %d, hopeless: %t", b.Room(), s.Hopeless())
+		if b.Room() != 0 || b.Len() != 2 || !errors.Is(s.Broken(), spool.ErrFull) {
+			t.Errorf("room for %d, broken by %v", b.Room(), s.Broken())
 		}
 		if _, err := s.Alloc(0); !errors.Is(err, spool.ErrFull) {
 			t.Errorf("error %v", err)

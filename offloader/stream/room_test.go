@@ -86,18 +86,18 @@ func TestBackpressure(t *testing.T) {
 		s.wantNext(s.reader, whole, whole)
 		w.want(2*block, nil, time.Hour)
 	})
-	for name, test := range map[string]struct {
-		o   stream.Options
-		n   int
-		err error
-	}{
-		"that keeps all":        {stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: block}}, 2 * block, spool.ErrTooLarge},
-		"that may keep nothing": {bounded(0, 0), 0, spool.ErrTooLarge},
-	} {
-		play(t, "a full stream "+name+" does not wait for what cannot come", test.o, func(s *scene) {
-			s.write(3*block).want(test.n, test.err, 0)
-		})
-	}
+	keeping := stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: block}}
+	play(t, "a full stream that keeps all does not wait for what cannot come", keeping, func(s *scene) {
+		s.write(3*block).want(2*block, spool.ErrTooLarge, 0)
+	})
+	play(t, "a stream that may keep nothing passes all on, at the pace of its reader", bounded(0, 0), func(s *scene) {
+		w := s.write(2*block + 10)
+		s.pass(second)
+		s.wantNext(s.reader, whole, whole, "10")
+		w.wantWaiting() // the reader may still use the last piece
+		s.next(s.reader).wantWaiting()
+		w.want(2*block+10, nil, second)
+	})
 }
 
 func isDone(st *step) bool { return !st.waits() }
@@ -172,15 +172,26 @@ func TestBudgetThatIsSpent(t *testing.T) {
 		})
 	}
 	wide := bounded(10*block, 10*block)
-	two(t, "a writer waits for what others give back", wide, func(s *scene, _ *stream.Stream, reader *stream.Reader) {
+	two(t, "a writer passes on what it cannot keep and waits for its reader", wide, func(s *scene, _ *stream.Stream, _ *stream.Reader) {
+		w := s.write(block + 10)
+		s.pass(second)
+		w.wantWaiting()
+		s.wantUsage(spool.Usage{Memory: 2 * block, Disk: 2 * block})
+		s.wantNext(s.reader, whole, "10")
+		w.wantWaiting()
+		s.next(s.reader).wantWaiting()
+		w.want(block+10, nil, second)
+	})
+	two(t, "a writer waits for its reader until others give something back", wide, func(s *scene, _ *stream.Stream, reader *stream.Reader) {
 		w := s.write(10)
 		s.pass(second)
 		w.wantWaiting()
 		s.wantNext(reader, whole, whole)
 		w.want(10, nil, second)
+		s.wantUsage(spool.Usage{Memory: block + 10, Disk: 2 * block})
 		s.wantNext(s.reader, "10")
 	})
-	two(t, "a file that others close makes room", wide, func(s *scene, other *stream.Stream, _ *stream.Reader) {
+	two(t, "a stream that others close makes room", wide, func(s *scene, other *stream.Stream, _ *stream.Reader) {
 		w := s.write(10)
 		w.wantWaiting()
 		other.Close()
@@ -194,10 +205,17 @@ func TestBudgetThatIsSpent(t *testing.T) {
 		synctest.Wait()
 		w.want(10, nil, 0)
 	})
-	two(t, "it stalls if nobody gives anything back", stalling(wide), func(s *scene, _ *stream.Stream, _ *stream.Reader) {
+	two(t, "it stalls if nobody reads and nobody gives anything back", stalling(wide), func(s *scene, _ *stream.Stream, _ *stream.Reader) {
 		w := s.write(10)
 		s.pass(10 * second)
-		w.want(0, stream.ErrStalled, 10*second)
+		w.want(10, stream.ErrStalled, 10*second)
+	})
+	two(t, "an end does not wait for the reader", wide, func(s *scene, _ *stream.Stream, _ *stream.Reader) {
+		w := s.write(10)
+		s.stream.End(nil, errCut)
+		synctest.Wait()
+		w.want(10, errCut, 0)
+		s.wantNext(s.reader, "10", "cut short")
 	})
 	two(t, "a stream that keeps all fails at once", stream.Options{Keep: true, Bounds: wide.Bounds}, func(s *scene, _ *stream.Stream, _ *stream.Reader) {
 		s.write(10).want(0, spool.ErrFull, 0)
@@ -225,10 +243,17 @@ func TestFullDisk(t *testing.T) {
 			})
 		}
 		play(t, "without memory", stalling(bounded(0, 10*block)), func(s *scene) {
-			w := s.write(20 * block)
-			w.want(block, spool.ErrFull, 0)
-			s.stream.End(nil, errCut)
-			s.wantNext(s.reader, whole, "cut short")
+			w := s.write(3 * block)
+			w.wantWaiting()
+			if got := s.stream.Written(); got != block {
+				s.t.Errorf("%d bytes fit", got)
+			}
+			s.wantNext(s.reader, whole, whole, whole)
+			s.next(s.reader).wantWaiting()
+			w.want(3*block, nil, 0)
+			if err := s.stream.Broken(); !errors.Is(err, spool.ErrFull) {
+				s.t.Errorf("the file is broken by %v", err)
+			}
 		})
 		play(t, "when all is kept", stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: 10 * block}}, func(s *scene) {
 			w := s.write(20 * block)
@@ -255,10 +280,10 @@ func TestFolderThatCannotBeUsed(t *testing.T) {
 		limits := s.budget.Limits()
 		limits.Dir = "/proc/nothing"
 		s.budget.Configure(limits)
-		w := s.write(block)
-		w.want(0, spool.ErrFull, 0)
-		if errors.Is(w.err, spool.ErrTooLarge) {
-			s.t.Errorf("error %v", w.err)
-		}
+		w := s.write(2 * block)
+		w.wantWaiting()
+		s.wantNext(s.reader, whole, whole)
+		s.next(s.reader).wantWaiting()
+		w.want(2*block, nil, 0)
 	})
 }

@@ -100,8 +100,9 @@ func (s *Stream) Begin(p Preamble) {
 }
 
 // Write appends to the body. When memory, file and budget are used up it waits
-// for a reader, as long as Options.Stall allows. It fails once the stream has
-// ended, with the cause if there is one.
+// for a reader, as long as Options.Stall allows. What a reader wants at once it
+// gets in any case, piece by piece. It fails once the stream has ended, with the
+// cause if there is one.
 func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
@@ -210,13 +211,58 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	for {
 		freed := s.expectRoom() // before it tries, so that it misses none
 		n, err := s.writeSome(p)
-		if !isFull(err) || s.opts.Keep || s.store.Hopeless() {
+		if !isFull(err) || s.opts.Keep {
 			return n, err
+		}
+		if n := s.lend(p); n > 0 {
+			return n, s.repay(stalled)
 		}
 		if err := s.awaitRoom(freed, stalled); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// lend passes the beginning of p to the reader of a stream that keeps nothing,
+// beyond the budget: others who have used that up would stop it for good. It
+// returns how much it passes, which is nothing while the reader has something.
+func (s *Stream) lend(p []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || len(s.blocks) > 0 {
+		return 0
+	}
+	b := s.store.Lend(p)
+	s.blocks = append(s.blocks, b)
+	s.written += int64(b.Len())
+	s.wakeReaders()
+	return b.Len()
+}
+
+// repay waits until the reader is through with what was lent, or there is room
+// for it. So there is no more of that than runs which write.
+func (s *Stream) repay(stalled <-chan time.Time) error {
+	for {
+		freed := s.expectRoom()
+		if repaid, err := s.tryRepay(); repaid || err != nil {
+			return err
+		}
+		if err := s.awaitRoom(freed, stalled); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Stream) tryRepay() (repaid bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case len(s.blocks) == 0 || s.store.Settle(s.blocks[0]):
+		return true, nil
+	case s.ended:
+		return false, s.endError()
+	}
+	return false, nil
 }
 
 func (s *Stream) expectRoom() (freed <-chan struct{}) {

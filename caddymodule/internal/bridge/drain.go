@@ -219,7 +219,7 @@ func (w *Writer) SpoolError() error {
 }
 
 // Broken reports whether the run was made to fail by its client, which was too
-// slow or has left, or by a spool that fails: its writes have failed.
+// slow or has left: its writes have failed.
 func (w *Writer) Broken() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
@@ -172,12 +171,9 @@ func (w *Writer) write(p []byte) (int, error) {
 		var n int
 		n, err = w.stream.Write(p[led:])
 		led += n
-		switch {
-		case errors.Is(err, stream.ErrStalled):
+		if errors.Is(err, stream.ErrStalled) {
 			w.breakOff(err)
 			w.wake() // the helper is stuck in a write and would keep all that is spooled
-		case errors.Is(err, spool.ErrFull):
-			w.breakOff(err) // there is a file alone, and it fails
 		}
 	}
 	if w.opts.Finish && errors.Is(err, errLost) {
