@@ -121,7 +121,7 @@ func (run *run) end(o offloader.Outcome) {
 	switch {
 	case run.reason != 0:
 		o = offloader.Failure
-	case run.left, run.writer.Broken(), run.uploadFailed.Load():
+	case run.left, run.writer.Broken(), run.uploadFailed.Load(), o == offloader.Failure && run.pastDeadline():
 		o = offloader.Excluded
 	}
 	run.outcome = o

@@ -261,3 +261,32 @@ func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
 		})
 	}
 }
+
+// A gRPC call that fails because its client has given it too little time says
+// nothing about the backend, which ends such calls by itself.
+func TestBreakerIgnoresImpatientCalls(t *testing.T) {
+	for limit, status := range map[string]string{"1m": "", "10S": "14", "": "14"} {
+		t.Run("grpc-timeout "+limit, func(t *testing.T) {
+			s := site.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				<-time.After(5 * time.Millisecond)
+				panic(http.ErrAbortHandler)
+			}), `
+	offload {
+		name impatient
+		breaker {
+			consecutive_failures 1
+		}
+	}
+	reverse_proxy UPSTREAM`)
+			c := s.Clients()["h2"]
+			for _, want := range []string{"", status} {
+				req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, strings.NewReader("call"))
+				req.Header.Set("Content-Type", "application/grpc")
+				req.Header.Set("Grpc-Timeout", limit)
+				if res, _ := site.Do(t, c, req); res.Header.Get("Grpc-Status") != want {
+					t.Errorf("got %d %v, want the status %q", res.StatusCode, res.Header, want)
+				}
+			}
+		})
+	}
+}
