@@ -70,8 +70,9 @@ func TestUpgradeHalfClose(t *testing.T) {
 	heard := make(chan string, 1)
 	plain, offloaded := site.ServeTwins(t, halfCloser(heard), "", "offload {\nname half\nconcurrency 1\nqueue 0\n}", `
 	OFFLOAD
-	respond /state "{http.offload.in_flight}"
+	`+stateRoute+`
 	reverse_proxy UPSTREAM`)
+	tunnelsEnd(t)
 	for _, secure := range []bool{true, false} {
 		t.Run(fmt.Sprintf("secure=%v", secure), func(t *testing.T) {
 			want := halfClose(t, plain, secure, heard)

@@ -198,6 +198,12 @@ func idle(t *testing.T, s *site.Site) {
 	})
 }
 
+// tunnelsEnd makes sure at the end of a test that no tunnel is open when Caddy stops.
+func tunnelsEnd(t *testing.T) {
+	t.Cleanup(func() { site.Eventually(t, func() bool { return inGate.Now.Load() == 0 }) })
+}
+
 const stateRoute = `
+	gate
 	respond /state "{http.offload.in_flight}"
 	`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ func upgradeSite(t *testing.T, words string) (*site.Site, *tunnels) {
 	t.Helper()
 	u := &tunnels{hold: make(chan struct{})}
 	s := site.Serve(t, u, "offload {\nname upgrades\nconcurrency 1\nqueue 0\nbreaker off\n"+words+"\n}\n"+stateRoute+"reverse_proxy UPSTREAM")
+	tunnelsEnd(t)
 	return s, u
 }
 
@@ -95,7 +95,8 @@ func TestUpgradesHoldTheirPermit(t *testing.T) {
 // The handshake takes a permit like any other request, and waits for it.
 func TestUpgradesWaitTheirTurn(t *testing.T) {
 	u := &tunnels{hold: make(chan struct{})}
-	s := site.Serve(t, u, "offload {\nname waits\nconcurrency 1\nqueue 1\n}\nreverse_proxy UPSTREAM")
+	s := site.Serve(t, u, "offload {\nname waits\nconcurrency 1\nqueue 1\n}\ngate\nreverse_proxy UPSTREAM")
+	tunnelsEnd(t)
 	c := upgraders(t, s)["h1"]
 	first := make(chan error, 1)
 	go func() { // holds the permit in its handshake
@@ -177,6 +178,10 @@ func TestUpgradeThatIsIgnored(t *testing.T) {
 // Tunnels end at a reload, or when stream_close_delay has passed, as without
 // offload. With permits held they stay in the pool as long as they last.
 func TestUpgradeAtReload(t *testing.T) {
+	besidesCaddysRaces(t, checkReloads)
+}
+
+func checkReloads(t *testing.T) {
 	for delay, lasts := range map[string]bool{"": false, "stream_close_delay 1m": true} {
 		for _, words := range []string{"", "offload {\nname reload\nconcurrency 1\nqueue 0\n}", "offload {\nname reload\nconcurrency 1\nqueue 0\nupgrades hold\n}"} {
 			t.Run(delay+" "+words, func(t *testing.T) { checkReload(t, words, delay, lasts) })
@@ -184,44 +189,25 @@ func TestUpgradeAtReload(t *testing.T) {
 	}
 }
 
-// checkReload uses a tunnel of bytes: to one of WebSocket Caddy would write a last
-// frame beside what the tunnel carries.
 func checkReload(t *testing.T, words, delay string, lasts bool) {
-	var up site.Counter
-	upstream := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		up.Enter()
-		defer up.Leave()
-		conn, buf, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: bytes\r\n\r\n")
-		io.Copy(conn, buf)
-	})
-	s := site.Serve(t, upstream, words+stateRoute+"reverse_proxy UPSTREAM {\n"+delay+"\n}")
-	conn, br := tunnelOf(t, s.Addr, true, "/")
-	echo := func(line string) {
-		t.Helper()
-		io.WriteString(conn, line)
-		if got, err := br.ReadString('\n'); got != line || err != nil {
-			t.Fatalf("got %q, %v", got, err)
-		}
-	}
-	echo("before\n")
+	u := &tunnels{hold: make(chan struct{})}
+	s := site.Serve(t, u, words+stateRoute+"reverse_proxy UPSTREAM {\n"+delay+"\n}")
+	tunnelsEnd(t)
+	conn := dialWS(t, s, upgraders(t, s)["h1"], "/echo")
+	echoes(t, conn, websocket.MessageText, "before")
 	s.Load("header X-Reloaded yes\n" + words + stateRoute + "respond reloaded")
 	if lasts {
-		echo("after\n")
+		echoes(t, conn, websocket.MessageText, "after")
 		if strings.Contains(words, "hold") {
 			if res, _ := site.Get(t, s.Clients()["h1"], "https://"+s.Addr+"/state"); res.StatusCode != 503 {
 				t.Errorf("got %d beside a tunnel of before", res.StatusCode)
 			}
 		}
-		conn.Close()
-	} else if got, err := br.ReadString('\n'); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("got %q, %v, want an end", got, err)
+		conn.CloseNow()
+	} else if _, _, err := conn.Read(soon(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("got %v, want the end of a server that goes away", err)
 	}
-	site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
 	if words != "" {
 		idle(t, s)
 	}

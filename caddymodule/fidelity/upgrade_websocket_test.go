@@ -3,8 +3,6 @@ package fidelity_test
 import (
 	"errors"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,26 +23,13 @@ func TestUpgradeExtendedConnectHTTP2(t *testing.T) {
 	inProcessWith(t, "GODEBUG=http2xconnect=1", func(t *testing.T) { checkTunnels(t, "h2") })
 }
 
-func inProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
-	t.Helper()
-	const mark = "FIDELITY_CHILD=1"
-	if strings.Contains(strings.Join(os.Environ(), "\n"), mark) {
-		test(t)
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
-	cmd.Env = append(os.Environ(), mark, variable)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
 func checkTunnels(t *testing.T, versions ...string) {
 	u := &tunnels{hold: make(chan struct{})}
 	plain, offloaded := site.ServeTwins(t, u, "", "offload {\nname tunnels\nconcurrency 1\nqueue 0\nrun_timeout 1s\nfirst_byte_timeout 1s\n}", `
 	OFFLOAD
-	respond /state "{http.offload.in_flight}"
+	`+stateRoute+`
 	reverse_proxy UPSTREAM`)
+	tunnelsEnd(t)
 	for name, s := range map[string]*site.Site{"plain": plain, "offload": offloaded} {
 		for _, version := range versions {
 			c := upgraders(t, s)[version]
