@@ -21,9 +21,10 @@ import (
 type Site struct {
 	// Addr speaks HTTP/1, 2 and 3 over TLS, Clear HTTP/1 and 2 in the clear.
 	Addr, Clear string
+	// Log is the file of its access log.
+	Log string
 
 	t      *testing.T
-	log    string // file of the access log
 	global string
 }
 
@@ -47,13 +48,23 @@ func ServeGlobal(t *testing.T, upstream http.Handler, global, body string) *Site
 // for nothing in the first and for offload in the second.
 func ServeTwins(t *testing.T, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
 	t.Helper()
-	plain, offloaded = newSite(t, global), newSite(t, global)
+	sites := ServeEach(t, upstream, global, body, "", offload)
+	return sites[0], sites[1]
+}
+
+// ServeEach runs one site for each text that OFFLOAD in the body stands for.
+func ServeEach(t *testing.T, upstream http.Handler, global, body string, offloads ...string) []*Site {
+	t.Helper()
 	body = withUpstream(t, upstream, body)
-	load(t, adapt(t, plain.options()+
-		plain.block(strings.ReplaceAll(body, "OFFLOAD", ""))+
-		offloaded.block(strings.ReplaceAll(body, "OFFLOAD", offload)), plain, offloaded))
+	sites := make([]*Site, len(offloads))
+	var text strings.Builder
+	for i, offload := range offloads {
+		sites[i] = newSite(t, global)
+		text.WriteString(sites[i].block(strings.ReplaceAll(body, "OFFLOAD", offload)))
+	}
+	load(t, adapt(t, sites[0].options()+text.String(), sites...))
 	t.Cleanup(func() { stop(t) })
-	return plain, offloaded
+	return sites
 }
 
 func newSite(t *testing.T, global string) *Site {
@@ -61,7 +72,8 @@ func newSite(t *testing.T, global string) *Site {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	return &Site{
 		Addr: FreeAddr(t), Clear: FreeAddr(t),
-		t: t, log: filepath.Join(t.TempDir(), "access.log"), global: global,
+		Log: filepath.Join(t.TempDir(), "access.log"),
+		t:   t, global: global,
 	}
 }
 
@@ -116,7 +128,7 @@ func (s *Site) block(body string) string {
 	}
 	%s
 }
-`, s.Addr, cert, key, s.log, body)
+`, s.Addr, cert, key, s.Log, body)
 }
 
 func load(t *testing.T, config []byte) {
@@ -138,7 +150,7 @@ func (s *Site) AccessLog(n int) []map[string]any {
 	var lines []map[string]any
 	Eventually(s.t, func() bool {
 		lines = nil
-		text, err := os.ReadFile(s.log)
+		text, err := os.ReadFile(s.Log)
 		if err != nil {
 			return false
 		}

@@ -1,0 +1,85 @@
+package fidelity_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+)
+
+// accessLog follows a site's access log while it grows.
+type accessLog struct {
+	file  *os.File
+	in    *bufio.Reader
+	rest  string // of a line that is not complete yet
+	lines map[string][]string
+}
+
+func followAccessLog(t *testing.T, name string) *accessLog {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return &accessLog{file: file, in: bufio.NewReader(file), lines: make(map[string][]string)}
+}
+
+// of waits for the line of a play, which comes when its handlers have returned.
+func (l *accessLog) of(t *testing.T, id string) []string {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		l.read(t)
+		if found, ok := l.lines[id]; ok {
+			delete(l.lines, id)
+			return found
+		}
+		if time.Now().After(deadline) {
+			return []string{"not written"}
+		}
+		<-time.After(time.Millisecond / 2)
+	}
+}
+
+func (l *accessLog) read(t *testing.T) {
+	t.Helper()
+	for {
+		part, err := l.in.ReadString('\n')
+		l.rest += part
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.take(l.rest)
+		l.rest = ""
+	}
+}
+
+// take keeps what must be the same of a line.
+func (l *accessLog) take(text string) {
+	var line struct {
+		Status  int
+		Size    int64
+		Read    int64       `json:"bytes_read"`
+		UserID  string      `json:"user_id"`
+		Header  http.Header `json:"resp_headers"`
+		Request struct{ Headers http.Header }
+	}
+	if err := json.Unmarshal([]byte(text), &line); err != nil {
+		panic(err)
+	}
+	id := line.Request.Headers.Get("X-Play")
+	if id == "" {
+		return
+	}
+	fields := append(fieldsOf(line.Header),
+		fmt.Sprintf("status %d, %d bytes written, %d read, user %q", line.Status, line.Size, line.Read, line.UserID))
+	l.lines[id] = append(l.lines[id], fields...)
+}

@@ -1,0 +1,133 @@
+package fidelity_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// message is what one side got from the other.
+type message struct {
+	start   string // the status or the request line
+	fields  []string
+	body    []byte
+	trailer []string
+	end     string
+}
+
+// exchange is all that is known of a play.
+type exchange struct {
+	informed []message // 1xx
+	answers  []message // one, but for raw requests
+	after    string    // what becomes of the connection
+	upstream []message
+	log      []string // of the access log
+	notes    []string
+
+	partial bool // how much of the body arrives is chance
+}
+
+// fieldsOf lists a header by name; values of one name stay in order.
+func fieldsOf(h http.Header) []string {
+	var fields []string
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		switch name {
+		case "X-Play":
+			continue
+		case "Date":
+			fields = append(fields, "Date")
+			continue
+		}
+		for _, value := range h[name] {
+			fields = append(fields, name+": "+value)
+		}
+		if len(h[name]) == 0 {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+// sortFields sorts by name; values of one name stay in order.
+func sortFields(fields []string) {
+	slices.SortStableFunc(fields, func(a, b string) int { return strings.Compare(nameOf(a), nameOf(b)) })
+}
+
+func nameOf(field string) string {
+	name, _, _ := strings.Cut(field, ":")
+	return name
+}
+
+func (x *exchange) clone() *exchange {
+	c := *x
+	c.informed = cloneMessages(x.informed)
+	c.answers = cloneMessages(x.answers)
+	c.upstream = cloneMessages(x.upstream)
+	c.log, c.notes = slices.Clone(x.log), slices.Clone(x.notes)
+	return &c
+}
+
+func cloneMessages(list []message) []message {
+	list = slices.Clone(list)
+	for i, m := range list {
+		list[i].fields, list[i].trailer = slices.Clone(m.fields), slices.Clone(m.trailer)
+	}
+	return list
+}
+
+// agree cuts the bodies of both to the shorter ones where their length is chance.
+// If one then is not the start of the other, they still differ.
+func (x *exchange) agree(y *exchange) {
+	if !x.partial || !y.partial || len(x.answers) != len(y.answers) {
+		return
+	}
+	for i := range x.answers {
+		n := min(len(x.answers[i].body), len(y.answers[i].body))
+		x.answers[i].body, y.answers[i].body = x.answers[i].body[:n], y.answers[i].body[:n]
+	}
+}
+
+// lines of text, for people and for diff.
+func (x *exchange) lines() []string {
+	var lines []string
+	for _, m := range x.informed {
+		lines = append(lines, m.lines("1xx")...)
+	}
+	for _, m := range x.answers {
+		lines = append(lines, m.lines("answer")...)
+	}
+	for i, m := range x.upstream {
+		lines = append(lines, m.lines(fmt.Sprintf("upstream %d", i+1))...)
+	}
+	for _, l := range x.log {
+		lines = append(lines, "log "+l)
+	}
+	for _, l := range x.notes {
+		lines = append(lines, "note "+l)
+	}
+	return append(lines, "connection after: "+x.after)
+}
+
+func (m message) lines(who string) []string {
+	lines := []string{who + ": " + m.start}
+	for _, f := range m.fields {
+		lines = append(lines, who+" field "+cut(f))
+	}
+	lines = append(lines, fmt.Sprintf("%s body of %d bytes %x %q", who, len(m.body), sha256.Sum256(m.body), m.body[:min(40, len(m.body))]))
+	for _, f := range m.trailer {
+		lines = append(lines, who+" trailer "+cut(f))
+	}
+	return append(lines, who+" end: "+m.end)
+}
+
+// cut keeps reports short.
+func cut(field string) string {
+	const most = 200
+	if len(field) <= most {
+		return field
+	}
+	return fmt.Sprintf("%s... (%d bytes, %x)", field[:most], len(field), sha256.Sum256([]byte(field)))
+}
