@@ -23,6 +23,7 @@ type play struct {
 	running int           // calls that have not returned
 	notes   []string      // anything else that must not differ
 	left    bool          // the client has given up
+	vain    []string      // what did not happen
 }
 
 // patience is how long one side waits for the other. Only failures take so long.
@@ -52,7 +53,7 @@ func (p *play) change(f func()) {
 	p.changed = make(chan struct{})
 }
 
-// await waits until ok, which is called under the lock. In vain it leaves a note.
+// await waits until ok, which is called under the lock. In vain it fails the test.
 func (p *play) await(what string, ok func() bool) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -66,7 +67,7 @@ func (p *play) await(what string, ok func() bool) {
 		select {
 		case <-changed:
 		case <-timeout.C:
-			p.note("waited in vain for " + what)
+			p.change(func() { p.vain = append(p.vain, what) })
 			return
 		}
 	}

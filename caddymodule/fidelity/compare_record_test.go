@@ -131,3 +131,17 @@ func cut(field string) string {
 	}
 	return fmt.Sprintf("%s... (%d bytes, %x)", field[:most], len(field), sha256.Sum256([]byte(field)))
 }
+
+// forgetLength is for raw uploads in chunks, to which the deviation for uploads of
+// unknown length applies too.
+func forgetLength(x *exchange) {
+	for i := range x.upstream {
+		x.upstream[i].fields = slices.DeleteFunc(x.upstream[i].fields, func(f string) bool {
+			return nameOf(f) == "(length)" || nameOf(f) == "Content-Length"
+		})
+	}
+}
+
+// forgetUpstream is for requests that fail on their way: what the upstream sees of
+// them is chance.
+func forgetUpstream(x *exchange) { x.upstream = nil }

@@ -78,6 +78,9 @@ func (s *stage) play(t *testing.T, tr *trial, version string) *exchange {
 		x.upstream = append(x.upstream, c.message)
 	}
 	x.notes = p.notes
+	for _, what := range p.vain {
+		t.Errorf("%s: waited in vain for %s", version, what)
+	}
 	p.mu.Unlock()
 	for _, list := range [][]message{x.informed, x.answers, x.upstream} {
 		for i := range list {

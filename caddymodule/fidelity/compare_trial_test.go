@@ -23,6 +23,9 @@ type trial struct {
 	// unlogged: the request does not get as far as Caddy.
 	unlogged bool
 
+	// broken: the request's body cannot be read to its end.
+	broken bool
+
 	// on are the versions to be tried, nil: all that can carry the request.
 	on []string
 	// with are the configurations of offload to be tried, nil: all.
