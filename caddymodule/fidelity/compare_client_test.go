@@ -22,6 +22,8 @@ import (
 type roundTripper struct {
 	url       string
 	transport http.RoundTripper
+	// fresh connections keep it from trying again by itself.
+	fresh bool
 }
 
 func (c roundTripper) exchange(p *play, x *exchange) {
@@ -36,8 +38,12 @@ func (c roundTripper) exchange(p *play, x *exchange) {
 			cancel()
 		}
 	}()
+	if c.fresh {
+		c.transport.(*http.Transport).CloseIdleConnections()
+	}
 	x.answers = []message{c.ask(ctx, p, x)}
 	<-left
+	p.upstreamDone()
 	x.after = c.probe()
 }
 

@@ -81,6 +81,7 @@ func (l *accessLog) take(text string) {
 		return
 	}
 	fields := append(fieldsOf(line.Header),
-		fmt.Sprintf("status %d, %d bytes written, %d read, user %q", line.Status, line.Size, line.Read, line.UserID))
+		fmt.Sprintf("(status): %d", line.Status), fmt.Sprintf("(user): %q", line.UserID),
+		fmt.Sprintf("(written): %d", line.Size), fmt.Sprintf("(read): %d", line.Read))
 	l.lines[id] = append(l.lines[id], fields...)
 }

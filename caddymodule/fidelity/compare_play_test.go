@@ -88,7 +88,8 @@ func (p *play) clientLeft() {
 	p.await("the client to leave", func() bool { return p.left })
 }
 
-// upstreamDone waits until all calls of the upstream have returned.
+// upstreamDone waits until all calls of the upstream have returned. Those on the
+// connection itself do so when the proxy has closed it.
 func (p *play) upstreamDone() {
 	p.await("the upstream to end", func() bool { return p.running == 0 })
 }

@@ -59,6 +59,7 @@ func (c rawClient) exchange(p *play, x *exchange) {
 	}
 	close(rc.over)
 	<-left
+	p.upstreamDone()
 	x.after = rc.probe(sent)
 }
 

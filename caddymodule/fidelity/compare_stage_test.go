@@ -48,10 +48,10 @@ func newStage(t *testing.T, s *site.Site) *stage {
 		clients: map[string]client{
 			"h1.0": rawClient{s.Clear, "HTTP/1.0"},
 			"raw":  rawClient{s.Clear, "HTTP/1.1"},
-			"h1":   roundTripper{"https://" + s.Addr, h1},
-			"h2":   roundTripper{"https://" + s.Addr, h2},
-			"h2c":  roundTripper{"http://" + s.Clear, h2c},
-			"h3":   roundTripper{"https://" + s.Addr, h3},
+			"h1":   roundTripper{"https://" + s.Addr, h1, true},
+			"h2":   roundTripper{"https://" + s.Addr, h2, false},
+			"h2c":  roundTripper{"http://" + s.Clear, h2c, false},
+			"h3":   roundTripper{"https://" + s.Addr, h3, false},
 		},
 	}
 }
@@ -69,7 +69,6 @@ func (s *stage) play(t *testing.T, tr *trial, version string) *exchange {
 	defer plays.Delete(p.id)
 	x := new(exchange)
 	s.clients[version].exchange(p, x)
-	p.upstreamDone()
 	if !tr.unlogged {
 		x.log = s.log.of(t, p.id)
 	}

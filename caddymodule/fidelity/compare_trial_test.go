@@ -25,6 +25,10 @@ type trial struct {
 
 	// broken: the request's body cannot be read to its end.
 	broken bool
+	// panics: plain Caddy panics because of what the upstream says.
+	panics bool
+	// dies: the upstream's connection ends before it says anything.
+	dies bool
 
 	// on are the versions to be tried, nil: all that can carry the request.
 	on []string
@@ -149,7 +153,7 @@ func (tr *trial) compareOn(t *testing.T, version string, stages []*stage) {
 		want := plain.clone()
 		for _, d := range deviations {
 			if d.applies(o, tr, version) {
-				d.expect(want, tr)
+				d.expect(want, got, tr)
 			}
 		}
 		want.agree(got)
@@ -167,14 +171,15 @@ func pattern(n int) []byte {
 
 // sized is a body whose length is told.
 func sized(n int) body {
+	if n == 0 {
+		return body{}
+	}
 	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n)}
 }
 
 // unsized is a body whose length is not told.
 func unsized(n int) body {
-	b := sized(n)
-	b.untold = true
-	return b
+	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n), untold: true}
 }
 
 const (

@@ -107,9 +107,11 @@ func addFields(h http.Header, fields []string) {
 // raw answers with the bytes of text, in which \n ends a line, and closes the
 // connection.
 func raw(text string) http.HandlerFunc {
-	return onConn(func(conn *net.TCPConn, _ *play) {
-		_, _ = io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
-	})
+	return onConnBytes(strings.ReplaceAll(text, "\n", "\r\n"))
+}
+
+func onConnBytes(text string) http.HandlerFunc {
+	return onConn(func(conn *net.TCPConn, _ *play) { _, _ = io.WriteString(conn, text) })
 }
 
 // onConn answers on the connection itself. In the end it is closed without a
