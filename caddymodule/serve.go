@@ -51,7 +51,7 @@ func (h *Handler) takeBody(run *run) error {
 	if err := h.pool.Check(); err != nil {
 		return err
 	}
-	body, err := spool.ReadBody(upload{r.Body, run.w}, r.ContentLength, budget, h.reqBounds)
+	body, err := spool.ReadBody(run.upload(), r.ContentLength, budget, h.reqBounds)
 	switch {
 	case errors.Is(err, spool.ErrTooLarge):
 		return h.pool.Reject(offloader.BodyTooLarge)
@@ -61,17 +61,6 @@ func (h *Handler) takeBody(run *run) error {
 	}
 	run.body = body
 	return err
-}
-
-// upload is a request's body on its way into the spool.
-type upload struct {
-	io.Reader
-	w http.ResponseWriter
-}
-
-// Stop makes reading fail, also a read that waits for the client.
-func (u upload) Stop() {
-	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
 }
 
 // refuse answers a request that gets no permit.
@@ -181,7 +170,4 @@ func (h *Handler) responseOptions(r *http.Request) stream.Options {
 	return o
 }
 
-var (
-	_ bridge.Owner  = (*run)(nil)
-	_ spool.Stopper = upload{}
-)
+var _ bridge.Owner = (*run)(nil)

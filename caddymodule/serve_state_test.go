@@ -2,12 +2,14 @@ package caddymodule_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/http/httptrace"
+	"net/textproto"
 	"sync"
 	"testing"
 	"time"
@@ -335,8 +337,8 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A body that is accepted gets its 100 Continue from us, and the upstream hears
-// nothing of the expectation.
+// A body that is accepted gets its 100 Continue from us, once and on every version
+// of HTTP, and the upstream hears nothing of the expectation.
 func TestContinueIsOurs(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := readAll(r.Body)
@@ -346,11 +348,26 @@ func TestContinueIsOurs(t *testing.T) {
 		name continues
 	}
 	reverse_proxy UPSTREAM`)
-	req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr, strings.NewReader("body"))
-	req.Header.Set("Expect", "100-continue")
-	c := s.Clients()["h1"]
-	c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
-	if _, body := site.Do(t, c, req); body != `"body" ""` {
-		t.Errorf("got %s", body)
-	}
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		body, writer := io.Pipe()
+		asked := 0
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			Got1xxResponse: func(status int, _ textproto.MIMEHeader) error {
+				if asked++; asked == 1 && status == http.StatusContinue {
+					go func() {
+						io.WriteString(writer, "body")
+						writer.Close()
+					}()
+				}
+				return nil
+			},
+		})
+		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+		req.Header.Set("Expect", "100-continue")
+		if _, body := site.Do(t, c, req); body != `"body" ""` || asked != 1 {
+			t.Errorf("got %s after %d 1xx", body, asked)
+		}
+	})
 }

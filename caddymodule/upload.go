@@ -1,0 +1,41 @@
+package caddymodule
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// upload is a request's body on its way into the spool.
+type upload struct {
+	io.Reader
+	w    http.ResponseWriter
+	asks bool // the client waits to be asked for it
+}
+
+// upload returns the client's body. net/http asks clients that wait for a 100
+// Continue by itself; on HTTP/3 nobody would.
+func (run *run) upload() *upload {
+	r := run.client
+	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
+	return &upload{Reader: r.Body, w: run.w, asks: waits && r.ProtoMajor >= 3}
+}
+
+// Read asks once, before the first read.
+func (u *upload) Read(p []byte) (int, error) {
+	if u.asks {
+		u.asks = false
+		u.w.WriteHeader(http.StatusContinue)
+	}
+	return u.Reader.Read(p)
+}
+
+// Stop makes reading fail, also a read that waits for the client.
+func (u *upload) Stop() {
+	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
+}
+
+var _ spool.Stopper = (*upload)(nil)
