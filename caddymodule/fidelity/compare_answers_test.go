@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,14 +49,14 @@ func TestCompareHEAD(t *testing.T) {
 	head := request{method: "HEAD"}
 	compare(t, proxied,
 		trial{name: "with a length", request: head, answer: status(200, "", "Content-Length: 1000")},
-		trial{name: "without a length", request: head, answer: func(w http.ResponseWriter, _ *http.Request) { flush(w) }},
-		trial{name: "in chunks", request: head, answer: raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n")},
+		trial{name: "without a length", request: head, answer: func(w http.ResponseWriter, _ *http.Request) { flush(w) }, normal: forgetNoLength},
+		trial{name: "in chunks", request: head, answer: raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n"), normal: forgetNoLength},
 		trial{name: "with a body", request: head, answer: raw("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello")},
 		trial{name: "404", request: head, answer: status(404, "", "Content-Length: 10")},
 		trial{name: "304", request: head, answer: status(304, "", `Etag: "1"`)},
 		trial{name: "204", request: head, answer: status(204, "")},
 		trial{name: "a redirect", request: head, answer: status(302, "", "Location: /there")},
-		trial{name: "with trailers announced", request: head, answer: raw("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n")},
+		trial{name: "with trailers announced", request: head, answer: raw("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n"), normal: forgetNoLength},
 		trial{name: "of an upstream that is cut", request: head, answer: raw("HTTP/1.1 200 OK\nContent-")},
 		trial{name: "of a file", request: head, answer: serveFile},
 	)
@@ -88,6 +89,15 @@ func TestCompareRanges(t *testing.T) {
 		trials[i].answer, trials[i].normal = serveFile, sameBoundary
 	}
 	compare(t, proxied, trials...)
+}
+
+// forgetNoLength is for answers to HEAD of unknown length, which reverse_proxy
+// flushes by a timer that may come too late. HTTP/3 then says that they are empty.
+func forgetNoLength(x *exchange) {
+	m := &x.answers[0]
+	m.fields = slices.DeleteFunc(m.fields, func(f string) bool {
+		return f == "Content-Length: 0" || nameOf(f) == "(length)"
+	})
 }
 
 // serveFile serves 100,000 bytes as net/http serves files.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,6 +57,7 @@ func (c roundTripper) ask(ctx context.Context, p *play, x *exchange) message {
 			mu.Lock()
 			defer mu.Unlock()
 			x.informed = append(x.informed, message{start: fmt.Sprint(code), fields: fieldsOf(http.Header(header))})
+			p.change(func() { p.informed++ })
 			return nil
 		},
 	})
@@ -67,7 +70,7 @@ func (c roundTripper) ask(ctx context.Context, p *play, x *exchange) message {
 	defer res.Body.Close()
 	m := message{start: fmt.Sprint(res.Proto, " ", res.StatusCode), fields: fieldsOf(res.Header)}
 	m.fields = append(m.fields, fmt.Sprintf("(length): %d %v", res.ContentLength, res.TransferEncoding))
-	for name := range res.Trailer {
+	for _, name := range slices.Sorted(maps.Keys(res.Trailer)) {
 		m.fields = append(m.fields, "(announced): "+name)
 	}
 	m.body, m.end = p.readAll(res.Body, x)

@@ -42,6 +42,34 @@ var deviations = []deviation{
 		},
 	},
 	{
+		what:   "the 100 Continue for a spooled body is ours, and Expect is not sent on",
+		reason: "the client has sent all when the run starts; DESIGN.md",
+		applies: func(o offloading, tr *trial, version string) bool {
+			return o.keepsRequests && tr.expects && (tr.body.open != nil || version == "h3")
+		},
+		expect: func(want, _ *exchange, _ *trial) {
+			for i := range want.upstream {
+				dropField(&want.upstream[i], "Expect")
+			}
+		},
+	},
+	{
+		what:   "a client on HTTP/3 that sends Expect gets a 100 Continue for a spooled body in any case",
+		reason: "it must have been asked before the run; reverse_proxy hands on the upstream's, if there is one",
+		applies: func(o offloading, tr *trial, version string) bool {
+			return o.keepsRequests && tr.expects && version == "h3"
+		},
+		expect: func(want, _ *exchange, _ *trial) { want.informed = []message{{start: "100"}} },
+	},
+	{
+		what:   "a client on HTTP/1.0 gets no 100 Continue for a spooled body",
+		reason: "it must not get any (RFC 9110, 10.1.1); reverse_proxy hands on the upstream's",
+		applies: func(o offloading, tr *trial, version string) bool {
+			return o.keepsRequests && tr.expects && version == "h1.0"
+		},
+		expect: func(want, _ *exchange, _ *trial) { want.informed = nil },
+	},
+	{
 		what:   "a body that cannot be read is answered with 400, and its upstream sees nothing of it",
 		reason: "it is the client's fault, and known before the run; reverse_proxy says 502",
 		applies: func(o offloading, tr *trial, _ string) bool {
@@ -52,6 +80,16 @@ var deviations = []deviation{
 			want.answers[0].start = "HTTP/1.1 400 Bad Request"
 			want.answers[0].fields = append(want.answers[0].fields, "Connection: close")
 			setField(want.log, "(status)", http.StatusBadRequest)
+		},
+	},
+	{
+		what:   "of many 1xx only the first 32 are passed on",
+		reason: "no server sends many; a broken one could send them without end",
+		applies: func(_ offloading, tr *trial, _ string) bool {
+			return tr.flood
+		},
+		expect: func(want, _ *exchange, _ *trial) {
+			want.informed = want.informed[:min(32, len(want.informed))]
 		},
 	},
 	{
@@ -89,6 +127,10 @@ func tellLength(m *message, b body) {
 		m.fields = append(m.fields, fmt.Sprintf("Content-Length: %d", b.length))
 		sortFields(m.fields)
 	}
+}
+
+func dropField(m *message, name string) {
+	m.fields = slices.DeleteFunc(m.fields, func(f string) bool { return nameOf(f) == name })
 }
 
 // setField changes the value of a field that is there.

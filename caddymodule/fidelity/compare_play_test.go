@@ -15,15 +15,16 @@ type play struct {
 	trial *trial
 	id    string
 
-	mu      sync.Mutex
-	changed chan struct{} // closed with each change
-	taken   int64         // bytes of the answer's body that the client has, -1 before the head
-	sent    int64         // bytes of the request's body that the upstream has
-	calls   []*call       // of the upstream
-	running int           // calls that have not returned
-	notes   []string      // anything else that must not differ
-	left    bool          // the client has given up
-	vain    []string      // what did not happen
+	mu       sync.Mutex
+	changed  chan struct{} // closed with each change
+	taken    int64         // bytes of the answer's body that the client has, -1 before the head
+	informed int           // how many 1xx the client has
+	sent     int64         // bytes of the request's body that the upstream has
+	calls    []*call       // of the upstream
+	running  int           // calls that have not returned
+	notes    []string      // anything else that must not differ
+	left     bool          // the client has given up
+	vain     []string      // what did not happen
 }
 
 // patience is how long one side waits for the other. Only failures take so long.

@@ -144,6 +144,7 @@ func (c *rawConn) receive(method string) message {
 			return m
 		}
 		c.x.informed = append(c.x.informed, m)
+		c.p.change(func() { c.p.informed++ })
 		if res.StatusCode == http.StatusContinue && !c.asked {
 			close(c.goOn)
 			c.asked = true
@@ -173,6 +174,7 @@ func rawHead(head string) message {
 		if strings.HasPrefix(line, "Date: ") {
 			lines[i] = "Date"
 		}
+		lines[i] = inOrder(lines[i])
 	}
 	return message{start: lines[0], fields: lines[1:]}
 }

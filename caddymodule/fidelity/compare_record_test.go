@@ -42,13 +42,24 @@ func fieldsOf(h http.Header) []string {
 			continue
 		}
 		for _, value := range h[name] {
-			fields = append(fields, name+": "+value)
+			fields = append(fields, inOrder(name+": "+value))
 		}
 		if len(h[name]) == 0 {
 			fields = append(fields, name)
 		}
 	}
 	return fields
+}
+
+// inOrder sorts the names in a Trailer field, which reverse_proxy takes out of a map.
+func inOrder(field string) string {
+	list, ok := strings.CutPrefix(field, "Trailer: ")
+	if !ok {
+		return field
+	}
+	names := strings.Split(list, ", ")
+	slices.Sort(names)
+	return "Trailer: " + strings.Join(names, ", ")
 }
 
 // sortFields sorts by name; values of one name stay in order.

@@ -27,6 +27,10 @@ type trial struct {
 	broken bool
 	// panics: plain Caddy panics because of what the upstream says.
 	panics bool
+	// flood: the upstream sends more 1xx than anybody needs.
+	flood bool
+	// expects: the client sends Expect.
+	expects bool
 	// dies: the upstream's connection ends before it says anything.
 	dies bool
 
