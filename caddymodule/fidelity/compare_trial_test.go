@@ -31,6 +31,10 @@ type trial struct {
 	flood bool
 	// expects: the client sends Expect.
 	expects bool
+	// streamed: the request's body is never spooled.
+	streamed bool
+	// encodes: Caddy may compress the answer.
+	encodes bool
 	// dies: the upstream's connection ends before it says anything.
 	dies bool
 
