@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,7 +39,8 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 
 // FreeAddr returns an address of this machine that nobody listens on. It is below
 // the ports that systems give to outgoing connections, one of which could take it
-// before it is used.
+// before it is used, and returned once: a site asks for several before it listens
+// on any of them.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	const lowest, highest = 10_000, 32_000
@@ -54,11 +56,15 @@ func FreeAddr(t *testing.T) string {
 			continue
 		}
 		udp.Close()
-		return addr
+		if _, again := givenAddrs.LoadOrStore(addr, true); !again {
+			return addr
+		}
 	}
 	t.Fatal("no port is free")
 	return ""
 }
+
+var givenAddrs sync.Map
 
 // Eventually polls a condition of something in another goroutine or process.
 func Eventually(t *testing.T, ok func() bool) {
