@@ -25,10 +25,7 @@ func (run *run) replacer() *caddy.Replacer { return replacerOf(run.client) }
 // publish makes the run's numbers known to placeholders and to the access log.
 // They are read when somebody asks. Of nested runs the inner one is shown.
 func (run *run) publish() {
-	root := run
-	for root.outer != nil {
-		root = root.outer
-	}
+	root := run.root()
 	root.tells = run
 	if root != run {
 		return

@@ -33,6 +33,7 @@ type run struct {
 	w       http.ResponseWriter
 	outer   *run // in which this one is nested, nil without
 	body    *spool.Body
+	hidden  io.ReadCloser // the body as it came, while placeholders are shown body
 	writer  bridge.Writer
 	ctx     detached
 
@@ -118,7 +119,19 @@ func openBody(b *spool.Body) func() (io.ReadCloser, error) {
 }
 
 func (run *run) closeBody() {
-	if run.body != nil {
-		run.body.Close()
+	if run.body == nil {
+		return
 	}
+	if run.hidden != nil {
+		run.root().client.Body = run.hidden
+	}
+	run.body.Close()
+}
+
+// root is the outermost of nested runs.
+func (run *run) root() *run {
+	for run.outer != nil {
+		run = run.outer
+	}
+	return run
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -174,15 +173,22 @@ func (run *run) logLeft() {
 // clientBody is the body of a request that is not spooled. It notes when it is
 // the client that fails, which handlers report like a failure of the backend.
 type clientBody struct {
-	io.ReadCloser
-	failed *atomic.Bool
+	run *run
+	src io.ReadCloser // nil before the first read
 }
 
-// Read reads from the client.
+// Read reads from the client, or what a placeholder has read before and put in the
+// body's place.
 func (b *clientBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	if b.src == nil {
+		b.src = b.run.client.Body
+	}
+	n, err := b.src.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		b.failed.Store(true)
+		b.run.uploadFailed.Store(true)
 	}
 	return n, err
 }
+
+// Close ends the client's body.
+func (b *clientBody) Close() error { return b.run.client.Body.Close() }

@@ -136,15 +136,30 @@ func (run *run) forwarded(ctx context.Context) *http.Request {
 	switch {
 	case run.body != nil:
 		run.giveBody(r)
+		run.showBody()
 	case r.Body != nil && r.ContentLength != 0:
-		r.Body = &clientBody{r.Body, &run.uploadFailed}
+		r.Body = &clientBody{run: run}
 	}
 	return r
 }
 
 // restoreBody makes the body readable again for routes that answer in the run's
-// place. Placeholders read it from the request itself, not from a copy.
-func (run *run) restoreBody() { run.giveBody(run.client) }
+// place.
+func (run *run) restoreBody() {
+	run.showBody()
+	run.giveBody(run.client)
+}
+
+// showBody lets placeholders read the body that was spooled. They know the request
+// itself, and none of the copies that runs get.
+func (run *run) showBody() {
+	if run.body == nil {
+		return
+	}
+	known := run.root().client
+	run.hidden = known.Body
+	known.Body = run.body.Open()
+}
 
 // giveBody gives r the body that was spooled, whose length is known now.
 func (run *run) giveBody(r *http.Request) {
