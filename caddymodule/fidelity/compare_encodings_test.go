@@ -45,8 +45,8 @@ func TestCompareEncodings(t *testing.T) {
 		{name: "with a weak tag", request: accepts("gzip"), answer: text(20*kib, `Etag: W/"1"`)},
 		{name: "not to be transformed", request: accepts("gzip"), answer: text(20*kib, "Cache-Control: no-transform")},
 		{name: "HEAD", request: request{method: "HEAD", fields: []string{"Accept-Encoding: gzip"}}, answer: text(20 * kib)},
-		{name: "304", request: accepts("gzip"), answer: status(304, "", `Etag: "1"`)},
-		{name: "an error", request: accepts("gzip"), answer: status(500, string(pattern(5000)), "Content-Type: text/plain")},
+		{name: "304", request: accepts("gzip"), answer: answer(304, "", `Etag: "1"`)},
+		{name: "an error", request: accepts("gzip"), answer: answer(500, string(pattern(5000)), "Content-Type: text/plain")},
 		{name: "a range", request: request{fields: []string{"Accept-Encoding: gzip", "Range: bytes=0-999"}}, answer: serveFile},
 		{name: "events", request: accepts("gzip"), answer: func(w http.ResponseWriter, _ *http.Request) {
 			addFields(w.Header(), []string{"Content-Type: text/event-stream"})
@@ -61,7 +61,7 @@ func TestCompareEncodings(t *testing.T) {
 		{name: "cut", request: accepts("gzip"), answer: raw("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 10000\n\n" + string(pattern(5000)))},
 		{name: "with 103", request: accepts("gzip"), answer: raw("HTTP/1.1 103 Early Hints\nLink: </a>\n\nHTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5000\n\n" + string(pattern(5000)))},
 		{name: "nothing", request: accepts("gzip"), answer: func(http.ResponseWriter, *http.Request) {}},
-		{name: "nothing of a length", request: accepts("gzip"), answer: status(200, "")},
+		{name: "nothing of a length", request: accepts("gzip"), answer: answer(200, "")},
 	}
 	for i := range trials {
 		trials[i].normal, trials[i].encodes = decoded, true

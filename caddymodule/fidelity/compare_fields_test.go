@@ -12,12 +12,12 @@ import (
 func TestCompareFields(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\nContent-Length: 5\n"
 	compare(t, proxied,
-		trial{name: "cookies in their order", answer: status(200, "", "Set-Cookie: b=2; Path=/", "Set-Cookie: a=1", "Set-Cookie: c=3; HttpOnly", "Set-Cookie: a=4")},
-		trial{name: "repeated fields", answer: status(200, "", "X-Two: 2", "X-Two: 1", "Vary: a", "Vary: b, c", "Cache-Control: no-store")},
-		trial{name: "an empty field", answer: status(200, "", "X-Empty: ")},
-		trial{name: "500 fields", answer: status(200, "", numbered("X-Field-%d: %d", 500)...)},
-		trial{name: "a field of 200 KB", answer: status(200, "", "X-Large: "+strings.Repeat("0123456789", 20000))},
-		trial{name: "a field of 200 KB and a body", answer: status(200, string(pattern(50*kib)), "X-Large: "+strings.Repeat("0123456789", 20000)), on: http1},
+		trial{name: "cookies in their order", answer: answer(200, "", "Set-Cookie: b=2; Path=/", "Set-Cookie: a=1", "Set-Cookie: c=3; HttpOnly", "Set-Cookie: a=4")},
+		trial{name: "repeated fields", answer: answer(200, "", "X-Two: 2", "X-Two: 1", "Vary: a", "Vary: b, c", "Cache-Control: no-store")},
+		trial{name: "an empty field", answer: answer(200, "", "X-Empty: ")},
+		trial{name: "500 fields", answer: answer(200, "", numbered("X-Field-%d: %d", 500)...)},
+		trial{name: "a field of 200 KB", answer: answer(200, "", "X-Large: "+strings.Repeat("0123456789", 20000))},
+		trial{name: "a field of 200 KB and a body", answer: answer(200, string(pattern(50*kib)), "X-Large: "+strings.Repeat("0123456789", 20000)), on: http1},
 		trial{name: "values beyond ASCII", answer: raw(ok + "X-Utf: \u00fc\u20ac\nX-Latin: \xfc\n\nhello")},
 		trial{name: "values with tabs and quotes", answer: raw(ok + "X-Odd: a\tb \"c\\\"\" ;=,\nX-Spaces:    a  b   \n\nhello")},
 		trial{name: "names with digits and dashes", answer: raw(ok + "x-1-a: 1\nX_Under: 2\n!#$%&'*+.^`|~: 3\n\nhello")},
@@ -36,10 +36,10 @@ func TestCompareFields(t *testing.T) {
 		trial{name: "hop-by-hop fields", answer: raw(ok + "Connection: X-Foo, X-Bar\nX-Foo: 1\nX-Bar: 2\nX-Baz: 3\nKeep-Alive: timeout=5\nProxy-Authenticate: Basic\nProxy-Connection: close\nTe: x\n\nhello")},
 		trial{name: "a connection to be closed", answer: raw(ok + "Connection: close\n\nhello")},
 		trial{name: "an upgrade to be had", answer: raw(ok + "Connection: Upgrade\nUpgrade: h2c\n\nhello")},
-		trial{name: "fields that proxies act on", answer: status(200, "hello", "X-Accel-Buffering: no", "X-Accel-Redirect: /x", "X-Sendfile: /x", "Retry-After: 1")},
+		trial{name: "fields that proxies act on", answer: answer(200, "hello", "X-Accel-Buffering: no", "X-Accel-Redirect: /x", "X-Sendfile: /x", "Retry-After: 1")},
 		trial{name: "a length of its own for nothing", answer: raw("HTTP/1.1 200 OK\nContent-Length: 0\n\n")},
-		trial{name: "Proxy-Status", answer: status(502, "", "Proxy-Status: other; error=dns_error")},
-		trial{name: "what browsers want", answer: status(200, "hello", "Strict-Transport-Security: max-age=1", "Content-Security-Policy: default-src 'self'",
+		trial{name: "Proxy-Status", answer: answer(502, "", "Proxy-Status: other; error=dns_error")},
+		trial{name: "what browsers want", answer: answer(200, "hello", "Strict-Transport-Security: max-age=1", "Content-Security-Policy: default-src 'self'",
 			"Access-Control-Allow-Origin: *", `Etag: W/"1"`, "Last-Modified: Sun, 09 Sep 2001 01:46:40 GMT", "Link: </a>; rel=preload")},
 	)
 }
@@ -52,8 +52,8 @@ func TestCompareLargeHeads(t *testing.T) {
 	}
 	compare(t, large,
 		trial{name: "of a request", request: request{fields: []string{"X-Large: " + strings.Repeat("0123456789", 20000)}}, on: http1},
-		trial{name: "of an answer", answer: status(200, "hello", "X-Large: "+strings.Repeat("0123456789", 5000))},
-		trial{name: "of an answer, too large", answer: status(200, "hello", "X-Large: "+strings.Repeat("0123456789", 20000))},
+		trial{name: "of an answer", answer: answer(200, "hello", "X-Large: "+strings.Repeat("0123456789", 5000))},
+		trial{name: "of an answer, too large", answer: answer(200, "hello", "X-Large: "+strings.Repeat("0123456789", 20000))},
 		trial{name: "of 1xx", answer: raw("HTTP/1.1 103 Early Hints\nLink: " + strings.Repeat("0123456789", 1000) + "\n\n" + hello)},
 		trial{name: "of trailers", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Trailer", "X-Large")

@@ -60,7 +60,7 @@ func TestCompareExpectations(t *testing.T) {
 		{name: "a small body", request: expecting(sized(10))},
 		{name: "a large body", request: expecting(sized(300 * kib))},
 		{name: "a body of unknown length", request: expecting(unsized(100))},
-		{name: "answered with 200 instead", request: expecting(sized(10)), unread: true, answer: status(200, "no need")},
+		{name: "answered with 200 instead", request: expecting(sized(10)), unread: true, answer: answer(200, "no need")},
 		{name: "without a body", request: request{fields: []string{"Expect: 100-continue"}}},
 	}
 	for i := range trials {

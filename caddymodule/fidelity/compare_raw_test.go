@@ -132,7 +132,7 @@ func (c *rawConn) receive(method string) message {
 		if err != nil {
 			return message{start: "none", end: c.p.endOf(err, c.x)}
 		}
-		m := rawHead(head)
+		m := messageOf(head)
 		c.in = bufio.NewReader(io.MultiReader(strings.NewReader(head), c.in))
 		res, err := http.ReadResponse(c.in, &http.Request{Method: method})
 		if err != nil {
@@ -167,8 +167,8 @@ func (c *rawConn) head() (string, error) {
 	}
 }
 
-// rawHead takes a head apart. Its bytes stay as they are.
-func rawHead(head string) message {
+// messageOf takes a head apart. Its bytes stay as they are.
+func messageOf(head string) message {
 	lines := strings.Split(strings.TrimSuffix(head, "\r\n\r\n"), "\r\n")
 	for i, line := range lines {
 		if strings.HasPrefix(line, "Date: ") {
@@ -194,5 +194,5 @@ func (c *rawConn) probe(sent <-chan struct{}) string {
 	if err != nil {
 		return "closed"
 	}
-	return "open, then " + rawHead(head).start
+	return "open, then " + messageOf(head).start
 }

@@ -86,10 +86,10 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 }
 
 // says answers with a text of known length.
-func says(text string) http.HandlerFunc { return status(http.StatusOK, text) }
+func says(text string) http.HandlerFunc { return answer(http.StatusOK, text) }
 
-// status answers with a status, a text of known length, and fields as "Name: value".
-func status(code int, text string, fields ...string) http.HandlerFunc {
+// answer answers with a status, a text of known length, and fields as "Name: value".
+func answer(code int, text string, fields ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		addFields(w.Header(), fields)
 		w.WriteHeader(code)
