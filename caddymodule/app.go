@@ -65,6 +65,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := events.(*caddyevents.App).On("started", a); err != nil {
 		return fmt.Errorf("subscribing to the end of loading: %w", err)
 	}
+	if err := ctx.GetMetricsRegistry().Register(collector{}); err != nil {
+		return fmt.Errorf("registering the metrics: %w", err)
+	}
 	if a.limits, err = a.Spool.limits(); err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // named returns a pool of this app for a route with those timeouts.
-func (a *App) named(name string, timeouts routeTimeouts) (*offloader.Pool, error) {
+func (a *App) named(name string, timeouts routeTimeouts) (*livePool, error) {
 	c := a.claims[name]
 	if c == nil || c.inline {
 		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app", name)
@@ -95,25 +98,25 @@ func (a *App) named(name string, timeouts routeTimeouts) (*offloader.Pool, error
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
 	}
 	c.longestRun = max(c.longestRun, timeouts.longest)
-	return c.pool.Pool, nil
+	return c.pool, nil
 }
 
 // own returns a pool that a route defines for itself. The same definition may
 // come twice, when one site listens on several addresses.
-func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*offloader.Pool, error) {
+func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*livePool, error) {
 	if c := a.claims[name]; c != nil {
 		if !c.inline || !sameConfig(c.config, config) {
 			return nil, fmt.Errorf("pool '%s' is defined twice", name)
 		}
 		c.longestRun = max(c.longestRun, timeouts.longest)
-		return c.pool.Pool, nil
+		return c.pool, nil
 	}
 	c, err := a.claim(name, config, timeouts.longest)
 	if err != nil {
 		return nil, err
 	}
 	c.inline = true
-	return c.pool.Pool, nil
+	return c.pool, nil
 }
 
 func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*claim, error) {

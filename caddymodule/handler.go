@@ -98,7 +98,7 @@ type Handler struct {
 	// Adds a `Server-Timing` field with the time that the request waited.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
-	pool         *offloader.Pool
+	pool         *livePool
 	logger       *zap.Logger
 	firstByte    *offloader.Timeouts
 	runTime      *offloader.Timeouts

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -64,6 +66,8 @@ var livePools = caddy.NewUsagePool()
 type livePool struct {
 	*offloader.Pool
 	leases leases[offloader.Settings]
+	waits  prometheus.Histogram // of those who got a permit, in seconds
+	runs   prometheus.Histogram // from the permit to its release, in seconds
 }
 
 // Destruct is called when no configuration names the pool any more. Requests of
@@ -78,7 +82,7 @@ func openPool(name string, settings offloader.Settings, opts ...offloader.Option
 		if err != nil {
 			return nil, err
 		}
-		live := &livePool{Pool: pool}
+		live := &livePool{Pool: pool, waits: newHistogram(waitOpts, name), runs: newHistogram(runOpts, name)}
 		live.leases.apply = func(s offloader.Settings) {
 			// It was validated before the lease was taken.
 			_ = pool.Configure(s)

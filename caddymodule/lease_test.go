@@ -70,7 +70,7 @@ type inForce struct {
 	concurrency, references, uploads int
 }
 
-func nowInForce(pool *offloader.Pool) inForce {
+func nowInForce(pool *livePool) inForce {
 	n, _ := livePools.References(pool.Name())
 	return inForce{pool.Settings().Concurrency, n, budget.Limits().Uploads}
 }
@@ -229,12 +229,12 @@ func TestFailedStartChangesNothing(t *testing.T) {
 }
 
 // living returns the pool of that name.
-func living(t *testing.T, name string) *offloader.Pool {
+func living(t *testing.T, name string) *livePool {
 	t.Helper()
-	var pool *offloader.Pool
+	var pool *livePool
 	livePools.Range(func(key, v any) bool {
 		if key == name {
-			pool = v.(*livePool).Pool
+			pool = v.(*livePool)
 		}
 		return true
 	})
@@ -244,7 +244,7 @@ func living(t *testing.T, name string) *offloader.Pool {
 	return pool
 }
 
-func fail(t *testing.T, pool *offloader.Pool) {
+func fail(t *testing.T, pool *livePool) {
 	t.Helper()
 	permit, err := pool.TryAcquire()
 	if err != nil {
@@ -264,7 +264,7 @@ func TestReload(t *testing.T) {
 		}
 		noPools(t)
 	})
-	var pool *offloader.Pool
+	var pool *livePool
 	for n := 1; n <= 20; n++ {
 		if err := load(`{"offload": ` + limited(n) + `}`); err != nil {
 			t.Fatal(err)

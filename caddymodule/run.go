@@ -104,7 +104,7 @@ func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run
 }
 
 // admittedTo reports whether the run, or one around it, holds a permit of p.
-func (run *run) admittedTo(p *offloader.Pool) bool {
+func (run *run) admittedTo(p *livePool) bool {
 	for ; run != nil; run = run.outer {
 		if run.handler.pool == p {
 			return true

@@ -132,6 +132,8 @@ func (run *run) end(o offloader.Outcome) {
 	}
 	if run.upgraded {
 		h.pool.EndUpgrade()
+	} else {
+		h.pool.runs.Observe(run.took.Seconds())
 	}
 	if err := run.writer.SpoolError(); err != nil {
 		h.logSpoolFull("a response could not be spooled, its run has waited for the client", err)

@@ -75,6 +75,7 @@ func (run *run) Upgraded() {
 	}
 	run.handler.runTime.Stop(&run.runTime)
 	run.upgraded = true
+	run.handler.pool.runs.Observe(run.runTook().Seconds())
 	run.permit.Upgrade()
 }
 

@@ -38,6 +38,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.refuse(run, err)
 	}
 	run.permit = permit
+	h.pool.waits.Observe(run.waited.Seconds())
 	return run.serve(next)
 }
 

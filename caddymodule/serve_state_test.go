@@ -195,7 +195,9 @@ func TestUpgrades(t *testing.T) {
 				io.WriteString(conn, "echo "+line)
 				_, _ = buf.ReadString('\n')
 			}), `
-	offload {
+	metrics /metrics
+	@all not path /metrics
+	offload @all {
 		name upgrades
 		concurrency 1
 		queue 0
@@ -228,6 +230,11 @@ func TestUpgrades(t *testing.T) {
 			if _, err := io.ReadFull(tunnel, buf); err != nil || string(buf) != "echo hello\n" {
 				t.Errorf("got %q, %v", buf, err)
 			}
+			want := map[string]float64{"upgraded{pool=upgrades}": 1, "running{pool=upgrades}": 0, "run_seconds_count{pool=upgrades}": 2}
+			if words == "upgrades hold" {
+				want = map[string]float64{"upgraded{pool=upgrades}": 0, "running{pool=upgrades}": 1, "run_seconds_count{pool=upgrades}": 1}
+			}
+			scrape(t, s).want(t, want)
 			if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != status {
 				t.Errorf("got %d beside the tunnel, want %d", res.StatusCode, status)
 			}

@@ -21,9 +21,16 @@ const (
 	BreakerHalfOpen
 	// BreakerTripped: everything is refused until the cool-down is over.
 	BreakerTripped
+
+	breakerStateCount
 )
 
-var breakerStateNames = [...]string{"off", "closed", "half_open", "open"}
+var breakerStateNames = [breakerStateCount]string{"off", "closed", "half_open", "open"}
+
+// BreakerStates lists all states, in a fixed order.
+func BreakerStates() []BreakerState {
+	return []BreakerState{BreakerOff, BreakerClosed, BreakerHalfOpen, BreakerTripped}
+}
 
 // String returns the state's word: off, closed, half_open or open.
 func (s BreakerState) String() string { return breakerStateNames[s] }

@@ -2,6 +2,7 @@ package offloader
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,17 @@ const (
 	phaseOpen phase = iota
 	phaseDraining
 	phaseClosed
+
+	phaseCount
 )
+
+var phaseNames = [phaseCount]string{"open", "draining", "closed"}
+
+// String returns the phase's word.
+func (p phase) String() string { return phaseNames[p] }
+
+// Phases lists the phases of a pool's life, as [Snapshot] names them.
+func Phases() []string { return slices.Clone(phaseNames[:]) }
 
 // answer of the gate to a newcomer.
 type answer uint8

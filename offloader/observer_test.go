@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -78,6 +79,10 @@ func TestObserversOfBreaker(t *testing.T) {
 		s.pass(10*second + 1)
 		s.outcomes("s")
 		l.want("closed to open", "open to half_open", "half_open to open", "open to half_open", "half_open to closed")
+		want := map[string]uint64{"closed": 1, "half_open": 2, "open": 2}
+		if got := s.pool.Snapshot().BreakerChanged; !maps.Equal(got, want) {
+			s.t.Errorf("counted %v, want %v", got, want)
+		}
 	})
 	observed(t, "are told of a probe that hangs", fragile, func(s *stage, l *log) {
 		s.outcomes("f")

@@ -28,7 +28,8 @@ type Pool struct {
 	left       atomic.Uint64
 	rejected   [reasonCount]atomic.Uint64
 	ended      [outcomeCount]atomic.Uint64
-	rejections [reasonCount]RejectedError // written once by New
+	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by the state it went to
+	rejections [reasonCount]RejectedError       // written once by New
 
 	configuring sync.Mutex // held by Configure
 	mu          sync.Mutex

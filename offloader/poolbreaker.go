@@ -27,6 +27,7 @@ func (p *Pool) setBreaker(s Settings) {
 
 // breakerChanged is called by the breaker, outside of all locks.
 func (p *Pool) breakerChanged(t transition) {
+	p.changed[t.to].Add(1)
 	switch t.to {
 	case BreakerTripped:
 		// Waiters would only wait and then be refused, or stampede.

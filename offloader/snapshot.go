@@ -8,7 +8,7 @@ import (
 // the totals may be a few calls ahead of them.
 type Snapshot struct {
 	Name string `json:"name"`
-	// Phase is open, draining or closed.
+	// Phase is one of Phases.
 	Phase string `json:"phase"`
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
@@ -38,11 +38,13 @@ type Snapshot struct {
 	Breaker BreakerState `json:"breaker"`
 
 	// Totals since the pool was made. Admitted got a permit, Left gave up
-	// waiting by themselves.
-	Admitted uint64            `json:"admitted_total"`
-	Left     uint64            `json:"left_total"`
-	Rejected map[string]uint64 `json:"rejected_total"`
-	Ended    map[string]uint64 `json:"ended_total"`
+	// waiting by themselves. BreakerChanged counts the breaker's changes by the
+	// state that it went to.
+	Admitted       uint64            `json:"admitted_total"`
+	Left           uint64            `json:"left_total"`
+	Rejected       map[string]uint64 `json:"rejected_total"`
+	Ended          map[string]uint64 `json:"ended_total"`
+	BreakerChanged map[string]uint64 `json:"breaker_changed_total"`
 }
 
 // Snapshot returns the pool's numbers.
@@ -54,6 +56,8 @@ func (p *Pool) Snapshot() Snapshot {
 		Upgraded: p.upgraded.Load(),
 		Rejected: make(map[string]uint64),
 		Ended:    make(map[string]uint64),
+
+		BreakerChanged: make(map[string]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
 	if b := p.breaker.Load(); b != nil {
@@ -67,13 +71,16 @@ func (p *Pool) Snapshot() Snapshot {
 	for o := range p.ended {
 		s.Ended[Outcome(o).String()] = p.ended[o].Load()
 	}
+	for state := BreakerClosed; state < breakerStateCount; state++ {
+		s.BreakerChanged[state.String()] = p.changed[state].Load()
+	}
 	return s
 }
 
 func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Phase = [...]string{"open", "draining", "closed"}[g.phase.Load()]
+	s.Phase = phase(g.phase.Load()).String()
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
 	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
 	s.Waiting, s.QueueLimit = g.queue.len, g.places

@@ -55,7 +55,7 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	}
 	defer upload.End()
 	b := new(Body)
-	b.store.Init(budget, bounds)
+	b.store.Init(budget, bounds, OfBody)
 	if err := b.fill(src, hint, upload); err != nil {
 		b.Close()
 		return nil, err

@@ -46,11 +46,33 @@ func DefaultLimits() Limits {
 	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads, MinRate: DefaultMinRate}
 }
 
-// Usage is what spools hold now.
+// Usage is what spools hold now. StreamMemory and StreamDisk are the parts of
+// Memory and Disk that belong to streams, the rest belongs to bodies.
 type Usage struct {
-	Memory  int64 `json:"memory_bytes"`
-	Disk    int64 `json:"disk_bytes"`
-	Uploads int   `json:"uploads"`
+	Memory       int64 `json:"memory_bytes"`
+	Disk         int64 `json:"disk_bytes"`
+	StreamMemory int64 `json:"stream_memory_bytes"`
+	StreamDisk   int64 `json:"stream_disk_bytes"`
+	Uploads      int   `json:"uploads"`
+}
+
+// Holder says what a store keeps.
+type Holder uint8
+
+const (
+	// OfBody is a store that keeps a request's body.
+	OfBody Holder = iota
+	// OfStream is a store that keeps what of a stream was not read yet.
+	OfStream
+)
+
+func (u *Usage) add(h Holder, memory, disk int64) {
+	u.Memory += memory
+	u.Disk += disk
+	if h == OfStream {
+		u.StreamMemory += memory
+		u.StreamDisk += disk
+	}
 }
 
 // Budget is shared by all spools of a process. Its methods may be used from any
@@ -102,31 +124,30 @@ func (b *Budget) Freed() <-chan struct{} {
 	return b.freed
 }
 
-func (b *Budget) takeMemory(n int64) bool {
+func (b *Budget) takeMemory(h Holder, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used.Memory+n > b.limits.Memory {
 		return false
 	}
-	b.used.Memory += n
+	b.used.add(h, n, 0)
 	return true
 }
 
-func (b *Budget) takeDisk(n int64) bool {
+func (b *Budget) takeDisk(h Holder, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used.Disk+n > b.limits.Disk {
 		return false
 	}
-	b.used.Disk += n
+	b.used.add(h, 0, n)
 	return true
 }
 
-func (b *Budget) give(memory, disk int64) {
+func (b *Budget) give(h Holder, memory, disk int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.used.Memory -= memory
-	b.used.Disk -= disk
+	b.used.add(h, -memory, -disk)
 	b.wake()
 }
 

@@ -61,6 +61,7 @@ func (b *Block) InMemory() bool { return b.mem != nil }
 type Store struct {
 	budget *Budget
 	bounds Bounds
+	holder Holder
 	memory int64 // taken of bounds.Memory
 	disk   int64 // taken of bounds.File
 	file   file
@@ -68,7 +69,7 @@ type Store struct {
 }
 
 // Init makes a zero Store an empty one.
-func (s *Store) Init(b *Budget, bounds Bounds) { s.budget, s.bounds = b, bounds }
+func (s *Store) Init(b *Budget, bounds Bounds, h Holder) { s.budget, s.bounds, s.holder = b, bounds, h }
 
 var errSpent = fmt.Errorf("%w: the process may keep no more", ErrFull)
 
@@ -93,7 +94,7 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	if hint > 0 {
 		size = min(size, hint)
 	}
-	if size <= 0 || !s.budget.takeMemory(size) {
+	if size <= 0 || !s.budget.takeMemory(s.holder, size) {
 		return nil
 	}
 	s.memory += size
@@ -122,7 +123,7 @@ func (s *Store) Lend(p []byte) *Block {
 // there was room for it.
 func (s *Store) Settle(b *Block) bool {
 	size := int64(b.room)
-	if s.memory+size > s.bounds.Memory || !s.budget.takeMemory(size) {
+	if s.memory+size > s.bounds.Memory || !s.budget.takeMemory(s.holder, size) {
 		return false
 	}
 	s.memory += size
@@ -140,12 +141,12 @@ func (s *Store) allocFile() (*Block, error) {
 	}
 	place, reused := s.file.reuse()
 	if !reused {
-		if !s.budget.takeDisk(BlockSize) {
+		if !s.budget.takeDisk(s.holder, BlockSize) {
 			return nil, errSpent
 		}
 		if s.file.f == nil {
 			if err := s.file.create(s.budget.Limits().Dir); err != nil {
-				s.budget.give(0, BlockSize)
+				s.budget.give(s.holder, 0, BlockSize)
 				return nil, s.fail(err)
 			}
 		}
@@ -207,7 +208,7 @@ func (s *Store) Shrink(b *Block) {
 	s.recycle(b)
 	b.mem, b.room = exact, b.n
 	s.memory -= unused
-	s.budget.give(unused, 0)
+	s.budget.give(s.holder, unused, 0)
 }
 
 // Seal ends a block whose file has failed: what it holds stays, and what comes
@@ -230,7 +231,7 @@ func (s *Store) Free(b *Block) {
 	s.recycle(b)
 	if !b.lent {
 		s.memory -= int64(b.room)
-		s.budget.give(int64(b.room), 0)
+		s.budget.give(s.holder, int64(b.room), 0)
 	}
 }
 
@@ -245,7 +246,7 @@ func (s *Store) recycle(b *Block) {
 func (s *Store) Close() {
 	s.file.close()
 	if s.file.blocks > 0 {
-		s.budget.give(0, s.file.blocks*BlockSize)
+		s.budget.give(s.holder, 0, s.file.blocks*BlockSize)
 		s.file.blocks = 0
 	}
 }

@@ -12,7 +12,7 @@ import (
 func storeOf(t *testing.T, budget *spool.Budget, bounds spool.Bounds) *spool.Store {
 	t.Helper()
 	s := new(spool.Store)
-	s.Init(budget, bounds)
+	s.Init(budget, bounds, spool.OfBody)
 	t.Cleanup(s.Close)
 	return s
 }

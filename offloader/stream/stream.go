@@ -85,7 +85,7 @@ func New(o Options) *Stream {
 // Init makes a zero Stream an empty one.
 func (s *Stream) Init(o Options) {
 	s.opts = o
-	s.store.Init(o.Budget, o.Bounds)
+	s.store.Init(o.Budget, o.Bounds, spool.OfStream)
 	s.blocks = s.few[:0]
 }
 

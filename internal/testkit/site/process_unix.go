@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,12 +24,11 @@ import (
 // It is the test's own binary again, so all that the test imports is in it.
 type Process struct {
 	*Site
-	admin    string // address of the admin API
-	upstream string
-	limits   Limits
-	config   string // file
-	output   string // file with all that it said
-	cmd      *exec.Cmd
+	admin  string // address of the admin API
+	limits Limits
+	config string // file
+	output string // file with all that it said
+	cmd    *exec.Cmd
 }
 
 // Limits of a process. Zero is none.
@@ -53,11 +50,9 @@ const (
 // options and the body of a site block, as ServeGlobal does in the test's.
 func Start(t *testing.T, upstream http.Handler, global, body string, limits Limits) *Process {
 	t.Helper()
-	server := httptest.NewServer(upstream)
-	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	p := &Process{
-		Site: newSite(t, global), admin: FreeAddr(t), upstream: server.Listener.Addr().String(), limits: limits,
+		Site: newSite(t, global, upstreamAddr(t, upstream)), admin: FreeAddr(t), limits: limits,
 		config: filepath.Join(dir, "caddy.json"), output: filepath.Join(dir, "output"),
 	}
 	p.write(p.Config(body))
@@ -71,7 +66,7 @@ func Start(t *testing.T, upstream http.Handler, global, body string, limits Limi
 func (p *Process) Config(body string) []byte {
 	p.t.Helper()
 	var config, logging map[string]any
-	decode(p.t, p.Site.Config(strings.ReplaceAll(body, "UPSTREAM", p.upstream)), &config)
+	decode(p.t, p.Site.Config(body), &config)
 	config["admin"] = map[string]any{"listen": p.admin, "config": map[string]bool{"persist": false}}
 	decode(p.t, encode(p.t, config["logging"]), &logging)
 	logging["logs"].(map[string]any)["default"].(map[string]any)["level"] = "WARN"

@@ -24,8 +24,9 @@ type Site struct {
 	// Log is the file of its access log.
 	Log string
 
-	t      *testing.T
-	global string
+	t        *testing.T
+	global   string
+	upstream string // its address, which UPSTREAM stands for
 }
 
 // Serve runs Caddy with the body of a site block until the test ends. In it,
@@ -38,8 +39,8 @@ func Serve(t *testing.T, upstream http.Handler, body string) *Site {
 // ServeGlobal also takes global options.
 func ServeGlobal(t *testing.T, upstream http.Handler, global, body string) *Site {
 	t.Helper()
-	s := newSite(t, global)
-	s.Load(withUpstream(t, upstream, body))
+	s := newSite(t, global, upstreamAddr(t, upstream))
+	s.Load(body)
 	t.Cleanup(func() { stop(t) })
 	return s
 }
@@ -55,11 +56,11 @@ func ServeTwins(t *testing.T, upstream http.Handler, global, offload, body strin
 // ServeEach runs one site for each text that OFFLOAD in the body stands for.
 func ServeEach(t *testing.T, upstream http.Handler, global, body string, offloads ...string) []*Site {
 	t.Helper()
-	body = withUpstream(t, upstream, body)
+	addr := upstreamAddr(t, upstream)
 	sites := make([]*Site, len(offloads))
 	var text strings.Builder
 	for i, offload := range offloads {
-		sites[i] = newSite(t, global)
+		sites[i] = newSite(t, global, addr)
 		text.WriteString(sites[i].block(strings.ReplaceAll(body, "OFFLOAD", offload)))
 	}
 	load(t, adapt(t, sites[0].options()+text.String(), sites...))
@@ -67,24 +68,25 @@ func ServeEach(t *testing.T, upstream http.Handler, global, body string, offload
 	return sites
 }
 
-func newSite(t *testing.T, global string) *Site {
+func newSite(t *testing.T, global, upstream string) *Site {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	return &Site{
 		Addr: FreeAddr(t), Clear: FreeAddr(t),
 		Log: filepath.Join(t.TempDir(), "access.log"),
-		t:   t, global: global,
+		t:   t, global: global, upstream: upstream,
 	}
 }
 
-func withUpstream(t *testing.T, upstream http.Handler, body string) string {
+// upstreamAddr serves an upstream, if there is one, and returns its address.
+func upstreamAddr(t *testing.T, upstream http.Handler) string {
 	t.Helper()
 	if upstream == nil {
-		return body
+		return ""
 	}
 	server := httptest.NewServer(upstream)
 	t.Cleanup(server.Close)
-	return strings.ReplaceAll(body, "UPSTREAM", server.Listener.Addr().String())
+	return server.Listener.Addr().String()
 }
 
 // Load makes Caddy go on with another body of the site block.
@@ -128,7 +130,7 @@ func (s *Site) block(body string) string {
 	}
 	%s
 }
-`, s.Addr, cert, key, s.Log, body)
+`, s.Addr, cert, key, s.Log, strings.ReplaceAll(body, "UPSTREAM", s.upstream))
 }
 
 func load(t *testing.T, config []byte) {

@@ -1,0 +1,85 @@
+package caddymodule
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// gather returns what a configuration's registry would.
+func gather(t *testing.T) []*dto.MetricFamily {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collector{})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// The names and texts follow the rules of Prometheus.
+func TestMetricsLint(t *testing.T) {
+	restoreBudget(t)
+	provision(t, `{"pools": {"one": {}, "two": {"concurrency": -1, "breaker": {"off": true}}}}`).start()
+	problems, err := testutil.CollectAndLint(collector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// documented is a row of the tables in docs/metrics.md: name, type, and the
+// label that comes beside the pool's name, if any.
+var documented = regexp.MustCompile("(?m)^\\| `(caddy_offload_[a-z_]+)` \\| ([a-z]+) \\| (?:`([a-z]+)`)? ?\\|")
+
+// The documentation lists each metric with its type and labels, and no other.
+func TestMetricsAreDocumented(t *testing.T) {
+	restoreBudget(t)
+	provision(t, `{"pools": {"one": {}}}`).start()
+	text, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofPool, ofProcess, _ := strings.Cut(string(text), "## Of the process")
+	var want, got []string
+	for i, part := range []string{ofPool, ofProcess} {
+		for _, row := range documented.FindAllStringSubmatch(part, -1) {
+			labels := slices.DeleteFunc([]string{"pool", row[3]}[i:], func(s string) bool { return s == "" })
+			slices.Sort(labels)
+			want = append(want, row[1]+" "+row[2]+" "+strings.Join(labels, ","))
+		}
+	}
+	for _, family := range gather(t) {
+		var labels []string
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, label.GetName())
+		}
+		got = append(got, family.GetName()+" "+strings.ToLower(family.GetType().String())+" "+strings.Join(labels, ","))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("published\n%s\ndocumented\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is described is what is collected: a registry of Caddy's kind refuses
+// anything else, so that gather would have failed.
+func TestMetricsAreDescribed(t *testing.T) {
+	restoreBudget(t)
+	provision(t, `{"pools": {"one": {}}}`).start()
+	described := make(chan *prometheus.Desc, 100)
+	collector{}.Describe(described)
+	if got, want := len(described), len(gather(t)); got != want {
+		t.Errorf("%d metrics are described, %d published", got, want)
+	}
+}
