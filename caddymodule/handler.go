@@ -95,7 +95,8 @@ type Handler struct {
 	// app's, else no such field.
 	ProxyStatusName string `json:"proxy_status_name,omitempty"`
 
-	// Adds a `Server-Timing` field with the time that the request waited.
+	// Adds a `Server-Timing` field with the time that the request waited, and
+	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
 	pool         *livePool

@@ -76,6 +76,9 @@ func (run *run) placeholder(key string) (any, bool) {
 func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	run = run.tells
 	enc.AddString("pool", run.handler.pool.Name())
+	if run.uploadTook > 0 {
+		enc.AddDuration("upload", run.uploadTook)
+	}
 	enc.AddDuration("queue_wait", run.queueWait())
 	if run.took > 0 {
 		enc.AddDuration("run", run.took)
@@ -88,7 +91,7 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 }
 
 func (run *run) queueWait() time.Duration {
-	if run.waited > 0 {
+	if run.decided {
 		return run.waited
 	}
 	return time.Since(run.arrived)

@@ -163,6 +163,13 @@ func validStatusName(name string) bool {
 	return err == nil
 }
 
+// serverTiming is a Server-Timing field. The time of the run is in it only if the
+// run is over, which it is in answers of our own: others begin before that, and a
+// trailer would make them chunked for what few clients read.
 func (run *run) serverTiming() string {
-	return fmt.Sprintf("offload_wait;dur=%.3f", float64(run.queueWait())/float64(time.Millisecond))
+	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(run.queueWait()))
+	if run.took > 0 {
+		text += fmt.Sprintf(", offload_run;dur=%.3f", milliseconds(run.took))
+	}
+	return text
 }

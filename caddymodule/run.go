@@ -37,14 +37,16 @@ type run struct {
 	writer  bridge.Writer
 	ctx     detached
 
-	arrived time.Time
-	waited  time.Duration // until its permit, or until it was refused
-	took    time.Duration // from there until next returned
-	permit  offloader.Permit
-	outcome offloader.Outcome
-	reason  offloader.Reason // why it was rejected or timed out, zero if not
-	left    bool             // the client did
-	tells   *run             // whose numbers the placeholders show, in the outermost run
+	uploadTook time.Duration // taking its body in
+	arrived    time.Time     // at the queue, after that
+	decided    bool          // it was admitted or refused
+	waited     time.Duration // until then
+	took       time.Duration // from there until next returned
+	permit     offloader.Permit
+	outcome    offloader.Outcome
+	reason     offloader.Reason // why it was rejected or timed out, zero if not
+	left       bool             // the client did
+	tells      *run             // whose numbers the placeholders show, in the outermost run
 
 	firstByte offloader.Timeout
 	runTime   offloader.Timeout
@@ -111,6 +113,18 @@ func (run *run) admittedTo(p *livePool) bool {
 		}
 	}
 	return false
+}
+
+// uploaded ends the time in which the body was taken in.
+func (run *run) uploaded() {
+	run.uploadTook = time.Since(run.arrived)
+	run.arrived = run.arrived.Add(run.uploadTook)
+}
+
+// decide ends the wait.
+func (run *run) decide() {
+	run.waited = time.Since(run.arrived)
+	run.decided = true
 }
 
 // openBody makes a transport able to send the body again on another connection.

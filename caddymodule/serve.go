@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -29,11 +28,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	run := newRun(h, w, r, outer)
 	if err := h.takeBody(run); err != nil {
+		run.decide()
 		return h.refuse(run, err)
 	}
 	defer run.closeBody()
 	permit, err := h.pool.Acquire(r.Context())
-	run.waited = time.Since(run.arrived)
+	run.decide()
 	if err != nil {
 		return h.refuse(run, err)
 	}
@@ -53,6 +53,7 @@ func (h *Handler) takeBody(run *run) error {
 		return err
 	}
 	body, err := spool.ReadBody(run.upload(), r.ContentLength, budget, h.reqBounds)
+	run.uploaded()
 	switch {
 	case errors.Is(err, spool.ErrTooLarge):
 		return h.pool.Reject(offloader.BodyTooLarge)
