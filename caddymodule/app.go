@@ -28,9 +28,11 @@ type App struct {
 	// that it makes by itself. Routes may set their own. Default: no such field.
 	ProxyStatusName string `json:"proxy_status_name,omitempty"`
 
-	claims map[string]*claim // by pool name
-	limits spool.Limits
-	budget *lease[spool.Limits]
+	claims    map[string]*claim // by pool name
+	limits    spool.Limits
+	budget    *lease[spool.Limits]
+	listener  *listener
+	listening *lease[*listener]
 }
 
 // claim is what one configuration holds of one pool.
@@ -58,11 +60,12 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the named pools. It changes none that lives already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
-	events, err := ctx.App("events")
+	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
-	if err := events.(*caddyevents.App).On("started", a); err != nil {
+	a.listener = &listener{ctx, eventsApp.(*caddyevents.App)}
+	if err := a.listener.events.On("started", a); err != nil {
 		return fmt.Errorf("subscribing to the end of loading: %w", err)
 	}
 	if err := ctx.GetMetricsRegistry().Register(collector{}); err != nil {
@@ -124,7 +127,7 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 	if err != nil {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
 	}
-	pool, err := openPool(name, settings, offloader.WithBreakerObserver(breakerLogger(name)))
+	pool, err := openPool(name, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +151,10 @@ func (a *App) Start() error {
 func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	if e.Origin() != nil {
 		return nil
+	}
+	// Not from Start: the events app may still be taking subscriptions then.
+	if a.listening == nil {
+		a.listening = listeningLeases.start(a.listener)
 	}
 	return a.commit()
 }
@@ -174,6 +181,9 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup gives the pools up. Requests that are in them still finish there.
 func (a *App) Cleanup() error {
+	a.listening.end()
+	listening.CompareAndSwap(a.listener, nil)
+	a.listening = nil
 	a.budget.end()
 	a.budget = nil
 	var errs []error

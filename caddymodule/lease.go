@@ -3,8 +3,11 @@ package caddymodule
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -66,27 +69,43 @@ var livePools = caddy.NewUsagePool()
 type livePool struct {
 	*offloader.Pool
 	leases leases[offloader.Settings]
+	used   atomic.Bool          // a configuration with it has started
 	waits  prometheus.Histogram // of those who got a permit, in seconds
 	runs   prometheus.Histogram // from the permit to its release, in seconds
 }
 
 // Destruct is called when no configuration names the pool any more. Requests of
 // the last one may still be in it: they finish, and then nothing refers to it.
-func (*livePool) Destruct() error { return nil }
+func (p *livePool) Destruct() error {
+	if p.used.Load() && !caddy.Exiting() {
+		s := p.Snapshot()
+		logPool(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
+			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting))
+	}
+	return nil
+}
+
+// follow gives the pool the settings of the configuration that rules.
+func (p *livePool) follow(s offloader.Settings) {
+	if p.used.Swap(true) {
+		p.configure(s, "reload")
+		return
+	}
+	_ = p.Configure(s) // those it was made with, but for its routes' timeouts
+}
 
 // openPool returns the pool of that name, made with settings if it is new. The
 // caller owes a livePools.Delete.
-func openPool(name string, settings offloader.Settings, opts ...offloader.Option) (*livePool, error) {
+func openPool(name string, settings offloader.Settings) (*livePool, error) {
 	v, _, err := livePools.LoadOrNew(name, func() (caddy.Destructor, error) {
-		pool, err := offloader.New(name, settings, opts...)
+		pool, err := offloader.New(name, settings,
+			offloader.WithBreakerObserver(func(from, to offloader.BreakerState) { breakerChanged(name, from, to) }),
+			offloader.WithSaturationObserver(func() { saturated(name) }))
 		if err != nil {
 			return nil, err
 		}
 		live := &livePool{Pool: pool, waits: newHistogram(waitOpts, name), runs: newHistogram(runOpts, name)}
-		live.leases.apply = func(s offloader.Settings) {
-			// It was validated before the lease was taken.
-			_ = pool.Configure(s)
-		}
+		live.leases.apply = live.follow
 		return live, nil
 	})
 	if err != nil {

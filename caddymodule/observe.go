@@ -129,20 +129,6 @@ func (run *run) reasonWord() string {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// breakerLogger logs each change of a pool's breaker, which outlives the logger
-// of the configuration that made it.
-func breakerLogger(pool string) func(from, to offloader.BreakerState) {
-	return func(from, to offloader.BreakerState) {
-		level := zapcore.InfoLevel
-		if to == offloader.BreakerTripped {
-			level = zapcore.WarnLevel
-		}
-		if c := caddy.Log().Named("offload").Check(level, "breaker changed"); c != nil {
-			c.Write(zap.String("pool", pool), zap.Stringer("from", from), zap.Stringer("to", to))
-		}
-	}
-}
-
 // logSpoolFull logs that a body could not be kept, with what to do about it.
 func (h *Handler) logSpoolFull(message string, err error) {
 	c := h.logger.Check(zapcore.WarnLevel, message)

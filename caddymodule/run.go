@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -47,6 +49,7 @@ type run struct {
 	reason     offloader.Reason // why it was rejected or timed out, zero if not
 	left       bool             // the client did
 	tells      *run             // whose numbers the placeholders show, in the outermost run
+	span       trace.Span       // of the wait or the run, nil if nobody traces
 
 	firstByte offloader.Timeout
 	runTime   offloader.Timeout

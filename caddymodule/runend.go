@@ -50,7 +50,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 			panic(v)
 		}
 	}()
-	err = next.ServeHTTP(&run.writer, run.forwarded(ctx))
+	err = next.ServeHTTP(&run.writer, run.forwarded(run.beginRun(ctx)))
 	returned = true
 	return run.finish(err)
 }
@@ -125,6 +125,7 @@ func (run *run) end(o offloader.Outcome) {
 	}
 	run.outcome = o
 	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.endSpan()
 	if cancelled {
 		run.permit.ReleaseCancelled(o)
 	} else {

@@ -27,7 +27,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	run := newRun(h, w, r, outer)
-	if err := h.takeBody(run); err != nil {
+	err := h.takeBody(run)
+	run.beginWait()
+	if err != nil {
 		run.decide()
 		return h.refuse(run, err)
 	}
@@ -67,11 +69,17 @@ func (h *Handler) takeBody(run *run) error {
 
 // refuse answers a request that gets no permit.
 func (h *Handler) refuse(run *run, err error) error {
-	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
-		return h.reject(run, rejected)
+	rejected, ok := errors.AsType[*offloader.RejectedError](err)
+	if ok {
+		run.reason = rejected.Reason
+	} else {
+		run.left = cutOff(run.client, err)
 	}
-	if cutOff(run.client, err) {
-		run.left = true
+	run.endSpan()
+	switch {
+	case ok:
+		return h.reject(run, rejected)
+	case run.left:
 		run.logLeft()
 		return nil
 	}

@@ -77,6 +77,7 @@ type gate struct {
 	lingering   int
 	abandoned   int // running for nobody
 	queue       queue
+	queued      moment // when the last one began to wait, zero for never
 	free        *slot
 	mean        meanRun
 	line        virtualLine
@@ -117,6 +118,8 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		if g.queue.len >= g.places {
 			g.refuse(g.queue.front, QueueFull, &out)
 		}
+		w.breaksCalm = g.queue.len == 0 && g.calm(now)
+		g.queued = max(now, 1)
 		g.queue.push(w)
 		g.refuseLate(now, &out)
 	}
@@ -396,6 +399,11 @@ func (g *gate) due() moment {
 		at -= moment(g.rest()) - 1 // refused when beyond, not when equal
 	}
 	return max(at, 1) // it may have passed; zero would mean never
+}
+
+// calm reports whether nobody has begun to wait for a while.
+func (g *gate) calm(now moment) bool {
+	return g.queued == 0 || time.Duration(now-g.queued) > SaturationCalm
 }
 
 func (g *gate) inFlight() int { return g.running - g.lingering + g.queue.len }

@@ -257,3 +257,39 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		})
 	}
 }
+
+// A saturation is told of when it begins, not for each one who waits.
+func TestObserversOfSaturation(t *testing.T) {
+	t.Parallel()
+	told := 0
+	play(t, "are told once of each", nil, func(s *stage) {
+		expect := func(step string, want int) {
+			s.t.Helper()
+			if told != want {
+				s.t.Errorf("%s: told %d times, want %d", step, told, want)
+			}
+		}
+		s.pass(time.Minute)
+		one := s.arrive()
+		expect("all permits are taken", 0)
+		two := s.arrive()
+		expect("somebody waits", 1)
+		three := s.arrivals(3)
+		expect("more wait", 1)
+		for _, c := range append([]*caller{one, two}, three...) {
+			c.release(offloader.Success)
+		}
+		s.pass(offloader.SaturationCalm)
+		four, five := s.arrive(), s.arrive()
+		expect("somebody waits again before it was calm for long", 1)
+		s.pass(2 * offloader.SaturationCalm)
+		six := s.arrive()
+		expect("more wait although somebody does all along", 1)
+		for _, c := range []*caller{four, five, six} {
+			c.release(offloader.Success)
+		}
+		s.pass(offloader.SaturationCalm + 1)
+		s.arrivals(2)
+		expect("somebody waits after calm", 2)
+	}, offloader.WithSaturationObserver(func() { told++ }))
+}

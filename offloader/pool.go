@@ -13,9 +13,10 @@ import (
 // Pool is a bulkhead in front of a backend: permits, a bounded queue and a
 // breaker under one name. All of its methods may be used from any goroutine.
 type Pool struct {
-	name    string
-	epoch   time.Time
-	onTrips func(from, to BreakerState)
+	name        string
+	epoch       time.Time
+	onTrips     func(from, to BreakerState)
+	onSaturated func()
 
 	gate    gate
 	alarm   alarm
@@ -44,6 +45,19 @@ type Option func(*Pool)
 // whoever released a permit.
 func WithBreakerObserver(observe func(from, to BreakerState)) Option {
 	return func(p *Pool) { p.onTrips = observe }
+}
+
+// SaturationCalm is how long nobody has begun to wait when the next one who does
+// makes a new saturation.
+const SaturationCalm = 30 * time.Second
+
+// WithSaturationObserver calls observe when the pool begins to be saturated: all
+// permits are taken, a caller has to wait while nobody else does, and none has
+// begun to wait for SaturationCalm. A pool that is at its limit for long, or again
+// and again, is reported once. It must not block for long: the caller is the one
+// who has to wait.
+func WithSaturationObserver(observe func()) Option {
+	return func(p *Pool) { p.onSaturated = observe }
 }
 
 // New returns a pool. The name is for people: errors and snapshots carry it.
@@ -179,6 +193,9 @@ func (p *Pool) wait(ctx context.Context) (Permit, error) {
 	out.tell()
 	if a == queueUp {
 		p.alarm.set(p.gate.nextDue(), now)
+		if w.breaksCalm && p.onSaturated != nil {
+			p.onSaturated()
+		}
 		if !p.await(ctx, w) {
 			return Permit{}, p.gone(ctx)
 		}

@@ -13,6 +13,7 @@ type waiter struct {
 	arrived    moment
 	deadline   moment // the caller's own, zero if none
 	queued     bool   // linked into the queue; whoever unlinks it owns it
+	breaksCalm bool   // the first to wait for a while; its caller may read it
 
 	// permit or reason is the verdict; wake tells that it is there.
 	slot   *slot

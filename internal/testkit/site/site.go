@@ -106,18 +106,20 @@ func (s *Site) options() string {
 	if strings.Contains(s.global, "servers") {
 		servers = ""
 	}
+	log := "log {\n\t\tlevel ERROR\n\t}"
+	if strings.Contains(s.global, "log {") {
+		log = ""
+	}
 	return fmt.Sprintf(`{
 	admin off
 	persist_config off
 	auto_https disable_redirects
 	grace_period 1s
-	log {
-		level ERROR
-	}
+	%s
 	%s
 	%s
 }
-`, servers, s.global)
+`, log, servers, s.global)
 }
 
 func (s *Site) block(body string) string {

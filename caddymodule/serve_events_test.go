@@ -1,0 +1,220 @@
+package caddymodule_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// recorder is a handler of events that keeps them.
+type recorder struct{}
+
+var recorded struct {
+	sync.Mutex
+	events []string
+	slow   chan struct{} // blocks the handler, nil for not
+	panics bool
+}
+
+func init() { caddy.RegisterModule(recorder{}) }
+
+func (recorder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.record", New: func() caddy.Module { return new(recorder) }}
+}
+
+func (*recorder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	return nil
+}
+
+func (*recorder) Handle(ctx context.Context, e caddy.Event) error {
+	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	recorded.Lock()
+	recorded.events = append(recorded.events, repl.ReplaceAll("{event.name} {event.data.pool} {event.module}", ""))
+	slow, panics := recorded.slow, recorded.panics
+	recorded.Unlock()
+	if slow != nil {
+		<-slow
+	}
+	if panics {
+		panic("a handler that fails")
+	}
+	return nil
+}
+
+// records returns what was recorded since the last call that waited for n events.
+func records(t *testing.T, n int) []string {
+	t.Helper()
+	var events []string
+	site.Eventually(t, func() bool {
+		recorded.Lock()
+		defer recorded.Unlock()
+		if len(recorded.events) < n {
+			return false
+		}
+		events, recorded.events = recorded.events, nil
+		return true
+	})
+	return events
+}
+
+const listens = `
+	events {
+		on offload.saturated record
+		on offload.breaker_opened record
+		on offload.breaker_half_opened record
+		on offload.breaker_closed record
+	}`
+
+const eventful = `
+	offload {
+		name eventful
+		concurrency 1
+		max_wait %s
+		breaker {
+			consecutive_failures 2
+			cool_down 100ms
+		}
+	}
+	reverse_proxy UPSTREAM`
+
+// The events of a pool reach the handlers of the Caddyfile, once each and in
+// order, also after reloads.
+func TestEvents(t *testing.T) {
+	s := site.ServeGlobal(t, http.HandlerFunc(failing), listens, fmt.Sprintf(eventful, "10s"))
+	c := s.Clients()["h2"]
+	breaks := func() {
+		t.Helper()
+		for range 3 {
+			site.Get(t, c, "https://"+s.Addr+"/fails")
+		}
+		events := records(t, 2)
+		site.Eventually(t, func() bool {
+			res, _ := site.Get(t, c, "https://"+s.Addr)
+			return res.StatusCode == 200
+		})
+		if len(events) < 3 {
+			events = append(events, records(t, 3-len(events))...)
+		}
+		want := []string{
+			"offload.breaker_opened eventful offload", "offload.breaker_half_opened eventful offload", "offload.breaker_closed eventful offload",
+		}
+		if !slices.Equal(events, want) {
+			t.Errorf("got %q", events)
+		}
+	}
+	breaks()
+	s.Load(fmt.Sprintf(eventful, "9s"))
+	breaks()
+	holdOne(t, s, c, "/hold")
+	for range 3 { // they wait one after the other
+		leaveAfter(50*time.Millisecond)(t, c, "https://"+s.Addr)
+	}
+	if got := records(t, 1); !slices.Equal(got, []string{"offload.saturated eventful offload"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Handlers that are slow, or that panic, concern nobody but themselves.
+func TestEventsOfBadHandlers(t *testing.T) {
+	slow := make(chan struct{})
+	misbehave := func(slow chan struct{}, panics bool) {
+		recorded.Lock()
+		defer recorded.Unlock()
+		recorded.slow, recorded.panics = slow, panics
+	}
+	misbehave(slow, true)
+	t.Cleanup(func() { misbehave(nil, false) })
+	s := site.ServeGlobal(t, http.HandlerFunc(failing), listens, fmt.Sprintf(eventful, "10s"))
+	c := s.Clients()["h2"]
+	for range 3 {
+		if res, _ := site.Get(t, c, "https://"+s.Addr+"/fails"); res.StatusCode == 0 {
+			t.Fatal("no answer")
+		}
+	}
+	site.Eventually(t, func() bool {
+		res, _ := site.Get(t, c, "https://"+s.Addr)
+		return res.StatusCode == 200
+	})
+	records(t, 1)
+	close(slow)
+	if got := records(t, 2); len(got) != 2 {
+		t.Errorf("got %q after one whose handler has panicked", got)
+	}
+}
+
+// Each change of a pool is one line of the log, and rejections are none.
+func TestPoolLog(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "caddy.log")
+	logs := fmt.Sprintf("log {\n output file %s\n level INFO\n }", file)
+	s := site.ServeGlobal(t, http.HandlerFunc(failing), logs, fmt.Sprintf(eventful, "10s"))
+	c := s.Clients()["h2"]
+	lines := func(n int) []map[string]any {
+		t.Helper()
+		var all []map[string]any
+		site.Eventually(t, func() bool {
+			all = readLog(t, file)
+			return len(all) >= n
+		})
+		return all
+	}
+	for range 5 {
+		site.Get(t, c, "https://"+s.Addr+"/fails")
+	}
+	lines(2) // it opens and is half-open after its cool-down
+	s.Load(fmt.Sprintf(eventful, "9s"))
+	s.Load(fmt.Sprintf(eventful, "9s") + "\nheader X-Other yes")
+	s.Load("respond \"nothing\"")
+	var got []string
+	for _, line := range lines(4) {
+		got = append(got, fmt.Sprintf("%s: %s %s %v %v %v", line["level"], line["msg"], line["pool"], line["from"], line["to"], line["by"]))
+	}
+	want := []string{
+		"warn: breaker changed eventful closed open <nil>",
+		"info: breaker changed eventful open half_open <nil>",
+		"info: pool settings changed eventful map[max_wait:10s] map[max_wait:9s] reload",
+		"info: pool removed: what is in it finishes eventful <nil> <nil> <nil>",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// readLog returns the lines of our logger.
+func readLog(t *testing.T, file string) []map[string]any {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var all []map[string]any
+	for r := bufio.NewReader(f); ; {
+		text, err := r.ReadBytes('\n')
+		if err == io.EOF {
+			return all
+		}
+		line := map[string]any{}
+		if err := json.Unmarshal(text, &line); err != nil {
+			t.Fatal(err)
+		}
+		if line["logger"] == "offload" {
+			all = append(all, line)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package caddymodule_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.opentelemetry.io/contrib/exporters/autoexport"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// exporter keeps the spans that Caddy's tracing handler exports.
+type exporter struct {
+	sync.Mutex
+	spans []sdktrace.ReadOnlySpan
+}
+
+var exported exporter
+
+func init() {
+	autoexport.RegisterSpanExporter("kept", func(context.Context) (sdktrace.SpanExporter, error) { return &exported, nil })
+}
+
+func (e *exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	e.Lock()
+	defer e.Unlock()
+	e.spans = append(e.spans, spans...)
+	return nil
+}
+
+func (*exporter) Shutdown(context.Context) error { return nil }
+
+// named returns the next n spans by name and pool.
+func (e *exporter) named(t *testing.T, n int) map[string]sdktrace.ReadOnlySpan {
+	t.Helper()
+	named := map[string]sdktrace.ReadOnlySpan{}
+	site.Eventually(t, func() bool {
+		e.Lock()
+		defer e.Unlock()
+		if len(e.spans) < n {
+			return false
+		}
+		for _, span := range e.spans {
+			named[span.Name()+attributeOf(span, "offload.pool")] = span
+		}
+		e.spans = nil
+		return true
+	})
+	return named
+}
+
+func attributeOf(span sdktrace.ReadOnlySpan, key string) string {
+	for _, a := range span.Attributes() {
+		if string(a.Key) == key {
+			return " " + a.Value.AsString()
+		}
+	}
+	return ""
+}
+
+const traced = `
+	route {
+		tracing {
+			span request
+		}
+		offload /nested {
+			name outer
+		}
+		offload {
+			name inner
+			concurrency 1
+			queue 0
+			first_byte_timeout 300ms
+			breaker off
+		}
+		reverse_proxy UPSTREAM
+	}`
+
+// traceparents are what the upstream got.
+var traceparents = make(chan string, 10)
+
+func tracedUpstream(w http.ResponseWriter, r *http.Request) {
+	traceparents <- r.Header.Get("Traceparent")
+	switch {
+	case r.URL.Path == "/hang":
+		<-r.Context().Done()
+	case r.URL.Path == "/fails":
+		w.WriteHeader(500)
+	default:
+		blocking(w, r)
+	}
+}
+
+// The wait and the run of a traced request are spans, and the run is what the
+// upstream's own spans belong to.
+func TestSpans(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	s := site.Serve(t, http.HandlerFunc(tracedUpstream), traced)
+	c := s.Clients()["h2"]
+	url := "https://" + s.Addr
+	for path, want := range map[string]struct {
+		outcome, reason string
+		status          codes.Code
+	}{
+		"/":      {" success", "", codes.Unset},
+		"/fails": {" failure", "", codes.Error},
+		"/hang":  {" failure", " first_byte_timeout", codes.Error},
+	} {
+		t.Run(path, func(t *testing.T) {
+			site.Get(t, c, url+path)
+			spans := exported.named(t, 3)
+			request, wait, run := spans["request"], spans["offload.wait inner"], spans["offload.run inner"]
+			if request == nil || wait == nil || run == nil {
+				t.Fatalf("got %v", spans)
+			}
+			if wait.Parent().SpanID() != request.SpanContext().SpanID() || run.Parent().SpanID() != request.SpanContext().SpanID() {
+				t.Error("they are no parts of the request")
+			}
+			if run.StartTime().Before(wait.EndTime()) {
+				t.Error("the run begins before the wait has ended")
+			}
+			if got := <-traceparents; !strings.Contains(got, "-"+run.SpanContext().SpanID().String()+"-") {
+				t.Errorf("the upstream got %s, want a part of the run", got)
+			}
+			if attributeOf(run, "offload.outcome") != want.outcome || attributeOf(run, "offload.reason") != want.reason || run.Status().Code != want.status {
+				t.Errorf("got %v, %v", run.Attributes(), run.Status())
+			}
+			if len(wait.Attributes()) != 1 {
+				t.Errorf("the wait has %v", wait.Attributes())
+			}
+		})
+	}
+	t.Run("nested", func(t *testing.T) {
+		site.Get(t, c, url+"/nested")
+		spans := exported.named(t, 5)
+		outer := spans["offload.run outer"].SpanContext().SpanID()
+		if spans["offload.wait inner"].Parent().SpanID() != outer || spans["offload.run inner"].Parent().SpanID() != outer {
+			t.Error("the inner ones are no parts of the outer run")
+		}
+		<-traceparents
+	})
+	t.Run("rejected", func(t *testing.T) {
+		holdOne(t, s, c, "/hold")
+		exported.named(t, 1) // of the wait of that one
+		<-traceparents
+		site.Get(t, c, url)
+		wait := exported.named(t, 2)["offload.wait inner"]
+		if attributeOf(wait, "offload.outcome") != " rejected" || attributeOf(wait, "offload.reason") != " queue_full" || wait.Status().Code != codes.Error {
+			t.Errorf("got %v, %v", wait.Attributes(), wait.Status())
+		}
+	})
+	exported.named(t, 2) // the rest of the one that was held
+}
+
+// Requests that are not sampled, or not traced at all, have no spans, and their
+// fields stay as they are.
+func TestNoSpans(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	for name, test := range map[string]struct{ body, flags string }{
+		"not traced":  {strings.Replace(traced, "tracing {\n\t\t\tspan request\n\t\t}", "", 1), "01"},
+		"not sampled": {traced, "00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site.Serve(t, http.HandlerFunc(tracedUpstream), test.body)
+			req, _ := http.NewRequest(http.MethodGet, "https://"+s.Addr, nil)
+			req.Header.Set("Traceparent", "00-"+trace+"-"+span+"-"+test.flags)
+			site.Do(t, s.Clients()["h2"], req)
+			got := strings.Split(<-traceparents, "-")
+			if !slices.Equal([]string{got[1], got[3]}, []string{trace, test.flags}) || (name == "not traced" && got[2] != span) {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	exported.Lock()
+	defer exported.Unlock()
+	if len(exported.spans) != 0 {
+		t.Errorf("%d spans", len(exported.spans))
+	}
+}
