@@ -24,13 +24,23 @@ import (
 // series are the values of a scrape by name and labels, as they are written.
 type series map[string]float64
 
-// scrape asks Caddy's metrics handler for our metrics.
+// scrape asks Caddy's metrics handler for our metrics. In the very moment of a
+// reload Caddy may close a new connection unanswered; then it asks again.
 func scrape(t *testing.T, s *site.Site) series {
 	t.Helper()
-	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr+"/metrics")
-	if res.StatusCode != 200 {
-		t.Fatalf("got %d %s", res.StatusCode, body)
-	}
+	var body string
+	site.Eventually(t, func() bool {
+		res, err := s.Clients()["h1"].Get("https://" + s.Addr + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		body, err = readAll(res.Body)
+		if res.StatusCode != 200 {
+			t.Fatalf("got %d %s", res.StatusCode, body)
+		}
+		return err == nil
+	})
 	all := series{}
 	for line := range strings.Lines(body) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
