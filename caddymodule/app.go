@@ -65,8 +65,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
 	a.listener = &listener{ctx, eventsApp.(*caddyevents.App)}
-	if err := a.listener.events.On("started", a); err != nil {
-		return fmt.Errorf("subscribing to the end of loading: %w", err)
+	for _, name := range []string{"started", "stopping"} {
+		if err := a.listener.events.On(name, a); err != nil {
+			return fmt.Errorf("subscribing to '%s': %w", name, err)
+		}
 	}
 	if err := ctx.GetMetricsRegistry().Register(collector{}); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
@@ -146,10 +148,14 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Handle is called when all apps of this configuration have started. An event
-// of that name that a module emits is none of ours.
+// Handle is called when all apps of this configuration have started, and when it
+// begins to stop. Events of these names that a module emits are none of ours.
 func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	if e.Origin() != nil {
+		return nil
+	}
+	if e.Name() == "stopping" {
+		a.stopping()
 		return nil
 	}
 	// Not from Start: the events app may still be taking subscriptions then.

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,14 +76,25 @@ type livePool struct {
 }
 
 // Destruct is called when no configuration names the pool any more. Requests of
-// the last one may still be in it: they finish, and then nothing refers to it.
+// the last one may still be in it: they finish, nobody else is admitted, and then
+// nothing refers to it.
 func (p *livePool) Destruct() error {
+	if p.Drain(ended) != nil {
+		removedPools.add(p)
+		go p.finish()
+	}
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
 		logPool(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
 			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting))
 	}
 	return nil
+}
+
+// finish waits for the last request in a removed pool. Nothing but these ends it.
+func (p *livePool) finish() {
+	_ = p.Drain(context.Background())
+	removedPools.remove(p)
 }
 
 // follow gives the pool the settings of the configuration that rules.

@@ -55,6 +55,7 @@ type run struct {
 	runTime   offloader.Timeout
 	cancel    context.CancelCauseFunc
 	upgraded  bool // it has left the pool
+	endless   bool // it is in endlessRuns
 
 	// uploadFailed is set by whoever reads a body that is not spooled.
 	uploadFailed atomic.Bool
@@ -63,7 +64,7 @@ type run struct {
 	unwatch   func() bool      // ends the watch over the client's leaving, nil without
 	ended     bool             // next has returned
 	late      offloader.Reason // the timeout that cancelled it
-	abandoned bool             // cancelled because its client left
+	abandoned bool             // cancelled because nobody has any use for it
 }
 
 // detached is a request's context without its end, which a run has to survive.

@@ -112,6 +112,9 @@ func (run *run) end(o offloader.Outcome) {
 	h := run.handler
 	h.firstByte.Stop(&run.firstByte)
 	h.runTime.Stop(&run.runTime)
+	if run.endless {
+		endlessRuns.remove(run)
+	}
 	if unwatch != nil {
 		unwatch()
 	}

@@ -58,7 +58,13 @@ func (run *run) answerIfStuck() {
 }
 
 // HeadSent ends the wait for the first byte.
-func (run *run) HeadSent(int, bool) { run.handler.firstByte.Stop(&run.firstByte) }
+func (run *run) HeadSent(int, bool) {
+	run.handler.firstByte.Stop(&run.firstByte)
+	if isEndless(run.writer.Header()) {
+		run.endless = true
+		endlessRuns.add(run)
+	}
+}
 
 // GoesOn watches the client of a response that has no helper to notice that it
 // leaves. Most are over before this.
@@ -95,14 +101,17 @@ func (run *run) watchClient() {
 	}
 }
 
-func (run *run) abandon() {
+func (run *run) abandon() { run.abandonFor(errClientLeft) }
+
+// abandonFor cancels a run whose answer is of no use any more.
+func (run *run) abandonFor(cause error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.ended || run.late != 0 {
 		return
 	}
 	run.abandoned = true
-	run.writer.Kill(errClientLeft)
+	run.writer.Kill(cause)
 	run.permit.Abandon()
-	run.cancel(errClientLeft)
+	run.cancel(cause)
 }

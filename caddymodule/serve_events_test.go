@@ -1,13 +1,9 @@
 package caddymodule_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -168,7 +164,7 @@ func TestPoolLog(t *testing.T) {
 		t.Helper()
 		var all []map[string]any
 		site.Eventually(t, func() bool {
-			all = readLog(t, file)
+			all = ourLog(file)
 			return len(all) >= n
 		})
 		return all
@@ -195,26 +191,7 @@ func TestPoolLog(t *testing.T) {
 	}
 }
 
-// readLog returns the lines of our logger.
-func readLog(t *testing.T, file string) []map[string]any {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var all []map[string]any
-	for r := bufio.NewReader(f); ; {
-		text, err := r.ReadBytes('\n')
-		if err == io.EOF {
-			return all
-		}
-		line := map[string]any{}
-		if err := json.Unmarshal(text, &line); err != nil {
-			t.Fatal(err)
-		}
-		if line["logger"] == "offload" {
-			all = append(all, line)
-		}
-	}
+// ourLog returns the lines of our logger.
+func ourLog(file string) []map[string]any {
+	return slices.DeleteFunc(site.Lines(file), func(line map[string]any) bool { return line["logger"] != "offload" })
 }

@@ -43,13 +43,13 @@ func scrape(t *testing.T, s *site.Site) series {
 	})
 	all := series{}
 	for line := range strings.Lines(body) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
-		if !strings.HasPrefix(name, "caddy_offload_") {
+		name, ours := strings.CutPrefix(strings.TrimSpace(line), "caddy_offload_")
+		i := strings.LastIndexByte(name, ' ')
+		if !ours || i < 0 {
 			continue
 		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err == nil {
-			all[strings.TrimPrefix(name, "caddy_offload_")+"}"] = v
+		if v, err := strconv.ParseFloat(name[i+1:], 64); err == nil {
+			all[name[:i]] = v
 		}
 	}
 	return all

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,9 +69,11 @@ func (p *Process) Config(body string) []byte {
 	var config, logging map[string]any
 	decode(p.t, p.Site.Config(body), &config)
 	config["admin"] = map[string]any{"listen": p.admin, "config": map[string]bool{"persist": false}}
-	decode(p.t, encode(p.t, config["logging"]), &logging)
-	logging["logs"].(map[string]any)["default"].(map[string]any)["level"] = "WARN"
-	config["logging"] = logging
+	if !strings.Contains(p.global, "log {") {
+		decode(p.t, encode(p.t, config["logging"]), &logging)
+		logging["logs"].(map[string]any)["default"].(map[string]any)["level"] = "WARN"
+		config["logging"] = logging
+	}
 	return encode(p.t, config)
 }
 
@@ -125,6 +128,34 @@ func (p *Process) Kill() {
 	_ = p.cmd.Wait() // says that it was killed
 	p.cmd = nil
 }
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// AskToStop does what `caddy stop` does. It returns when all has been stopped.
+func (p *Process) AskToStop() error {
+	_, err := p.askAdmin(http.MethodPost, "/stop", nil)
+	return err
+}
+
+// Wait waits until the process has ended by itself and returns its exit code.
+func (p *Process) Wait() int {
+	p.t.Helper()
+	cmd := p.cmd
+	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	_ = cmd.Wait() // the code says more
+	p.cmd = nil
+	return cmd.ProcessState.ExitCode()
+}
+
+// Log returns what the process has logged so far, but for the access log.
+func (p *Process) Log() []map[string]any { return Lines(p.output) }
 
 // Load makes the process go on with another body of the site block.
 func (p *Process) Load(body string) {

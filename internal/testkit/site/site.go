@@ -101,25 +101,21 @@ func (s *Site) Config(body string) []byte {
 	return adapt(s.t, s.options()+s.block(body), s)
 }
 
+// options are the global ones: those of the site, and for what these do not say
+// what suits a test.
 func (s *Site) options() string {
-	servers := "servers {\n\t\tprotocols h1 h2 h2c h3\n\t}"
-	if strings.Contains(s.global, "servers") {
-		servers = ""
+	text := s.global
+	for _, option := range []struct{ word, text string }{
+		{"admin", "admin off"},
+		{"grace_period", "grace_period 1s"},
+		{"log {", "log {\n\t\tlevel ERROR\n\t}"},
+		{"servers", "servers {\n\t\tprotocols h1 h2 h2c h3\n\t}"},
+	} {
+		if !strings.Contains(s.global, option.word) {
+			text += "\n\t" + option.text
+		}
 	}
-	log := "log {\n\t\tlevel ERROR\n\t}"
-	if strings.Contains(s.global, "log {") {
-		log = ""
-	}
-	return fmt.Sprintf(`{
-	admin off
-	persist_config off
-	auto_https disable_redirects
-	grace_period 1s
-	%s
-	%s
-	%s
-}
-`, log, servers, s.global)
+	return fmt.Sprintf("{\n\tpersist_config off\n\tauto_https disable_redirects\n\t%s\n}\n", text)
 }
 
 func (s *Site) block(body string) string {
@@ -153,18 +149,24 @@ func (s *Site) AccessLog(n int) []map[string]any {
 	s.t.Helper()
 	var lines []map[string]any
 	Eventually(s.t, func() bool {
-		lines = nil
-		text, err := os.ReadFile(s.Log)
-		if err != nil {
-			return false
-		}
-		for line := range strings.Lines(string(text)) {
-			var fields map[string]any
-			if json.Unmarshal([]byte(line), &fields) == nil {
-				lines = append(lines, fields)
-			}
-		}
+		lines = Lines(s.Log)
 		return len(lines) >= n
 	})
+	return lines
+}
+
+// Lines returns the lines of a log in JSON that are written so far.
+func Lines(file string) []map[string]any {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil // not yet
+	}
+	var lines []map[string]any
+	for line := range strings.Lines(string(text)) {
+		var fields map[string]any
+		if json.Unmarshal([]byte(line), &fields) == nil {
+			lines = append(lines, fields)
+		}
+	}
 	return lines
 }

@@ -1,0 +1,177 @@
+package caddymodule
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// exiting is the end of the process: admission stops, and what was admitted
+// finishes while Caddy's grace period lasts.
+var exiting struct {
+	sync.Mutex
+	began time.Time
+	was   map[*livePool]offloader.Snapshot // when admission stopped
+}
+
+// ended is a context for those who do not want to wait.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func init() { caddy.OnExit(summarize) }
+
+// stopping is called when Caddy begins to stop the app's configuration. On a
+// reload nothing happens: the next configuration has the same pools. With a
+// shutdown delay the servers go on as usual for so long, and so do the pools.
+func (a *App) stopping() {
+	if !caddy.Exiting() {
+		return
+	}
+	var delay time.Duration
+	if module, err := a.listener.ctx.AppIfConfigured("http"); err == nil {
+		delay = time.Duration(module.(*caddyhttp.App).ShutdownDelay)
+	}
+	if delay > 0 {
+		time.AfterFunc(delay, beginExit)
+		return
+	}
+	beginExit()
+}
+
+// beginExit stops admission to all pools, and ends streams that would go on for
+// ever.
+func beginExit() {
+	exiting.Lock()
+	defer exiting.Unlock()
+	if exiting.was != nil {
+		return
+	}
+	exiting.began = time.Now()
+	exiting.was = make(map[*livePool]offloader.Snapshot)
+	running, waiting := 0, 0
+	for _, pool := range allPools() {
+		_ = pool.Drain(ended)
+		s := pool.Snapshot()
+		exiting.was[pool] = s
+		running += s.Running
+		waiting += s.Waiting
+	}
+	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more", zap.Int("running", running), zap.Int("waiting", waiting))
+	endlessRuns.end()
+}
+
+// allPools are the living ones and those that were removed but are not empty.
+func allPools() []*livePool {
+	pools := removedPools.list()
+	livePools.Range(func(_, v any) bool {
+		pools = append(pools, v.(*livePool))
+		return true
+	})
+	return pools
+}
+
+// finale is what has become of what was in flight when admission stopped.
+type finale struct {
+	Finished int `json:"finished"`
+	Cut      int `json:"cut"`      // ended by the process's end
+	Rejected int `json:"rejected"` // newcomers, and those who waited for too long
+	Left     int `json:"left"`
+}
+
+func (f *finale) add(other finale) {
+	f.Finished += other.Finished
+	f.Cut += other.Cut
+	f.Rejected += other.Rejected
+	f.Left += other.Left
+}
+
+// finaleOf compares a pool with what it was.
+func finaleOf(was, is offloader.Snapshot) finale {
+	return finale{
+		Finished: int(total(is.Ended) - total(was.Ended)),
+		Cut:      is.Running - is.Lingering + is.Waiting,
+		Rejected: int(total(is.Rejected) - total(was.Rejected)),
+		Left:     int(is.Left - was.Left),
+	}
+}
+
+func total(counts map[string]uint64) (sum uint64) {
+	for n := range maps.Values(counts) {
+		sum += n
+	}
+	return sum
+}
+
+// summarize logs, in one line at the end of the process, what was finished and
+// what was cut, in all and for each pool that was not idle.
+func summarize(context.Context) {
+	exiting.Lock()
+	defer exiting.Unlock()
+	if exiting.was == nil {
+		return
+	}
+	var all finale
+	pools := make(map[string]finale)
+	for pool, was := range exiting.was {
+		f := finaleOf(was, pool.Snapshot())
+		if f != (finale{}) {
+			all.add(f)
+			sum := pools[pool.Name()] // a removed one may have had the same name
+			sum.add(f)
+			pools[pool.Name()] = sum
+		}
+	}
+	level, text := zapcore.InfoLevel, "exiting: all that was admitted has finished"
+	if all.Cut > 0 {
+		level, text = zapcore.WarnLevel, "exiting: what has not finished is cut"
+	}
+	logExit(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
+		zap.Int("left", all.Left), zap.Duration("took", time.Since(exiting.began)), zap.Any("pools", pools))
+}
+
+func logExit(level zapcore.Level, text string, fields ...zap.Field) {
+	if c := caddy.Log().Named("offload").Check(level, text); c != nil {
+		c.Write(fields...)
+	}
+}
+
+// removedPools are pools that no configuration names any more while requests are
+// in them.
+var removedPools poolSet
+
+// poolSet is a set of few pools.
+type poolSet struct {
+	mu  sync.Mutex
+	all []*livePool
+}
+
+func (s *poolSet) add(p *livePool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, p)
+}
+
+func (s *poolSet) remove(p *livePool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(other *livePool) bool { return other == p })
+}
+
+func (s *poolSet) list() []*livePool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
+}

@@ -1,0 +1,363 @@
+//go:build unix
+
+package caddymodule_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// lastLine waits for a line of our logger.
+func lastLine(t *testing.T, p *site.Process, msg string) map[string]any {
+	t.Helper()
+	var last map[string]any
+	site.Eventually(t, func() bool {
+		for _, line := range p.Log() {
+			if line["msg"] == msg {
+				last = line
+			}
+		}
+		return last != nil
+	})
+	return last
+}
+
+// startLogged runs Caddy in a process of its own that logs what our logger says.
+func startLogged(t *testing.T, upstream http.Handler, global, body string) *site.Process {
+	t.Helper()
+	return site.Start(t, upstream, global+"\n\tlog {\n\t\tlevel INFO\n\t}", body, site.Limits{})
+}
+
+const (
+	exitBegins   = "exiting: pools admit nobody more"
+	exitFinished = "exiting: all that was admitted has finished"
+	exitCut      = "exiting: what has not finished is cut"
+)
+
+func wantNumbers(t *testing.T, line map[string]any, want map[string]float64) {
+	t.Helper()
+	for name, n := range want {
+		if line[name] != n {
+			t.Errorf("%s: %s is %v, want %v", line["msg"], name, line[name], n)
+		}
+	}
+}
+
+// patience is for clients of a process that ends: whatever they get, they get it.
+const patience = 15 * time.Second
+
+// What is in the pool when the process is told to end finishes, running and
+// waiting; who comes after that is sent away, at once and with advice.
+func TestExitFinishesWhatWasAdmitted(t *testing.T) {
+	for _, version := range []string{"h1", "h2", "h3"} {
+		t.Run(version, func(t *testing.T) {
+			work := make(chan struct{})
+			release := sync.OnceFunc(func() { close(work) })
+			defer release()
+			p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				<-work
+				io.WriteString(w, "done")
+			}), "grace_period 15s", `
+	metrics /metrics
+	offload /work/* {
+		name exits
+		concurrency 2
+		queue 10
+		max_wait off
+	}
+	reverse_proxy UPSTREAM`)
+			c := p.Clients()[version]
+			c.Timeout = patience
+			url := "https://" + p.Addr + "/work/"
+			var admitted, uploading sync.WaitGroup
+			for range 6 {
+				admitted.Go(func() {
+					if res, body := site.Get(t, c, url); res.StatusCode != 200 || body != "done" {
+						t.Errorf("one that was admitted got %d %q", res.StatusCode, body)
+					}
+				})
+			}
+			body, rest := io.Pipe()
+			uploading.Go(func() {
+				res, err := c.Post(url, "text/plain", body)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res.Body.Close()
+				if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+					t.Errorf("one that was not admitted got %d %v", res.StatusCode, res.Header)
+				}
+			})
+			io.WriteString(rest, "begin")
+			site.Eventually(t, func() bool {
+				now := scrape(t, p.Site)
+				return now[`running{pool="exits"}`] == 2 && now[`waiting{pool="exits"}`] == 4 && now[`uploads`] == 1
+			})
+			p.Signal(syscall.SIGTERM)
+			wantNumbers(t, lastLine(t, p, exitBegins), map[string]float64{"running": 2, "waiting": 4})
+			rest.Close()
+			uploading.Wait()
+			newcomer := *c
+			newcomer.Timeout = time.Second // UDP has no door that could be closed
+			if res, err := newcomer.Get(url); err == nil {
+				res.Body.Close()
+				if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+					t.Errorf("a newcomer got %d %v", res.StatusCode, res.Header)
+				}
+			}
+			release()
+			admitted.Wait()
+			if code := p.Wait(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			line := lastLine(t, p, exitFinished)
+			wantNumbers(t, line, map[string]float64{"finished": 6, "cut": 0, "left": 0})
+			pools, _ := line["pools"].(map[string]any)
+			if of, _ := pools["exits"].(map[string]any); len(pools) != 1 || of["finished"] != 6.0 || of["rejected"] == 0.0 {
+				t.Errorf("got %v", pools)
+			}
+		})
+	}
+}
+
+// When the grace period is over, what is left is cut, and the log says how much.
+func TestExitAfterTheGracePeriod(t *testing.T) {
+	work := make(chan struct{})
+	defer close(work)
+	p := startLogged(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-work }), "grace_period 500ms", `
+	metrics /metrics
+	offload /work/* {
+		name exits
+		concurrency 1
+		max_wait off
+	}
+	reverse_proxy UPSTREAM`)
+	c := p.Clients()["h2"]
+	var cut sync.WaitGroup
+	for range 3 {
+		cut.Go(func() {
+			if res, err := c.Get("https://" + p.Addr + "/work/"); err == nil {
+				res.Body.Close()
+				t.Errorf("got %d", res.StatusCode)
+			}
+		})
+	}
+	site.Eventually(t, func() bool { return scrape(t, p.Site)[`in_flight{pool="exits"}`] == 3 })
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	cut.Wait()
+	wantNumbers(t, lastLine(t, p, exitCut), map[string]float64{"finished": 0, "cut": 3})
+}
+
+// Streams of events and upgraded connections end when the process does: they would
+// take all of the grace period, and more.
+func TestExitEndsStreams(t *testing.T) {
+	p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			tunnel(w)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: first\n\n")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}), "grace_period 1m", `
+	offload {
+		name streams
+		on_abandon finish
+	}
+	reverse_proxy UPSTREAM`)
+	var ended sync.WaitGroup
+	follow := func(version string, header http.Header) {
+		req, _ := http.NewRequest(http.MethodGet, "https://"+p.Addr, nil)
+		req.Header = header
+		res, err := p.Clients()[version].Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 13)
+		if _, err := io.ReadFull(res.Body, buf); err != nil || string(buf) != "data: first\n\n" {
+			t.Fatalf("got %q, %v", buf, err)
+		}
+		ended.Go(func() {
+			defer res.Body.Close()
+			_, _ = io.Copy(io.Discard, res.Body)
+		})
+	}
+	for _, version := range []string{"h1", "h2", "h3"} {
+		follow(version, http.Header{})
+	}
+	follow("h1", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"echo"}})
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 { // within 20 s
+		t.Errorf("exit code %d", code)
+	}
+	ended.Wait()
+	wantNumbers(t, lastLine(t, p, exitFinished), map[string]float64{"finished": 3, "cut": 0})
+}
+
+// tunnel upgrades a connection, writes once, and waits for its end.
+func tunnel(w http.ResponseWriter) {
+	w.Header().Set("Upgrade", "echo")
+	w.Header().Set("Connection", "Upgrade")
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "data: first\n\n")
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// During Caddy's shutdown delay all goes on as usual, so that load balancers have
+// the time to notice.
+func TestExitWithShutdownDelay(t *testing.T) {
+	p := startLogged(t, nil, "shutdown_delay 1s", `
+	offload {
+		name delayed
+	}
+	respond "{http.shutting_down}"`)
+	c := p.Clients()["h2"]
+	p.Signal(syscall.SIGTERM)
+	site.Eventually(t, func() bool {
+		res, body := site.Get(t, c, "https://"+p.Addr)
+		if res.StatusCode != 200 {
+			t.Fatalf("got %d", res.StatusCode)
+		}
+		return body == "true"
+	})
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	lastLine(t, p, exitFinished)
+}
+
+// `caddy stop` is the admin endpoint's "stop", and ends the process like a signal.
+func TestExitByAdmin(t *testing.T) {
+	work := make(chan struct{})
+	release := sync.OnceFunc(func() { close(work) })
+	defer release()
+	p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-work
+		io.WriteString(w, "done")
+	}), "grace_period 15s", `
+	metrics /metrics
+	offload /work/* {
+		name exits
+	}
+	reverse_proxy UPSTREAM`)
+	c := p.Clients()["h1"]
+	var admitted sync.WaitGroup
+	admitted.Go(func() {
+		if res, body := site.Get(t, c, "https://"+p.Addr+"/work/"); res.StatusCode != 200 || body != "done" {
+			t.Errorf("got %d %q", res.StatusCode, body)
+		}
+	})
+	site.Eventually(t, func() bool { return scrape(t, p.Site)[`running{pool="exits"}`] == 1 })
+	var stopping sync.WaitGroup
+	stopping.Go(func() { // it answers when all has ended
+		if err := p.AskToStop(); err != nil {
+			t.Error(err)
+		}
+	})
+	lastLine(t, p, exitBegins)
+	release()
+	admitted.Wait()
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	stopping.Wait()
+	wantNumbers(t, lastLine(t, p, exitFinished), map[string]float64{"finished": 1, "cut": 0})
+}
+
+// Under load nobody who was admitted is lost: whoever reached the upstream has its
+// answer, and who has none never reached the handler.
+func TestExitUnderLoad(t *testing.T) {
+	for _, version := range []string{"h1", "h2"} {
+		t.Run(version, func(t *testing.T) {
+			var seen sync.Map
+			p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if n, again := seen.LoadOrStore(r.Header.Get("X-Id"), 1); again {
+					t.Errorf("%s came %v times", r.Header.Get("X-Id"), n.(int)+1)
+				}
+				<-time.After(20 * time.Millisecond)
+				io.WriteString(w, "done")
+			}), "grace_period 15s", `
+	offload {
+		name exits
+		concurrency 4
+		queue 100
+		max_wait off
+	}
+	reverse_proxy UPSTREAM`)
+			c := p.Clients()[version]
+			c.Timeout = patience
+			var clients sync.WaitGroup
+			var mu sync.Mutex
+			answers := map[string]int{} // status by id, zero without an answer
+			for n := range 40 {
+				clients.Go(func() {
+					for i := 0; ; i++ {
+						id := fmt.Sprintf("%d-%d", n, i)
+						req, _ := http.NewRequest(http.MethodPost, "https://"+p.Addr, strings.NewReader("body"))
+						req.Header.Set("X-Id", id)
+						req.GetBody = nil // the transport must not try again by itself
+						status := 0
+						if res, err := c.Do(req); err == nil {
+							body, err := readAll(res.Body)
+							res.Body.Close()
+							if status = res.StatusCode; err != nil || (status == 200 && body != "done") {
+								t.Errorf("%s got %q, %v", id, body, err)
+							}
+						}
+						mu.Lock()
+						answers[id] = status
+						mu.Unlock()
+						if status == 0 {
+							return // the door is closed
+						}
+					}
+				})
+			}
+			<-time.After(500 * time.Millisecond)
+			p.Signal(syscall.SIGTERM)
+			code := p.Wait()
+			clients.Wait()
+			if code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			handled := map[any]bool{}
+			for _, line := range p.AccessLog(1) {
+				request, _ := line["request"].(map[string]any)
+				headers, _ := request["headers"].(map[string]any)
+				if id, ok := headers["X-Id"].([]any); ok {
+					handled[id[0]] = true
+				}
+			}
+			for id, status := range answers {
+				_, ran := seen.Load(id)
+				switch {
+				case ran && status != 200:
+					t.Errorf("%s has run and got %d", id, status)
+				case status == 0 && handled[id]:
+					t.Errorf("%s was handled and got no answer", id)
+				case status != 0 && status != 200 && status != 503:
+					t.Errorf("%s got %d", id, status)
+				}
+			}
+			wantNumbers(t, lastLine(t, p, exitFinished), map[string]float64{"cut": 0, "left": 0})
+		})
+	}
+}
