@@ -76,6 +76,11 @@ repeated_tests() {
 	test_json repeated -race -count="$CI_REPEAT" -timeout=10m -skip="$many" ./offloader/...
 }
 
+# reload_storm reloads far more often than `go test` does.
+reload_storm() {
+	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
+}
+
 # fuzz_packages prints the packages with fuzz targets. It reads the sources,
 # because asking each test binary would link all of them.
 fuzz_packages() {

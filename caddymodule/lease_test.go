@@ -210,6 +210,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	for pool.Snapshot().Waiting == 0 {
 		runtime.Gosched()
 	}
+	listens := listening.Load()
 	for range 20 { // apps start in random order
 		err := load(`{"offload_test_bad_start": {}, "offload": {"pools": {"lives": {"concurrency": 2, "breaker": {"consecutive_failures": 30}}}, "spool": {"uploads": 2}}}`)
 		if err == nil || !strings.Contains(err.Error(), "bad start") {
@@ -218,6 +219,9 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	}
 	if got, want := nowInForce(pool), (inForce{1, 1, 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if listens == nil || listening.Load() != listens {
+		t.Error("another configuration gets the events")
 	}
 	leave()
 	waiter.Wait()
@@ -263,8 +267,12 @@ func TestReload(t *testing.T) {
 			t.Error(err)
 		}
 		noPools(t)
+		if listening.Load() != nil {
+			t.Error("a configuration that has ended gets the events")
+		}
 	})
 	var pool *livePool
+	var listens *listener
 	for n := 1; n <= 20; n++ {
 		if err := load(`{"offload": ` + limited(n) + `}`); err != nil {
 			t.Fatal(err)
@@ -276,6 +284,10 @@ func TestReload(t *testing.T) {
 		if got, want := nowInForce(pool), (inForce{n, 1, n}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
+		if now := listening.Load(); now == nil || now == listens {
+			t.Error("an old configuration gets the events")
+		}
+		listens = listening.Load()
 	}
 }
 

@@ -29,8 +29,10 @@ type series map[string]float64
 func scrape(t *testing.T, s *site.Site) series {
 	t.Helper()
 	var body string
+	c := s.Clients()["h1"]
+	defer c.CloseIdleConnections()
 	site.Eventually(t, func() bool {
-		res, err := s.Clients()["h1"].Get("https://" + s.Addr + "/metrics")
+		res, err := c.Get("https://" + s.Addr + "/metrics")
 		if err != nil {
 			return false
 		}

@@ -1,0 +1,10 @@
+package caddymodule
+
+// References returns how many configurations hold a pool, for tests from outside.
+func References(pool string) int {
+	n, _ := livePools.References(pool)
+	return n
+}
+
+// Removed returns how many pools that no configuration names have requests in them.
+func Removed() int { return len(removedPools.list()) }
