@@ -78,12 +78,20 @@ h2spec() {
 	printf '%s\n' "$folder/h2spec"
 }
 
+# need_package COMMAND PACKAGES... installs Debian packages if the command is not
+# there. RUNLEVEL keeps a package from starting a service.
+need_package() {
+	local command=$1
+	shift
+	if ! command -v "$command" >/dev/null; then
+		apt-get update --quiet
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$@"
+	fi
+}
+
 # need_c_compiler installs one for the race detector, if none is there.
 need_c_compiler() {
-	if ! command -v "$(go env CC)" >/dev/null; then
-		apt-get update --quiet
-		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet gcc libc6-dev
-	fi
+	need_package "$(go env CC)" gcc libc6-dev
 }
 
 # test_json NAME ARGUMENTS... runs `go test -json`, shows it as `go test` would,

@@ -129,6 +129,14 @@ http2_conformance() {
 	"$work/bin/h2compare" -caddy "$work/caddy" -h2spec "$program"
 }
 
+# observability asks a real Prometheus every query of the example's dashboard.
+observability() {
+	need_package prometheus prometheus
+	promtool check config examples/observability/prometheus.yml
+	go build -o "$work/observability" ./examples/observability
+	timeout --kill-after=10 240 "$work/bin/dashboard" -program "$work/observability" examples/observability
+}
+
 # demo plays the whole scene once; it fails if the protected run lost a request.
 demo() {
 	timeout --kill-after=10 240 go run ./cmd/demo -json

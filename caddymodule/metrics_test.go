@@ -72,6 +72,29 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
+// The example's dashboard asks for nothing that is not published.
+func TestDashboardAsksForKnownMetrics(t *testing.T) {
+	restoreBudget(t)
+	provision(t, `{"pools": {"one": {}}}`).start()
+	text, err := os.ReadFile("../examples/observability/grafana/dashboards/caddy-offload.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	for _, family := range gather(t) {
+		known = append(known, family.GetName())
+	}
+	asked := regexp.MustCompile("caddy_offload_[a-z_]+").FindAllString(string(text), -1)
+	if len(asked) < len(known) {
+		t.Errorf("it asks for %d metrics", len(asked))
+	}
+	for _, name := range asked {
+		if !slices.Contains(known, strings.TrimSuffix(name, "_bucket")) {
+			t.Errorf("it asks for %s", name)
+		}
+	}
+}
+
 // What is described is what is collected: a registry of Caddy's kind refuses
 // anything else, so that gather would have failed.
 func TestMetricsAreDescribed(t *testing.T) {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// kind is one sort of request.
+type kind struct {
+	share int // of all requests, in percent
+	path  string
+	body  int           // bytes of an upload
+	leave time.Duration // when the client gives up, zero for not
+	slow  bool          // the client reads slowly
+}
+
+var kinds = []kind{
+	{share: 50, path: "/report?delay=100ms"},
+	{share: 20, path: "/report?delay=800ms"},
+	{share: 10, path: "/report?delay=20ms", body: 200 << 10},
+	{share: 5, path: "/report?delay=50ms&size=3000000", slow: true},
+	{share: 5, path: "/report?delay=1s", leave: 300 * time.Millisecond},
+	{share: 10, path: "/flaky?delay=20ms"},
+}
+
+const (
+	tick       = 60 * time.Millisecond // between two requests
+	burst      = 60                    // requests at once
+	burstEvery = 10 * time.Second
+	failEvery  = 20 * time.Second // half of that time the flaky part fails
+	slowPause  = 50 * time.Millisecond
+	slowPiece  = 64 << 10
+)
+
+// traffic sends requests at a steady pace, with bursts, whatever comes of them.
+type traffic struct {
+	base   string
+	client *http.Client
+	began  time.Time
+	all    sync.WaitGroup
+}
+
+func newTraffic(base string) *traffic {
+	return &traffic{
+		base: base, began: time.Now(),
+		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
+	}
+}
+
+// run sends until ctx is done, and waits for what it has sent.
+func (t *traffic) run(ctx context.Context) {
+	steady, bursts := time.NewTicker(tick), time.NewTicker(burstEvery)
+	defer steady.Stop()
+	defer bursts.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-steady.C:
+			t.send(ctx, pick(rand.IntN(100)))
+		case <-bursts.C:
+			for range burst {
+				t.send(ctx, kinds[0])
+			}
+		}
+	}
+	t.all.Wait()
+	t.client.CloseIdleConnections()
+}
+
+// pick returns the kind that stands at a place between 0 and 99.
+func pick(place int) kind {
+	for _, k := range kinds {
+		if place -= k.share; place < 0 {
+			return k
+		}
+	}
+	return kinds[0]
+}
+
+func (t *traffic) send(ctx context.Context, k kind) {
+	t.all.Go(func() { _ = t.ask(ctx, k) }) // what became of it is in the metrics
+}
+
+func (t *traffic) ask(ctx context.Context, k kind) error {
+	if k.leave > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, k.leave)
+		defer cancel()
+	}
+	url := t.base + k.path
+	if strings.HasPrefix(k.path, "/flaky") && time.Since(t.began)%failEvery > failEvery/2 {
+		url += "&status=500"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(strings.Repeat("x", k.body)))
+	if err != nil {
+		return err
+	}
+	res, err := t.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for err == nil {
+		_, err = io.CopyN(io.Discard, res.Body, slowPiece)
+		if k.slow {
+			<-time.After(slowPause)
+		}
+	}
+	return nil
+}
