@@ -104,7 +104,7 @@ func (s *Site) Config(body string) []byte {
 // options are the global ones: those of the site, and for what these do not say
 // what suits a test.
 func (s *Site) options() string {
-	text := s.global
+	options := []string{"persist_config off", "auto_https disable_redirects", s.global}
 	for _, option := range []struct{ word, text string }{
 		{"admin", "admin off"},
 		{"grace_period", "grace_period 1s"},
@@ -112,10 +112,10 @@ func (s *Site) options() string {
 		{"servers", "servers {\n\t\tprotocols h1 h2 h2c h3\n\t}"},
 	} {
 		if !strings.Contains(s.global, option.word) {
-			text += "\n\t" + option.text
+			options = append(options, option.text)
 		}
 	}
-	return fmt.Sprintf("{\n\tpersist_config off\n\tauto_https disable_redirects\n\t%s\n}\n", text)
+	return "{\n\t" + strings.Join(options, "\n\t") + "\n}\n"
 }
 
 func (s *Site) block(body string) string {
