@@ -1,0 +1,163 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// What metrics and the fields of the access log cost a request, as a share of what
+// the shortest of proxied requests costs: one that its backend answers at once, over
+// connections that are there already, with an access log. The difference is below the
+// noise of a network, so it is measured at the handler, in turns with and without,
+// and the whole request beside it, client and backend included.
+//
+//	go test -run '^$' -bench Telemetry -count 5 ./caddymodule
+func BenchmarkTelemetry(b *testing.B) {
+	pool, get := benchmarkSite(b)
+	waits, runs := pool.waits, pool.runs
+	handle := benchmarkHandler(b)
+	const turns, requests = 100, 200
+	var with, without, whole []time.Duration
+	for b.Loop() {
+		for range turns {
+			pool.waits, pool.runs = waits, runs
+			with = append(with, timed(requests, func() { handle(&caddyhttp.Server{Logs: &caddyhttp.ServerLogConfig{}}) }))
+			pool.waits, pool.runs = silence{}, silence{}
+			without = append(without, timed(requests, func() { handle(&caddyhttp.Server{}) }))
+			whole = append(whole, timed(requests/10, get)*10)
+		}
+	}
+	cost := (fastest(with) - fastest(without)) / requests
+	request := fastest(whole) / requests
+	b.ReportMetric(0, "ns/op") // of no meaning here
+	b.ReportMetric(float64(cost), "ns/telemetry")
+	b.ReportMetric(float64(request), "ns/request")
+	b.ReportMetric(100*float64(cost)/float64(request), "%")
+}
+
+// One scrape of a hundred pools.
+func BenchmarkScrape(b *testing.B) {
+	for n := range 100 {
+		name := fmt.Sprint("scraped", n)
+		if _, err := openPool(name, offloader.DefaultSettings()); err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _, _ = livePools.Delete(name) }()
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collector{})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func timed(n int, do func()) time.Duration {
+	began := time.Now()
+	for range n {
+		do()
+	}
+	return time.Since(began)
+}
+
+// fastest is what others on the machine have disturbed least.
+func fastest(all []time.Duration) time.Duration { return slices.Min(all) }
+
+// silence is a histogram that takes no notice.
+type silence struct{ prometheus.Histogram }
+
+func (silence) Observe(float64) {}
+
+// benchmarkSite runs Caddy with one pool in front of a backend, and returns the
+// pool, and what makes a request.
+func benchmarkSite(b *testing.B) (pool *livePool, get func()) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "answer")
+	}))
+	b.Cleanup(backend.Close)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	b.Setenv("XDG_DATA_HOME", b.TempDir())
+	if err := load(`{"http": {"servers": {"bench": {"listen": ["` + addr + `"], "logs": {}, "routes": [{"handle": [
+		{"handler": "offload", "name": "telemetry"},
+		{"handler": "reverse_proxy", "upstreams": [{"dial": "` + backend.Listener.Addr().String() + `"}]}]}]}}}}`); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			b.Error(err)
+		}
+	})
+	livePools.Range(func(_, v any) bool {
+		pool = v.(*livePool)
+		return true
+	})
+	return pool, func() {
+		res, err := http.Get("http://" + addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+}
+
+// benchmarkHandler returns what takes a request through the handler of that pool
+// and, if the server logs, writes the field of the access log.
+func benchmarkHandler(b *testing.B) func(*caddyhttp.Server) {
+	ctx, err := caddy.ProvisionContext(&caddy.Config{Logging: quiet()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(ctx)
+	b.Cleanup(cancel)
+	module, err := ctx.LoadModuleByID("http.handlers.offload", []byte(`{"name": "telemetry"}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var served *run
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		served = runOf(r.Context())
+		_, err := io.WriteString(w, "answer")
+		return err
+	})
+	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg", EncodeDuration: zapcore.SecondsDurationEncoder})
+	usual := []zap.Field{zap.String("uri", "/"), zap.Int("status", 200), zap.Duration("duration", time.Second)}
+	return func(s *caddyhttp.Server) {
+		w := httptest.NewRecorder()
+		r := caddyhttp.PrepareRequest(httptest.NewRequest(http.MethodGet, "/", nil), caddy.NewReplacer(), w, s)
+		if err := module.(*Handler).ServeHTTP(w, r, next); err != nil {
+			b.Fatal(err)
+		}
+		fields := usual
+		if s.Logs != nil {
+			fields = append(fields[:len(fields):len(fields)], zap.Object("offload", served))
+		}
+		line, err := encoder.EncodeEntry(zapcore.Entry{Message: "handled request"}, fields)
+		if err != nil {
+			b.Fatal(err)
+		}
+		line.Free()
+	}
+}
