@@ -54,21 +54,18 @@ func (a *App) stopping() {
 // beginExit stops admission to all pools, and ends streams that would go on for
 // ever.
 func beginExit() {
-	exiting.Lock()
-	defer exiting.Unlock()
-	if exiting.was != nil {
-		return
-	}
-	exiting.began = time.Now()
-	exiting.was = make(map[*livePool]offloader.Snapshot)
+	began, was := time.Now(), make(map[*livePool]offloader.Snapshot)
 	running, waiting := 0, 0
 	for _, pool := range allPools() {
 		_ = pool.Drain(ended)
 		s := pool.Snapshot()
-		exiting.was[pool] = s
+		was[pool] = s
 		running += s.Running
 		waiting += s.Waiting
 	}
+	exiting.Lock()
+	exiting.began, exiting.was = began, was
+	exiting.Unlock()
 	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more", zap.Int("running", running), zap.Int("waiting", waiting))
 	endlessRuns.end()
 }
@@ -119,19 +116,20 @@ func total(counts map[string]uint64) (sum uint64) {
 // what was cut, in all and for each pool that was not idle.
 func summarize(context.Context) {
 	exiting.Lock()
-	defer exiting.Unlock()
-	if exiting.was == nil {
+	began, pools := exiting.began, exiting.was
+	exiting.Unlock()
+	if pools == nil {
 		return
 	}
 	var all finale
-	pools := make(map[string]finale)
-	for pool, was := range exiting.was {
+	each := make(map[string]finale)
+	for pool, was := range pools {
 		f := finaleOf(was, pool.Snapshot())
 		if f != (finale{}) {
 			all.add(f)
-			sum := pools[pool.Name()] // a removed one may have had the same name
+			sum := each[pool.Name()] // a removed one may have had the same name
 			sum.add(f)
-			pools[pool.Name()] = sum
+			each[pool.Name()] = sum
 		}
 	}
 	level, text := zapcore.InfoLevel, "exiting: all that was admitted has finished"
@@ -139,7 +137,7 @@ func summarize(context.Context) {
 		level, text = zapcore.WarnLevel, "exiting: what has not finished is cut"
 	}
 	logExit(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
-		zap.Int("left", all.Left), zap.Duration("took", time.Since(exiting.began)), zap.Any("pools", pools))
+		zap.Int("left", all.Left), zap.Duration("took", time.Since(began)), zap.Any("pools", each))
 }
 
 func logExit(level zapcore.Level, text string, fields ...zap.Field) {

@@ -152,7 +152,7 @@ func benchmarkHandler(b *testing.B) func(*caddyhttp.Server) {
 		}
 		fields := usual
 		if s.Logs != nil {
-			fields = append(fields[:len(fields):len(fields)], zap.Object("offload", served))
+			fields = append(slices.Clip(fields), zap.Object("offload", served))
 		}
 		line, err := encoder.EncodeEntry(zapcore.Entry{Message: "handled request"}, fields)
 		if err != nil {
