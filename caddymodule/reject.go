@@ -43,6 +43,8 @@ func (h *Handler) answerFor(r offloader.Reason) answer {
 		return answer{http.StatusGatewayTimeout, grpcDeadlineExceeded, false, "http_response_timeout"}
 	case offloader.BodyTooLarge:
 		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
+	case offloader.Cancelled:
+		return answer{http.StatusServiceUnavailable, grpcUnavailable, false, "http_request_denied"}
 	}
 	return answer{http.StatusInternalServerError, grpcUnavailable, false, "proxy_internal_error"}
 }

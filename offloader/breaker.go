@@ -48,9 +48,6 @@ func stateOf(s gobreaker.State) BreakerState {
 	return BreakerClosed
 }
 
-// transition is one change of a breaker's state.
-type transition struct{ from, to BreakerState }
-
 // breaker adds to gobreaker's two-step form what it lacks: a state that can be
 // read without a lock, an end of the cool-down that does not wait for the next
 // request, probes that cannot hang, and callbacks outside of its mutex.
@@ -60,23 +57,21 @@ type transition struct{ from, to BreakerState }
 type breaker struct {
 	settings BreakerSettings // with defaults filled in
 	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
-	changed  func(transition) // called outside of all locks, one at a time
+	told     *transitions // where changes of the state are reported
+	forced   bool         // open by hand: there is nothing but state and settings
 
 	state    atomic.Uint32 // BreakerState
 	probing  atomic.Int32  // probes that have not reported
-	tripping atomic.Bool   // trip on the next failure, whatever the rules say
-	unread   atomic.Int32  // length of pending
-	handling atomic.Bool   // somebody is in notify
+	tripping atomic.Bool   // trip on the next failure, tell nobody
 
 	mu      sync.Mutex
-	pending []transition // not yet fetched by next
-	opened  time.Time    // last time that it tripped
-	coolOff *time.Timer  // ends the cool-down
+	opened  time.Time   // last time that it tripped
+	coolOff *time.Timer // ends the cool-down
 	closed  bool
 }
 
-func newBreaker(name string, s BreakerSettings, changed func(transition)) *breaker {
-	b := &breaker{settings: s, changed: changed}
+func newBreaker(name string, s BreakerSettings, told *transitions) *breaker {
+	b := &breaker{settings: s, told: told}
 	b.state.Store(uint32(BreakerClosed))
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:          name,
@@ -111,7 +106,10 @@ func (b *breaker) refuses() bool {
 // allow asks for one run. The function it returns takes the run's outcome and
 // must be called; only its first call counts.
 func (b *breaker) allow() (settle func(error), ok bool) {
-	defer b.notify()
+	if b.forced {
+		return nil, false
+	}
+	defer b.told.notify()
 	done, err := b.two.Allow()
 	if err != nil {
 		return nil, false
@@ -135,7 +133,7 @@ func (b *breaker) probe(done func(error)) func(error) {
 	}
 	late := time.AfterFunc(b.settings.ProbeTimeout, func() {
 		settle(errFailure)
-		b.notify()
+		b.told.notify()
 	})
 	return func(err error) {
 		late.Stop()
@@ -166,8 +164,9 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 		return
 	}
 	b.state.Store(uint32(stateOf(to)))
-	b.pending = append(b.pending, transition{stateOf(from), stateOf(to)})
-	b.unread.Add(1)
+	if !b.tripping.Load() {
+		b.told.add(transition{from: stateOf(from), to: stateOf(to)})
+	}
 	if to != gobreaker.StateOpen {
 		return
 	}
@@ -178,32 +177,7 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 
 func (b *breaker) endCoolDown() {
 	b.two.State() // moves it to half-open
-	b.notify()
-}
-
-// notify reports transitions once all locks are released. Whoever finds some
-// reports all of them, so that they are reported in order and a report may use
-// the breaker itself.
-func (b *breaker) notify() {
-	for b.unread.Load() > 0 && b.handling.CompareAndSwap(false, true) {
-		for t, ok := b.next(); ok; t, ok = b.next() {
-			b.changed(t)
-		}
-		b.handling.Store(false)
-	}
-}
-
-// next takes the oldest transition that has not been handled.
-func (b *breaker) next() (transition, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.pending) == 0 {
-		return transition{}, false
-	}
-	t := b.pending[0]
-	b.pending = b.pending[1:]
-	b.unread.Add(-1)
-	return t, true
+	b.told.notify()
 }
 
 // startTripped opens a new breaker that takes the place of an open one. Nobody
@@ -214,11 +188,13 @@ func (b *breaker) startTripped() {
 	if done, err := b.two.Allow(); err == nil {
 		done(errFailure)
 	}
-	b.next()
 }
 
-// retryAfter is the rest of the cool-down.
+// retryAfter is the rest of the cool-down, or all of it while nothing ends it.
 func (b *breaker) retryAfter() time.Duration {
+	if b.forced {
+		return b.settings.CoolDown
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.settings.CoolDown - time.Since(b.opened)

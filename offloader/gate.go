@@ -2,7 +2,6 @@ package offloader
 
 import (
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,25 +9,6 @@ import (
 
 // unlimited stands for "no limit" inside the gate.
 const unlimited = math.MaxInt32
-
-// phase of a pool's life.
-type phase uint8
-
-const (
-	phaseOpen phase = iota
-	phaseDraining
-	phaseClosed
-
-	phaseCount
-)
-
-var phaseNames = [phaseCount]string{"open", "draining", "closed"}
-
-// String returns the phase's word.
-func (p phase) String() string { return phaseNames[p] }
-
-// Phases lists the phases of a pool's life, as [Snapshot] names them.
-func Phases() []string { return slices.Clone(phaseNames[:]) }
 
 // answer of the gate to a newcomer.
 type answer uint8
@@ -49,8 +29,7 @@ type slot struct {
 
 	// These belong to the holder of the current generation.
 	started moment
-	breaker *breaker    // to be told of the outcome, nil for none
-	settle  func(error) // by this
+	settle  func(error) // tells the breaker the outcome, nil without one
 
 	// Guarded by the gate's mutex.
 	abandoned bool
@@ -120,6 +99,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		}
 		w.breaksCalm = g.queue.len == 0 && g.calm(now)
 		g.queued = max(now, 1)
+		g.noteArrival(w.place)
 		g.queue.push(w)
 		g.refuseLate(now, &out)
 	}
@@ -207,38 +187,6 @@ func (g *gate) abandonRun(s *slot, generation uint64) {
 	}
 }
 
-// setPhase changes what newcomers are told. Nothing comes after closed.
-func (g *gate) setPhase(p phase) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.phase.Load() != uint32(phaseClosed) {
-		g.phase.Store(uint32(p))
-	}
-}
-
-// shut is why nobody is admitted whatever else is the case, or zero.
-func (g *gate) shut() Reason {
-	switch phase(g.phase.Load()) {
-	case phaseDraining:
-		return Draining
-	case phaseClosed:
-		return Closed
-	}
-	return 0
-}
-
-// whenIdle returns a channel that is closed once nothing is in flight.
-func (g *gate) whenIdle() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.idle == nil {
-		g.idle = make(chan struct{})
-	}
-	idle := g.idle
-	g.wakeIfIdle()
-	return idle
-}
-
 // expire refuses the waiters whose time is up and returns when to look again,
 // zero if nobody waits against the clock.
 func (g *gate) expire(now moment) (moment, verdicts) {
@@ -288,7 +236,7 @@ func (g *gate) decide() (answer, Reason) {
 	switch {
 	case shut != 0:
 		return refuse, shut
-	case g.running < g.limit && g.queue.len == 0:
+	case g.running < g.limit && g.queue.len == 0 && !g.paused():
 		return admit, 0
 	case g.queue.len >= g.places && !g.displaces():
 		return refuse, QueueFull
@@ -319,13 +267,14 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 	return out
 }
 
-// handOver gives free slots to waiters. Who can no longer be served in time is
-// refused first, so that no slot goes to somebody who has to leave.
+// handOver gives free slots to waiters, unless the gate is paused. Who can no
+// longer be served in time is refused first, so that no slot goes to somebody who
+// has to leave.
 func (g *gate) handOver(now moment, out *verdicts) {
 	if g.running < g.limit {
 		g.refuseLate(now, out)
 	}
-	for g.running < g.limit && g.queue.len > 0 {
+	for g.running < g.limit && g.queue.len > 0 && !g.paused() {
 		w := g.pick()
 		if w.deadline != 0 && w.deadline <= now {
 			g.refuse(w, WaitTimeout, out)
@@ -358,13 +307,18 @@ func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
 //
 // The configured concurrency counts, not a limit that is still ramping up:
 // nobody shall be refused because of that.
-func (g *gate) healthy() bool {
-	return g.fifo || g.maxWait == 0 || g.rest() <= float64(g.maxWait)/4
+func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
+
+func (g *gate) healthyWith(waiting int) bool {
+	return g.fifo || g.maxWait == 0 || g.turns(waiting) <= float64(g.maxWait)/4
 }
 
 // rest predicts the time until everybody who waits now has had a turn.
-func (g *gate) rest() float64 {
-	return float64(g.queue.len) * g.mean.ns / float64(g.concurrency)
+func (g *gate) rest() float64 { return g.turns(g.queue.len) }
+
+// turns predicts the time until so many waiters have had a turn.
+func (g *gate) turns(waiting int) float64 {
+	return float64(waiting) * g.mean.ns / float64(g.concurrency)
 }
 
 // displaces reports whether a newcomer to a full queue takes the place of the
@@ -404,13 +358,4 @@ func (g *gate) due() moment {
 // calm reports whether nobody has begun to wait for a while.
 func (g *gate) calm(now moment) bool {
 	return g.queued == 0 || time.Duration(now-g.queued) > SaturationCalm
-}
-
-func (g *gate) inFlight() int { return g.running - g.lingering + g.queue.len }
-
-func (g *gate) wakeIfIdle() {
-	if g.idle != nil && g.inFlight() == 0 {
-		close(g.idle)
-		g.idle = nil
-	}
 }

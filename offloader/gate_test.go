@@ -72,6 +72,8 @@ func (r *rig) play(steps int) {
 	for range steps {
 		r.step()
 	}
+	r.enter(phaseOpen)
+	r.check("the end of a pause")
 	for len(r.slots) > 0 {
 		if id, ok := r.pick(false); ok {
 			r.end(id)
@@ -102,9 +104,12 @@ func (r *rig) step() {
 	case n < 70:
 		what = "a run was abandoned"
 		r.abandonRun()
-	case n < 77:
+	case n < 76:
 		what = "a waiter left"
 		r.leave()
+	case n < 78:
+		what = "a waiter was cancelled"
+		r.cancel()
 	case n < 92:
 		what = "time passed"
 		r.pass()
@@ -178,10 +183,11 @@ func (r *rig) join(id int) (*slot, answer, Reason) {
 		deadline = r.now + moment(r.rnd.IntN(100)) + 1
 	}
 	r.model.join(id, r.now, deadline)
-	w := &waiter{arrived: r.now, deadline: deadline}
+	w := &waiter{arrived: r.now, deadline: deadline, place: &Place{Owner: id}}
 	a, reason, out := r.gate.wait(w, r.now)
 	if a == queueUp {
 		r.waiting[id] = w
+		r.checkArrival(id, w.place)
 	}
 	r.collect(out)
 	return w.slot, a, reason
@@ -275,7 +281,34 @@ func (r *rig) leave() {
 		r.t.Fatalf("waiter %d could not leave once", id)
 	}
 	delete(r.waiting, id)
-	r.model.queue = slices.DeleteFunc(r.model.queue, func(w modelWaiter) bool { return w.id == id })
+	r.model.remove(id)
+}
+
+// cancel refuses a waiter, which works once.
+func (r *rig) cancel() {
+	id, ok := oneOf(r.rnd, r.waiting)
+	if !ok {
+		return
+	}
+	place := r.waiting[id].place
+	out, ok := r.gate.cancel(place)
+	r.collect(out)
+	if _, again := r.gate.cancel(place); !ok || again {
+		r.t.Fatalf("waiter %d could not be cancelled once", id)
+	}
+	r.model.remove(id)
+	r.model.say(id, "cancelled")
+}
+
+// checkArrival checks what a waiter has found in the queue, if it still waits.
+func (r *rig) checkArrival(id int, got *Place) {
+	r.t.Helper()
+	for _, w := range r.model.queue {
+		if w.id == id && (got.ahead != w.ahead || got.predicted != w.predicted) {
+			r.t.Fatalf("waiter %d found %d ahead and a wait of %d, want %d and %d",
+				id, got.ahead, got.predicted, w.ahead, w.predicted)
+		}
+	}
 }
 
 // pass lets time pass, often just up to the moment at which somebody is to be
@@ -329,11 +362,8 @@ func (r *rig) ramp() {
 }
 
 func (r *rig) changePhase() {
-	to := phase(r.rnd.IntN(3))
-	if r.model.phase != phaseClosed {
-		r.model.phase = to
-	}
-	r.gate.setPhase(to)
+	to := phase(r.rnd.IntN(4))
+	r.enter(to)
 	switch {
 	case to == phaseClosed:
 		r.model.refuseAll("closed")
@@ -342,6 +372,11 @@ func (r *rig) changePhase() {
 		r.model.refuseAll("breaker_open")
 		r.collect(r.gate.refuseAll(BreakerOpen))
 	}
+}
+
+func (r *rig) enter(to phase) {
+	r.model.setPhase(to, r.now)
+	r.collect(r.gate.setPhase(to, r.now))
 }
 
 func (r *rig) check(step string) {
@@ -361,18 +396,31 @@ func (r *rig) check(step string) {
 		}
 		i++
 	}
+	r.checkOrder(step)
 	r.checkIdle(step)
 	r.log, r.model.log = r.log[:0], r.model.log[:0]
 }
 
+// checkOrder checks in which order the waiters are listed.
+func (r *rig) checkOrder(step string) {
+	r.t.Helper()
+	var got []int
+	for _, w := range r.gate.waiters(r.now) {
+		got = append(got, w.Place.Owner.(int))
+	}
+	if want := r.model.order(); !slices.Equal(got, want) {
+		r.t.Fatalf("after %s: to be served in the order %v, want %v", step, got, want)
+	}
+}
+
 // checkIdle checks that whoever waits until nothing is in flight hears of it.
-// While the gate is open that may have been the case for a moment.
+// While newcomers may come in that may have been the case for a moment.
 func (r *rig) checkIdle(step string) {
 	r.t.Helper()
 	if r.idle != nil {
 		select {
 		case <-r.idle:
-			if r.model.inFlight() != 0 && r.model.phase != phaseOpen {
+			if r.model.inFlight() != 0 && r.model.phase != phaseOpen && r.model.phase != phasePaused {
 				r.t.Fatalf("after %s: idle with %d in flight", step, r.model.inFlight())
 			}
 			r.idle = nil

@@ -94,12 +94,14 @@ type caller struct {
 // for it.
 func (s *stage) arrive() *caller { return s.arriveWith(context.Background()) }
 
-func (s *stage) arriveWith(ctx context.Context) *caller {
+func (s *stage) arriveWith(ctx context.Context) *caller { return s.arriveAt(ctx, nil) }
+
+func (s *stage) arriveAt(ctx context.Context, place *offloader.Place) *caller {
 	ctx, leave := context.WithCancelCause(ctx)
 	c := &caller{s: s, came: time.Now(), done: make(chan struct{}), leave: leave}
 	go func() {
 		defer close(c.done)
-		c.permit, c.err = s.pool.Acquire(ctx)
+		c.permit, c.err = s.pool.AcquireAt(ctx, place)
 		c.after = time.Since(c.came)
 	}()
 	synctest.Wait()

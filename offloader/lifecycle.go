@@ -2,22 +2,40 @@ package offloader
 
 import "context"
 
+// Phases of a pool:
+//
+//	          newcomers              waiters           runs
+//	open      are admitted or wait   get permits       go on
+//	paused    wait                   wait              go on
+//	draining  are refused: draining  get permits       go on
+//	closed    are refused: closed    are refused too   go on
+//
+// Pause, Drain and Resume may be called in any phase and in any order; the last
+// call counts. Nothing comes after closed.
+
+// Pause stops handing out permits. Who comes takes a place in the queue as long
+// as there is room, and waits; the longest wait goes on counting. Runs go on.
+// It ends with Resume, and a Drain lets the waiters finish. To pause a pool
+// that drains ends the drain's refusals: newcomers wait then.
+func (p *Pool) Pause() { p.enterPhase(phasePaused) }
+
 // Drain stops admission, with the reason Draining, and waits until all that
 // was admitted, waiting or running, has ended, or until ctx has. It may be
 // called again to wait longer.
 func (p *Pool) Drain(ctx context.Context) error {
-	p.gate.setPhase(phaseDraining)
+	p.enterPhase(phaseDraining)
 	return p.idle(ctx)
 }
 
-// Resume ends a drain: the pool admits again. A closed pool stays closed.
-func (p *Pool) Resume() { p.gate.setPhase(phaseOpen) }
+// Resume ends a pause or a drain: the pool admits again. A closed pool stays
+// closed.
+func (p *Pool) Resume() { p.enterPhase(phaseOpen) }
 
 // Close ends the pool: newcomers and waiters are refused with the reason
 // Closed. It waits until all runs have ended, or until ctx has; a run that
 // ends later still releases its permit safely. It may be called again.
 func (p *Pool) Close(ctx context.Context) error {
-	p.gate.setPhase(phaseClosed)
+	p.enterPhase(phaseClosed)
 	p.gate.refuseAll(Closed).tell()
 	p.alarm.close()
 	p.lingers.close(p.endLinger)
@@ -26,6 +44,8 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	return p.idle(ctx)
 }
+
+func (p *Pool) enterPhase(to phase) { p.gate.setPhase(to, p.now()).tell() }
 
 func (p *Pool) idle(ctx context.Context) error {
 	idle := p.gate.whenIdle()

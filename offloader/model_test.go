@@ -26,6 +26,8 @@ type model struct {
 type modelWaiter struct {
 	id                int
 	arrived, deadline moment
+	ahead             int // when it came
+	predicted         time.Duration
 }
 
 type modelRun struct {
@@ -41,6 +43,27 @@ func (m *model) rest() float64 {
 
 func (m *model) healthy() bool {
 	return m.fifo || m.maxWait == 0 || m.rest() <= float64(m.maxWait)/4
+}
+
+// next is the place of the waiter who gets the next permit.
+func (m *model) next() int {
+	if m.healthy() {
+		return 0
+	}
+	return len(m.queue) - 1
+}
+
+// order lists the waiters as they would be served if nobody came or left.
+func (m *model) order() []int {
+	var ids []int
+	rest := *m
+	rest.queue = slices.Clone(m.queue)
+	for len(rest.queue) > 0 {
+		i := rest.next()
+		ids = append(ids, rest.queue[i].id)
+		rest.queue = slices.Delete(rest.queue, i, i+1)
+	}
+	return ids
 }
 
 func (m *model) say(id int, what string) { m.log = append(m.log, fmt.Sprintf("%d %s", id, what)) }
@@ -70,11 +93,8 @@ func (m *model) serve(now moment) {
 	if len(m.running) < m.limit {
 		m.dropLate(now)
 	}
-	for len(m.running) < m.limit && len(m.queue) > 0 {
-		i := 0
-		if !m.healthy() {
-			i = len(m.queue) - 1
-		}
+	for len(m.running) < m.limit && len(m.queue) > 0 && m.phase != phasePaused {
+		i := m.next()
 		w := m.queue[i]
 		m.queue = slices.Delete(m.queue, i, i+1)
 		if w.deadline != 0 && w.deadline <= now {
@@ -93,7 +113,7 @@ func (m *model) decide() string {
 		return "draining"
 	case m.phase == phaseClosed:
 		return "closed"
-	case len(m.running) < m.limit && len(m.queue) == 0:
+	case len(m.running) < m.limit && len(m.queue) == 0 && m.phase != phasePaused:
 		return "admitted"
 	case len(m.queue) >= m.places && !displaces:
 		return "queue_full"
@@ -124,8 +144,25 @@ func (m *model) join(id int, now, deadline moment) {
 		m.say(m.queue[0].id, "queue_full")
 		m.queue = m.queue[1:]
 	}
-	m.queue = append(m.queue, modelWaiter{id, now, deadline})
+	m.queue = append(m.queue, modelWaiter{id: id, arrived: now, deadline: deadline})
+	newest := &m.queue[len(m.queue)-1]
+	newest.ahead = slices.Index(m.order(), id)
+	newest.predicted = time.Duration(float64(newest.ahead+1) * m.mean.ns / float64(m.concurrency))
 	m.dropLate(now)
+}
+
+func (m *model) setPhase(p phase, now moment) {
+	if m.phase == phaseClosed {
+		return
+	}
+	m.phase = p
+	if p != phaseClosed {
+		m.serve(now)
+	}
+}
+
+func (m *model) remove(id int) {
+	m.queue = slices.DeleteFunc(m.queue, func(w modelWaiter) bool { return w.id == id })
 }
 
 // ran counts the end of a run.

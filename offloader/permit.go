@@ -56,7 +56,7 @@ func (p Permit) end(o Outcome, linger time.Duration) {
 	// The breaker first: if this outcome trips it, nobody is let in after it.
 	if s.settle != nil {
 		s.settle(o.err())
-		s.breaker.notify()
+		pool.transitions.notify()
 	}
 	run := time.Duration(now - s.started)
 	if linger == 0 {

@@ -3,7 +3,6 @@ package offloader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -20,7 +19,7 @@ type Pool struct {
 
 	gate    gate
 	alarm   alarm
-	breaker atomic.Pointer[breaker] // nil for none
+	breaker atomic.Pointer[breaker] // nil for none, and while it is forced closed
 	lingers lingers
 	waiters waiterPool
 
@@ -32,9 +31,14 @@ type Pool struct {
 	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by the state it went to
 	rejections [reasonCount]RejectedError       // written once by New
 
-	configuring sync.Mutex // held by Configure
-	mu          sync.Mutex
-	settings    Settings // guarded by mu
+	transitions transitions // of all breakers that it has had
+
+	configuring sync.Mutex // held while settings or the breaker change
+	mu          sync.Mutex // guards the rest
+	configured  Settings
+	override    Override
+	settings    Settings // in force: override on top of configured
+	control     BreakerControl
 }
 
 // Option adds a collaborator to a pool.
@@ -64,6 +68,7 @@ func WithSaturationObserver(observe func()) Option {
 func New(name string, s Settings, opts ...Option) (*Pool, error) {
 	p := &Pool{name: name, epoch: time.Now()}
 	p.alarm.ring = p.expire
+	p.transitions.handle = p.breakerChanged
 	p.gate.limit = unlimited
 	p.gate.concurrency = unlimited
 	for r := range p.rejections {
@@ -80,33 +85,6 @@ func New(name string, s Settings, opts ...Option) (*Pool, error) {
 
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
-
-// Settings returns the settings in force.
-func (p *Pool) Settings() Settings {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.settings
-}
-
-// Configure changes the settings of a living pool. More permits are handed out
-// at once; fewer take effect as runs end. Waiters keep their order, and their
-// places even if the queue is shorter now. New breaker settings begin with no
-// results, but a breaker that is open stays so.
-func (p *Pool) Configure(s Settings) error {
-	if err := s.Validate(); err != nil {
-		return fmt.Errorf("pool '%s': %w", p.name, err)
-	}
-	p.configuring.Lock()
-	defer p.configuring.Unlock()
-	p.mu.Lock()
-	p.settings = s
-	p.mu.Unlock()
-	p.setBreaker(s)
-	now := p.now()
-	p.gate.configure(s, now).tell()
-	p.alarm.set(p.gate.nextDue(), now)
-	return nil
-}
 
 // Check reports what is known without waiting: nil if a caller who comes now
 // would be admitted or could wait, else the rejection. Use it to refuse before
@@ -144,7 +122,11 @@ func (p *Pool) TryAcquire() (Permit, error) {
 // overtakes. In a longer queue the newest are served first, since they can
 // still be served quickly, and the oldest are refused as soon as they cannot
 // be served in time. OrderFIFO keeps the first rule always.
-func (p *Pool) Acquire(ctx context.Context) (Permit, error) {
+func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.AcquireAt(ctx, nil) }
+
+// AcquireAt is Acquire for a caller who wants to know its place, and whose place
+// others shall see; nil if not.
+func (p *Pool) AcquireAt(ctx context.Context, place *Place) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, p.gone(ctx)
 	}
@@ -153,7 +135,7 @@ func (p *Pool) Acquire(ctx context.Context) (Permit, error) {
 	case err != nil:
 		return Permit{}, err
 	case a == queueUp:
-		return p.wait(ctx)
+		return p.wait(ctx, place)
 	}
 	return p.begin(s, p.now())
 }
@@ -186,9 +168,9 @@ func (p *Pool) enter() (*slot, answer, error) {
 	return s, a, nil
 }
 
-func (p *Pool) wait(ctx context.Context) (Permit, error) {
+func (p *Pool) wait(ctx context.Context, place *Place) (Permit, error) {
 	now := p.now()
-	w := p.waiters.get(now, p.deadline(ctx))
+	w := p.waiters.get(now, p.deadline(ctx), place)
 	a, r, out := p.gate.wait(w, now)
 	out.tell()
 	if a == queueUp {
@@ -231,10 +213,9 @@ func (p *Pool) await(ctx context.Context, w *waiter) bool {
 
 // begin makes a permit of a slot, unless the breaker has changed its mind.
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
-	s.started = now
-	s.breaker, s.settle = p.breaker.Load(), nil
-	if s.breaker != nil {
-		settle, ok := s.breaker.allow()
+	s.started, s.settle = now, nil
+	if b := p.breaker.Load(); b != nil {
+		settle, ok := b.allow()
 		if !ok {
 			p.gate.cede(s, now).tell()
 			return Permit{}, p.reject(BreakerOpen)

@@ -3,7 +3,11 @@ package offloader
 // setBreaker puts the breaker of new settings in place. It requires p.configuring.
 func (p *Pool) setBreaker(s Settings) {
 	old := p.breaker.Load()
-	if s.Breaker == nil {
+	switch control := p.breakerControl(); {
+	case control != BreakerAuto:
+		p.breaker.Store(p.forcedBreaker(control, s))
+		return
+	case s.Breaker == nil:
 		if old != nil {
 			p.breaker.Store(nil)
 			old.close()
@@ -15,7 +19,7 @@ func (p *Pool) setBreaker(s Settings) {
 	if old != nil && old.settings == want {
 		return
 	}
-	b := newBreaker(p.name, want, p.breakerChanged)
+	b := newBreaker(p.name, want, &p.transitions)
 	if old != nil {
 		old.close() // first: from then on its state stays
 		if old.State() != BreakerClosed {
@@ -25,18 +29,22 @@ func (p *Pool) setBreaker(s Settings) {
 	p.breaker.Store(b)
 }
 
-// breakerChanged is called by the breaker, outside of all locks.
+// breakerChanged handles what has happened to the breaker, outside of all locks.
 func (p *Pool) breakerChanged(t transition) {
-	p.changed[t.to].Add(1)
-	switch t.to {
-	case BreakerTripped:
+	if t.from != t.to {
+		p.changed[t.to].Add(1)
+	}
+	switch {
+	case t.to == BreakerTripped:
 		// Waiters would only wait and then be refused, or stampede.
 		p.gate.refuseAll(BreakerOpen).tell()
 		p.gate.stopRamp(p.now()).tell()
-	case BreakerClosed:
+	case t.unbounded:
+		p.gate.stopRamp(p.now()).tell()
+	case t.to == BreakerClosed && t.from != BreakerClosed:
 		p.gate.startRamp()
 	}
-	if p.onTrips != nil {
+	if p.onTrips != nil && t.from != t.to {
 		p.onTrips(t.from, t.to)
 	}
 }

@@ -14,6 +14,7 @@ type waiter struct {
 	deadline   moment // the caller's own, zero if none
 	queued     bool   // linked into the queue; whoever unlinks it owns it
 	breaksCalm bool   // the first to wait for a while; its caller may read it
+	place      *Place // of a caller who wants to know, nil if not
 
 	// permit or reason is the verdict; wake tells that it is there.
 	slot   *slot
@@ -26,19 +27,19 @@ type waiter struct {
 // in a bubble of testing/synctest cannot be used outside of it.
 type waiterPool struct{ kept sync.Pool }
 
-func (p *waiterPool) get(arrived, deadline moment) *waiter {
+func (p *waiterPool) get(arrived, deadline moment, place *Place) *waiter {
 	w, ok := p.kept.Get().(*waiter)
 	if !ok {
 		w = &waiter{wake: make(chan struct{}, 1)}
 	}
-	w.arrived, w.deadline = arrived, deadline
+	w.arrived, w.deadline, w.place = arrived, deadline, place
 	return w
 }
 
 // put takes back a waiter whose verdict was received, or that left the queue
 // by itself; in both cases nothing is left in its channel.
 func (p *waiterPool) put(w *waiter) {
-	w.slot, w.reason = nil, 0
+	w.slot, w.reason, w.place = nil, 0, nil
 	p.kept.Put(w)
 }
 
@@ -50,6 +51,9 @@ type queue struct {
 
 func (q *queue) push(w *waiter) {
 	w.queued = true
+	if w.place != nil {
+		w.place.waiter = w
+	}
 	w.prev, w.next = q.back, nil
 	if q.back == nil {
 		q.front = w
@@ -72,6 +76,9 @@ func (q *queue) remove(w *waiter) {
 		w.next.prev = w.prev
 	}
 	w.prev, w.next, w.queued = nil, nil, false
+	if w.place != nil {
+		w.place.waiter = nil
+	}
 	q.len--
 }
 

@@ -28,6 +28,8 @@ const (
 	FirstByteTimeout
 	// BodyTooLarge: the request's body is larger than the spool takes.
 	BodyTooLarge
+	// Cancelled: an operator has cancelled the request.
+	Cancelled
 
 	reasonCount
 )
@@ -43,6 +45,7 @@ var reasonNames = [reasonCount]string{
 	RunTimeout:       "run_timeout",
 	FirstByteTimeout: "first_byte_timeout",
 	BodyTooLarge:     "body_too_large",
+	Cancelled:        "cancelled",
 }
 
 var reasonTexts = [reasonCount]string{
@@ -56,6 +59,7 @@ var reasonTexts = [reasonCount]string{
 	RunTimeout:       "the run took too long",
 	FirstByteTimeout: "the answer did not begin in time",
 	BodyTooLarge:     "the request body is too large",
+	Cancelled:        "an operator cancelled it",
 }
 
 // Reasons lists all reasons, in a fixed order.

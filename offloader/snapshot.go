@@ -8,7 +8,7 @@ import (
 // the totals may be a few calls ahead of them.
 type Snapshot struct {
 	Name string `json:"name"`
-	// Phase is one of Phases.
+	// Phase is one of Phases: open, paused, draining or closed.
 	Phase string `json:"phase"`
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
@@ -34,8 +34,14 @@ type Snapshot struct {
 	// MeanRun is the moving mean of run times, zero before the first has ended.
 	MeanRun time.Duration `json:"mean_run_ns"`
 
-	// Breaker is the breaker's state.
-	Breaker BreakerState `json:"breaker"`
+	// Breaker is the breaker's state, BreakerForced whether Pool.ForceBreaker
+	// holds it there.
+	Breaker       BreakerState `json:"breaker"`
+	BreakerForced bool         `json:"breaker_forced"`
+
+	// Overridden are the settings that Pool.Override has replaced, with the
+	// values that they are configured with.
+	Overridden map[string]string `json:"overridden,omitempty"`
 
 	// Totals since the pool was made. Admitted got a permit, Left gave up
 	// waiting by themselves. BreakerChanged counts the breaker's changes by the
@@ -60,9 +66,8 @@ func (p *Pool) Snapshot() Snapshot {
 		BreakerChanged: make(map[string]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
-	if b := p.breaker.Load(); b != nil {
-		s.Breaker = b.State()
-	}
+	s.Breaker, s.BreakerForced = p.breakerState()
+	s.Overridden = p.Overridden().replaced(p.Configured())
 	for r := range p.rejected {
 		if n := p.rejected[r].Load(); n > 0 {
 			s.Rejected[Reason(r).String()] = n
@@ -89,6 +94,34 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	if g.queue.front != nil {
 		s.OldestWait = time.Duration(now - g.queue.front.arrived)
 	}
+}
+
+// Gauges are the numbers of a pool that change with every request. They cost less
+// than a Snapshot.
+type Gauges struct {
+	Running, Limit      int // Limit is zero without one
+	Waiting, QueueLimit int
+	Breaker             BreakerState
+	// PredictedWait is how long a newcomer would wait, by the mean run; zero if
+	// there is a permit for it.
+	PredictedWait time.Duration
+}
+
+// Gauges returns the pool's numbers of this moment.
+func (p *Pool) Gauges() Gauges {
+	n := p.gate.gauges()
+	n.Breaker, _ = p.breakerState()
+	return n
+}
+
+func (g *gate) gauges() Gauges {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := Gauges{Running: g.running, Limit: boundedOrZero(g.limit), Waiting: g.queue.len, QueueLimit: g.places}
+	if a, _ := g.decide(); a != admit {
+		n.PredictedWait = g.predictNext()
+	}
+	return n
 }
 
 func boundedOrZero(n int) int {

@@ -24,6 +24,7 @@ func TestReasonsHaveWords(t *testing.T) {
 		{"run_timeout", false},
 		{"first_byte_timeout", false},
 		{"body_too_large", false},
+		{"cancelled", false},
 	}
 	all := offloader.Reasons()
 	if len(all) != len(want) {
@@ -64,7 +65,7 @@ func TestSnapshotsAreWrittenWithWords(t *testing.T) {
 			s.t.Fatal(err)
 		}
 		want := `{"name":"reports","phase":"open","concurrency":1,"limit":1,"running":1,"abandoned":0,"lingering":0,"upgraded":0,` +
-			`"waiting":1,"queue_limit":1,"oldest_wait_ns":1000000000,"newest_first":false,"mean_run_ns":0,"breaker":"closed",` +
+			`"waiting":1,"queue_limit":1,"oldest_wait_ns":1000000000,"newest_first":false,"mean_run_ns":0,"breaker":"closed","breaker_forced":false,` +
 			`"admitted_total":1,"left_total":0,"rejected_total":{"queue_full":1},` +
 			`"ended_total":{"excluded":0,"failure":0,"success":0},"breaker_changed_total":{"closed":0,"half_open":0,"open":0}}`
 		if string(got) != want {

@@ -1,0 +1,96 @@
+package offloader
+
+import "time"
+
+// Place is a caller's place in the queue, for callers who want to know what they
+// found there, to be listed, or to be refused by others. The zero value is ready;
+// it serves one caller at a time and costs an admission nothing.
+type Place struct {
+	// Owner tells the users of Pool.Waiters whose place it is.
+	Owner any
+
+	// Written by the caller's own goroutine under the gate's mutex.
+	ahead     int
+	predicted time.Duration
+
+	waiter *waiter // guarded by the gate's mutex, nil while nobody waits here
+}
+
+// Ahead returns how many were to be served before the caller when it joined the
+// queue: zero if it did not have to. Only the caller may ask, after its
+// acquisition.
+func (pl *Place) Ahead() int { return pl.ahead }
+
+// PredictedWait returns how long the caller was to wait when it joined the queue,
+// by the pool's mean run: zero if it did not have to, or if no run had ended
+// before. Only the caller may ask, after its acquisition.
+func (pl *Place) PredictedWait() time.Duration { return pl.predicted }
+
+// Waiter is one caller in a pool's queue.
+type Waiter struct {
+	// Place that it acquires with, nil without one.
+	Place *Place
+	// Waited is how long it has waited in the queue.
+	Waited time.Duration
+}
+
+// Waiters lists those who wait, in the order in which they will be served if
+// nobody comes or leaves.
+func (p *Pool) Waiters() []Waiter { return p.gate.waiters(p.now()) }
+
+// Cancel refuses the caller who waits at pl, with the reason Cancelled. It reports
+// whether one did.
+func (p *Pool) Cancel(pl *Place) bool {
+	out, ok := p.gate.cancel(pl)
+	out.tell()
+	return ok
+}
+
+// noteArrival writes down what a newcomer finds who is about to join the queue. It
+// requires g.mu.
+func (g *gate) noteArrival(pl *Place) {
+	if pl != nil {
+		pl.ahead, pl.predicted = g.ahead(), g.predictNext()
+	}
+}
+
+// ahead is how many waiters are to be served before a newcomer. It requires g.mu.
+func (g *gate) ahead() int {
+	if g.healthyWith(g.queue.len + 1) {
+		return g.queue.len
+	}
+	return 0
+}
+
+// predictNext is how long a newcomer is to wait. It requires g.mu.
+func (g *gate) predictNext() time.Duration { return time.Duration(g.turns(g.ahead() + 1)) }
+
+func (g *gate) cancel(pl *Place) (verdicts, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out verdicts
+	if pl.waiter == nil {
+		return out, false
+	}
+	g.refuse(pl.waiter, Cancelled, &out)
+	g.wakeIfIdle()
+	return out, true
+}
+
+// waiters plays handOver without handing anything over.
+func (g *gate) waiters(now moment) []Waiter {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]Waiter, 0, g.queue.len)
+	front, back := g.queue.front, g.queue.back
+	for n := g.queue.len; n > 0; n-- {
+		w := front
+		if g.healthyWith(n) {
+			front = front.next
+		} else {
+			w, back = back, back.prev
+		}
+		all = append(all, Waiter{w.place, time.Duration(now - w.arrived)})
+	}
+	return all
+}
