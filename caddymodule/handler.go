@@ -32,6 +32,7 @@ import (
 //
 // Placeholder | Description
 // ------------|-------------
+// `{http.offload.id}` | The request's id
 // `{http.offload.pool}` | The pool's name
 // `{http.offload.queue_wait}` | How long the request waited for its permit
 // `{http.offload.queue_wait_ms}` | The same in milliseconds

@@ -73,6 +73,8 @@ type livePool struct {
 	used   atomic.Bool          // a configuration with it has started
 	waits  prometheus.Histogram // of those who got a permit, in seconds
 	runs   prometheus.Histogram // from the permit to its release, in seconds
+
+	requests registry
 }
 
 // Destruct is called when no configuration names the pool any more. Requests of
@@ -100,7 +102,7 @@ func (p *livePool) finish() {
 // follow gives the pool the settings of the configuration that rules.
 func (p *livePool) follow(s offloader.Settings) {
 	if p.used.Swap(true) {
-		p.configure(s, "reload")
+		p.configure(s)
 		return
 	}
 	_ = p.Configure(s) // those it was made with, but for its routes' timeouts

@@ -36,15 +36,9 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect reads all numbers. The pools are listed first: nothing slow may happen
-// while their table is locked.
+// Collect reads all numbers.
 func (collector) Collect(ch chan<- prometheus.Metric) {
-	var pools []*livePool
-	livePools.Range(func(_, v any) bool {
-		pools = append(pools, v.(*livePool))
-		return true
-	})
-	for _, pool := range pools {
+	for _, pool := range livingPools() {
 		pool.collect(ch)
 	}
 	limits, used := budget.Limits(), budget.Usage()

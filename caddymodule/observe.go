@@ -63,6 +63,8 @@ func (run *run) placeholder(key string) (any, bool) {
 		return run.outcomeWord(), true
 	case "reject_reason":
 		return run.reasonWord(), true
+	case "id":
+		return run.id().String(), true
 	case "in_flight":
 		s := run.handler.pool.Snapshot()
 		return s.Running + s.Waiting, true
@@ -75,6 +77,7 @@ func (run *run) placeholder(key string) (any, bool) {
 // MarshalLogObject writes the access log's fields.
 func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	run = run.tells
+	enc.AddString("id", run.id().String())
 	enc.AddString("pool", run.handler.pool.Name())
 	if run.uploadTook > 0 {
 		enc.AddDuration("upload", run.uploadTook)

@@ -40,12 +40,20 @@ func saturated(pool string) {
 	emit("offload.saturated", map[string]any{"pool": pool})
 }
 
-// configure gives the pool other settings, which were validated before, and logs
-// what is different. by says who wants it.
-func (p *livePool) configure(s offloader.Settings, by string) {
-	was := p.Settings()
+// configure gives the pool the settings of another configuration, which were
+// validated before, and logs what is different.
+func (p *livePool) configure(s offloader.Settings) {
+	was, overridden := p.Settings(), p.Overridden().Any()
 	_ = p.Configure(s)
-	from, to := changedSettings(was, s)
+	if overridden && !p.Overridden().Any() {
+		logPool(zapcore.InfoLevel, "override ended: the pool is configured differently now", p.Name())
+	}
+	p.logSettings(was, "reload")
+}
+
+// logSettings logs what is different now. by says who wanted it.
+func (p *livePool) logSettings(was offloader.Settings, by string) {
+	from, to := changedSettings(was, p.Settings())
 	if len(to) > 0 {
 		logPool(zapcore.InfoLevel, "pool settings changed", p.Name(),
 			zap.String("by", by), zap.Any("from", from), zap.Any("to", to))

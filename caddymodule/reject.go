@@ -22,6 +22,9 @@ type answer struct {
 	proxyError httpsfv.Token
 }
 
+// requestIDField tells the id of a request that we answer ourselves.
+const requestIDField = "Offload-Request-Id"
+
 // gRPC status codes, as in google.golang.org/grpc/codes.
 const (
 	grpcDeadlineExceeded  = 4
@@ -56,6 +59,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	run.reason = rejected.Reason
 	a := h.answerFor(rejected.Reason)
 	header := run.w.Header()
+	header.Set(requestIDField, run.id().String())
 	if a.retryAfter {
 		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfter()/time.Second)))
 	}
@@ -72,7 +76,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	case bridge.IsGRPC(run.client.Header):
 		rejectGRPC(run.w, a.grpc, rejected.Reason)
 		return nil
-	case h.rejectRoutes != nil && !late(rejected.Reason):
+	case h.rejectRoutes != nil && !run.hadPermit():
 		run.replacer().Set("http.offload.reject_status", a.status)
 		run.restoreBody()
 		return h.rejectRoutes.ServeHTTP(run.w, run.client)
@@ -83,11 +87,9 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	return plainAnswer(run.w, a.status)
 }
 
-// late reports whether the reason is a timeout of a run. Routes for rejected
-// requests do not answer those: they were not rejected.
-func late(r offloader.Reason) bool {
-	return r == offloader.RunTimeout || r == offloader.FirstByteTimeout
-}
+// hadPermit reports whether the run began. Routes for rejected requests do not
+// answer for what was cancelled after that: it was not rejected.
+func (run *run) hadPermit() bool { return run.permit != (offloader.Permit{}) }
 
 // plainRejection answers where the routes of handle_reject do not.
 func plainRejection(w http.ResponseWriter, r *http.Request) error {

@@ -39,6 +39,13 @@ type run struct {
 	writer  bridge.Writer
 	ctx     detached
 
+	// For those who list requests. next and prev are guarded by the registry.
+	who        identity // written once
+	progress   progress // may be read by anybody
+	place      offloader.Place
+	next, prev *run
+	listed     bool
+
 	uploadTook time.Duration // taking its body in
 	arrived    time.Time     // at the queue, after that
 	decided    bool          // it was admitted or refused
@@ -63,7 +70,8 @@ type run struct {
 	mu        sync.Mutex       // guards the rest
 	unwatch   func() bool      // ends the watch over the client's leaving, nil without
 	ended     bool             // next has returned
-	late      offloader.Reason // the timeout that cancelled it
+	over      bool             // and the client has got what it will get
+	late      offloader.Reason // why it was ended from outside, zero if it was not
 	abandoned bool             // cancelled because nobody has any use for it
 }
 
@@ -103,8 +111,11 @@ func NoticesCancel(ctx context.Context) {
 }
 
 func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run {
-	run := &run{handler: h, client: r, w: w, outer: outer, arrived: time.Now()}
+	now := time.Now()
+	run := &run{handler: h, client: r, w: w, outer: outer, arrived: now, who: identityOf(r, now)}
 	run.ctx = detached{Context: r.Context(), run: run}
+	run.place.Owner = run
+	run.progress.enter(phaseWaiting, now)
 	run.publish()
 	return run
 }
@@ -134,6 +145,23 @@ func (run *run) decide() {
 // openBody makes a transport able to send the body again on another connection.
 func openBody(b *spool.Body) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return b.Open(), nil }
+}
+
+// enter notes the phase that the run is in from that time on, and lists it.
+func (run *run) enter(phase requestPhase, at time.Time) {
+	run.progress.enter(phase, at)
+	if !run.listed {
+		run.listed = true
+		run.handler.pool.requests.add(run)
+	}
+}
+
+// leave is the last thing that a request does.
+func (run *run) leave() {
+	if run.listed {
+		run.handler.pool.requests.remove(run)
+	}
+	run.closeBody()
 }
 
 func (run *run) closeBody() {

@@ -29,6 +29,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	if h.OnAbandon == "cancel" {
 		run.watchClient()
 	}
+	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.firstByte.Start(&run.firstByte, run)
 	h.runTime.Start(&run.runTime, run)
 
@@ -60,6 +61,7 @@ func (run *run) finish(err error) error {
 	run.end(run.judge(err))
 	cut := run.cut(err)
 	run.writer.Finish(cut)
+	run.reason = run.handedOn() // its rest may have been cut short
 	switch {
 	case run.cancelledBeforeHead():
 		return run.answerLate()
@@ -86,7 +88,7 @@ func (run *run) cancelledBeforeHead() bool { return run.reason != 0 && run.write
 func (run *run) answerLate() error {
 	rejected := run.handler.pool.Reject(run.reason)
 	if run.writer.Answered() {
-		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
+		run.w.WriteHeader(run.handler.answerFor(run.reason).status) // for the log alone
 		return nil
 	}
 	return run.handler.reject(run, rejected)
@@ -119,8 +121,11 @@ func (run *run) end(o offloader.Outcome) {
 		unwatch()
 	}
 	run.took = time.Since(run.arrived) - run.waited
+	run.progress.enter(phaseStreaming, run.arrived.Add(run.waited+run.took))
 	cancelled := run.left || run.reason != 0
 	switch {
+	case run.reason == offloader.Cancelled:
+		o = offloader.Excluded
 	case run.reason != 0:
 		o = offloader.Failure
 	case run.left, run.writer.Broken(), run.uploadFailed.Load(), o == offloader.Failure && run.pastDeadline():

@@ -9,14 +9,14 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// timeoutError is the cause of a cancel by a timeout.
-type timeoutError struct{ reason offloader.Reason }
+// cancelError is the cause of a cancel from outside, by a timeout or an operator.
+type cancelError struct{ reason offloader.Reason }
 
-func (e *timeoutError) Error() string { return fmt.Sprintf("%s: %s", e.reason, e.reason.Text()) }
+func (e *cancelError) Error() string { return fmt.Sprintf("%s: %s", e.reason, e.reason.Text()) }
 
 // Unwrap makes it a cancel: a deadline would look like an upstream's failure to
 // reverse_proxy, which might try again.
-func (e *timeoutError) Unwrap() error { return context.Canceled }
+func (e *cancelError) Unwrap() error { return context.Canceled }
 
 // Expired is called by the timer of one of the run's timeouts.
 func (run *run) Expired(t *offloader.Timeout) {
@@ -24,36 +24,19 @@ func (run *run) Expired(t *offloader.Timeout) {
 	if t == &run.firstByte {
 		reason = offloader.FirstByteTimeout
 	}
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.late != 0 {
-		return
-	}
-	cause := &timeoutError{reason}
-	// First the writer, then the run: whatever it says of its cancel must not
-	// reach the client.
-	if reason == offloader.FirstByteTimeout {
-		if !run.writer.KillBeforeHead(cause) {
-			return // the answer has just begun
-		}
-	} else {
-		run.writer.Kill(cause)
-	}
-	run.late = reason
-	run.permit.Abandon()
-	run.cancel(cause)
-	time.AfterFunc(stuckAfter, run.answerIfStuck)
+	run.cancelFor(reason)
 }
 
 func (run *run) answerIfStuck() {
 	run.mu.Lock()
-	ended := run.ended
+	ended, reason := run.ended, run.late
 	run.mu.Unlock()
 	// A panic of the client's writer would end the process here, and there is
 	// nobody to hand it to: the goroutine that could is stuck.
 	defer func() { _ = recover() }()
 	if !ended {
-		run.writer.AnswerStuck(http.StatusGatewayTimeout, http.StatusText(http.StatusGatewayTimeout)+"\n")
+		status := run.handler.answerFor(reason).status
+		run.writer.AnswerStuck(status, http.StatusText(status)+"\n", http.Header{requestIDField: {run.id().String()}})
 	}
 }
 
@@ -81,6 +64,7 @@ func (run *run) Upgraded() {
 	}
 	run.handler.runTime.Stop(&run.runTime)
 	run.upgraded = true
+	run.progress.enter(phaseUpgraded, time.Now())
 	run.handler.pool.runs.Observe(run.runTook().Seconds())
 	run.permit.Upgrade()
 }

@@ -27,14 +27,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	run := newRun(h, w, r, outer)
+	defer run.leave()
 	err := h.takeBody(run)
 	run.beginWait()
 	if err != nil {
 		run.decide()
 		return h.refuse(run, err)
 	}
-	defer run.closeBody()
-	permit, err := h.pool.Acquire(r.Context())
+	permit, err := h.pool.AcquireAt(r.Context(), &run.place)
 	run.decide()
 	if err != nil {
 		return h.refuse(run, err)
@@ -54,16 +54,18 @@ func (h *Handler) takeBody(run *run) error {
 	if err := h.pool.Check(); err != nil {
 		return err
 	}
+	run.enter(phaseUploading, run.arrived)
 	body, err := spool.ReadBody(run.upload(), r.ContentLength, budget, h.reqBounds)
-	run.uploaded()
-	switch {
+	run.body = body
+	switch cut := run.endUpload(); {
+	case cut:
+		return h.pool.Reject(offloader.Cancelled)
 	case errors.Is(err, spool.ErrTooLarge):
 		return h.pool.Reject(offloader.BodyTooLarge)
 	case errors.Is(err, spool.ErrFull):
 		h.logSpoolFull("a request body could not be spooled", err)
 		return h.pool.Reject(offloader.SpoolFull)
 	}
-	run.body = body
 	return err
 }
 

@@ -175,7 +175,10 @@ func TestAccessLog(t *testing.T) {
 
 func wantFields(t *testing.T, got map[string]any, pool string, want map[string]any) {
 	t.Helper()
-	if len(got) != len(want)+1 || got["pool"] != pool {
+	if id, _ := got["id"].(string); len(id) != 13 {
+		t.Errorf("the id is '%s'", id)
+	}
+	if len(got) != len(want)+2 || got["pool"] != pool {
 		t.Errorf("logged %v, want the pool '%s' and %v", got, pool, want)
 	}
 	for name, value := range want {

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bufio"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -55,12 +56,18 @@ func (w *Writer) wake() {
 	_ = http.NewResponseController(client).SetWriteDeadline(time.Now()) // as good as it gets
 }
 
+// Cut cuts short what the client still gets after the run has ended.
+func (w *Writer) Cut(cause error) {
+	w.breakOff(cause)
+	w.wake()
+}
+
 // AnswerStuck answers in place of a run that was killed before its head and
 // still has not returned. It goes past all outer handlers to the server's own
 // writer: they belong to the goroutine that the run occupies. On HTTP/2 the end
 // of the stream comes only when the run returns, since net/http has no way to
 // send it before.
-func (w *Writer) AnswerStuck(status int, text string) {
+func (w *Writer) AnswerStuck(status int, text string, fields http.Header) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	cause := w.beginAnswer()
@@ -70,11 +77,12 @@ func (w *Writer) AnswerStuck(status int, text string) {
 	client := innermost(w.client)
 	if outer, ok := client.(*Writer); ok { // of a pool around this one
 		if outer.KillBeforeHead(cause) {
-			outer.AnswerStuck(status, text)
+			outer.AnswerStuck(status, text, fields)
 		}
 		return
 	}
 	h := client.Header()
+	maps.Copy(h, fields)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	if w.req.ProtoMajor == 1 {

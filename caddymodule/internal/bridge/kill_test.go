@@ -193,7 +193,7 @@ func TestKillAgainstHead(t *testing.T) {
 		racers.Go(func() {
 			<-start
 			if round%3 == 0 {
-				w.AnswerStuck(http.StatusGatewayTimeout, "late") // it may be its turn
+				w.AnswerStuck(http.StatusGatewayTimeout, "late", nil) // it may be its turn
 			}
 		})
 		close(start)
@@ -241,7 +241,7 @@ func TestKillAtAnyTime(t *testing.T) {
 			var others sync.WaitGroup
 			others.Go(func() { w.Kill(errKilled) })
 			others.Go(leave)
-			others.Go(func() { w.AnswerStuck(http.StatusGatewayTimeout, "late") })
+			others.Go(func() { w.AnswerStuck(http.StatusGatewayTimeout, "late", nil) })
 			var next inTurn
 			for range round % 50 {
 				_, _ = w.Write(next.take(10 * kib))
@@ -266,7 +266,7 @@ func TestAnswerStuck(t *testing.T) {
 		w := s.beginOn(wrapped{outer})
 		w.Header().Set("X-Run", "1")
 		w.KillBeforeHead(errKilled)
-		w.AnswerStuck(http.StatusGatewayTimeout, late)
+		w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.did("head 504, write 16, flush")
 		if got := string(s.client.got()); got != late {
 			s.t.Errorf("body %q", got)
@@ -282,7 +282,7 @@ func TestAnswerStuck(t *testing.T) {
 		if !w.Answered() || !w.HeadPassedOn() || outer.used {
 			s.t.Errorf("answered %v, passed on %v, by outer handlers %v", w.Answered(), w.HeadPassedOn(), outer.used)
 		}
-		w.AnswerStuck(http.StatusGatewayTimeout, late)
+		w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.refused(errKilled)
 		w.Finish(errKilled)
 		s.did("head 504, write 16, flush")
@@ -290,7 +290,7 @@ func TestAnswerStuck(t *testing.T) {
 	play(t, "does not speak of connections on HTTP/2", func(s *setting) {
 		s.req.ProtoMajor = 2
 		s.begin().KillBeforeHead(errKilled)
-		s.w.AnswerStuck(http.StatusGatewayTimeout, late)
+		s.w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		if got := s.client.head.Get("Connection"); got != "" {
 			s.t.Errorf("Connection %q", got)
 		}
@@ -305,7 +305,7 @@ func TestAnswerStuck(t *testing.T) {
 			w := s.begin()
 			before(w)
 			did := s.client.did()
-			w.AnswerStuck(http.StatusGatewayTimeout, late)
+			w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 			s.did(did)
 			if w.Answered() {
 				s.t.Error("answered")
@@ -321,7 +321,7 @@ func TestAnswerStuck(t *testing.T) {
 		}
 		w := s.begin()
 		w.KillBeforeHead(errKilled)
-		go w.AnswerStuck(http.StatusGatewayTimeout, late)
+		go w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		<-block.reached
 		finished := make(chan struct{})
 		go func() {
@@ -345,7 +345,7 @@ func TestAnswerStuck(t *testing.T) {
 	play(t, "goes through the pool around it", func(s *setting) {
 		outer, inner := pools(s)
 		inner.KillBeforeHead(errKilled)
-		inner.AnswerStuck(http.StatusGatewayTimeout, late)
+		inner.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.did("head 504, write 16, flush")
 		if !outer.Answered() || !inner.Answered() {
 			s.t.Errorf("outer answered %v, inner %v", outer.Answered(), inner.Answered())
@@ -359,9 +359,9 @@ func TestAnswerStuck(t *testing.T) {
 		outer, inner := pools(s)
 		outer.KillBeforeHead(errKilled)
 		inner.KillBeforeHead(errKilled)
-		inner.AnswerStuck(http.StatusGatewayTimeout, late)
+		inner.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.did("")
-		outer.AnswerStuck(http.StatusGatewayTimeout, late)
+		outer.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.did("head 504, write 16, flush")
 		inner.Finish(errKilled)
 		outer.Finish(errKilled)

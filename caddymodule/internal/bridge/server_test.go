@@ -365,7 +365,7 @@ func TestAnswerWhileStuck(t *testing.T) {
 					go func() {
 						defer close(answered)
 						w.(*bridge.Writer).KillBeforeHead(errKilled)
-						w.(*bridge.Writer).AnswerStuck(http.StatusGatewayTimeout, late)
+						w.(*bridge.Writer).AnswerStuck(http.StatusGatewayTimeout, late, nil)
 					}()
 					w.Header().Set("X-Run", "1")
 					<-r.Context().Value(clientKey{}).(chan struct{})

@@ -1,0 +1,152 @@
+package caddymodule
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// defaultClass is the class of requests that have none.
+const defaultClass = "default"
+
+// identity is what a request is known by. It is taken from the request once,
+// since handlers may rewrite that; the query and all else may hold secrets.
+type identity struct {
+	id                         requestID
+	came                       time.Time
+	method, host, path, client string
+}
+
+func identityOf(r *http.Request, came time.Time) identity {
+	who := identity{id: newRequestID(), came: came, method: r.Method, host: r.Host, path: r.URL.Path}
+	who.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return who
+}
+
+// Request is one request in a pool, as the admin endpoint shows it.
+type Request struct {
+	ID   string `json:"id"`
+	Pool string `json:"pool"`
+	// Phase is uploading, waiting, running, streaming or upgraded.
+	Phase requestPhase `json:"phase"`
+	// Age is how long ago it came, InPhase how long ago its phase began.
+	Age     time.Duration `json:"age_ns"`
+	InPhase time.Duration `json:"in_phase_ns"`
+	// Position in the queue, from 1, in the order in which waiters are served;
+	// zero if it does not wait.
+	Position int    `json:"position,omitempty"`
+	Class    string `json:"class"`
+	// Client is the client's address as Caddy determines it.
+	Client string `json:"client"`
+	Method string `json:"method"`
+	Host   string `json:"host"`
+	Path   string `json:"path"`
+	// Abandoned: it holds a permit and nobody waits for it any more. Reason is
+	// why, if it was cancelled.
+	Abandoned bool   `json:"abandoned"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+// view describes the run. It may be called from any goroutine.
+func (run *run) view(now time.Time) Request {
+	phase, since := run.progress.now()
+	who := &run.who
+	r := Request{
+		ID: run.id().String(), Pool: run.handler.pool.Name(), Phase: phase,
+		Age: now.Sub(who.came), InPhase: now.Sub(since),
+		Class: defaultClass, Client: who.client, Method: who.method, Host: who.host, Path: who.path,
+	}
+	if phase == phaseRunning {
+		cancelled := run.cancelledFor()
+		r.Abandoned = cancelled != 0 || run.client.Context().Err() != nil
+		if cancelled != 0 {
+			r.Reason = cancelled.String()
+		}
+	}
+	return r
+}
+
+// id is that of the request: runs of nested pools share it.
+func (run *run) id() requestID { return run.root().who.id }
+
+// cancelledFor is the reason that has cancelled the run, zero if none has.
+func (run *run) cancelledFor() offloader.Reason {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.late
+}
+
+// waiting lists the queue in the order of service.
+func (p *livePool) waiting() []Request {
+	now := time.Now()
+	waiters := p.Waiters()
+	all := make([]Request, 0, len(waiters))
+	for i, w := range waiters {
+		r := w.Place.Owner.(*run).view(now)
+		r.Phase, r.InPhase, r.Position = phaseWaiting, w.Waited, i+1
+		all = append(all, r)
+	}
+	return all
+}
+
+// active lists the requests beside the queue, the oldest first.
+func (p *livePool) active() []Request {
+	now := time.Now()
+	all := []Request{}
+	for _, run := range p.requests.all() {
+		if r := run.view(now); r.Phase != phaseWaiting {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Snapshot returns the pool's numbers. Before, it notices which clients have left
+// runs that go on without them: nothing else watches those.
+func (p *livePool) Snapshot() offloader.Snapshot {
+	for _, run := range p.requests.all() {
+		if run.progress.phase() == phaseRunning && run.client.Context().Err() != nil {
+			run.permit.Abandon()
+		}
+	}
+	return p.Pool.Snapshot()
+}
+
+// findRun returns the request with that id, in its outermost pool, nil if there is
+// none.
+func findRun(id wantedID) *run {
+	for _, pool := range allPools() {
+		for _, run := range pool.everyRun() {
+			if id.of(run.id()) {
+				return run.root()
+			}
+		}
+	}
+	return nil
+}
+
+// everyRun lists all requests in the pool.
+func (p *livePool) everyRun() []*run {
+	all := p.requests.all()
+	for _, w := range p.Waiters() {
+		all = append(all, w.Place.Owner.(*run))
+	}
+	return all
+}
+
+// livingPools returns the pools that a configuration names, by name. Nothing slow may
+// happen while their table is locked.
+func livingPools() []*livePool {
+	var all []*livePool
+	livePools.Range(func(_, v any) bool {
+		all = append(all, v.(*livePool))
+		return true
+	})
+	slices.SortFunc(all, func(a, b *livePool) int { return strings.Compare(a.Name(), b.Name()) })
+	return all
+}
