@@ -28,11 +28,17 @@ type App struct {
 	// that it makes by itself. Routes may set their own. Default: no such field.
 	ProxyStatusName string `json:"proxy_status_name,omitempty"`
 
+	// How many of the requests that were not served as usual are remembered
+	// for `caddy offload explain`, of all pools together. -1 is off.
+	// Default: 1024.
+	Explain int `json:"explain,omitempty"`
+
 	claims    map[string]*claim // by pool name
 	limits    spool.Limits
 	budget    *lease[spool.Limits]
 	listener  *listener
 	listening *lease[*listener]
+	explained *lease[int]
 }
 
 // claim is what one configuration holds of one pool.
@@ -78,6 +84,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if !validStatusName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
+	}
+	if a.Explain < off || a.Explain > maxExplain {
+		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", maxExplain)
 	}
 	for name, config := range a.Pools {
 		if config == nil {
@@ -171,6 +180,7 @@ func (a *App) commit() error {
 		return nil
 	}
 	a.budget = budgetLeases.start(a.limits)
+	a.explained = explainLeases.start(orDefault(a.Explain, defaultExplain))
 	spool.Sweep(a.limits.Dir)
 	for name, c := range a.claims {
 		settings, err := c.config.settings(c.longestRun)
@@ -192,6 +202,8 @@ func (a *App) Cleanup() error {
 	a.listening = nil
 	a.budget.end()
 	a.budget = nil
+	a.explained.end()
+	a.explained = nil
 	var errs []error
 	for name, c := range a.claims {
 		c.lease.end()

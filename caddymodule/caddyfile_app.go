@@ -20,6 +20,7 @@ import (
 //			min_rate <size>|off
 //		}
 //		proxy_status_name <name>
+//		explain           <n>|off
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
@@ -55,6 +56,14 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 			return d.Errf("'%s' is set twice", word)
 		}
 		a.ProxyStatusName = name
+		return err
+	case "explain":
+		b := &block{d: d, word: word, at: *d}
+		n, err := b.countUpTo(1, maxExplain, true)
+		if a.Explain != 0 {
+			return d.Errf("'%s' is set twice", word)
+		}
+		a.Explain = n
 		return err
 	default:
 		return unrecognized(d, "the option")

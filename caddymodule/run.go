@@ -158,6 +158,7 @@ func (run *run) enter(phase requestPhase, at time.Time) {
 
 // leave is the last thing that a request does.
 func (run *run) leave() {
+	run.remember()
 	if run.listed {
 		run.handler.pool.requests.remove(run)
 	}

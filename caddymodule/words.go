@@ -80,6 +80,10 @@ func (b *block) choice(allowed ...string) (string, error) {
 
 // count reads a whole number of at least least, or "off" where that may be.
 func (b *block) count(least int, mayBeOff bool) (int, error) {
+	return b.countUpTo(least, maxCount, mayBeOff)
+}
+
+func (b *block) countUpTo(least, most int, mayBeOff bool) (int, error) {
 	s, err := b.text()
 	if err != nil {
 		return 0, err
@@ -88,8 +92,8 @@ func (b *block) count(least int, mayBeOff bool) (int, error) {
 		return off, nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < least || n > maxCount {
-		return 0, b.d.Errf("bad %s value '%s': want a whole number from %d to %d%s", b.word, s, least, maxCount, orOff(mayBeOff))
+	if err != nil || n < least || n > most {
+		return 0, b.d.Errf("bad %s value '%s': want a whole number from %d to %d%s", b.word, s, least, most, orOff(mayBeOff))
 	}
 	return n, nil
 }
@@ -207,7 +211,7 @@ func unrecognized(d *caddyfile.Dispenser, block string) error {
 		{poolWords, ": it belongs to the block of a pool"},
 		{breakerWords, ": it belongs to the block of 'breaker'"},
 		{slices.Concat(routeWords, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
-		{[]string{"pool", "spool"}, ": it belongs to the global option 'offload'"},
+		{[]string{"pool", "spool", "explain"}, ": it belongs to the global option 'offload'"},
 	} {
 		if slices.Contains(home.words, word) {
 			hint = home.text

@@ -10,11 +10,16 @@ type Place struct {
 	Owner any
 
 	// Written by the caller's own goroutine under the gate's mutex.
+	joined    bool
 	ahead     int
 	predicted time.Duration
 
 	waiter *waiter // guarded by the gate's mutex, nil while nobody waits here
 }
+
+// Joined reports whether the caller had to join the queue. Only the caller may
+// ask, after its acquisition.
+func (pl *Place) Joined() bool { return pl.joined }
 
 // Ahead returns how many were to be served before the caller when it joined the
 // queue: zero if it did not have to. Only the caller may ask, after its
@@ -50,7 +55,7 @@ func (p *Pool) Cancel(pl *Place) bool {
 // requires g.mu.
 func (g *gate) noteArrival(pl *Place) {
 	if pl != nil {
-		pl.ahead, pl.predicted = g.ahead(), g.predictNext()
+		pl.joined, pl.ahead, pl.predicted = true, g.ahead(), g.predictNext()
 	}
 }
 

@@ -1,0 +1,167 @@
+package caddymodule
+
+import (
+	"sync"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// Bounds of what is remembered for `explain`.
+const (
+	defaultExplain = 1024
+	maxExplain     = 100_000
+)
+
+// explained remembers the last requests that were not served as usual, of all
+// pools of the process.
+var (
+	explained     = newExplanations(defaultExplain)
+	explainLeases = leases[int]{apply: explained.resize}
+)
+
+// decision is what has become of a request.
+type decision uint8
+
+const (
+	// decidedRejected: a pool did not admit it.
+	decidedRejected decision = iota + 1
+	// decidedTimedOut: its run took too long.
+	decidedTimedOut
+	// decidedCancelled: an operator has cancelled it.
+	decidedCancelled
+	// decidedLeft: its client left, which ended it.
+	decidedLeft
+	// decidedAbandoned: its client left, and its run went on to the end.
+	decidedAbandoned
+
+	decisionCount
+)
+
+var decisionNames = [decisionCount]string{"", "rejected", "timed_out", "cancelled", "left", "abandoned"}
+
+// String returns the decision's word.
+func (d decision) String() string { return decisionNames[d] }
+
+// explanation is what is remembered of one request. It holds no string of the
+// request, each of which would keep all of its head in memory.
+type explanation struct {
+	id                   requestID
+	at                   time.Time
+	pool                 string
+	who                  note
+	decision             decision
+	reason               offloader.Reason
+	upload, waited, took time.Duration
+	ahead                int
+	predicted            time.Duration
+	pressure             offloader.Gauges // of the pool when it was decided
+}
+
+// explanations are a ring of the last of them. Adding one allocates nothing.
+type explanations struct {
+	mu   sync.Mutex
+	size int
+	ring []explanation // allocated by the first entry
+	next int           // in the ring
+	len  int
+}
+
+func newExplanations(size int) *explanations { return &explanations{size: size} }
+
+// resize keeps the newest that fit.
+func (l *explanations) resize(size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if size == l.size {
+		return
+	}
+	kept := l.newest(size)
+	l.size, l.ring, l.next, l.len = size, nil, 0, 0
+	for i := len(kept) - 1; i >= 0; i-- {
+		*l.slot() = kept[i]
+	}
+}
+
+// add remembers what has become of the run.
+func (l *explanations) add(run *run, d decision) {
+	pressure := run.handler.pool.Gauges()
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.size == 0 {
+		return
+	}
+	e := l.slot()
+	e.id, e.at, e.pool = run.id(), now, run.handler.pool.Name()
+	e.decision, e.reason = d, run.reason
+	e.upload, e.waited, e.took = run.upload, run.waited, run.took
+	e.pressure = pressure
+	e.ahead, e.predicted = run.place.Ahead(), run.place.PredictedWait()
+	if run.reason == offloader.QueueFull && !run.place.Joined() {
+		e.ahead, e.predicted = pressure.Waiting, pressure.PredictedWait
+	}
+	e.who.write(&run.who)
+}
+
+// slot returns the next entry to be written. It requires l.mu.
+func (l *explanations) slot() *explanation {
+	if l.ring == nil {
+		l.ring = make([]explanation, l.size)
+	}
+	e := &l.ring[l.next]
+	l.next = (l.next + 1) % l.size
+	l.len = min(l.len+1, l.size)
+	return e
+}
+
+// last returns the newest entries, at most n, the newest first.
+func (l *explanations) last(n int) []explanation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest(n)
+}
+
+func (l *explanations) newest(n int) []explanation {
+	all := make([]explanation, min(n, l.len))
+	for i := range all {
+		all[i] = l.ring[(l.next-1-i+l.size)%l.size]
+	}
+	return all
+}
+
+// find returns the newest entry for an id: of nested pools the outermost one has
+// the last word.
+func (l *explanations) find(id wantedID) (explanation, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.len {
+		if e := &l.ring[(l.next-1-i+l.size)%l.size]; id.of(e.id) {
+			return *e, true
+		}
+	}
+	return explanation{}, false
+}
+
+// remember explains a request that was not served as usual, when it has ended.
+func (run *run) remember() {
+	switch {
+	case run.reason == offloader.Cancelled:
+		explained.add(run, decidedCancelled)
+	case run.reason != 0 && run.hadPermit():
+		explained.add(run, decidedTimedOut)
+	case run.reason != 0:
+		explained.add(run, decidedRejected)
+	case run.left && run.hadPermit() && !run.wasCancelled():
+		explained.add(run, decidedAbandoned)
+	case run.left:
+		explained.add(run, decidedLeft)
+	}
+}
+
+// wasCancelled reports whether the client's leaving has cancelled the run.
+func (run *run) wasCancelled() bool {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.abandoned
+}
