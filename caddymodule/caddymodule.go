@@ -15,6 +15,7 @@ import (
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(adminAPI{})
 	httpcaddyfile.RegisterGlobalOption("offload", parseApp)
 	httpcaddyfile.RegisterDirective("offload", parseHandler)
 	httpcaddyfile.RegisterDirectiveOrder("offload", httpcaddyfile.Before, "invoke")

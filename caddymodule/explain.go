@@ -95,7 +95,7 @@ func (l *explanations) add(run *run, d decision) {
 	e := l.slot()
 	e.id, e.at, e.pool = run.id(), now, run.handler.pool.Name()
 	e.decision, e.reason = d, run.reason
-	e.upload, e.waited, e.took = run.upload, run.waited, run.took
+	e.upload, e.waited, e.took = run.uploadTook, run.waited, run.took
 	e.pressure = pressure
 	e.ahead, e.predicted = run.place.Ahead(), run.place.PredictedWait()
 	if run.reason == offloader.QueueFull && !run.place.Joined() {

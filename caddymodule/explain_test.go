@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// ended returns a run of a pool that was refused.
-func ended(t *testing.T, pool *livePool, path string) *run {
+// refusedRun returns a run of a pool that was refused.
+func refusedRun(t *testing.T, pool *livePool, path string) *run {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.URL.Path = path
@@ -45,7 +45,7 @@ func TestExplanationsAreTheNewest(t *testing.T) {
 			t.Errorf("%s: %v, want %v", step, got, want)
 		}
 	}
-	add := func(n int) { l.add(ended(t, pool, fmt.Sprint("/", n)), decidedRejected) }
+	add := func(n int) { l.add(refusedRun(t, pool, fmt.Sprint("/", n)), decidedRejected) }
 	expect("nothing")
 	for n := range 5 {
 		add(n)
@@ -68,7 +68,7 @@ func TestExplanationsAreFoundByID(t *testing.T) {
 	l := newExplanations(2)
 	runs := []*run{}
 	for n := range 3 {
-		runs = append(runs, ended(t, somePool(t), fmt.Sprint("/", n)))
+		runs = append(runs, refusedRun(t, somePool(t), fmt.Sprint("/", n)))
 		l.add(runs[n], decidedRejected)
 	}
 	for n, want := range []bool{false, true, true} {
@@ -85,7 +85,7 @@ func TestExplanationsAreFoundByID(t *testing.T) {
 // A refusal under overload must not pay for being remembered.
 func TestExplanationsAllocateNothing(t *testing.T) {
 	l := newExplanations(100)
-	run := ended(t, somePool(t), "/a/path")
+	run := refusedRun(t, somePool(t), "/a/path")
 	if got := testing.AllocsPerRun(1000, func() { l.add(run, decidedRejected) }); got > 0 {
 		t.Errorf("%v allocations", got)
 	}

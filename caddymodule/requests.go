@@ -87,9 +87,11 @@ func (p *livePool) waiting() []Request {
 	waiters := p.Waiters()
 	all := make([]Request, 0, len(waiters))
 	for i, w := range waiters {
-		r := w.Place.Owner.(*run).view(now)
-		r.Phase, r.InPhase, r.Position = phaseWaiting, w.Waited, i+1
-		all = append(all, r)
+		if run := runAt(w.Place); run != nil {
+			r := run.view(now)
+			r.Phase, r.InPhase, r.Position = phaseWaiting, w.Waited, i+1
+			all = append(all, r)
+		}
 	}
 	return all
 }
@@ -134,9 +136,20 @@ func findRun(id wantedID) *run {
 func (p *livePool) everyRun() []*run {
 	all := p.requests.all()
 	for _, w := range p.Waiters() {
-		all = append(all, w.Place.Owner.(*run))
+		if run := runAt(w.Place); run != nil {
+			all = append(all, run)
+		}
 	}
 	return all
+}
+
+// runAt returns the request at a place, nil if it is none of ours.
+func runAt(place *offloader.Place) *run {
+	if place == nil {
+		return nil
+	}
+	run, _ := place.Owner.(*run)
+	return run
 }
 
 // livingPools returns the pools that a configuration names, by name. Nothing slow may

@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -68,14 +66,7 @@ func (b *block) flag() error {
 
 // choice reads one of a few words.
 func (b *block) choice(allowed ...string) (string, error) {
-	s, err := b.text()
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(allowed, s) {
-		return "", b.d.Errf("bad %s value '%s': want %s", b.word, s, strings.Join(allowed, " or "))
-	}
-	return s, nil
+	return read(b, func(s string) (string, error) { return parseChoice(b.word, s, allowed) })
 }
 
 // count reads a whole number of at least least, or "off" where that may be.
@@ -84,18 +75,7 @@ func (b *block) count(least int, mayBeOff bool) (int, error) {
 }
 
 func (b *block) countUpTo(least, most int, mayBeOff bool) (int, error) {
-	s, err := b.text()
-	if err != nil {
-		return 0, err
-	}
-	if s == "off" && mayBeOff {
-		return off, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < least || n > most {
-		return 0, b.d.Errf("bad %s value '%s': want a whole number from %d to %d%s", b.word, s, least, most, orOff(mayBeOff))
-	}
-	return n, nil
+	return read(b, func(s string) (int, error) { return parseCount(b.word, s, counts{least, most, mayBeOff}) })
 }
 
 // errorStatus reads a status code that says that something is wrong.
@@ -113,21 +93,21 @@ func (b *block) errorStatus() (int, error) {
 
 // duration reads a positive duration, or "off" where that may be.
 func (b *block) duration(mayBeOff bool) (caddy.Duration, error) {
+	return read(b, func(s string) (caddy.Duration, error) { return parseDuration(b.word, s, mayBeOff) })
+}
+
+// read reads the only argument of the line, and adds the line to an error.
+func read[T any](b *block, parse func(string) (T, error)) (T, error) {
+	var none T
 	s, err := b.text()
 	if err != nil {
-		return 0, err
+		return none, err
 	}
-	if s == "off" && mayBeOff {
-		return off, nil
-	}
-	t, err := caddy.ParseDuration(s)
+	v, err := parse(s)
 	if err != nil {
-		return 0, b.d.Errf("bad %s value '%s': want a duration such as 10s%s", b.word, s, orOff(mayBeOff))
+		return none, b.d.WrapErr(err)
 	}
-	if t < time.Nanosecond {
-		return 0, b.d.Errf("bad %s value '%s': want more than zero%s", b.word, s, orOff(mayBeOff))
-	}
-	return caddy.Duration(t), nil
+	return v, nil
 }
 
 // ratio reads a share above 0 and up to 1, or "off".
@@ -218,11 +198,4 @@ func unrecognized(d *caddyfile.Dispenser, block string) error {
 		}
 	}
 	return d.Errf("unrecognized subdirective '%s' of %s%s", word, block, hint)
-}
-
-func orOff(mayBeOff bool) string {
-	if mayBeOff {
-		return ", or 'off'"
-	}
-	return ""
 }

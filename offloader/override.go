@@ -24,6 +24,22 @@ func (o Override) on(s Settings) Settings {
 	return s
 }
 
+// With returns o and, over it, what other replaces.
+func (o Override) With(other Override) Override {
+	overlay(&o.Concurrency, other.Concurrency)
+	overlay(&o.Queue, other.Queue)
+	overlay(&o.MaxWait, other.MaxWait)
+	overlay(&o.Order, other.Order)
+	overlay(&o.Linger, other.Linger)
+	return o
+}
+
+func overlay[T any](setting **T, by *T) {
+	if by != nil {
+		*setting = by
+	}
+}
+
 func replace[T any](setting, by *T) {
 	if by != nil {
 		*setting = *by

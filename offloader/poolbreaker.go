@@ -15,7 +15,7 @@ func (p *Pool) setBreaker(s Settings) {
 		}
 		return
 	}
-	want := s.Breaker.withDefaults(s.LongestRun)
+	want := s.Breaker.WithDefaults(s.LongestRun)
 	if old != nil && old.settings == want {
 		return
 	}

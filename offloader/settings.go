@@ -167,8 +167,8 @@ func (b BreakerSettings) validate() []error {
 	return errs
 }
 
-// withDefaults fills in what depends on other settings.
-func (b BreakerSettings) withDefaults(longestRun time.Duration) BreakerSettings {
+// WithDefaults fills in what depends on Settings.LongestRun.
+func (b BreakerSettings) WithDefaults(longestRun time.Duration) BreakerSettings {
 	if b.Window == 0 {
 		b.Window = max(MinWindow, WindowRuns*longestRun)
 	}

@@ -1,0 +1,212 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// Bounds of what the admin endpoint does.
+const (
+	maxDrainWait    = time.Hour
+	maxNamedInError = 20
+)
+
+// poolDetail is a pool with all that there is to know.
+type poolDetail struct {
+	offloader.Snapshot
+	// Settings are in force, Configured are those without what is overridden.
+	Settings   settingsView `json:"settings"`
+	Configured settingsView `json:"configured"`
+}
+
+func (p *livePool) detail() poolDetail {
+	return poolDetail{p.Snapshot(), viewSettings(p.Settings()), viewSettings(p.Configured())}
+}
+
+// pool finds the pool that is named in the path.
+func (c *adminCall) pool() (*livePool, error) {
+	all := livingPools()
+	for _, pool := range all {
+		if pool.Name() == c.name {
+			return pool, nil
+		}
+	}
+	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, poolsThereAre(all))
+}
+
+func poolsThereAre(all []*livePool) string {
+	if len(all) == 0 {
+		return ": there is none at all"
+	}
+	var names []string
+	for _, pool := range all[:min(len(all), maxNamedInError)] {
+		names = append(names, "'"+pool.Name()+"'")
+	}
+	if len(all) > maxNamedInError {
+		names = append(names, "...")
+	}
+	return ": there are " + strings.Join(names, ", ")
+}
+
+func listPools(c *adminCall) error {
+	details := []poolDetail{}
+	for _, pool := range livingPools() {
+		details = append(details, pool.detail())
+	}
+	return c.answer(http.StatusOK, map[string]any{"pools": details})
+}
+
+func showPool(c *adminCall) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, pool.detail())
+}
+
+// act does something to the pool that is named, and answers what came of it.
+func (c *adminCall) act(f func(*livePool) error) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	if err := f(pool); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, pool.detail())
+}
+
+func overridePool(c *adminCall) error {
+	return c.act(func(p *livePool) error {
+		body, err := c.body()
+		if err != nil {
+			return err
+		}
+		change, err := parseOverride(body)
+		if err != nil {
+			return failed(http.StatusBadRequest, "%w", err)
+		}
+		return p.overrideBy(change)
+	})
+}
+
+func resetPool(c *adminCall) error {
+	return c.act(func(p *livePool) error {
+		return p.overrideBy(func(o *offloader.Override) { *o = offloader.Override{} })
+	})
+}
+
+// overrideBy changes what is overridden, and logs what is different.
+func (p *livePool) overrideBy(change func(*offloader.Override)) error {
+	was := p.Settings()
+	if err := p.Override(change); err != nil {
+		return failed(http.StatusBadRequest, "%w", err)
+	}
+	p.logSettings(was, "admin")
+	return nil
+}
+
+func forceBreaker(c *adminCall) error {
+	return c.act(func(p *livePool) error {
+		var body struct {
+			State string `json:"state"`
+		}
+		if err := c.fields(&body); err != nil {
+			return err
+		}
+		control, err := offloader.ParseBreakerControl(body.State)
+		if err != nil {
+			return failed(http.StatusBadRequest, "bad state: %w", err)
+		}
+		p.ForceBreaker(control)
+		logPool(zapcore.WarnLevel, "breaker set by hand", p.Name(), zap.Stringer("state", control))
+		return nil
+	})
+}
+
+func pausePool(c *adminCall) error {
+	return c.act(func(p *livePool) error {
+		p.Pause()
+		logPool(zapcore.WarnLevel, "pool paused by hand", p.Name())
+		return nil
+	})
+}
+
+func resumePool(c *adminCall) error {
+	return c.act(func(p *livePool) error {
+		p.Resume()
+		logPool(zapcore.InfoLevel, "pool resumed by hand", p.Name())
+		return nil
+	})
+}
+
+// drainPool answers 200 when nothing is in flight any more, and 202 if something
+// still is when the wait, none by default, is over.
+func drainPool(c *adminCall) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	wait, err := c.drainWait()
+	if err != nil {
+		return err
+	}
+	logPool(zapcore.WarnLevel, "pool drains by hand", pool.Name())
+	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
+	defer cancel()
+	status := http.StatusOK
+	if pool.Drain(ctx) != nil {
+		status = http.StatusAccepted
+	}
+	return c.answer(status, pool.detail())
+}
+
+func (c *adminCall) drainWait() (time.Duration, error) {
+	var body struct {
+		Wait string `json:"wait"`
+	}
+	if err := c.fields(&body); err != nil || body.Wait == "" {
+		return 0, err
+	}
+	wait, err := parseDuration("wait", body.Wait, false)
+	if err != nil {
+		return 0, failed(http.StatusBadRequest, "%w", err)
+	}
+	if time.Duration(wait) > maxDrainWait {
+		return 0, failed(http.StatusBadRequest, "bad wait value '%s': want %s at most", body.Wait, maxDrainWait)
+	}
+	return time.Duration(wait), nil
+}
+
+func listWaiting(c *adminCall) error { return c.listOf((*livePool).waiting) }
+func listRunning(c *adminCall) error { return c.listOf((*livePool).active) }
+
+func listAllWaiting(c *adminCall) error { return c.listOfAll((*livePool).waiting) }
+func listAllRunning(c *adminCall) error { return c.listOfAll((*livePool).active) }
+
+func (c *adminCall) listOf(list func(*livePool) []Request) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, map[string]any{"requests": list(pool)})
+}
+
+// listOfAll lists removed pools too, until what is in them has ended.
+func (c *adminCall) listOfAll(list func(*livePool) []Request) error {
+	all := []Request{}
+	pools := allPools()
+	slices.SortStableFunc(pools, func(a, b *livePool) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, pool := range pools {
+		all = slices.Concat(all, list(pool))
+	}
+	return c.answer(http.StatusOK, map[string]any{"requests": all})
+}

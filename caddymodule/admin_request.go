@@ -1,0 +1,145 @@
+package caddymodule
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// A request that is just between two phases cannot be cancelled; it will not be
+// there for long.
+const (
+	cancelTries = 100
+	cancelPause = time.Millisecond
+)
+
+// cancelled says what was cancelled.
+type cancelled struct {
+	ID    string       `json:"id"`
+	Pool  string       `json:"pool"`
+	Phase requestPhase `json:"phase"`
+}
+
+func cancelRequest(c *adminCall) error {
+	id, ok := parseRequestID(c.name)
+	if !ok {
+		return failed(http.StatusNotFound, "no request '%s': that is not an id", c.name)
+	}
+	for range cancelTries {
+		run := findRun(id)
+		if run == nil {
+			return failed(http.StatusNotFound, "no request '%s': it has ended, or there never was one", c.name)
+		}
+		if run.cancelledFor() != 0 {
+			return failed(http.StatusConflict, "request '%s' has been cancelled or has timed out, and has not ended yet", c.name)
+		}
+		if phase, ok := run.interrupt(); ok {
+			pool := run.handler.pool.Name()
+			logPool(zapcore.InfoLevel, "request cancelled by hand", pool, zap.String("id", c.name), zap.Stringer("phase", phase))
+			return c.answer(http.StatusOK, cancelled{c.name, pool, phase})
+		}
+		time.Sleep(cancelPause)
+	}
+	return failed(http.StatusConflict, "request '%s' could not be cancelled: try again", c.name)
+}
+
+// Explanation is what became of a request, as the admin endpoint tells it.
+type Explanation struct {
+	ID   string `json:"id"`
+	Pool string `json:"pool"`
+	// At is when it was decided; missing while nothing is decided.
+	At     *time.Time `json:"at,omitempty"`
+	Client string     `json:"client"`
+	Method string     `json:"method"`
+	Host   string     `json:"host"`
+	Path   string     `json:"path"`
+	// Decision is rejected, timed_out, cancelled, left, abandoned, or pending.
+	// Phase is how far a pending request has come.
+	Decision string `json:"decision"`
+	Phase    string `json:"phase,omitempty"`
+	// Reason is its word, Text what it means; both are missing without one.
+	Reason string `json:"reason,omitempty"`
+	Text   string `json:"text,omitempty"`
+	// Upload is how long its body was taken in, Waited how long it waited after
+	// that, Ran how long its run took.
+	Upload time.Duration `json:"upload_ns"`
+	Waited time.Duration `json:"waited_ns"`
+	Ran    time.Duration `json:"ran_ns"`
+	// Ahead is how many were to be served before it when it came to the queue,
+	// PredictedWait how long that was to take.
+	Ahead         int           `json:"ahead"`
+	PredictedWait time.Duration `json:"predicted_wait_ns"`
+	// Then are the pool's numbers when it was decided.
+	Then pressure `json:"then"`
+}
+
+// pressure is what a pool had to do at some moment.
+type pressure struct {
+	Running    int    `json:"running"`
+	Limit      int    `json:"limit"`
+	Waiting    int    `json:"waiting"`
+	QueueLimit int    `json:"queue_limit"`
+	Breaker    string `json:"breaker"`
+}
+
+func (e *explanation) view() Explanation {
+	v := Explanation{
+		ID: e.id.String(), Pool: e.pool, At: &e.at,
+		Client: e.who.read(e.who.client), Method: e.who.read(e.who.method),
+		Host: e.who.read(e.who.host), Path: e.who.read(e.who.path),
+		Decision: e.decision.String(), Upload: e.upload, Waited: e.waited, Ran: e.took,
+		Ahead: e.ahead, PredictedWait: e.predicted, Then: pressureOf(e.pressure),
+	}
+	if e.reason != 0 {
+		v.Reason, v.Text = e.reason.String(), e.reason.Text()
+	}
+	return v
+}
+
+// pending describes a request of which nothing is decided yet.
+func (run *run) pending() Explanation {
+	r := run.view(time.Now())
+	v := Explanation{
+		ID: r.ID, Pool: r.Pool, Client: r.Client, Method: r.Method, Host: r.Host, Path: r.Path,
+		Decision: "pending", Phase: r.Phase.String(), Then: pressureOf(run.handler.pool.Gauges()),
+	}
+	if reason := run.cancelledFor(); reason != 0 {
+		v.Reason, v.Text = reason.String(), reason.Text()
+	}
+	return v
+}
+
+func explainRequest(c *adminCall) error {
+	id, ok := parseRequestID(c.name)
+	if !ok {
+		return failed(http.StatusNotFound, "no request '%s': that is not an id", c.name)
+	}
+	if e, ok := explained.find(id); ok {
+		return c.answer(http.StatusOK, e.view())
+	}
+	if run := findRun(id); run != nil {
+		return c.answer(http.StatusOK, run.pending())
+	}
+	return failed(http.StatusNotFound, "nothing is known of request '%s': it was served, or is forgotten", c.name)
+}
+
+// defaultExplanations is how many are listed if nobody asks for more.
+const defaultExplanations = 20
+
+func listExplanations(c *adminCall) error {
+	n := defaultExplanations
+	if text := c.r.URL.Query().Get("limit"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > maxExplain {
+			return failed(http.StatusBadRequest, "bad limit value '%s': want a whole number from 1 to %d", text, maxExplain)
+		}
+	}
+	all := []Explanation{}
+	for _, e := range explained.last(n) {
+		all = append(all, e.view())
+	}
+	return c.answer(http.StatusOK, map[string]any{"explanations": all})
+}
