@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -78,8 +79,8 @@ func (l *explanations) resize(size int) {
 	}
 	kept := l.newest(size)
 	l.size, l.ring, l.next, l.len = size, nil, 0, 0
-	for i := len(kept) - 1; i >= 0; i-- {
-		*l.slot() = kept[i]
+	for _, e := range slices.Backward(kept) {
+		*l.slot() = e
 	}
 }
 
@@ -152,11 +153,18 @@ func (run *run) remember() {
 		explained.add(run, decidedTimedOut)
 	case run.reason != 0:
 		explained.add(run, decidedRejected)
-	case run.left && run.hadPermit() && !run.wasCancelled():
+	case run.hadPermit() && !run.left && !run.unheard():
+	case run.hadPermit() && !run.wasCancelled():
 		explained.add(run, decidedAbandoned)
-	case run.left:
+	case run.left || run.hadPermit():
 		explained.add(run, decidedLeft)
 	}
+}
+
+// unheard reports whether the run has answered to nobody: its client was not there
+// any more.
+func (run *run) unheard() bool {
+	return run.client.Context().Err() != nil && (run.writer.Lost() || !run.writer.HeadPassedOn())
 }
 
 // wasCancelled reports whether the client's leaving has cancelled the run.
