@@ -143,6 +143,7 @@ func (o *operator) untilWaiting(pool string, n int) {
 
 // asked is a request on its way.
 type asked struct {
+	head chan struct{} // closed when there is one
 	done chan struct{}
 	res  *http.Response
 	body string
@@ -160,12 +161,13 @@ func ask(t *testing.T, c *http.Client, url string) *asked {
 }
 
 func askFor(c *http.Client, req *http.Request) *asked {
-	a := &asked{done: make(chan struct{})}
+	a := &asked{head: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		if a.res, a.err = c.Do(req); a.err != nil {
 			return
 		}
+		close(a.head)
 		defer a.res.Body.Close()
 		body, err := io.ReadAll(a.res.Body)
 		a.body, a.err = string(body), err

@@ -42,12 +42,14 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 		run.end(offloader.Failure)
 		run.writer.Finish(errRunEnded)
 		if !run.cancelledBeforeHead() {
+			run.countCancel()
 			return
 		}
 		// Aborting is how it reacts to its cancel.
 		if v := recover(); v == http.ErrAbortHandler {
 			err = run.answerLate()
 		} else if v != nil {
+			run.countCancel()
 			panic(v)
 		}
 	}()
@@ -69,8 +71,8 @@ func (run *run) finish(err error) error {
 		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
 		return nil
 	case run.reason != 0:
-		_ = run.handler.pool.Reject(run.reason) // counted; it is too late to say so
-		panic(http.ErrAbortHandler)             // the answer has begun: cut it short
+		run.countCancel()
+		panic(http.ErrAbortHandler) // the answer has begun: cut it short
 	case cut != nil, run.writer.Lost() && run.writer.HeadPassedOn():
 		panic(http.ErrAbortHandler) // what is missing must not look like the end
 	case run.left, run.writer.Lost():
@@ -78,6 +80,14 @@ func (run *run) finish(err error) error {
 		return nil
 	}
 	return err
+}
+
+// countCancel counts the reason of a run that was ended from outside when it is too
+// late to say so.
+func (run *run) countCancel() {
+	if run.reason != 0 {
+		_ = run.handler.pool.Reject(run.reason)
+	}
 }
 
 // cancelledBeforeHead reports whether a timeout has ended the run before it

@@ -195,3 +195,22 @@ func TestAbortAfterATimeout(t *testing.T) {
 		}
 	}
 }
+
+// reverse_proxy aborts when it is cancelled within an answer: the timeout that did it
+// was once not counted then.
+func TestTimeoutsWithinTheAnswerAreCounted(t *testing.T) {
+	s, o := serveOperated(t, http.HandlerFunc(upstreamOf), `
+	offload {
+		name counts
+		run_timeout 100ms
+		first_byte_timeout off
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	n := 0.0
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		ask(t, c, url+"/half").want(t, 0)
+		n++
+		o.eventually("counts", func(p object) bool { return p["rejected_total"].(object)["run_timeout"] == n })
+	})
+}
