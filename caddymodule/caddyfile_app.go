@@ -8,6 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
+// spoolWords are the words that bound the spools of the process.
+var spoolWords = []string{"dir", "memory", "disk", "uploads", "min_rate"}
+
 // parseApp reads the global option:
 //
 //	offload {

@@ -1,0 +1,60 @@
+package cli
+
+import "time"
+
+// What the commands read of the server's answers.
+
+type pool struct {
+	Name       string
+	Phase      string
+	Limit      int
+	Running    int
+	Abandoned  int
+	Lingering  int
+	Upgraded   int
+	Waiting    int
+	QueueLimit int           `json:"queue_limit"`
+	OldestWait time.Duration `json:"oldest_wait_ns"`
+
+	NewestFirst   bool          `json:"newest_first"`
+	MeanRun       time.Duration `json:"mean_run_ns"`
+	Breaker       string
+	BreakerForced bool `json:"breaker_forced"`
+	Overridden    map[string]string
+
+	Admitted uint64            `json:"admitted_total"`
+	Left     uint64            `json:"left_total"`
+	Rejected map[string]uint64 `json:"rejected_total"`
+	Ended    map[string]uint64 `json:"ended_total"`
+	Settings settings
+}
+
+type settings struct {
+	Concurrency any
+	Queue       int
+	MaxWait     string `json:"max_wait"`
+	Order       string
+	Linger      string
+	Breaker     any
+}
+
+type request struct {
+	ID, Pool, Phase, Class, Client, Method, Host, Path, Reason string
+
+	Age       time.Duration `json:"age_ns"`
+	InPhase   time.Duration `json:"in_phase_ns"`
+	Position  int
+	Abandoned bool
+}
+
+type explanation struct {
+	ID, Pool, Client, Method, Host, Path, Decision, Phase, Reason, Text string
+
+	At            time.Time
+	Upload        time.Duration `json:"upload_ns"`
+	Waited        time.Duration `json:"waited_ns"`
+	Ran           time.Duration `json:"ran_ns"`
+	Ahead         int
+	PredictedWait time.Duration `json:"predicted_wait_ns"`
+	Then          pool
+}

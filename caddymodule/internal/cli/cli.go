@@ -1,0 +1,75 @@
+// Package cli has the commands that show and control the pools of a running
+// server. They speak to its admin endpoint, as docs/openapi.yaml describes it, and
+// know nothing else of it.
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// session is one call of a command.
+type session struct {
+	cmd    *cobra.Command
+	args   []string
+	server server
+	json   bool // answers are printed as they come
+	out    io.Writer
+}
+
+// command describes one of ours.
+type command struct {
+	use, short, long, example string
+	args                      cobra.PositionalArgs
+	poolArg                   bool // the first argument is the name of a pool
+	flags                     func(*cobra.Command)
+	run                       func(*session) error
+}
+
+// Commands returns the commands, to be added to "caddy offload".
+func Commands() []*cobra.Command {
+	var all []*cobra.Command
+	for _, list := range [][]command{shows(), changes(), requests(), {topCommand()}} {
+		for _, c := range list {
+			all = append(all, c.cobra())
+		}
+	}
+	return all
+}
+
+func (c command) cobra() *cobra.Command {
+	s := new(session)
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: c.args,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.cmd, s.args, s.out = cmd, args, cmd.OutOrStdout()
+			return c.run(s)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&s.server.address, "address", "", "The address of the server's admin endpoint")
+	flags.StringVarP(&s.server.config, "config", "c", "", "The configuration file that names that address")
+	flags.StringVarP(&s.server.adapter, "adapter", "a", "", "The name of the adapter for that file")
+	flags.BoolVar(&s.json, "json", false, "Print the server's answer as JSON")
+	if c.flags != nil {
+		c.flags(cmd)
+	}
+	if c.poolArg {
+		cmd.ValidArgsFunction = s.completePool
+	}
+	return cmd
+}
+
+// completePool offers the names of pools to a shell.
+func (s *session) completePool(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, err := s.server.poolNames()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

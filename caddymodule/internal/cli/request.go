@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// requests are the commands about single requests.
+func requests() []command {
+	return []command{
+		{
+			use: "waiting [NAME]", short: "Lists who waits, in the order of service", args: cobra.MaximumNArgs(1), poolArg: true,
+			run: listWaiting,
+		},
+		{
+			use: "running [NAME]", short: "Lists what runs, uploads, streams or is upgraded", args: cobra.MaximumNArgs(1), poolArg: true,
+			run: listRunning,
+		},
+		{
+			use: "cancel ID", short: "Ends one request, wherever it is", args: cobra.ExactArgs(1),
+			long: `
+Ends one request: who waits is refused, a run is cancelled as by a timeout, an upload
+and the rest of a response are cut short. Ids are in the lists of "waiting" and
+"running", and in the access log.`,
+			run: cancelRequest,
+		},
+		{
+			use: "explain [ID]", short: "Tells what became of a request, or of the last ones that were not served", args: cobra.MaximumNArgs(1),
+			long: `
+Tells what became of a request and why: how many were ahead of it, how long it was to
+wait and did, what was decided, and how the pool was then. The id is in the field
+Offload-Request-Id of its answer. Without an id it lists the last requests that were
+not served as usual.`,
+			flags: func(cmd *cobra.Command) {
+				cmd.Flags().Int("limit", 20, "How many to list at most")
+			},
+			run: explain,
+		},
+	}
+}
+
+// list asks for the requests of one pool or of all.
+func (s *session) list(what string) (all []request, done bool, err error) {
+	var answer struct{ Requests []request }
+	var text []byte
+	if len(s.args) == 1 {
+		text, err = s.server.onPool(http.MethodGet, s.args[0], what, nil, &answer)
+	} else {
+		text, err = s.server.get(what, &answer)
+	}
+	if err != nil || s.json {
+		return nil, true, s.orJSON(text, err)
+	}
+	if len(answer.Requests) == 0 {
+		fmt.Fprintln(s.out, "no requests")
+		return nil, true, nil
+	}
+	return answer.Requests, false, nil
+}
+
+func listWaiting(s *session) error {
+	all, done, err := s.list("waiting")
+	if done {
+		return err
+	}
+	t := newTable("POOL", ">PLACE", "ID", ">AGE", ">WAITED", "CLASS", "CLIENT", "REQUEST")
+	for _, r := range all {
+		t.add(clean(r.Pool), fmt.Sprint(r.Position), r.ID, brief(r.Age), brief(r.InPhase), clean(r.Class), clean(r.Client), r.line())
+	}
+	t.print(s.out)
+	return nil
+}
+
+func listRunning(s *session) error {
+	all, done, err := s.list("running")
+	if done {
+		return err
+	}
+	t := newTable("POOL", "ID", "PHASE", ">AGE", ">IN PHASE", "CLASS", "CLIENT", "REQUEST", "NOTES")
+	for _, r := range all {
+		notes := ""
+		if r.Abandoned {
+			notes = strings.TrimSpace("abandoned " + r.Reason)
+		}
+		t.add(clean(r.Pool), r.ID, r.Phase, brief(r.Age), brief(r.InPhase), clean(r.Class), clean(r.Client), r.line(), notes)
+	}
+	t.print(s.out)
+	return nil
+}
+
+// line is what was asked for.
+func (r *request) line() string { return clean(r.Method + " " + r.Host + r.Path) }
+
+func cancelRequest(s *session) error {
+	var answer request
+	text, err := s.server.do(http.MethodPost, "requests/"+url.PathEscape(s.args[0])+"/cancel", nil, &answer)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	fmt.Fprintf(s.out, "%s: cancelled in pool %s while it was %s\n", answer.ID, clean(answer.Pool), answer.Phase)
+	return nil
+}
+
+func explain(s *session) error {
+	if len(s.args) == 0 {
+		return explainLast(s)
+	}
+	var e explanation
+	text, err := s.server.get("explain/"+url.PathEscape(s.args[0]), &e)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	line := func(title, format string, args ...any) {
+		fmt.Fprintf(s.out, "%-9s %s\n", title, fmt.Sprintf(format, args...))
+	}
+	line("request", "%s %s from %s", clean(e.Method), clean(e.Host+e.Path), clean(e.Client))
+	line("pool", "%s", clean(e.Pool))
+	if !e.At.IsZero() {
+		line("decided", "%s, %s ago", e.At.Local().Format(time.DateTime), brief(time.Since(e.At)))
+	}
+	line("decision", "%s", e.decided())
+	if e.Upload > 0 {
+		line("upload", "%s", brief(e.Upload))
+	}
+	if e.Decision != "pending" {
+		line("wait", "%s with %d ahead, predicted %s", brief(e.Waited), e.Ahead, brief(e.PredictedWait))
+	}
+	if e.Ran > 0 {
+		line("run", "%s", brief(e.Ran))
+	}
+	line("pool then", "%s running, %d/%d waiting, breaker %s",
+		share(e.Then.Running, e.Then.Limit), e.Then.Waiting, e.Then.QueueLimit, e.Then.Breaker)
+	return nil
+}
+
+// decided is the decision with its reason in words.
+func (e *explanation) decided() string {
+	text := e.Decision
+	if e.Phase != "" {
+		text += ", " + e.Phase
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason + ", " + e.Text
+	}
+	return text
+}
+
+func explainLast(s *session) error {
+	limit, err := s.cmd.Flags().GetInt("limit")
+	if err != nil {
+		return err
+	}
+	var answer struct{ Explanations []explanation }
+	text, err := s.server.get(fmt.Sprintf("explain?limit=%d", limit), &answer)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	if len(answer.Explanations) == 0 {
+		fmt.Fprintln(s.out, "no requests: all were served, or nothing is remembered")
+		return nil
+	}
+	t := newTable("TIME", "ID", "POOL", "DECISION", "REASON", ">WAITED", ">AHEAD", "CLIENT", "REQUEST")
+	for _, e := range answer.Explanations {
+		t.add(e.At.Local().Format(time.TimeOnly), e.ID, clean(e.Pool), e.Decision, e.Reason, brief(e.Waited),
+			fmt.Sprint(e.Ahead), clean(e.Client), clean(e.Method+" "+e.Host+e.Path))
+	}
+	t.print(s.out)
+	return nil
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+// shows are the commands that show pools.
+func shows() []command {
+	return []command{
+		{
+			use: "pools", short: "Lists the pools of a running server", args: cobra.NoArgs,
+			run: showPools,
+		},
+		{
+			use: "pool NAME", short: "Shows one pool, with its settings and totals", args: cobra.ExactArgs(1), poolArg: true,
+			run: showPool,
+		},
+		{
+			use: "spool", short: "Shows what bodies take up in memory and on disk", args: cobra.NoArgs,
+			run: showSpool,
+		},
+	}
+}
+
+func showPools(s *session) error {
+	var answer struct{ Pools []pool }
+	text, err := s.server.get("pools", &answer)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	if len(answer.Pools) == 0 {
+		fmt.Fprintln(s.out, "no pools")
+		return nil
+	}
+	t := newTable("POOL", "PHASE", ">RUNNING", ">WAITING", ">OLDEST", ">MEAN RUN", "BREAKER", ">ADMITTED", ">REJECTED", ">FAILED", "NOTES")
+	for _, p := range answer.Pools {
+		t.add(clean(p.Name), p.Phase, share(p.Running, p.Limit), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
+			brief(p.OldestWait), brief(p.MeanRun), p.Breaker,
+			fmt.Sprint(p.Admitted), fmt.Sprint(sum(p.Rejected)), fmt.Sprint(p.Ended["failure"]), p.notes())
+	}
+	t.print(s.out)
+	return nil
+}
+
+// orJSON prints the answer of a server for programs.
+func (s *session) orJSON(text []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.printJSON(text)
+}
+
+// notes are what is unusual about a pool.
+func (p *pool) notes() string {
+	var notes []string
+	if p.BreakerForced {
+		notes = append(notes, "breaker forced")
+	}
+	if p.NewestFirst {
+		notes = append(notes, "newest first")
+	}
+	if p.Abandoned > 0 {
+		notes = append(notes, fmt.Sprintf("%d abandoned", p.Abandoned))
+	}
+	if p.Upgraded > 0 {
+		notes = append(notes, fmt.Sprintf("%d upgraded", p.Upgraded))
+	}
+	return strings.Join(append(notes, p.overrides()...), ", ")
+}
+
+// overrides are the settings that are overridden, as "concurrency 16 (configured 8)".
+func (p *pool) overrides() []string {
+	var all []string
+	for _, word := range slices.Sorted(maps.Keys(p.Overridden)) {
+		all = append(all, fmt.Sprintf("%s %s (configured %s)", word, p.Settings.word(word), p.Overridden[word]))
+	}
+	return all
+}
+
+// word returns the value in force.
+func (s settings) word(word string) string {
+	switch word {
+	case "concurrency":
+		return fmt.Sprint(s.Concurrency)
+	case "queue":
+		return fmt.Sprint(s.Queue)
+	case "max_wait":
+		return s.MaxWait
+	case "order":
+		return s.Order
+	case "linger":
+		return s.Linger
+	}
+	return ""
+}
+
+func showPool(s *session) error {
+	var p pool
+	text, err := s.server.onPool(http.MethodGet, s.args[0], "", nil, &p)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	line := func(title, format string, args ...any) {
+		fmt.Fprintf(s.out, "%-12s %s\n", title, fmt.Sprintf(format, args...))
+	}
+	line("pool", "%s", clean(p.Name))
+	line("phase", "%s", p.Phase)
+	line("running", "%s, %d abandoned, %d lingering, %d upgraded", share(p.Running, p.Limit), p.Abandoned, p.Lingering, p.Upgraded)
+	order := "in order"
+	if p.NewestFirst {
+		order = "newest first"
+	}
+	line("waiting", "%d/%d, oldest %s, %s", p.Waiting, p.QueueLimit, brief(p.OldestWait), order)
+	line("mean run", "%s", brief(p.MeanRun))
+	line("breaker", "%s%s", p.Breaker, map[bool]string{true: " (forced)"}[p.BreakerForced])
+	for _, word := range []string{"concurrency", "queue", "max_wait", "order", "linger"} {
+		configured := ""
+		if was, ok := p.Overridden[word]; ok {
+			configured = " (configured " + was + ")"
+		}
+		line(word, "%s%s", p.Settings.word(word), configured)
+	}
+	line("admitted", "%d", p.Admitted)
+	line("left", "%d", p.Left)
+	line("rejected", "%s", tally(p.Rejected))
+	line("ended", "%s", tally(p.Ended))
+	return nil
+}
+
+func showSpool(s *session) error {
+	var answer struct {
+		Limits struct {
+			Dir     string
+			Memory  uint64 `json:"memory_bytes"`
+			Disk    uint64 `json:"disk_bytes"`
+			Uploads int
+		}
+		Usage struct {
+			Memory       uint64 `json:"memory_bytes"`
+			Disk         uint64 `json:"disk_bytes"`
+			StreamMemory uint64 `json:"stream_memory_bytes"`
+			StreamDisk   uint64 `json:"stream_disk_bytes"`
+			Uploads      int
+		}
+	}
+	text, err := s.server.get("spool", &answer)
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	used, most := answer.Usage, answer.Limits
+	t := newTable("", ">REQUESTS", ">RESPONSES", ">LIMIT")
+	t.add("memory", size(used.Memory-used.StreamMemory), size(used.StreamMemory), size(most.Memory))
+	t.add("disk", size(used.Disk-used.StreamDisk), size(used.StreamDisk), size(most.Disk))
+	t.add("uploads", fmt.Sprint(used.Uploads), "", fmt.Sprint(most.Uploads))
+	t.print(s.out)
+	fmt.Fprintln(s.out, "files in "+most.Dir)
+	return nil
+}
+
+func size(n uint64) string { return strings.ReplaceAll(humanize.IBytes(n), " ", "") }

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Sequences of a terminal: the alternate screen without a cursor, and back.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l"
+	leaveScreen = "\x1b[?25h\x1b[?1049l"
+	home        = "\x1b[H"
+	clearLine   = "\x1b[K"
+	clearBelow  = "\x1b[J"
+)
+
+// usualSize is that of a terminal that does not tell its own.
+const (
+	usualWidth  = 80
+	usualHeight = 24
+)
+
+const (
+	barWidth    = 20
+	minInterval = 100 * time.Millisecond
+)
+
+func topCommand() command {
+	var interval time.Duration
+	return command{
+		use: "top [--interval DURATION]", short: "Watches the pools until Ctrl-C", args: cobra.NoArgs,
+		long: `
+Shows the pools with bars for what runs and waits, and refreshes. Where the output is
+no terminal it prints once.`,
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().DurationVar(&interval, "interval", time.Second, "How often to refresh")
+		},
+		run: func(s *session) error {
+			if interval < minInterval {
+				return fmt.Errorf("bad interval '%s': want %s at least", interval, minInterval)
+			}
+			return s.top(interval)
+		},
+	}
+}
+
+func (s *session) top(interval time.Duration) error {
+	f, ok := s.out.(*os.File)
+	if s.json || !ok || !term.IsTerminal(int(f.Fd())) {
+		return s.topOnce()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return s.watch(ctx, interval, func() (width, height int) {
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return usualWidth, usualHeight
+		}
+		return width, height
+	})
+}
+
+func (s *session) topOnce() error {
+	now, text, err := s.look()
+	if err != nil || s.json {
+		return s.orJSON(text, err)
+	}
+	for _, line := range now.lines(view{}) {
+		fmt.Fprintln(s.out, line)
+	}
+	return nil
+}
+
+// watch refreshes the screen until ctx ends. A server that cannot be reached for a
+// while is no reason to stop.
+func (s *session) watch(ctx context.Context, interval time.Duration, size func() (width, height int)) error {
+	before, _, err := s.look()
+	if err != nil {
+		return err
+	}
+	_, _ = io.WriteString(s.out, enterScreen)
+	defer func() { _, _ = io.WriteString(s.out, leaveScreen) }()
+	lines := before.lines(view{})
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		width, height := size()
+		s.draw(lines, width, height)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, _, err := s.look()
+		if err != nil {
+			lines = append(lines[:1:1], "", err.Error())
+			continue
+		}
+		lines, before = now.lines(before), now
+	}
+}
+
+// draw writes over what was there, in one piece, so that nothing flickers.
+func (s *session) draw(lines []string, width, height int) {
+	var b bytes.Buffer
+	b.WriteString(home)
+	for i, line := range lines[:min(len(lines), height)] {
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		b.WriteString(cut(line, width) + clearLine)
+	}
+	b.WriteString(clearBelow)
+	_, _ = s.out.Write(b.Bytes())
+}
+
+func cut(line string, width int) string {
+	if utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	return string([]rune(line)[:max(width, 0)])
+}
+
+// view is what was seen of the pools at some moment.
+type view struct {
+	at    time.Time
+	pools []pool
+}
+
+func (s *session) look() (view, []byte, error) {
+	var answer struct{ Pools []pool }
+	text, err := s.server.get("pools", &answer)
+	return view{time.Now(), answer.Pools}, text, err
+}
+
+// lines show the pools, with rates since an earlier look.
+func (v view) lines(before view) []string {
+	lines := []string{fmt.Sprintf("%s  %d pools", v.at.Format(time.TimeOnly), len(v.pools)), ""}
+	t := newTable("POOL", "RUNNING", ">", "WAITING", ">", ">OLDEST", ">RUN", "BREAKER", ">ADMITTED/s", ">REJECTED/s", "NOTES")
+	for _, p := range v.pools {
+		breaker := p.Breaker
+		if p.Phase != "open" {
+			breaker = p.Phase + ", " + breaker
+		}
+		t.add(clean(p.Name), bar(p.Running, p.Limit), share(p.Running, p.Limit),
+			bar(p.Waiting, p.QueueLimit), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
+			brief(p.OldestWait), brief(p.MeanRun), breaker,
+			v.rate(before, p.Name, func(p pool) uint64 { return p.Admitted }),
+			v.rate(before, p.Name, func(p pool) uint64 { return sum(p.Rejected) }), p.notes())
+	}
+	var b strings.Builder
+	t.print(&b)
+	return append(lines, strings.Split(strings.TrimRight(b.String(), "\n"), "\n")...)
+}
+
+// rate is how fast a counter of a pool grows.
+func (v view) rate(before view, name string, of func(pool) uint64) string {
+	now, seen := v.find(name)
+	was, seenBefore := before.find(name)
+	if !seen || !seenBefore || of(now) < of(was) {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", float64(of(now)-of(was))/v.at.Sub(before.at).Seconds())
+}
+
+func (v view) find(name string) (p pool, ok bool) {
+	i := slices.IndexFunc(v.pools, func(p pool) bool { return p.Name == name })
+	if i < 0 {
+		return pool{}, false
+	}
+	return v.pools[i], true
+}
+
+// bar shows a part of a whole. One that has no limit is shown as if it had room for
+// twice as much.
+func bar(n, of int) string {
+	if of == 0 {
+		of = 2 * n
+	}
+	filled := 0
+	if of > 0 {
+		filled = min(barWidth, (n*barWidth+of-1)/of)
+	}
+	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled) + "]"
+}

@@ -1,0 +1,276 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// sidecar is what the flags of "caddy offload run" describe. Its values are
+// words of a Caddyfile, which checks them.
+type sidecar struct {
+	from         string
+	to           []string
+	match        []string
+	admin        string
+	log          bool
+	words        []sidecarWord
+	serverTiming bool
+	handleReject string
+	print        bool
+}
+
+// sidecarWord is a word of the Caddyfile that has a flag.
+type sidecarWord struct {
+	of    string // the block that it stands in
+	word  string
+	usage string
+	value string
+}
+
+// Blocks in which a flag's word stands.
+const (
+	inDirective = ""
+	inBreaker   = "breaker"
+	inSpool     = "spool"
+	inOption    = "option"
+)
+
+func newSidecar() *sidecar {
+	return &sidecar{words: []sidecarWord{
+		{of: inDirective, word: "name", usage: "The pool's name in metrics and commands (default sidecar)"},
+		{of: inDirective, word: "concurrency", usage: "How many requests may run at once, or 'off' (default 8)"},
+		{of: inDirective, word: "queue", usage: "How many requests may wait (default 100)"},
+		{of: inDirective, word: "max_wait", usage: "The longest wait, or 'off' (default 10s)"},
+		{of: inDirective, word: "order", usage: "The order of the queue: 'auto' or 'fifo' (default auto)"},
+		{of: inDirective, word: "linger", usage: "How long a cancelled run keeps its permit, or 'off' (default off)"},
+		{of: inDirective, word: "breaker", usage: "'off' for no breaker"},
+		{of: inBreaker, word: "failure_ratio", usage: "The share of failures that trips, or 'off' (default 0.5)"},
+		{of: inBreaker, word: "min_requests", usage: "How many results the ratio needs (default 20)"},
+		{of: inBreaker, word: "consecutive_failures", usage: "How many failures in a row trip, or 'off' (default off)"},
+		{of: inBreaker, word: "window", usage: "The time that the ratio looks back (default from the timeouts)"},
+		{of: inBreaker, word: "cool_down", usage: "How long the breaker stays open before it probes (default 10s)"},
+		{of: inBreaker, word: "probes", usage: "How many probes run at once (default 1)"},
+		{of: inBreaker, word: "probe_timeout", usage: "When a probe counts as failed (default from the timeouts)"},
+		{of: inDirective, word: "first_byte_timeout", usage: "The longest time until an answer begins, or 'off' (default 60s)"},
+		{of: inDirective, word: "run_timeout", usage: "The longest time until an answer is complete, or 'off' (default off)"},
+		{of: inDirective, word: "on_abandon", usage: "What happens when a client leaves: 'auto', 'finish' or 'cancel' (default auto)"},
+		{of: inDirective, word: "request_spool", usage: "What is kept of a request: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
+		{of: inDirective, word: "response_spool", usage: "What is kept of a response: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
+		{of: inDirective, word: "stall_timeout", usage: "How long a full spool may block a run, or 'off' (default 60s)"},
+		{of: inDirective, word: "upgrades", usage: "The permit of an upgraded connection: 'pass' or 'hold' (default pass)"},
+		{of: inDirective, word: "reject_status", usage: "The status when overloaded (default 503)"},
+		{of: inDirective, word: "proxy_status_name", usage: "The name of this proxy in Proxy-Status fields (default none)"},
+		{of: inSpool, word: "dir", usage: "The folder for temporary files"},
+		{of: inSpool, word: "memory", usage: "What all bodies together may take in memory (default 256MiB)"},
+		{of: inSpool, word: "disk", usage: "What all bodies together may take in files (default 8GiB)"},
+		{of: inSpool, word: "uploads", usage: "How many bodies are taken in at once (default 1000)"},
+		{of: inSpool, word: "min_rate", usage: "How many bytes a second a body must bring, or 'off'"},
+		{of: inOption, word: "explain", usage: "How many unserved requests are remembered, or 'off' (default 1024)"},
+	}}
+}
+
+// flag is the word's name on the command line.
+func (w *sidecarWord) flag() string {
+	name := strings.ReplaceAll(w.word, "_", "-")
+	if w.of == inBreaker || w.of == inSpool {
+		return w.of + "-" + name
+	}
+	return name
+}
+
+func (s *sidecar) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run --from <addr> --to <addr,...> [--match <path,...>] [--concurrency <n>] [--queue <n>]",
+		Short: "Runs a proxy in front of a blocking service, without any file",
+		Long: `
+A proxy in one line, as a sidecar in front of a blocking service. Requests that
+match wait for one of its permits; others pass untouched. Without --match all
+requests do.
+
+The proxy is configured by the flags alone, one for each word of a Caddyfile.
+--print shows the Caddyfile that they stand for, as a start for one of your own.
+
+Its admin endpoint is where the other commands look for it, unless another server
+is there already. Beside another Caddy give it an address of its own with --admin,
+and the commands the same with --address.`,
+		Example: "  caddy offload run --from :8080 --to 127.0.0.1:8000 --match '/report/*' --concurrency 8",
+		Args:    cobra.NoArgs,
+		RunE:    caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return s.run() }),
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVarP(&s.from, "from", "f", ":8080", "The address to listen on")
+	flags.StringSliceVarP(&s.to, "to", "t", nil, "The address of the service, or several")
+	flags.StringSliceVarP(&s.match, "match", "m", nil, "The paths that block (default all)")
+	flags.StringVar(&s.admin, "admin", adminAuto, "The address of the admin endpoint, or 'off'")
+	flags.BoolVar(&s.log, "access-log", false, "Log each request")
+	flags.BoolVar(&s.print, "print", false, "Print the Caddyfile and exit")
+	for i := range s.words {
+		w := &s.words[i]
+		flags.StringVar(&w.value, w.flag(), "", w.usage)
+	}
+	flags.BoolVar(&s.serverTiming, "server-timing", false, "Add Server-Timing fields with the time that requests have waited")
+	flags.StringVar(&s.handleReject, "handle-reject", "", "Directives that answer rejected requests, such as 'respond \"busy\" 503'")
+	return cmd
+}
+
+func (s *sidecar) run() (int, error) {
+	if !s.print {
+		s.chooseAdmin()
+	}
+	text, err := s.caddyfile()
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	if s.print {
+		_, err := os.Stdout.Write(text)
+		return caddy.ExitCodeSuccess, err
+	}
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": "flags"})
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, fmt.Errorf("%w (see --print for the lines)", err)
+	}
+	caddy.TrapSignals()
+	if err := caddy.Load(config, true); err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	fmt.Fprintf(os.Stderr, "caddy offload: %s -> %s\n", s.from, strings.Join(s.to, " "))
+	select {} // until a signal ends the process
+}
+
+// adminAuto is the admin endpoint where the commands look for it, unless another
+// server is there: on some systems both could listen, and a reload that is meant for
+// one would reach the other.
+const adminAuto = "auto"
+
+// chooseAdmin settles what "auto" means here.
+func (s *sidecar) chooseAdmin() {
+	if s.admin != adminAuto || !answers(caddy.DefaultAdminListen) {
+		return
+	}
+	s.admin = "off"
+	fmt.Fprintf(os.Stderr, "caddy offload: a server has its admin endpoint at %s already; this one has none, so commands do not reach it (see --admin)\n",
+		caddy.DefaultAdminListen)
+}
+
+// answers reports whether somebody listens at an address.
+func answers(address string) bool {
+	parsed, err := caddy.ParseNetworkAddress(address)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout(parsed.Network, parsed.JoinHostPort(0), time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// caddyfile writes what the flags stand for.
+func (s *sidecar) caddyfile() ([]byte, error) {
+	if len(s.to) == 0 {
+		return nil, errors.New("--to is required: the address of the service, such as 127.0.0.1:8000")
+	}
+	if s.lines(inBreaker) != "" && s.value("breaker") != "" {
+		return nil, errors.New("--breaker off goes with no other flag of the breaker")
+	}
+	var b strings.Builder
+	b.WriteString("{\n")
+	if s.admin != adminAuto {
+		fmt.Fprintf(&b, "admin %s\n", quote(s.admin))
+	}
+	fmt.Fprintf(&b, "persist_config off\n%s}\n\n%s {\n", s.option(), quote(s.from))
+	if s.log {
+		b.WriteString("log\n")
+	}
+	matcher := ""
+	if len(s.match) > 0 {
+		fmt.Fprintf(&b, "@blocking path%s\n", quoteAll(s.match))
+		matcher = "@blocking "
+	}
+	fmt.Fprintf(&b, "offload %s{\n%s}\nreverse_proxy%s\n}\n", matcher, s.directive(), quoteAll(s.to))
+	return caddyfile.Format([]byte(b.String())), nil
+}
+
+// directive writes the block of the directive.
+func (s *sidecar) directive() string {
+	text := s.lines(inDirective)
+	if s.value("name") == "" {
+		text = "name sidecar\n" + text
+	}
+	text += wrapped("breaker", s.lines(inBreaker))
+	if s.serverTiming {
+		text += "server_timing\n"
+	}
+	if s.handleReject != "" {
+		text += wrapped("handle_reject", s.handleReject+"\n")
+	}
+	return text
+}
+
+// option writes the global option, if it is needed.
+func (s *sidecar) option() string {
+	return wrapped("offload", wrapped("spool", s.lines(inSpool))+s.lines(inOption))
+}
+
+// wrapped writes a block, or nothing around nothing.
+func wrapped(word, lines string) string {
+	if lines == "" {
+		return ""
+	}
+	return word + " {\n" + lines + "}\n"
+}
+
+// lines writes the words of a block that are set.
+func (s *sidecar) lines(of string) string {
+	var b strings.Builder
+	for _, w := range s.words {
+		if w.of != of || w.value == "" {
+			continue
+		}
+		values := []string{w.value}
+		if w.word == "request_spool" || w.word == "response_spool" {
+			values = strings.Fields(w.value)
+		}
+		fmt.Fprintf(&b, "%s%s\n", w.word, quoteAll(values))
+	}
+	return b.String()
+}
+
+// value is what was given for a word of the directive.
+func (s *sidecar) value(word string) string {
+	for _, w := range s.words {
+		if w.of == inDirective && w.word == word {
+			return w.value
+		}
+	}
+	return ""
+}
+
+func quoteAll(tokens []string) string {
+	var b strings.Builder
+	for _, t := range tokens {
+		b.WriteString(" " + quote(t))
+	}
+	return b.String()
+}
+
+// quote makes one token of a Caddyfile out of a flag's value.
+func quote(token string) string {
+	if token != "" && !strings.ContainsAny(token, " \t\r\n\"`{}#\\") {
+		return token
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(token) + `"`
+}

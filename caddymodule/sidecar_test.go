@@ -1,0 +1,134 @@
+package caddymodule
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+)
+
+// Every word of the Caddyfile has a flag, and no flag is for anything else.
+func TestSidecarHasAFlagForEachWord(t *testing.T) {
+	have := map[string][]string{}
+	for _, w := range newSidecar().words {
+		have[w.of] = append(have[w.of], w.word)
+	}
+	have[inDirective] = append(have[inDirective], "handle_reject", "server_timing", "proxy_status_name")
+	for of, words := range map[string][]string{
+		inDirective: slices.Concat(poolWords, routeWords, []string{"name"}),
+		inBreaker:   breakerWords,
+		inSpool:     spoolWords,
+		inOption:    {"explain"},
+	} {
+		got := slices.Compact(slices.Sorted(slices.Values(have[of])))
+		if want := slices.Sorted(slices.Values(words)); !slices.Equal(got, want) {
+			t.Errorf("flags of '%s' are %v, words %v", of, got, want)
+		}
+	}
+}
+
+// sidecarOf reads flags and returns the Caddyfile that they stand for.
+func sidecarOf(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	s := newSidecar()
+	cmd := s.command()
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	text, err := s.caddyfile()
+	return string(text), err
+}
+
+func TestSidecarWritesACaddyfile(t *testing.T) {
+	for name, test := range map[string]struct{ args, want string }{
+		"nothing but the service": {
+			"--to 127.0.0.1:8000",
+			"{\n\tpersist_config off\n}\n\n:8080 {\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
+		},
+		"everything": {
+			`--from|:80|--to|127.0.0.1:8000,127.0.0.1:8001|--match|/a/*,/b/*|--admin|off|--access-log|--name|my pool|--concurrency|4|` +
+				`--queue|5|--max-wait|6s|--order|fifo|--linger|1s|--breaker-failure-ratio|0.4|--breaker-min-requests|10|` +
+				`--breaker-consecutive-failures|3|--breaker-window|9m|--breaker-cool-down|2s|--breaker-probes|2|--breaker-probe-timeout|3s|` +
+				`--first-byte-timeout|2m|--run-timeout|3m|--on-abandon|cancel|--request-spool|1MiB 2GiB|--response-spool|off|` +
+				`--stall-timeout|1s|--upgrades|hold|--reject-status|429|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
+				`--spool-disk|2MiB|--spool-uploads|3|--spool-min-rate|off|--explain|5|--server-timing|--handle-reject|respond "busy" 503`,
+			`{
+	admin off
+	persist_config off
+	offload {
+		spool {
+			dir "/tmp/a b"
+			memory 1MiB
+			disk 2MiB
+			uploads 3
+			min_rate off
+		}
+		explain 5
+	}
+}
+
+:80 {
+	log
+	@blocking path /a/* /b/*
+	offload @blocking {
+		name "my pool"
+		concurrency 4
+		queue 5
+		max_wait 6s
+		order fifo
+		linger 1s
+		first_byte_timeout 2m
+		run_timeout 3m
+		on_abandon cancel
+		request_spool 1MiB 2GiB
+		response_spool off
+		stall_timeout 1s
+		upgrades hold
+		reject_status 429
+		proxy_status_name edge
+		breaker {
+			failure_ratio 0.4
+			min_requests 10
+			consecutive_failures 3
+			window 9m
+			cool_down 2s
+			probes 2
+			probe_timeout 3s
+		}
+		server_timing
+		handle_reject {
+			respond "busy" 503
+		}
+	}
+	reverse_proxy 127.0.0.1:8000 127.0.0.1:8001
+}
+`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			separator := " "
+			if strings.Contains(test.args, "|") {
+				separator = "|"
+			}
+			got, err := sidecarOf(t, strings.Split(test.args, separator)...)
+			if err != nil || got != test.want {
+				t.Errorf("got %v\n%s\nwant\n%s", err, got, test.want)
+			}
+			if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(got), nil); err != nil {
+				t.Errorf("it cannot be adapted: %v", err)
+			}
+		})
+	}
+}
+
+func TestSidecarRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ args, want string }{
+		"no service":             {"--queue 5", "--to is required"},
+		"a breaker that is none": {"--to a:1 --breaker off --breaker-probes 2", "--breaker off goes with no other flag of the breaker"},
+	} {
+		if _, err := sidecarOf(t, strings.Fields(test.args)...); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", name, err, test.want)
+		}
+	}
+}
