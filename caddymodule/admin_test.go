@@ -245,3 +245,21 @@ func TestAdminControlsPools(t *testing.T) {
 		t.Errorf("got %d", res.StatusCode)
 	}
 }
+
+// Who waits in a paused pool that a reload removes is served: nobody could resume it
+// any more.
+func TestAdminPausedPoolIsRemoved(t *testing.T) {
+	s, o := serveOperated(t, http.HandlerFunc(blocking), `
+	offload {
+		name paused
+	}
+	reverse_proxy UPSTREAM`)
+	o.post("pools/{name}/pause", "paused", "")
+	waiter := ask(t, s.Clients()["h2"], "https://"+s.Addr)
+	o.untilWaiting("paused", 1)
+	s.Load("\trespond other")
+	waiter.want(t, 200)
+	if waiter.body != "ok" {
+		t.Errorf("got %q", waiter.body)
+	}
+}

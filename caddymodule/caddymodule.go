@@ -1,7 +1,7 @@
 // Package caddymodule plugs the engine of package offloader into Caddy: the app
 // "offload" with the named pools, the handler "http.handlers.offload" that puts
-// requests under a pool's admission, their words in the Caddyfile, and the
-// command "caddy offload".
+// requests under a pool's admission, their words in the Caddyfile, the part of the
+// admin endpoint that shows and controls pools, and the command "caddy offload".
 //
 // It holds what is Caddy's or HTTP's own. What a pool does is decided in
 // package offloader, what a response writer has to survive in internal/bridge.

@@ -32,6 +32,29 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
+// A refusal by the handler: the pool is full, nobody may wait.
+func BenchmarkRefusal(b *testing.B) {
+	h := provision(b, `{"name":"refusals","concurrency":1,"queue":0,"breaker":{"off":true}}`)
+	held, release := make(chan struct{}), make(chan struct{})
+	holder := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		close(held)
+		<-release
+		return nil
+	})
+	go benchmarkOne(h, holder)
+	<-held
+	defer close(release)
+	benchmarkHandler(b, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return h.ServeHTTP(w, r, holder)
+	}))
+}
+
+func benchmarkOne(h *caddymodule.Handler, next caddyhttp.Handler) {
+	w := &nullWriter{header: http.Header{}}
+	r := caddyhttp.PrepareRequest(httptest.NewRequest(http.MethodGet, "/", nil), caddy.NewReplacer(), w, &caddyhttp.Server{})
+	_ = h.ServeHTTP(w, r, next)
+}
+
 // The handler makes at most six allocations of its own, beyond the bridge (which
 // is one) and the run's header map.
 func TestHandlerAllocations(t *testing.T) {

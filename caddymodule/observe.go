@@ -66,10 +66,10 @@ func (run *run) placeholder(key string) (any, bool) {
 	case "id":
 		return run.id().String(), true
 	case "in_flight":
-		s := run.handler.pool.Snapshot()
-		return s.Running + s.Waiting, true
+		n := run.handler.pool.Gauges()
+		return n.Running + n.Waiting, true
 	case "breaker_state":
-		return run.handler.pool.Snapshot().Breaker.String(), true
+		return run.handler.pool.Gauges().Breaker.String(), true
 	}
 	return nil, false
 }
