@@ -112,6 +112,8 @@ func TestJSONRefused(t *testing.T) {
 		"reject_status below":              {handler: `{"reject_status": 399}`, want: "reject_status 399 is no error status"},
 		"reject_status above":              {handler: `{"reject_status": 600}`, want: "reject_status 600 is no error status"},
 		"proxy_status_name of a route":     {handler: `{"proxy_status_name": "é"}`, want: "proxy_status_name 'é' must be printable ASCII"},
+		"explain, negative":                {app: `{"explain": -2}`, want: "explain must be from 1 to 100000, or -1 for off"},
+		"explain, too many":                {app: `{"explain": 100001}`, want: "explain must be from 1 to 100000, or -1 for off"},
 		"proxy_status_name of the app":     {app: `{"proxy_status_name": "é"}`, want: "proxy_status_name 'é' must be printable ASCII"},
 		"concurrency":                      {handler: `{"concurrency": -2}`, want: "concurrency must not be negative"},
 		"queue":                            {handler: `{"queue": -1}`, want: "queue must not be negative"},
@@ -428,8 +430,8 @@ func TestNameless(t *testing.T) {
 
 // words are all words of the Caddyfile with the type whose JSON they become.
 var words = map[reflect.Type][]string{
-	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name"},
-	reflect.TypeFor[SpoolConfig]():   {"dir", "memory", "disk", "uploads", "min_rate"},
+	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain"},
+	reflect.TypeFor[SpoolConfig]():   spoolWords,
 	reflect.TypeFor[PoolConfig]():    poolWords,
 	reflect.TypeFor[BreakerConfig](): breakerWords,
 	reflect.TypeFor[Handler]():       append([]string{"name"}, routeWords...),
