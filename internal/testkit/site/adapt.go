@@ -12,7 +12,7 @@ import (
 // adapt makes JSON of a Caddyfile and lets each site listen in the clear as well.
 // The Caddyfile would want the site's block twice for that, and a pool must not
 // be defined twice in it.
-func adapt(t *testing.T, text string, sites ...*Site) []byte {
+func adapt(t testing.TB, text string, sites ...*Site) []byte {
 	t.Helper()
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
@@ -37,7 +37,7 @@ func adapt(t *testing.T, text string, sites ...*Site) []byte {
 }
 
 // clear returns a copy of the site's server without TLS.
-func (s *Site) clear(t *testing.T, servers map[string]map[string]any) map[string]any {
+func (s *Site) clear(t testing.TB, servers map[string]map[string]any) map[string]any {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
 	for _, server := range servers {
@@ -55,14 +55,14 @@ func (s *Site) clear(t *testing.T, servers map[string]map[string]any) map[string
 	return nil
 }
 
-func decode(t *testing.T, text []byte, into any) {
+func decode(t testing.TB, text []byte, into any) {
 	t.Helper()
 	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func encode(t *testing.T, v any) json.RawMessage {
+func encode(t testing.TB, v any) json.RawMessage {
 	t.Helper()
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -44,7 +44,7 @@ func (b *behind) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 }
 
 // HandleBehind makes f the handler "behind <test's name>" and returns that.
-func HandleBehind(t *testing.T, f func(w http.ResponseWriter, r *http.Request) error) string {
+func HandleBehind(t testing.TB, f func(w http.ResponseWriter, r *http.Request) error) string {
 	behindFuncs[t.Name()] = f
 	t.Cleanup(func() { delete(behindFuncs, t.Name()) })
 	return "behind " + t.Name()

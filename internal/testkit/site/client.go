@@ -33,7 +33,7 @@ func (s *Site) Clients() map[string]*http.Client {
 // EachVersion runs f as a sub-test for each version of HTTP.
 func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 	for name, c := range s.Clients() {
-		s.t.Run(name, func(t *testing.T) { f(t, c, "https://"+s.Addr) })
+		s.t.(*testing.T).Run(name, func(t *testing.T) { f(t, c, "https://"+s.Addr) })
 	}
 }
 
@@ -41,7 +41,7 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 // the ports that systems give to outgoing connections, one of which could take it
 // before it is used, and returned once: a site asks for several before it listens
 // on any of them.
-func FreeAddr(t *testing.T) string {
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10_000, 32_000
 	for range 100 {
@@ -67,7 +67,7 @@ func FreeAddr(t *testing.T) string {
 var givenAddrs sync.Map
 
 // Eventually polls a condition of something in another goroutine or process.
-func Eventually(t *testing.T, ok func() bool) {
+func Eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !ok() {
@@ -93,7 +93,7 @@ func (c *Counter) Enter() {
 func (c *Counter) Leave() { c.Now.Add(-1) }
 
 // Get asks for url and reads the answer.
-func Get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -103,7 +103,7 @@ func Get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 }
 
 // Do sends req and reads the answer, whole or cut short.
-func Do(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string) {
+func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, err := c.Do(req)
 	if err != nil {
@@ -123,7 +123,7 @@ func Do(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string
 }
 
 // Leave starts a request and gives it up once leaveWhen returns.
-func Leave(t *testing.T, c *http.Client, url string, leaveWhen func()) {
+func Leave(t testing.TB, c *http.Client, url string, leaveWhen func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

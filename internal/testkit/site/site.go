@@ -24,20 +24,20 @@ type Site struct {
 	// Log is the file of its access log.
 	Log string
 
-	t        *testing.T
+	t        testing.TB
 	global   string
 	upstream string // its address, which UPSTREAM stands for
 }
 
 // Serve runs Caddy with the body of a site block until the test ends. In it,
 // UPSTREAM stands for the upstream's address.
-func Serve(t *testing.T, upstream http.Handler, body string) *Site {
+func Serve(t testing.TB, upstream http.Handler, body string) *Site {
 	t.Helper()
 	return ServeGlobal(t, upstream, "", body)
 }
 
 // ServeGlobal also takes global options.
-func ServeGlobal(t *testing.T, upstream http.Handler, global, body string) *Site {
+func ServeGlobal(t testing.TB, upstream http.Handler, global, body string) *Site {
 	t.Helper()
 	s := newSite(t, global, upstreamAddr(t, upstream))
 	s.Load(body)
@@ -47,14 +47,14 @@ func ServeGlobal(t *testing.T, upstream http.Handler, global, body string) *Site
 
 // ServeTwins runs two sites that differ in one thing: OFFLOAD in the body stands
 // for nothing in the first and for offload in the second.
-func ServeTwins(t *testing.T, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
+func ServeTwins(t testing.TB, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
 	t.Helper()
 	sites := ServeEach(t, upstream, global, body, "", offload)
 	return sites[0], sites[1]
 }
 
 // ServeEach runs one site for each text that OFFLOAD in the body stands for.
-func ServeEach(t *testing.T, upstream http.Handler, global, body string, offloads ...string) []*Site {
+func ServeEach(t testing.TB, upstream http.Handler, global, body string, offloads ...string) []*Site {
 	t.Helper()
 	addr := upstreamAddr(t, upstream)
 	sites := make([]*Site, len(offloads))
@@ -68,7 +68,7 @@ func ServeEach(t *testing.T, upstream http.Handler, global, body string, offload
 	return sites
 }
 
-func newSite(t *testing.T, global, upstream string) *Site {
+func newSite(t testing.TB, global, upstream string) *Site {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	return &Site{
@@ -79,7 +79,7 @@ func newSite(t *testing.T, global, upstream string) *Site {
 }
 
 // upstreamAddr serves an upstream, if there is one, and returns its address.
-func upstreamAddr(t *testing.T, upstream http.Handler) string {
+func upstreamAddr(t testing.TB, upstream http.Handler) string {
 	t.Helper()
 	if upstream == nil {
 		return ""
@@ -131,14 +131,14 @@ func (s *Site) block(body string) string {
 `, s.Addr, cert, key, s.Log, strings.ReplaceAll(body, "UPSTREAM", s.upstream))
 }
 
-func load(t *testing.T, config []byte) {
+func load(t testing.TB, config []byte) {
 	t.Helper()
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func stop(t *testing.T) {
+func stop(t testing.TB) {
 	if err := caddy.Stop(); err != nil {
 		t.Error(err)
 	}
