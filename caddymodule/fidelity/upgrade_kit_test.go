@@ -25,7 +25,7 @@ type tunnels struct {
 	site.Counter
 	mu    sync.Mutex
 	ended []websocket.StatusCode // how those on /echo have ended
-	hold  chan struct{}          // lets /never, /slow and /trickle go on
+	hold  chan struct{}          // lets /never and /late go on
 }
 
 func (u *tunnels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,8 +44,9 @@ func (u *tunnels) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "begin")
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
-	case "ignores":
-		io.WriteString(w, "plain")
+	case "late":
+		<-u.hold
+		u.tunnel(w, r, word, arg)
 	default:
 		u.tunnel(w, r, word, arg)
 	}

@@ -117,6 +117,57 @@ func TestUpgradesWaitTheirTurn(t *testing.T) {
 	echoes(t, <-second, websocket.MessageText, "my turn")
 }
 
+// Whatever happens to runs whose client leaves, tunnels work the same.
+func TestUpgradesWithEveryAbandon(t *testing.T) {
+	for _, words := range []string{"on_abandon finish", "on_abandon cancel", "on_abandon finish\nupgrades hold", "on_abandon cancel\nupgrades hold"} {
+		t.Run(words, func(t *testing.T) {
+			s, _ := upgradeSite(t, words)
+			for version, c := range upgraders(t, s) {
+				if version == "h2" {
+					continue
+				}
+				conn := dialWS(t, s, c, "/echo")
+				echoes(t, conn, websocket.MessageText, "hello")
+				<-time.After(20 * time.Millisecond) // by now a response is watched
+				echoes(t, conn, websocket.MessageText, "still there")
+				conn.CloseNow()
+				idle(t, s)
+			}
+		})
+	}
+}
+
+// A client that leaves in the middle of its handshake gets no tunnel, and the
+// upstream that gives it one later is told so.
+func TestUpgradesOfClientsThatLeave(t *testing.T) {
+	for _, words := range []string{"upgrades pass", "upgrades hold"} {
+		t.Run(words, func(t *testing.T) {
+			s, u := upgradeSite(t, words)
+			for version, c := range upgraders(t, s) {
+				if version == "h2" {
+					continue
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				left := make(chan struct{})
+				go func() {
+					defer close(left)
+					if conn, _, err := websocket.Dial(ctx, "https://"+s.Addr+"/late", &websocket.DialOptions{HTTPClient: c}); err == nil {
+						conn.CloseNow()
+						t.Error("it got its tunnel")
+					}
+				}()
+				site.Eventually(t, func() bool { return u.Now.Load() == 1 })
+				cancel()
+				<-left
+				<-time.After(20 * time.Millisecond) // until it is known
+				u.hold <- struct{}{}
+				site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+				idle(t, s)
+			}
+		})
+	}
+}
+
 // A timeout of the first byte is one of the handshake. That of the run ends with
 // the upgrade, since a tunnel lasts as long as it likes, unless it holds its
 // permit.
