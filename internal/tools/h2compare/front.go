@@ -5,10 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
 // front is one site of the Caddy under test.
@@ -32,12 +33,11 @@ func plan() ([]front, error) {
 		{name: "h2c, offload without spools", plain: 3, offload: unspooled},
 	}
 	for i := range all {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := conformance.FreeAddr()
 		if err != nil {
-			return nil, fmt.Errorf("look for a free port: %w", err)
+			return nil, err
 		}
-		all[i].addr = ln.Addr().String()
-		ln.Close()
+		all[i].addr = addr
 	}
 	return all, nil
 }

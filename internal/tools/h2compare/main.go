@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
 // timeLimit is for everything; a comparison takes some ten seconds.
@@ -34,9 +36,8 @@ func main() {
 	}
 }
 
-// run compares once, and once more if a case was lost. Each case waits for a
-// frame for two seconds at most, so on a busy machine one may fail by chance; a
-// case that offload breaks is lost both times.
+// run compares over TLS and in the clear. Each case waits for a frame for two
+// seconds at most.
 func run(ctx context.Context, caddy, h2spec string) error {
 	if caddy == "" || h2spec == "" {
 		return errors.New("flags -caddy and -h2spec are both needed")
@@ -46,19 +47,7 @@ func run(ctx context.Context, caddy, h2spec string) error {
 		return err
 	}
 	defer l.close()
-	lost, err := compare(ctx, h2spec, l.fronts)
-	if err != nil || len(lost) == 0 {
-		return err
-	}
-	fmt.Println("once more")
-	again, err := compare(ctx, h2spec, l.fronts)
-	if err != nil {
-		return err
-	}
-	if lost = inBoth(lost, again); len(lost) > 0 {
-		return fmt.Errorf("lost twice with offload: %q", lost)
-	}
-	return nil
+	return conformance.Twice(func() ([]string, error) { return compare(ctx, h2spec, l.fronts) })
 }
 
 // compare plays all cases against all fronts and returns those that are lost.
@@ -69,12 +58,7 @@ func compare(ctx context.Context, h2spec string, fronts []front) ([]string, erro
 	}
 	var lost []string
 	for i, f := range fronts {
-		plain := results[f.plain]
-		fmt.Printf("%-28s %d of %d cases passed\n", f.name, results[i].passed(), len(results[i]))
-		for _, name := range plain.lostIn(results[i]) {
-			fmt.Printf("%-28s lost: %s: %s\n", f.name, name, results[i].reason(name))
-			lost = append(lost, f.name+": "+name)
-		}
+		lost = append(lost, conformance.Compare(f.name, results[f.plain], results[i])...)
 	}
 	return lost, nil
 }

@@ -10,9 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
+
+	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
 // suites is the part of a JUnit report that matters here.
@@ -28,18 +29,15 @@ type suites struct {
 	} `xml:"testsuite"`
 }
 
-// result is how one front did: by case, why it failed, or nothing if it passed.
-type result map[string]string
-
 // playAll plays all cases against all fronts at once; a front spends most of the
 // time waiting for what does not come.
-func playAll(ctx context.Context, h2spec string, fronts []front) ([]result, error) {
+func playAll(ctx context.Context, h2spec string, fronts []front) ([]conformance.Result, error) {
 	dir, err := os.MkdirTemp("", "h2compare-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for reports: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	results, errs := make([]result, len(fronts)), make([]error, len(fronts))
+	results, errs := make([]conformance.Result, len(fronts)), make([]error, len(fronts))
 	var all sync.WaitGroup
 	for i, f := range fronts {
 		all.Go(func() {
@@ -52,7 +50,7 @@ func playAll(ctx context.Context, h2spec string, fronts []front) ([]result, erro
 }
 
 // play runs h2spec, the strict cases included, against one front.
-func play(ctx context.Context, h2spec string, f front, report string) (result, error) {
+func play(ctx context.Context, h2spec string, f front, report string) (conformance.Result, error) {
 	host, port, err := net.SplitHostPort(f.addr)
 	if err != nil {
 		return nil, fmt.Errorf("address of %s: %w", f.name, err)
@@ -75,12 +73,12 @@ func play(ctx context.Context, h2spec string, f front, report string) (result, e
 }
 
 // parse reads a report. One without a case is an error: nothing was compared.
-func parse(text []byte) (result, error) {
+func parse(text []byte) (conformance.Result, error) {
 	var s suites
 	if err := xml.Unmarshal(text, &s); err != nil {
 		return nil, fmt.Errorf("report of h2spec: %w", err)
 	}
-	r := make(result)
+	r := make(conformance.Result)
 	for _, suite := range s.Suites {
 		for _, c := range suite.Cases {
 			reason := ""
@@ -96,39 +94,4 @@ func parse(text []byte) (result, error) {
 		return nil, errors.New("report of h2spec: no cases in it")
 	}
 	return r, nil
-}
-
-func (r result) passed() int {
-	n := 0
-	for _, reason := range r {
-		if reason == "" {
-			n++
-		}
-	}
-	return n
-}
-
-// reason says why a case failed.
-func (r result) reason(name string) string {
-	if reason, played := r[name]; played {
-		return reason
-	}
-	return "not played"
-}
-
-// lostIn returns the cases that pass here and not there.
-func (r result) lostIn(other result) []string {
-	var lost []string
-	for name, reason := range r {
-		if reason == "" && other.reason(name) != "" {
-			lost = append(lost, name)
-		}
-	}
-	slices.Sort(lost)
-	return lost
-}
-
-// inBoth returns what is in both lists.
-func inBoth(a, b []string) []string {
-	return slices.DeleteFunc(a, func(name string) bool { return !slices.Contains(b, name) })
 }

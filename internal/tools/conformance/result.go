@@ -1,0 +1,75 @@
+// Package conformance is what the tools share that play a suite of conformance
+// against the project's own Caddy, without offload and with it: a Caddy, and
+// results that are compared. A case that fails without offload too is not its
+// fault.
+package conformance
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Result is how one site did: by case, why it failed, or nothing if it passed.
+type Result map[string]string
+
+// Passed counts the cases that passed.
+func (r Result) Passed() int {
+	n := 0
+	for _, reason := range r {
+		if reason == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Reason says why a case failed.
+func (r Result) Reason(name string) string {
+	if reason, played := r[name]; played {
+		return reason
+	}
+	return "not played"
+}
+
+// LostIn returns the cases that pass here and not there.
+func (r Result) LostIn(other Result) []string {
+	var lost []string
+	for name, reason := range r {
+		if reason == "" && other.Reason(name) != "" {
+			lost = append(lost, name)
+		}
+	}
+	slices.Sort(lost)
+	return lost
+}
+
+// Compare prints how the site of a name did beside the plain one, and returns the
+// cases that it has lost.
+func Compare(name string, plain, r Result) []string {
+	fmt.Printf("%-28s %d of %d cases passed\n", name, r.Passed(), len(r))
+	lost := plain.LostIn(r)
+	for i, c := range lost {
+		fmt.Printf("%-28s lost: %s: %s\n", name, c, r.Reason(c))
+		lost[i] = name + ": " + c
+	}
+	return lost
+}
+
+// Twice compares once, and once more if a case was lost. On a busy machine one may
+// fail by chance; a case that offload breaks is lost both times.
+func Twice(compare func() (lost []string, err error)) error {
+	lost, err := compare()
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	fmt.Println("once more")
+	again, err := compare()
+	if err != nil {
+		return err
+	}
+	lost = slices.DeleteFunc(lost, func(name string) bool { return !slices.Contains(again, name) })
+	if len(lost) > 0 {
+		return fmt.Errorf("lost twice with offload: %q", lost)
+	}
+	return nil
+}
