@@ -3,6 +3,7 @@
 
 golangci_version=v2.15.0
 h2spec_version=v2.2.1
+kosoku_version=0.1.0
 
 failed_steps=()
 step_times=()
@@ -78,15 +79,38 @@ h2spec() {
 	printf '%s\n' "$folder/h2spec"
 }
 
+# kosoku prints the path of the program that plays the cases of the Autobahn test
+# suite, and installs it first, in a Python environment of its own, if it is not
+# there. The suite's own program needs a Python that systems no longer have.
+kosoku() {
+	local folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/kosoku-$kosoku_version
+	if [[ ! -x $folder/bin/kosoku ]]; then
+		echo "installing kosoku $kosoku_version" >&2
+		if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+			install_packages python3 python3-venv >&2
+		fi
+		rm -rf "$folder"
+		python3 -m venv "$folder" >&2
+		"$folder/bin/pip" install --quiet --disable-pip-version-check "kosoku==$kosoku_version" >&2
+	fi
+	printf '%s\n' "$folder/bin/kosoku"
+}
+
 # need_package COMMAND PACKAGES... installs Debian packages if the command is not
-# there. RUNLEVEL keeps a package from starting a service.
+# there.
 need_package() {
 	local command=$1
 	shift
 	if ! command -v "$command" >/dev/null; then
-		apt-get update --quiet
-		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$@"
+		install_packages "$@"
 	fi
+}
+
+# install_packages PACKAGES... installs Debian packages. RUNLEVEL keeps them from
+# starting a service.
+install_packages() {
+	apt-get update --quiet
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$@"
 }
 
 # need_c_compiler installs one for the race detector, if none is there.

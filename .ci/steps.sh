@@ -129,6 +129,15 @@ http2_conformance() {
 	"$work/bin/h2compare" -caddy "$work/caddy" -h2spec "$program"
 }
 
+# websocket_conformance looks for cases of the Autobahn test suite that offload
+# breaks.
+websocket_conformance() {
+	local program
+	program=$(kosoku)
+	go build -o "$work/caddy" ./cmd/caddy
+	"$work/bin/wscompare" -caddy "$work/caddy" -kosoku "$program"
+}
+
 # observability asks a real Prometheus every query of the example's dashboard.
 observability() {
 	need_package prometheus prometheus
