@@ -15,7 +15,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-	"golang.org/x/net/http2"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -65,17 +64,18 @@ func leavers(t *testing.T, s *site.Site) []*leaver {
 	for _, kind := range []string{"h1", "h2", "h3"} {
 		all = append(all, &leaver{Client: clients[kind], kind: kind})
 	}
-	var conn atomic.Pointer[tls.Conn]
-	h2 := &http2.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"},
-		DialTLSContext: func(ctx context.Context, network, addr string, config *tls.Config) (net.Conn, error) {
-			c, err := (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
+	var conn atomic.Value // of net.Conn
+	h2 := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err == nil {
-				conn.Store(c.(*tls.Conn))
+				conn.Store(c)
 			}
 			return c, err
 		},
 	}
+	t.Cleanup(h2.CloseIdleConnections)
 	var quicConn atomic.Pointer[quic.Conn]
 	h3 := &http3.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"},
@@ -87,7 +87,7 @@ func leavers(t *testing.T, s *site.Site) []*leaver {
 	}
 	t.Cleanup(func() { h3.Close() })
 	all = append(all,
-		&leaver{Client: &http.Client{Transport: h2}, kind: "h2 connection", cut: func() { conn.Load().NetConn().Close() }},
+		&leaver{Client: &http.Client{Transport: h2}, kind: "h2 connection", cut: func() { conn.Load().(net.Conn).Close() }},
 		&leaver{Client: &http.Client{Transport: h3}, kind: "h3 connection", cut: func() { quicConn.Load().CloseWithError(0, "") }})
 	for _, l := range all {
 		l.url = "https://" + s.Addr

@@ -146,8 +146,8 @@ func (c closers) Close() error {
 // the process was started for it.
 func upgraders(t *testing.T, s *site.Site) map[string]*http.Client {
 	clients := s.Clients()
-	h2 := &http2.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // that of net/http does not know :protocol
-	t.Cleanup(h2.CloseIdleConnections)
+	h2 := &http2.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:staticcheck // that of net/http does not know :protocol
+	t.Cleanup(h2.CloseIdleConnections)                                             //nolint:staticcheck // as above
 	clients["h2"].Transport = extended{h2, func(req *http.Request) { req.Header[":protocol"] = []string{"websocket"} }}
 	clients["h3"].Transport = extended{clients["h3"].Transport, func(req *http.Request) { req.Proto = "websocket" }}
 	return clients
