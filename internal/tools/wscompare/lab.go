@@ -101,7 +101,7 @@ func (f front) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.CloseNow() }() // it may be closed already
+	defer func() { _ = c.CloseNow() }()                         // it may be closed already
 	passed := !strings.HasPrefix(res.Header.Get("X-Pool"), "{") // nobody knew what to put there
 	if passed != (f.offload != "") {
 		return errors.New("unexpected pool: " + res.Header.Get("X-Pool"))
