@@ -46,7 +46,9 @@ func (c roundTripper) exchange(p *play, x *exchange) {
 	x.answers = []message{c.ask(ctx, p, x)}
 	<-left
 	p.upstreamDone()
-	x.after = c.probe()
+	if !c.fresh { // this client gives connections up for reasons of its own
+		x.after = c.probe()
+	}
 }
 
 // ask sends the request and reads the answer.

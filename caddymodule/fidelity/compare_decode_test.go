@@ -12,7 +12,6 @@ import (
 // decoded replaces a compressed body by what it means. How long it is depends on
 // where it was flushed.
 func decoded(x *exchange) {
-	forgetNoLength(x)
 	if text, ok := decode(&x.answers[0]); ok {
 		x.answers[0].body = text
 	}

@@ -160,3 +160,25 @@ func forgetLength(x *exchange) {
 // forgetUpstream is for requests that fail on their way: what the upstream sees of
 // them is chance.
 func forgetUpstream(x *exchange) { x.upstream = nil }
+
+// forgetRead is for bodies that are not wanted: how much of them is read is chance.
+func forgetRead(x *exchange) {
+	x.log = slices.DeleteFunc(x.log, func(f string) bool { return nameOf(f) == "(read)" })
+}
+
+func forgetUpload(x *exchange) {
+	forgetRead(x)
+	forgetUpstream(x)
+}
+
+// forgetNoLength is for answers without a body and of unknown length, which
+// reverse_proxy flushes by a timer that may come too late. HTTP/3 then says that
+// they are empty.
+func (x *exchange) forgetNoLength(method string) {
+	m := &x.answers[0]
+	if method == http.MethodHead || strings.HasSuffix(m.start, " 304") {
+		m.fields = slices.DeleteFunc(m.fields, func(f string) bool {
+			return f == "Content-Length: 0" || nameOf(f) == "(length)"
+		})
+	}
+}

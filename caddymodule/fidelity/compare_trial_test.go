@@ -35,6 +35,16 @@ type trial struct {
 	streamed bool
 	// encodes: Caddy may compress the answer.
 	encodes bool
+	// ignored: nobody reads the request's body.
+	ignored bool
+	// stays: the request's body does not get as far as offload.
+	stays bool
+	// changed: a placeholder asks for what was changed behind offload.
+	changed bool
+	// needsLength: the upstream takes no upload of unknown length.
+	needsLength bool
+	// misstated: the answer is longer or shorter than it says.
+	misstated bool
 	// dies: the upstream's connection ends before it says anything.
 	dies bool
 
