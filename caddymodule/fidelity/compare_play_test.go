@@ -95,5 +95,12 @@ func (p *play) upstreamDone() {
 	p.await("the upstream to end", func() bool { return p.running == 0 })
 }
 
+// callsSoFar counts this one too.
+func (p *play) callsSoFar() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
 // note adds a line to the record.
 func (p *play) note(line string) { p.change(func() { p.notes = append(p.notes, line) }) }

@@ -43,6 +43,12 @@ type trial struct {
 	changed bool
 	// needsLength: the upstream takes no upload of unknown length.
 	needsLength bool
+	// retried: the request is tried again after its body was read.
+	retried bool
+	// flushes: the handler flushes before it has set a status.
+	flushes bool
+	// typeless: the answer has no type, and begins with a large piece.
+	typeless bool
 	// misstated: the answer is longer or shorter than it says.
 	misstated bool
 	// dies: the upstream's connection ends before it says anything.
@@ -122,8 +128,14 @@ var proxied = route{body: "OFFLOAD\nreverse_proxy UPSTREAM"}
 // configurations, over all versions of HTTP, and wants all records to be equal.
 func compare(t *testing.T, r route, trials ...trial) {
 	t.Helper()
+	compareWith(t, r, offloadings, trials...)
+}
+
+// compareWith does so with configurations of offload that trials ask for.
+func compareWith(t *testing.T, r route, list []offloading, trials ...trial) {
+	t.Helper()
 	words := []string{""}
-	for _, o := range offloadings {
+	for _, o := range list {
 		words = append(words, o.directive())
 	}
 	var up http.Handler = upstream{}
@@ -138,7 +150,7 @@ func compare(t *testing.T, r route, trials ...trial) {
 	for _, tr := range trials {
 		t.Run(tr.name, func(t *testing.T) {
 			for _, version := range tr.versions() {
-				tr.compareOn(t, version, stages)
+				tr.compareOn(t, version, list, stages)
 			}
 		})
 	}
@@ -160,10 +172,10 @@ func (tr *trial) versions() []string {
 	})
 }
 
-func (tr *trial) compareOn(t *testing.T, version string, stages []*stage) {
+func (tr *trial) compareOn(t *testing.T, version string, list []offloading, stages []*stage) {
 	t.Helper()
 	plain := stages[0].play(t, tr, version)
-	for i, o := range offloadings {
+	for i, o := range list {
 		if tr.with != nil && !slices.Contains(tr.with, o.name) {
 			continue
 		}

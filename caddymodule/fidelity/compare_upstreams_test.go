@@ -116,12 +116,29 @@ func TestCompareRetries(t *testing.T) {
 		compare(t, route{body: first + "request_buffers 1MB\n}"}, trials[:4]...)
 	})
 
+	// An upstream that takes the body and then says nothing.
+	deaf := func(w http.ResponseWriter, r *http.Request) {
+		if p := playOf(r.Context()); p.callsSoFar() < 2 {
+			panic(http.ErrAbortHandler)
+		}
+		says("hello")(w, r)
+	}
+	for i := range trials {
+		trials[i].answer, trials[i].normal = deaf, forgetUpstream
+		trials[i].retried = trials[i].body.untold
+	}
+	anyhow := "OFFLOAD\nreverse_proxy UPSTREAM {\nlb_retries 2\nlb_try_interval 1ms\nlb_retry_match {\nmethod GET HEAD POST PUT\n}\n"
+	t.Run("no answer", func(t *testing.T) { compare(t, route{body: anyhow + "}"}, trials...) })
+	for i := range trials {
+		trials[i].normal, trials[i].retried = nil, false
+	}
+	t.Run("no answer, with buffers", func(t *testing.T) {
+		compare(t, route{body: anyhow + "request_buffers 1MB\n}"}, trials[2:4]...)
+	})
+
 	// What answers may be tried again too.
 	flaky := func(w http.ResponseWriter, r *http.Request) {
-		p := playOf(r.Context())
-		p.mu.Lock()
-		call := len(p.calls)
-		p.mu.Unlock()
+		call := playOf(r.Context()).callsSoFar()
 		if call < 3 {
 			answer(503, "later", "X-Try: again")(w, r)
 			return

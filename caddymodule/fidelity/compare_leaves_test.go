@@ -1,0 +1,79 @@
+package fidelity_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+)
+
+// tillTheEnd writes until it is told to stop, and notes how that was.
+func tillTheEnd(w http.ResponseWriter, r *http.Request) {
+	p := playOf(r.Context())
+	typed(w)
+	for r.Context().Err() == nil {
+		if _, err := w.Write(pattern(10000)); err != nil {
+			break
+		}
+		flush(w)
+	}
+	p.note("the upstream was told to stop")
+}
+
+// Clients that leave. The upstream learns of it, unless it has not begun to answer:
+// then it is presumed to be blocked, and goes on.
+func TestCompareLeaves(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		playOf(r.Context()).note("the upstream was told to stop")
+	}
+	afterHead := func(p *play) { p.clientHas(0) }
+	trials := []trial{
+		{name: "after the head", answer: func(w http.ResponseWriter, r *http.Request) { typed(w); hang(w, r) }, request: request{leave: afterHead}},
+		{name: "after a part", answer: func(w http.ResponseWriter, r *http.Request) {
+			typed(w)
+			_, _ = w.Write(pattern(5000))
+			flush(w)
+			hang(w, r)
+		}, request: request{leave: func(p *play) { p.clientHas(5000) }}},
+		{name: "in the middle", answer: tillTheEnd, request: request{leave: func(p *play) { p.clientHas(100000) }}},
+		{name: "between events", answer: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: 1\n\n")
+			flush(w)
+			hang(w, r)
+		}, request: request{leave: func(p *play) { p.clientHas(9) }}},
+		{name: "after an upload and a part", answer: tillTheEnd, request: request{
+			method: "POST", body: sized(50 * kib), leave: func(p *play) { p.clientHas(50000) },
+		}},
+		{name: "in the middle of an upload", request: request{
+			method: "POST", leave: func(p *play) { p.upstreamHas(10) },
+			body: body{open: steps(func(p *play, sent int64) {
+				if sent > 0 {
+					p.clientLeft()
+				}
+			}, "0123456789", "more"), length: 100},
+		}, unread: true, answer: func(_ http.ResponseWriter, r *http.Request) {
+			_, err := io.Copy(io.Discard, r.Body)
+			if err != nil {
+				playOf(r.Context()).note("the upload was cut")
+			}
+		}, with: unspooled},
+	}
+	for i := range trials {
+		trials[i].normal = leftBehind
+	}
+	compare(t, proxied, trials...)
+
+	// By default a run that has not begun to answer goes on: a deviation of which
+	// on_abandon is the switch.
+	early := trial{name: "before the head", answer: hang, normal: leftBehind, request: request{leave: func(p *play) { p.upstreamHas(0) }}}
+	t.Run("with on_abandon cancel", func(t *testing.T) {
+		compareWith(t, proxied, []offloading{{"cancelled", "breaker off\non_abandon cancel", true, true}}, early)
+	})
+}
+
+// leftBehind drops what nobody has seen any more.
+func leftBehind(x *exchange) {
+	forgetRead(x)
+	x.log = nil
+}
