@@ -85,17 +85,20 @@ func (h *Handler) refuse(run *run, err error) error {
 		run.logLeft()
 		return nil
 	}
-	leaveBody(run.w, run.client)
-	return refuseBody(err)
+	return run.refuseBody(err)
 }
 
 // refuseBody judges a body that could not be read to its end.
-func refuseBody(err error) error {
+func (run *run) refuseBody(err error) error {
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
 	}
 	if tooSlow(err) {
+		leaveBody(run.w, run.client)
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
+	}
+	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
+		run.w.Header().Set("Connection", "close")
 	}
 	return caddyhttp.Error(http.StatusBadRequest, err)
 }

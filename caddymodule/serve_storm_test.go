@@ -226,12 +226,12 @@ func TestOrderSurvivesReloads(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM`, n%4*5, 1+n%3)
 	}
-	s := site.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	s := site.ServeGlobal(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		order = append(order, r.URL.Path)
 		mu.Unlock()
 		<-work
-	}), body(3))
+	}), "grace_period 1m", body(3))
 	c := s.Clients()["h2"]
 	var all sync.WaitGroup
 	var want []string
