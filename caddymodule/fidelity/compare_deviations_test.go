@@ -116,7 +116,8 @@ var deviations = []deviation{
 		expect: func(want, _ *exchange, _ *trial) {
 			want.upstream, want.after = nil, "closed"
 			want.answers[0].start = "HTTP/1.1 400 Bad Request"
-			want.answers[0].fields = append(want.answers[0].fields, "Connection: close")
+			want.answers[0].fields = insertBefore(want.answers[0].fields, "Server", "Connection: close")
+			want.log = insertBefore(want.log, "Server", "Connection: close")
 			setField(want.log, "(status)", http.StatusBadRequest)
 		},
 	},
@@ -262,4 +263,10 @@ func setField(fields []string, name string, value any) {
 			fields[i] = fmt.Sprintf("%s: %v", name, value)
 		}
 	}
+}
+
+// insertBefore puts one more field before the one of a name.
+func insertBefore(fields []string, name, field string) []string {
+	i := slices.IndexFunc(fields, func(f string) bool { return nameOf(f) == name })
+	return slices.Insert(fields, max(i, 0), field)
 }
