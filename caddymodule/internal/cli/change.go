@@ -28,31 +28,31 @@ overridden stays so through reloads, until one changes the pool's own settings.`
 		{
 			use: "reset NAME", short: "Makes all settings of a pool count as they are configured",
 			args: cobra.ExactArgs(1), poolArg: true,
-			run: func(s *session) error { return s.change(http.MethodDelete, "override", nil) },
+			run: func(s *call) error { return s.change(http.MethodDelete, "override", nil) },
 		},
 		{
 			use: "breaker NAME open|closed|auto", short: "Holds a breaker open or closed, or gives it back to its rules",
 			args: cobra.ExactArgs(2), poolArg: true,
-			run: func(s *session) error {
+			run: func(s *call) error {
 				return s.change(http.MethodPost, "breaker", map[string]string{"state": s.args[1]})
 			},
 		},
 		{
 			use: "pause NAME", short: "Hands out no permits of a pool; newcomers wait",
 			args: cobra.ExactArgs(1), poolArg: true,
-			run: func(s *session) error { return s.change(http.MethodPost, "pause", nil) },
+			run: func(s *call) error { return s.change(http.MethodPost, "pause", nil) },
 		},
 		{
 			use: "resume NAME", short: "Ends a pause or a drain of a pool",
 			args: cobra.ExactArgs(1), poolArg: true,
-			run: func(s *session) error { return s.change(http.MethodPost, "resume", nil) },
+			run: func(s *call) error { return s.change(http.MethodPost, "resume", nil) },
 		},
 		drainCommand(),
 	}
 }
 
 // change does something to the pool that is named, and prints what came of it.
-func (s *session) change(method, action string, body any) error {
+func (s *call) change(method, action string, body any) error {
 	var p pool
 	text, err := s.server.onPool(method, s.args[0], action, body, &p)
 	if err != nil || s.json {
@@ -71,7 +71,7 @@ func (p *pool) line() string {
 	return clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
 }
 
-func setPool(s *session) error {
+func setPool(s *call) error {
 	fields := make(map[string]any)
 	for _, arg := range s.args[1:] {
 		word, value, ok := strings.Cut(arg, "=")
@@ -109,11 +109,11 @@ with exit code 3. "resume" ends the drain.`,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().DurationVar(&wait, "wait", 0, "How long to wait until nothing is left")
 		},
-		run: func(s *session) error { return s.drain(wait) },
+		run: func(s *call) error { return s.drain(wait) },
 	}
 }
 
-func (s *session) drain(wait time.Duration) error {
+func (s *call) drain(wait time.Duration) error {
 	var body any
 	if wait > 0 {
 		body = map[string]string{"wait": wait.String()}

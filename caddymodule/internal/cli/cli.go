@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// session is one call of a command.
-type session struct {
+// call is one use of a command.
+type call struct {
 	cmd    *cobra.Command
 	args   []string
 	server server
@@ -24,7 +24,7 @@ type command struct {
 	args                      cobra.PositionalArgs
 	poolArg                   bool // the first argument is the name of a pool
 	flags                     func(*cobra.Command)
-	run                       func(*session) error
+	run                       func(*call) error
 }
 
 // Commands returns the commands, to be added to "caddy offload".
@@ -39,7 +39,7 @@ func Commands() []*cobra.Command {
 }
 
 func (c command) cobra() *cobra.Command {
-	s := new(session)
+	s := new(call)
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: c.args,
 		DisableFlagsInUseLine: true,
@@ -63,7 +63,7 @@ func (c command) cobra() *cobra.Command {
 }
 
 // completePool offers the names of pools to a shell.
-func (s *session) completePool(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (s *call) completePool(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

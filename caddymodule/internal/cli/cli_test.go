@@ -119,7 +119,7 @@ func TestTopWatches(t *testing.T) {
 	}))
 	defer server.Close()
 	out := new(screen)
-	s := &session{out: out, server: testServer(server)}
+	s := &call{out: out, server: testServer(server)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- s.watch(ctx, time.Millisecond, func() (int, int) { return 60, 3 }) }()

@@ -71,7 +71,7 @@ func sum(counters map[string]uint64) (n uint64) {
 }
 
 // printJSON prints an answer for programs.
-func (s *session) printJSON(text []byte) error {
+func (s *call) printJSON(text []byte) error {
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, bytes.TrimSpace(text), "", "\t"); err != nil {
 		return fmt.Errorf("the server's answer cannot be read: %w", err)

@@ -45,7 +45,7 @@ not served as usual.`,
 }
 
 // list asks for the requests of one pool or of all.
-func (s *session) list(what string) (all []request, done bool, err error) {
+func (s *call) list(what string) (all []request, done bool, err error) {
 	var answer struct{ Requests []request }
 	var text []byte
 	if len(s.args) == 1 {
@@ -63,7 +63,7 @@ func (s *session) list(what string) (all []request, done bool, err error) {
 	return answer.Requests, false, nil
 }
 
-func listWaiting(s *session) error {
+func listWaiting(s *call) error {
 	all, done, err := s.list("waiting")
 	if done {
 		return err
@@ -76,7 +76,7 @@ func listWaiting(s *session) error {
 	return nil
 }
 
-func listRunning(s *session) error {
+func listRunning(s *call) error {
 	all, done, err := s.list("running")
 	if done {
 		return err
@@ -96,7 +96,7 @@ func listRunning(s *session) error {
 // line is what was asked for.
 func (r *request) line() string { return clean(r.Method + " " + r.Host + r.Path) }
 
-func cancelRequest(s *session) error {
+func cancelRequest(s *call) error {
 	var answer request
 	text, err := s.server.do(http.MethodPost, "requests/"+url.PathEscape(s.args[0])+"/cancel", nil, &answer)
 	if err != nil || s.json {
@@ -106,7 +106,7 @@ func cancelRequest(s *session) error {
 	return nil
 }
 
-func explain(s *session) error {
+func explain(s *call) error {
 	if len(s.args) == 0 {
 		return explainLast(s)
 	}
@@ -150,7 +150,7 @@ func (e *explanation) decided() string {
 	return text
 }
 
-func explainLast(s *session) error {
+func explainLast(s *call) error {
 	limit, err := s.cmd.Flags().GetInt("limit")
 	if err != nil {
 		return err

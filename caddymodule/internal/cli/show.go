@@ -29,7 +29,7 @@ func shows() []command {
 	}
 }
 
-func showPools(s *session) error {
+func showPools(s *call) error {
 	var answer struct{ Pools []pool }
 	text, err := s.server.get("pools", &answer)
 	if err != nil || s.json {
@@ -50,7 +50,7 @@ func showPools(s *session) error {
 }
 
 // orJSON prints the answer of a server for programs.
-func (s *session) orJSON(text []byte, err error) error {
+func (s *call) orJSON(text []byte, err error) error {
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s settings) word(word string) string {
 	return ""
 }
 
-func showPool(s *session) error {
+func showPool(s *call) error {
 	var p pool
 	text, err := s.server.onPool(http.MethodGet, s.args[0], "", nil, &p)
 	if err != nil || s.json {
@@ -134,7 +134,7 @@ func showPool(s *session) error {
 	return nil
 }
 
-func showSpool(s *session) error {
+func showSpool(s *call) error {
 	var answer struct {
 		Limits struct {
 			Dir     string

@@ -47,7 +47,7 @@ no terminal it prints once.`,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().DurationVar(&interval, "interval", time.Second, "How often to refresh")
 		},
-		run: func(s *session) error {
+		run: func(s *call) error {
 			if interval < minInterval {
 				return fmt.Errorf("bad interval '%s': want %s at least", interval, minInterval)
 			}
@@ -56,7 +56,7 @@ no terminal it prints once.`,
 	}
 }
 
-func (s *session) top(interval time.Duration) error {
+func (s *call) top(interval time.Duration) error {
 	f, ok := s.out.(*os.File)
 	if s.json || !ok || !term.IsTerminal(int(f.Fd())) {
 		return s.topOnce()
@@ -72,7 +72,7 @@ func (s *session) top(interval time.Duration) error {
 	})
 }
 
-func (s *session) topOnce() error {
+func (s *call) topOnce() error {
 	now, text, err := s.look()
 	if err != nil || s.json {
 		return s.orJSON(text, err)
@@ -85,7 +85,7 @@ func (s *session) topOnce() error {
 
 // watch refreshes the screen until ctx ends. A server that cannot be reached for a
 // while is no reason to stop.
-func (s *session) watch(ctx context.Context, interval time.Duration, size func() (width, height int)) error {
+func (s *call) watch(ctx context.Context, interval time.Duration, size func() (width, height int)) error {
 	before, _, err := s.look()
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (s *session) watch(ctx context.Context, interval time.Duration, size func()
 }
 
 // draw writes over what was there, in one piece, so that nothing flickers.
-func (s *session) draw(lines []string, width, height int) {
+func (s *call) draw(lines []string, width, height int) {
 	var b bytes.Buffer
 	b.WriteString(home)
 	for i, line := range lines[:min(len(lines), height)] {
@@ -139,7 +139,7 @@ type view struct {
 	pools []pool
 }
 
-func (s *session) look() (view, []byte, error) {
+func (s *call) look() (view, []byte, error) {
 	var answer struct{ Pools []pool }
 	text, err := s.server.get("pools", &answer)
 	return view{time.Now(), answer.Pools}, text, err
