@@ -97,7 +97,7 @@ func TestEvents(t *testing.T) {
 	breaks := func() {
 		t.Helper()
 		for range 3 {
-			site.Get(t, c, "https://"+s.Addr+"/fails")
+			heard(t, c, "https://"+s.Addr+"/fails")
 		}
 		events := records(t, 2)
 		site.Eventually(t, func() bool {

@@ -24,25 +24,31 @@ import (
 // series are the values of a scrape by name and labels, as they are written.
 type series map[string]float64
 
-// scrape asks Caddy's metrics handler for our metrics. In the very moment of a
-// reload Caddy may close a new connection unanswered; then it asks again.
-func scrape(t *testing.T, s *site.Site) series {
+// heard asks until it has an answer: in the very moment of a reload Caddy may close
+// a new connection without one.
+func heard(t *testing.T, c *http.Client, url string) (res *http.Response, body string) {
 	t.Helper()
-	var body string
-	c := s.Clients()["h1"]
-	defer c.CloseIdleConnections()
 	site.Eventually(t, func() bool {
-		res, err := c.Get("https://" + s.Addr + "/metrics")
-		if err != nil {
+		var err error
+		if res, err = c.Get(url); err != nil {
 			return false
 		}
 		defer res.Body.Close()
 		body, err = readAll(res.Body)
-		if res.StatusCode != 200 {
-			t.Fatalf("got %d %s", res.StatusCode, body)
-		}
 		return err == nil
 	})
+	return res, body
+}
+
+// scrape asks Caddy's metrics handler for our metrics.
+func scrape(t *testing.T, s *site.Site) series {
+	t.Helper()
+	c := s.Clients()["h1"]
+	defer c.CloseIdleConnections()
+	res, body := heard(t, c, "https://"+s.Addr+"/metrics")
+	if res.StatusCode != 200 {
+		t.Fatalf("got %d %s", res.StatusCode, body)
+	}
 	all := series{}
 	for line := range strings.Lines(body) {
 		name, ours := strings.CutPrefix(strings.TrimSpace(line), "caddy_offload_")
@@ -164,8 +170,8 @@ func TestMetricsSurviveReloads(t *testing.T) {
 	c := s.Clients()["h1"]
 	before := scrape(t, s).counters()
 	for n := 1; n <= 10; n++ {
-		site.Get(t, c, "https://"+s.Addr+"/busy/ok")
-		site.Get(t, c, "https://"+s.Addr+"/fails")
+		heard(t, c, "https://"+s.Addr+"/busy/ok")
+		heard(t, c, "https://"+s.Addr+"/fails")
 		if n%2 == 0 {
 			s.Load(fmt.Sprintf(twoPools, n, "header X-Load yes"))
 		} else {

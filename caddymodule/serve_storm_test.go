@@ -239,7 +239,7 @@ func TestOrderSurvivesReloads(t *testing.T) {
 		path := fmt.Sprintf("/pool/%d", n)
 		want = append(want, path)
 		all.Go(func() {
-			if res, _ := site.Get(t, c, "https://"+s.Addr+path); res.StatusCode != 200 {
+			if res, _ := heard(t, c, "https://"+s.Addr+path); res.StatusCode != 200 {
 				t.Errorf("%s got %d", path, res.StatusCode)
 			}
 		})
