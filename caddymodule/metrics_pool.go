@@ -61,6 +61,15 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return float64(s.Upgraded) },
 	},
 	{
+		describe("overridden", "Settings that are replaced by hand, a forced breaker among them.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 {
+			if s.BreakerForced {
+				return float64(len(s.Overridden) + 1)
+			}
+			return float64(len(s.Overridden))
+		},
+	},
+	{
 		describe("admitted_total", "Requests that got a permit.", "pool"), prometheus.CounterValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Admitted) },
 	},

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 // gather returns what a configuration's registry would.
@@ -93,6 +95,32 @@ func TestDashboardAsksForKnownMetrics(t *testing.T) {
 			t.Errorf("it asks for %s", name)
 		}
 	}
+}
+
+// What is set by hand shows, so that nobody forgets it.
+func TestMetricsOfWhatIsSetByHand(t *testing.T) {
+	restoreBudget(t)
+	provision(t, `{"pools": {"one": {}}}`).start()
+	pool := living(t, "one")
+	expect := func(want float64) {
+		t.Helper()
+		for _, family := range gather(t) {
+			if family.GetName() == "caddy_offload_overridden" {
+				if got := family.GetMetric()[0].GetGauge().GetValue(); got != want {
+					t.Errorf("%v settings, want %v", got, want)
+				}
+			}
+		}
+	}
+	expect(0)
+	places := 3
+	if err := pool.Override(func(o *offloader.Override) { o.Queue = &places }); err != nil {
+		t.Fatal(err)
+	}
+	pool.ForceBreaker(offloader.BreakerForcedOpen)
+	expect(2)
+	pool.ForceBreaker(offloader.BreakerAuto)
+	expect(1)
 }
 
 // What is described is what is collected: a registry of Caddy's kind refuses

@@ -97,7 +97,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		if g.queue.len >= g.places {
 			g.refuse(g.queue.front, QueueFull, &out)
 		}
-		w.breaksCalm = g.queue.len == 0 && g.calm(now)
+		w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
 		g.queued = max(now, 1)
 		g.noteArrival(w.place)
 		g.queue.push(w)

@@ -291,5 +291,11 @@ func TestObserversOfSaturation(t *testing.T) {
 		s.pass(offloader.SaturationCalm + 1)
 		s.arrivals(2)
 		expect("somebody waits after calm", 2)
+		s.finish()
+		s.pass(2 * offloader.SaturationCalm)
+		s.pool.Pause()
+		s.arrive()
+		expect("somebody waits because of a pause", 2)
+		s.pool.Resume()
 	}, offloader.WithSaturationObserver(func() { told++ }))
 }

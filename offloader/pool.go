@@ -58,7 +58,7 @@ const SaturationCalm = 30 * time.Second
 // WithSaturationObserver calls observe when the pool begins to be saturated: all
 // permits are taken, a caller has to wait while nobody else does, and none has
 // begun to wait for SaturationCalm. A pool that is at its limit for long, or again
-// and again, is reported once. It must not block for long: the caller is the one
+// and again, is reported once; one that is paused is not. It must not block for long: the caller is the one
 // who has to wait.
 func WithSaturationObserver(observe func()) Option {
 	return func(p *Pool) { p.onSaturated = observe }
