@@ -79,21 +79,27 @@ h2spec() {
 	printf '%s\n' "$folder/h2spec"
 }
 
-# kosoku prints the path of the program that plays the cases of the Autobahn test
-# suite, and installs it first, in a Python environment of its own, if it is not
-# there. The suite's own program needs a Python that systems no longer have.
-kosoku() {
-	local folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/kosoku-$kosoku_version
-	if [[ ! -x $folder/bin/kosoku ]]; then
-		echo "installing kosoku $kosoku_version" >&2
+# python_tools NAME==VERSION prints the folder of the commands of a Python package,
+# and installs it first, in an environment of its own, if it is not there.
+python_tools() {
+	local folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/${1/==/-}
+	if [[ ! -e $folder/complete ]]; then
+		echo "installing $1" >&2
 		if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 			install_packages python3 python3-venv >&2
 		fi
 		rm -rf "$folder"
 		python3 -m venv "$folder" >&2
-		"$folder/bin/pip" install --quiet --disable-pip-version-check "kosoku==$kosoku_version" >&2
+		"$folder/bin/pip" install --quiet --disable-pip-version-check "$1" >&2
+		touch "$folder/complete"
 	fi
-	printf '%s\n' "$folder/bin/kosoku"
+	printf '%s\n' "$folder/bin"
+}
+
+# kosoku prints the path of the program that plays the cases of the Autobahn test
+# suite. The suite's own program needs a Python that systems no longer have.
+kosoku() {
+	printf '%s\n' "$(python_tools "kosoku==$kosoku_version")/kosoku"
 }
 
 # need_package COMMAND PACKAGES... installs Debian packages if the command is not
