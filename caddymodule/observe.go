@@ -132,10 +132,13 @@ func (run *run) reasonWord() string {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// spoolFullLogged keeps a full disk from flooding the log.
+var spoolFullLogged rarely
+
 // logSpoolFull logs that a body could not be kept, with what to do about it.
 func (h *Handler) logSpoolFull(message string, err error) {
 	c := h.logger.Check(zapcore.WarnLevel, message)
-	if c == nil {
+	if c == nil || !spoolFullLogged.now() {
 		return
 	}
 	hint := "raise the limits of the global option 'offload' for 'spool'"
