@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -189,6 +190,32 @@ func TestAdminOverrides(t *testing.T) {
 	o.do(http.MethodPatch, "pools/{name}", "over", `{"concurrency": 2}`, 200)
 	s.Load(body("queue 5"))
 	wantForce("other settings", 1, nil)
+}
+
+// What was done by hand outlives reloads, also those that change the pool.
+func TestAdminControlOutlivesReloads(t *testing.T) {
+	body := func(queue int) string {
+		return fmt.Sprintf("\toffload {\n\t\tname held\n\t\tqueue %d\n\t}\n\trespond ok", queue)
+	}
+	s, o := serveOperated(t, nil, body(5))
+	c := s.Clients()["h2"]
+	o.post("pools/{name}/pause", "held", "")
+	o.post("pools/{name}/breaker", "held", `{"state": "open"}`)
+	for queue := 5; queue < 8; queue++ {
+		s.Load(body(queue))
+		p := o.get("pools/{name}", "held")
+		if p["phase"] != "paused" || p["breaker"] != "open" || p["breaker_forced"] != true || p["queue_limit"] != float64(queue) {
+			t.Errorf("with %d places the pool is %v", queue, p)
+		}
+	}
+	if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 503 {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	o.post("pools/{name}/breaker", "held", `{"state": "auto"}`)
+	o.post("pools/{name}/resume", "held", "")
+	if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 {
+		t.Errorf("got %d", res.StatusCode)
+	}
 }
 
 func TestAdminControlsPools(t *testing.T) {
