@@ -255,11 +255,35 @@ func TestFullDisk(t *testing.T) {
 				s.t.Errorf("the file is broken by %v", err)
 			}
 		})
+		play(t, "without memory, and with patience", patient(0, 10*block), func(s *scene) {
+			s.write(block).want(block, nil, 0)
+			w := s.write(2 * block) // patience is for those who have something to wait for
+			s.wantNext(s.reader, whole, whole, whole)
+			s.next(s.reader).wantWaiting()
+			w.want(2*block, nil, 0)
+		})
 		play(t, "when all is kept", stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: 10 * block}}, func(s *scene) {
 			w := s.write(20 * block)
 			w.want(2*block, spool.ErrFull, 0)
 			s.stream.End(nil, errCut)
 			s.wantNext(s.reader, whole, whole, "cut short")
+		})
+	})
+}
+
+// A disk that is full from the start is as good as none, also for a reader that
+// waits already.
+func TestDiskWithoutRoom(t *testing.T) {
+	t.Parallel()
+	testkit.WithFileLimit(t, 100, func(t *testing.T) {
+		play(t, "for a file", patient(0, 10*block), func(s *scene) {
+			next := s.next(s.reader)
+			w := s.write(block + 10)
+			next.wantPiece(whole)
+			w.wantWaiting()
+			s.wantNext(s.reader, "10")
+			s.next(s.reader).wantWaiting()
+			w.want(block+10, nil, 0)
 		})
 	})
 }

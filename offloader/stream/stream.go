@@ -107,10 +107,10 @@ func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		m, err := s.writeSome(p[n:])
-		switch {
-		case errors.Is(err, errBusy):
+		if errors.Is(err, errBusy) {
 			m, err = s.waitForReader(p[n:])
-		case isFull(err):
+		}
+		if isFull(err) {
 			m, err = s.writeWhenRoom(p[n:])
 		}
 		n += m
@@ -142,13 +142,22 @@ func (s *Stream) writeSome(p []byte) (int, error) {
 		n, err = s.store.Write(b, p)
 		s.mu.Lock()
 	}
-	if err != nil {
-		s.store.Seal(b)
-	}
 	b.Advance(n)
 	s.written += int64(n)
+	if err != nil {
+		s.seal(b)
+	}
 	s.wakeReaders()
 	return n, err
+}
+
+// seal ends the last block, whose file has failed. It requires s.mu.
+func (s *Stream) seal(b *spool.Block) {
+	s.store.Seal(b)
+	if b.Len() == 0 { // a reader that waits would not come to give it back
+		s.store.Free(b)
+		s.blocks = s.blocks[:len(s.blocks)-1]
+	}
 }
 
 // tail returns the last block with room, or a new one. It requires s.mu.
@@ -211,7 +220,7 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	for {
 		freed := s.expectRoom() // before it tries, so that it misses none
 		n, err := s.writeSome(p)
-		if !isFull(err) || s.opts.Keep {
+		if s.opts.Keep || (!isFull(err) && !errors.Is(err, errBusy)) {
 			return n, err
 		}
 		if n := s.lend(p); n > 0 {
