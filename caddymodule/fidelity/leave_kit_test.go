@@ -66,7 +66,9 @@ func leavers(t *testing.T, s *site.Site) []*leaver {
 	}
 	var conn atomic.Value // of net.Conn
 	h2 := &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"},
+		ForceAttemptHTTP2: true,
+		DisableKeepAlives: true, // it may not have noticed yet that its last connection was cut
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err == nil {
