@@ -64,7 +64,7 @@ func TestCompareEncodings(t *testing.T) {
 		{name: "nothing of a length", request: accepts("gzip"), answer: answer(200, "")},
 	}
 	for i := range trials {
-		trials[i].normal, trials[i].encodes = decoded, true
+		trials[i].normal, trials[i].unmeasured = decoded, true
 	}
 	for name, body := range map[string]string{
 		"in front": "route {\nencode zstd gzip\nOFFLOAD\nreverse_proxy UPSTREAM\n}",

@@ -74,39 +74,43 @@ func TestComparePanics(t *testing.T) {
 		found.(*play).trial.answer(w, r)
 		return nil
 	})
-	compare(t, route{body: "notice\nOFFLOAD\n" + name},
-		trial{name: "an error", answer: panics(errBoom)},
-		trial{name: "a text", answer: panics("boom")},
-		trial{name: "nothing", answer: panics(nil)},
-		trial{name: "an abort", answer: panics(http.ErrAbortHandler)},
-		trial{name: "a fault", answer: func(http.ResponseWriter, *http.Request) {
+	trials := []trial{
+		{name: "an error", answer: panics(errBoom)},
+		{name: "a text", answer: panics("boom")},
+		{name: "nothing", answer: panics(nil)},
+		{name: "an abort", answer: panics(http.ErrAbortHandler)},
+		{name: "a fault", answer: func(http.ResponseWriter, *http.Request) {
 			var none map[string]int
 			none["a"] = 1
 		}},
-		trial{name: "an error after the head", answer: late(0, errBoom)},
-		trial{name: "an error after a part", answer: late(100, errBoom)},
-		trial{name: "an abort after a part", answer: late(100, http.ErrAbortHandler)},
-		trial{name: "an error after 5 KiB", answer: late(5*kib, errBoom)},
-		trial{name: "an abort after 300 KiB", answer: late(300*kib, http.ErrAbortHandler)},
-		trial{name: "an error after an upload", request: request{method: "POST", body: sized(100 * kib)}, answer: func(w http.ResponseWriter, r *http.Request) {
+		{name: "an error after the head", answer: late(0, errBoom)},
+		{name: "an error after a part", answer: late(100, errBoom)},
+		{name: "an abort after a part", answer: late(100, http.ErrAbortHandler)},
+		{name: "an error after 5 KiB", answer: late(5*kib, errBoom)},
+		{name: "an abort after 300 KiB", answer: late(300*kib, http.ErrAbortHandler)},
+		{name: "an error after an upload", request: request{method: "POST", body: sized(100 * kib)}, answer: func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			panic(errBoom)
 		}},
-		trial{name: "no panic", answer: says("hello")},
-		trial{name: "a flush before the head", answer: func(w http.ResponseWriter, _ *http.Request) {
+		{name: "no panic", answer: says("hello")},
+		{name: "a flush before the head", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "a/b")
 			flush(w)
 			w.Header().Set("X-Late", "1")
 			_, _ = io.WriteString(w, "hello")
 		}, flushes: true},
-		trial{name: "a small piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(100)) }},
-		trial{name: "a large piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(20000)) }, typeless: true},
-		trial{name: "a second head", answer: func(w http.ResponseWriter, _ *http.Request) {
+		{name: "a small piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(100)) }},
+		{name: "a large piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(20000)) }, typeless: true},
+		{name: "a second head", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusAccepted)
 			w.WriteHeader(http.StatusTeapot)
 			_, _ = io.WriteString(w, "hello")
 		}},
-	)
+	}
+	for i := range trials {
+		trials[i].unmeasured = true
+	}
+	compare(t, route{body: "notice\nOFFLOAD\n" + name}, trials...)
 }
 
 // Panics get into Caddy's log once, by whichever way they came.

@@ -172,13 +172,11 @@ func forgetUpload(x *exchange) {
 }
 
 // forgetNoLength is for answers without a body and of unknown length, which
-// reverse_proxy flushes by a timer that may come too late. HTTP/3 then says that
-// they are empty.
-func (x *exchange) forgetNoLength(method string) {
+// reverse_proxy flushes by a timer that may come too late. The server then says
+// that they are empty.
+func (x *exchange) forgetNoLength() {
 	m := &x.answers[0]
-	if method == http.MethodHead || strings.HasSuffix(m.start, " 304") {
-		m.fields = slices.DeleteFunc(m.fields, func(f string) bool {
-			return f == "Content-Length: 0" || nameOf(f) == "(length)"
-		})
-	}
+	m.fields = slices.DeleteFunc(m.fields, func(f string) bool {
+		return f == "Content-Length: 0" || f == "Transfer-Encoding: chunked" || nameOf(f) == "(length)"
+	})
 }

@@ -33,8 +33,8 @@ type trial struct {
 	expects bool
 	// streamed: the request's body is never spooled.
 	streamed bool
-	// encodes: Caddy may compress the answer.
-	encodes bool
+	// unmeasured: nobody declares the answer's length.
+	unmeasured bool
 	// ignored: nobody reads the request's body.
 	ignored bool
 	// stays: the request's body does not get as far as offload.

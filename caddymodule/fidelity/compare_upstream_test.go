@@ -23,8 +23,9 @@ type call struct {
 
 func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found, ok := plays.Load(r.Header.Get("X-Play"))
-	if !ok {
-		_, _ = io.WriteString(w, "after") // see stage.probe
+	if !ok { // see probe
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "after")
 		return
 	}
 	p := found.(*play)
