@@ -278,6 +278,7 @@ func TestTricklingUploadsGiveWay(t *testing.T) {
 	offload {
 		name trickles
 	}
+	metrics /metrics
 	reverse_proxy UPSTREAM`)
 	slow, ended := make(map[string]io.Closer), make(map[string]chan int)
 	for name, c := range s.Clients() {
@@ -295,6 +296,7 @@ func TestTricklingUploadsGiveWay(t *testing.T) {
 		}()
 		io.WriteString(writer, "slow")
 	}
+	site.Eventually(t, func() bool { return scrape(t, s)["uploads"] == 3 })
 	for _, c := range s.Clients() {
 		site.Eventually(t, func() bool { // after five seconds
 			req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/echo", strings.NewReader("quick"))
