@@ -1,0 +1,135 @@
+package celery
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of what Python reads: its parser is recursive, and it refuses to make
+// an integer of more digits.
+const (
+	maxDepth  = 100
+	maxDigits = 4300
+)
+
+// checkBody refuses what is valid JSON and yet cannot be read by a worker. Such
+// a message would be thrown away there, and nobody would ever hear of it.
+func checkBody(body []byte) error {
+	if len(body) > maxBody {
+		return fmt.Errorf("the arguments have %d bytes, at most %d", len(body), maxBody)
+	}
+	if !utf8.Valid(body) {
+		return errors.New("the arguments are not UTF-8")
+	}
+	if err := checkShape(body); err != nil {
+		return err
+	}
+	return checkWrappers(body)
+}
+
+// checkShape looks at nesting and at the length of numbers.
+func checkShape(body []byte) error {
+	depth, digits := 0, 0
+	for i := 0; i < len(body); i++ {
+		b := body[i]
+		if '0' <= b && b <= '9' {
+			if digits++; digits > maxDigits {
+				return fmt.Errorf("a number has more than %d digits", maxDigits)
+			}
+			continue
+		}
+		digits = 0
+		switch b {
+		case '"':
+			end := stringEnd(body, i)
+			if hasLoneSurrogate(body[i:end]) {
+				return errors.New("the arguments hold half a character")
+			}
+			i = end - 1
+		case '[', '{':
+			if depth++; depth > maxDepth {
+				return fmt.Errorf("the arguments are nested more than %d deep", maxDepth)
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return nil
+}
+
+// checkWrappers looks for objects that the worker turns into other values, such
+// as dates. Those that it would fail at are refused.
+func checkWrappers(body []byte) error {
+	// The key may be written with escapes.
+	if !bytes.Contains(body, []byte("__type__")) && !bytes.Contains(body, []byte(`\u`)) {
+		return nil
+	}
+	value, err := decodeExact(body)
+	if err != nil {
+		return err
+	}
+	return walk(value, func(object map[string]any) error {
+		kind, value, ok := wrapped(object)
+		if ok && !wellWrapped(kind, value) {
+			return fmt.Errorf("an object with the keys __type__ and __value__ is no value of Celery's: %v", kind)
+		}
+		return nil
+	})
+}
+
+// wrapped reports whether the object stands for another value.
+func wrapped(object map[string]any) (kind, value any, ok bool) {
+	kind, hasType := object["__type__"]
+	value, hasValue := object["__value__"]
+	return kind, value, hasType && hasValue && len(object) == 2
+}
+
+var (
+	datetimePattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T` + clock + `$`)
+	timePattern     = regexp.MustCompile(`^` + clock + `$`)
+	decimalPattern  = regexp.MustCompile(`^-?\d{1,1000}(\.\d{1,1000})?$`)
+	hexPattern      = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
+)
+
+const clock = `\d{2}:\d{2}:\d{2}(\.\d{6})?([+-]([01]\d|2[0-3]):[0-5]\d)?`
+
+// wellWrapped reports whether every version of Python can make a value of it.
+func wellWrapped(kind, value any) bool {
+	if kind == "uuid" {
+		fields, _ := value.(map[string]any)
+		text, _ := fields["hex"].(string)
+		return len(fields) == 1 && hexPattern.MatchString(text)
+	}
+	text, ok := value.(string)
+	if !ok {
+		return false
+	}
+	switch kind {
+	case "bytes":
+		return true
+	case "base64":
+		_, err := base64.StdEncoding.Strict().DecodeString(text)
+		return err == nil
+	case "decimal":
+		return decimalPattern.MatchString(text)
+	case "datetime":
+		return datetimePattern.MatchString(text) && isTime(time.DateOnly+"T"+time.TimeOnly, text)
+	case "date":
+		return isTime(time.DateOnly, text)
+	case "time":
+		return timePattern.MatchString(text) && isTime(time.TimeOnly, text)
+	}
+	return false
+}
+
+// isTime reports whether text begins with a moment that exists. Python knows no
+// year 0.
+func isTime(layout, text string) bool {
+	_, err := time.Parse(layout, text[:min(len(layout), len(text))])
+	return err == nil && (layout != time.DateOnly || len(text) == len(layout)) && text[:4] != "0000"
+}
