@@ -10,6 +10,7 @@ import (
 // How long answers are kept.
 const (
 	keepPings  = 2 * time.Second
+	keepGauges = 2 * time.Second
 	keepQueues = 10 * time.Second
 	keepStats  = 10 * time.Second
 	keepNames  = time.Minute
@@ -22,7 +23,9 @@ const (
 // if the broker is not there either.
 func (w *Workers) Ready(ctx context.Context, queue string) error {
 	if gauge, ok := w.broker.(QueueGauge); ok {
-		state, err := gauge.Queue(ctx, queue)
+		state, err := w.gaugeOf(queue).get(ctx, keepGauges, func(ctx context.Context) (QueueState, error) {
+			return gauge.Queue(ctx, queue)
+		})
 		switch {
 		case err != nil:
 			return fmt.Errorf("looking at queue '%s': %w", queue, err)
@@ -39,6 +42,23 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 		return fmt.Errorf("queue '%s': %w", queue, ErrNoWorker)
 	}
 	return nil
+}
+
+// maxGauges is of how many queues the state is kept. Usually there are few.
+const maxGauges = 1000
+
+func (w *Workers) gaugeOf(queue string) *cached[QueueState] {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.gauges[queue]
+	if g == nil {
+		if len(w.gauges) >= maxGauges {
+			clear(w.gauges)
+		}
+		g = new(cached[QueueState])
+		w.gauges[queue] = g
+	}
+	return g
 }
 
 func (w *Workers) anyAlive(ctx context.Context) error {

@@ -19,8 +19,9 @@ type Workers struct {
 	registered cached[map[string][]string]
 	stats      cached[map[string]Stats]
 
-	mu    sync.Mutex
-	beats map[string]Worker // by name, guarded by mu
+	mu     sync.Mutex
+	beats  map[string]Worker              // by name, guarded by mu
+	gauges map[string]*cached[QueueState] // by queue, guarded by mu
 }
 
 // Worker is one that has told about itself lately.
@@ -36,7 +37,7 @@ type Worker struct {
 // NewWorkers returns what is known about the workers behind a broker: nothing
 // yet. Follow makes it know more.
 func NewWorkers(b Broker) *Workers {
-	return &Workers{broker: b, beats: make(map[string]Worker)}
+	return &Workers{broker: b, beats: make(map[string]Worker), gauges: make(map[string]*cached[QueueState])}
 }
 
 // Times between two attempts to follow workers.

@@ -57,6 +57,9 @@ func (t *Table) Remove(id string, w celery.Watcher) (last bool) {
 	return rest == nil
 }
 
+// Watched reports whether anybody watches a task.
+func (t *Table) Watched(id string) bool { return t.watchers(id) != nil }
+
 // Report passes a state on to who watches the task. It reports false if nobody
 // does.
 func (t *Table) Report(id string, payload []byte) bool {

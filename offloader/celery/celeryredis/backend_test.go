@@ -1,0 +1,356 @@
+package celeryredis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
+)
+
+// lab is a client on a fake server, with a proxy in between and a worker.
+type lab struct {
+	t      *testing.T
+	ctx    context.Context
+	server *redistest.Server
+	proxy  *celerytest.Proxy
+	system *redistest.System
+	client *celery.Client
+}
+
+func newLab(t *testing.T, s celeryredis.BackendSettings) *lab {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	server := redistest.NewServer(t)
+	proxy := celerytest.NewProxy(t, server.Addr())
+	s.URL = "redis://" + proxy.Addr()
+	broker, backend := openBroker(t, s.URL), openBackend(t, s)
+	system := redistest.NewSystem(t, redistest.Options{
+		URL: server.URL(), Broker: broker, Backend: backend, Interrupt: proxy.Cut, ResultPrefix: s.Prefix,
+	})
+	return &lab{t, ctx, server, proxy, system, celery.NewClient(broker, backend, celery.Settings{})}
+}
+
+func (l *lab) start() (*celery.Call, *celery.Message) {
+	l.t.Helper()
+	call, err := l.client.Start(l.ctx, celery.Task{Name: "lab.echo"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(call.Close)
+	m, err := l.system.Take(l.ctx, celery.DefaultQueue)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return call, m
+}
+
+func (l *lab) succeed(m *celery.Message, value string) {
+	l.t.Helper()
+	if err := l.system.Report(l.ctx, m, celerytest.Succeed(m, value)); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lab) wantValue(call *celery.Call, value string) {
+	l.t.Helper()
+	if result, err := call.Wait(l.ctx, nil); err != nil || string(result.Value) != value {
+		l.t.Errorf("%s %v, want %s", result.Value, err, value)
+	}
+}
+
+func (l *lab) wantFailure(call *celery.Call, want error) {
+	l.t.Helper()
+	if result, err := call.Wait(l.ctx, nil); !errors.Is(err, want) {
+		l.t.Errorf("%s %v, want %v", result.Value, err, want)
+	}
+}
+
+// A result may come before the task's sender could ask for it: so the server
+// listens before the task is sent.
+func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{})
+	for range 100 {
+		call, m := l.start()
+		if !l.server.Subscribed("celery-task-meta-" + m.CorrelationID) {
+			t.Fatal("sent before anybody listened")
+		}
+		call.Close()
+	}
+	eventually(t, func() bool { return l.server.Channels() == 0 })
+}
+
+// What is published while the connection is down reaches nobody. The state that
+// the server has kept is fetched when it is up again.
+func TestResultsPublishedIntoTheGapAreFetched(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{})
+	const calls = 50
+	var open []*celery.Call
+	var tasks []*celery.Message
+	for range calls {
+		call, m := l.start()
+		open, tasks = append(open, call), append(tasks, m)
+	}
+	l.proxy.Refuse(true)
+	for i, m := range tasks {
+		l.succeed(m, fmt.Sprint(i))
+	}
+	if l.server.Count("MGET") != 0 {
+		t.Error("fetched already")
+	}
+	l.proxy.Refuse(false)
+	for i, call := range open {
+		l.wantValue(call, fmt.Sprint(i))
+	}
+	if n := l.server.Count("MGET"); n == 0 || n > 5 {
+		t.Errorf("%d commands for %d results", n, calls)
+	}
+}
+
+// A connection that is silent without being closed is given up.
+func TestConnectionsThatAreSilentAreReplaced(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{PingEvery: 20 * time.Millisecond, Server: celeryredis.Server{Timeout: 100 * time.Millisecond}})
+	call, m := l.start()
+	before := l.proxy.Accepted()
+	l.proxy.Stall(true)
+	l.succeed(m, "1")
+	eventually(t, func() bool { return l.proxy.Accepted() > before })
+	l.proxy.Stall(false)
+	l.wantValue(call, "1")
+}
+
+func TestResultsThatAreTooLarge(t *testing.T) {
+	t.Parallel()
+	large := `"` + strings.Repeat("x", 2000) + `"`
+	for _, poll := range []bool{false, true} {
+		l := newLab(t, celeryredis.BackendSettings{MaxResult: 1000, Poll: poll})
+		call, m := l.start()
+		other, otherTask := l.start()
+		l.succeed(m, large)
+		l.wantFailure(call, celery.ErrTooLarge)
+		l.succeed(otherTask, "1") // goes on as if nothing were
+		l.wantValue(other, "1")
+		if _, err := l.client.Attach(l.ctx, call.ID()); !errors.Is(err, celery.ErrTooLarge) {
+			t.Errorf("attaching: %v", err)
+		}
+	}
+	t.Run("in the gap", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, celeryredis.BackendSettings{MaxResult: 1000})
+		call, m := l.start()
+		l.proxy.Refuse(true)
+		l.succeed(m, large)
+		l.proxy.Refuse(false)
+		l.wantFailure(call, celery.ErrTooLarge)
+	})
+}
+
+// Many results at once are fetched in answers of a bounded size.
+func TestFetchingIsBounded(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{MaxResult: 3000})
+	value := `"` + strings.Repeat("x", 1000) + `"`
+	var open []*celery.Call
+	var tasks []*celery.Message
+	for range 20 {
+		call, m := l.start()
+		open, tasks = append(open, call), append(tasks, m)
+	}
+	l.proxy.Refuse(true)
+	for _, m := range tasks {
+		l.succeed(m, value)
+	}
+	l.proxy.Refuse(false)
+	for _, call := range open {
+		l.wantValue(call, value)
+	}
+	if n := l.server.Count("MGET"); n < 10 {
+		t.Errorf("%d answers for 20 results of which two fit into one", n)
+	}
+}
+
+// A server that has lost everything has lost the result: nobody can know, and
+// the caller's deadline ends the wait.
+func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{})
+	call, m := l.start()
+	l.proxy.Refuse(true)
+	l.succeed(m, "1")
+	l.server.Flush()
+	l.proxy.Refuse(false)
+	ctx, cancel := context.WithTimeout(l.ctx, 300*time.Millisecond)
+	defer cancel()
+	if _, err := call.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	again, m := l.start()
+	l.succeed(m, "2")
+	l.wantValue(again, "2")
+}
+
+func TestAServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	t.Run("new calls fail", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 100 * time.Millisecond}})
+		l.proxy.Refuse(true)
+		eventually(t, func() bool { return l.proxy.Connections() == 0 })
+		if _, err := l.client.Start(l.ctx, celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) {
+			t.Error(err)
+		}
+		l.proxy.Refuse(false)
+		eventually(t, func() bool {
+			call, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
+			if err == nil {
+				call.Close()
+			}
+			return err == nil
+		})
+	})
+	for name, poll := range map[string]bool{"listening": false, "polling": true} {
+		t.Run("waiting calls fail in the end, "+name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, celeryredis.BackendSettings{Patience: 200 * time.Millisecond, Poll: poll})
+			call, _ := l.start()
+			l.proxy.Refuse(true)
+			l.wantFailure(call, celery.ErrUnavailable)
+		})
+	}
+	t.Run("a caller who leaves is let go", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, celeryredis.BackendSettings{})
+		l.proxy.Refuse(true)
+		eventually(t, func() bool { return l.proxy.Connections() == 0 })
+		ctx, cancel := context.WithTimeout(l.ctx, 50*time.Millisecond)
+		defer cancel()
+		if _, err := l.client.Start(ctx, celery.Task{Name: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAServerThatForbidsToSubscribe(t *testing.T) {
+	t.Parallel()
+	denied := "NOPERM this user has no permissions to access one of the channels"
+	l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 200 * time.Millisecond}})
+	l.server.Deny("SUBSCRIBE", denied)
+	_, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
+	if !errors.Is(err, celery.ErrUnavailable) || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("listening: %v", err)
+	}
+	polling := newLab(t, celeryredis.BackendSettings{Poll: true})
+	polling.server.Deny("SUBSCRIBE", denied)
+	call, m := polling.start()
+	polling.succeed(m, "1")
+	polling.wantValue(call, "1")
+}
+
+func TestPrefixes(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{Prefix: "app1_celery-task-meta-"})
+	call, m := l.start()
+	l.succeed(m, "1")
+	l.wantValue(call, "1")
+}
+
+// However many calls wait, there are as many connections as with none.
+func TestConnectionsDoNotGrowWithCalls(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{})
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() {
+			call, err := l.client.Start(l.ctx, celery.Task{Name: "lab.echo"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(call.Close)
+		})
+	}
+	all.Wait()
+	// One that listens, and eight that publish.
+	if n := l.proxy.Accepted(); n > 1+celeryredis.DefaultConnections {
+		t.Errorf("%d connections", n)
+	}
+	if n := l.client.Waiting(); n != 500 {
+		t.Errorf("%d calls wait", n)
+	}
+}
+
+func TestRepliesCleanUp(t *testing.T) {
+	t.Parallel()
+	server := redistest.NewServer(t)
+	replies := openReplies(t, celeryredis.RepliesSettings{Server: celeryredis.Server{URL: server.URL()}})
+	system := redistest.NewSystem(t, redistest.Options{URL: server.URL(), Backend: replies})
+	task := &celery.Message{ReplyTo: replies.ReplyTo(), CorrelationID: "x"}
+	if err := system.Report(t.Context(), task, celerytest.Succeed(task, "1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return server.Count("BRPOPLPUSH") > 1 })
+	if err := replies.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if keys := server.Keys(); len(keys) != 0 {
+		t.Errorf("keys %q", keys)
+	}
+	if err := replies.Watch(t.Context(), "x", nil); !errors.Is(err, celery.ErrClosed) {
+		t.Errorf("watching: %v", err)
+	}
+}
+
+func TestRepliesThatAreTooLargeOrMakeNoSense(t *testing.T) {
+	t.Parallel()
+	server := redistest.NewServer(t)
+	url := server.URL()
+	replies := openReplies(t, celeryredis.RepliesSettings{Server: celeryredis.Server{URL: url}, MaxResult: 1000})
+	broker := openBroker(t, url)
+	system := redistest.NewSystem(t, redistest.Options{URL: url, Broker: broker, Backend: replies})
+	client := celery.NewClient(broker, replies, celery.Settings{})
+	call, err := client.Start(t.Context(), celery.Task{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer call.Close()
+	m, err := system.Take(t.Context(), celery.DefaultQueue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Push(replies.ReplyTo(), "nonsense")
+	if err := system.Report(t.Context(), m, celerytest.Succeed(m, `"`+strings.Repeat("x", 2000)+`"`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call.Next(t.Context()); !errors.Is(err, celery.ErrTooLarge) {
+		t.Error(err)
+	}
+}
+
+func TestRepliesWaitForAServerOnlySoLong(t *testing.T) {
+	t.Parallel()
+	server := redistest.NewServer(t)
+	proxy := celerytest.NewProxy(t, server.Addr())
+	replies := openReplies(t, celeryredis.RepliesSettings{
+		Server: celeryredis.Server{URL: "redis://" + proxy.Addr()}, Patience: 100 * time.Millisecond,
+	})
+	call, err := celery.NewClient(openBroker(t, server.URL()), replies, celery.Settings{}).Start(t.Context(), celery.Task{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer call.Close()
+	proxy.Refuse(true)
+	if _, err := call.Next(t.Context()); !errors.Is(err, celery.ErrUnavailable) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,96 @@
+package celeryredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+)
+
+const (
+	replyExchange = "reply.celery.pidbox"
+	bindings      = "_kombu.binding."
+	// bindingSeparator stands between the routing key, the pattern and the queue
+	// of a binding, whatever Separator is.
+	bindingSeparator = "\x06\x16"
+	// cleanUpTimeout is how long it may take to remove what asking has left.
+	cleanUpTimeout = time.Second
+	// answerWait is how long one command waits for an answer. Redis counts in
+	// seconds.
+	answerWait = time.Second
+)
+
+// Broadcast implements [celery.Controller]. Redis knows how many workers listen,
+// together with whoever else does.
+func (b *Broker) Broadcast(ctx context.Context, c celery.Command) (int, error) {
+	exchange := b.settings.ControlExchange + ".pidbox"
+	m, err := c.Encode(exchange)
+	if err != nil {
+		return 0, err
+	}
+	envelope, err := m.Envelope(0)
+	if err != nil {
+		return 0, err
+	}
+	workers, err := b.client.Publish(ctx, b.channel(exchange), envelope).Result()
+	return int(workers), sent(ctx, err)
+}
+
+// Ask implements [celery.Controller].
+func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) bool) error {
+	id := celery.NewID()
+	queue := id + "." + replyExchange
+	bindingKey := b.settings.Prefix + bindings + replyExchange
+	binding := id + bindingSeparator + bindingSeparator + queue
+	if err := b.client.SAdd(ctx, bindingKey, binding).Err(); err != nil {
+		return asked(ctx, err)
+	}
+	defer b.cleanUp(ctx, bindingKey, binding, b.settings.Prefix+queue)
+	c.Ticket = celery.NewID()
+	c.ReplyTo = &celery.ReplyAddress{Exchange: replyExchange, RoutingKey: id}
+	workers, err := b.Broadcast(ctx, c)
+	if err != nil {
+		return err
+	}
+	for ; workers > 0; workers-- {
+		body, err := b.answer(ctx, b.settings.Prefix+queue)
+		if err != nil || body == nil || !reply(body) {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer waits for one answer, and returns nil when the context has ended.
+func (b *Broker) answer(ctx context.Context, key string) ([]byte, error) {
+	for ctx.Err() == nil {
+		popped, err := b.client.BRPop(ctx, answerWait, key).Result()
+		switch {
+		case errors.Is(err, redis.Nil), err != nil && ctx.Err() != nil:
+			continue
+		case err != nil:
+			return nil, asked(ctx, err)
+		}
+		m, err := celery.OpenEnvelope([]byte(popped[1]))
+		if err != nil {
+			return nil, fmt.Errorf("reading a worker's answer: %w", err)
+		}
+		return m.Body, nil
+	}
+	return nil, nil
+}
+
+// cleanUp removes what workers would otherwise send later answers to.
+func (b *Broker) cleanUp(ctx context.Context, bindingKey, binding, key string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	_, _ = b.client.Pipelined(ctx, func(p redis.Pipeliner) error { // what stays does no harm
+		p.SRem(ctx, bindingKey, binding)
+		p.Del(ctx, key)
+		return nil
+	})
+}

@@ -1,0 +1,66 @@
+package celeryredis
+
+import (
+	"context"
+	"time"
+)
+
+// Times of polling. It never takes more than a part of the time, so that many
+// waiting calls make it slower and not the server.
+const (
+	fastPoll  = 5 * time.Millisecond
+	slowPoll  = 50 * time.Millisecond
+	pollShare = 10 // one part asking, the others waiting
+)
+
+// poll asks for the states of all tasks that are watched, in one go.
+func (b *Backend) poll(ctx context.Context) {
+	timer := time.NewTimer(fastPoll)
+	defer timer.Stop()
+	wait := fastPoll
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		began := time.Now()
+		seen, err := b.pollOnce(ctx)
+		switch {
+		case err != nil:
+			b.lost(err)
+			wait = min(max(2*wait, firstRetry), lastRetry)
+		case seen > 0:
+			wait = fastPoll
+		default:
+			wait = min(2*wait, slowPoll)
+		}
+		timer.Reset(max(wait, pollShare*time.Since(began)))
+	}
+}
+
+// pollOnce returns how many tasks had news.
+func (b *Backend) pollOnce(ctx context.Context) (seen int, err error) {
+	err = b.fetch(ctx, b.table.IDs(), func(id, payload string) {
+		if b.isNews(id, payload) {
+			seen++
+			b.report(id, payload)
+		}
+	})
+	if err == nil {
+		b.health.up()
+	}
+	return seen, err
+}
+
+// isNews remembers what was seen of a task.
+func (b *Backend) isNews(id, payload string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.subs[id]
+	if s == nil || s.last == payload {
+		return false
+	}
+	s.last = payload
+	return true
+}

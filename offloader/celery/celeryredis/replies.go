@@ -1,0 +1,164 @@
+package celeryredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
+)
+
+// RepliesSettings of the result backend "rpc://" on a Redis broker.
+type RepliesSettings struct {
+	// Server of the broker.
+	Server
+	// Prefix of all keys, as the broker's.
+	Prefix string
+	// MaxResult is the largest result in bytes. Default: DefaultMaxResult.
+	MaxResult int
+	// Patience is how long waiting calls wait for a server that has gone.
+	// Default: DefaultPatience.
+	Patience time.Duration
+}
+
+// Replies is the result backend "rpc://" on a Redis broker: workers put what
+// they report into a list, and one connection takes it out for all calls. What
+// is in the list while the connection is down stays there.
+type Replies struct {
+	client   *redis.Client
+	settings RepliesSettings
+	table    watch.Table
+	name     string
+	key      string // of the list that workers put replies into
+	taken    string // of the list that a reply goes through
+	stop     context.CancelFunc
+	done     sync.WaitGroup // of the goroutine, which ends with stop
+	health   health
+	closing  sync.Once
+}
+
+// replyWait is how long one command waits for a reply.
+const replyWait = 2 * time.Second
+
+// OpenReplies returns a backend. It fails if the settings make no sense, not if
+// the server is not there yet.
+func OpenReplies(s RepliesSettings) (*Replies, error) {
+	s.Server = s.withDefaults()
+	s.Timeout += replyWait // an answer may take that long by design
+	client, _, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	if s.MaxResult <= 0 {
+		s.MaxResult = DefaultMaxResult
+	}
+	if s.Patience <= 0 {
+		s.Patience = DefaultPatience
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Replies{client: client, settings: s, name: celery.NewID(), stop: stop}
+	r.key = s.Prefix + r.name
+	r.taken = r.key + ".taken"
+	r.health.patience = s.Patience
+	r.done.Go(func() { r.read(ctx) })
+	return r, nil
+}
+
+// ReplyTo implements [celery.Replier].
+func (r *Replies) ReplyTo() string { return r.name }
+
+// Watch implements [celery.Backend]. Nothing can be missed: what is in the list
+// before anybody watches is about others.
+func (r *Replies) Watch(ctx context.Context, id string, w celery.Watcher) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	_, err := r.table.Add(id, w)
+	return err
+}
+
+// Unwatch implements [celery.Backend].
+func (r *Replies) Unwatch(id string, w celery.Watcher) { r.table.Remove(id, w) }
+
+// read takes replies from the list, one after the other. Each goes to a second
+// list until it has arrived here: a connection may break with a reply on it.
+func (r *Replies) read(ctx context.Context) {
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		err := r.recover(ctx)
+		for err == nil {
+			wait = firstRetry
+			r.health.up()
+			err = r.next(ctx)
+		}
+		if late := r.health.lost(err); late != nil {
+			r.table.FailAll(late)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// recover reports what was on its way when the last connection broke.
+func (r *Replies) recover(ctx context.Context) error {
+	onTheWay, err := r.client.LRange(ctx, r.taken, 0, -1).Result()
+	for _, envelope := range onTheWay {
+		r.report(envelope)
+	}
+	return err
+}
+
+// next waits for one reply, for a while.
+func (r *Replies) next(ctx context.Context) error {
+	var reply *redis.StringCmd
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, r.taken)
+		reply = p.BRPopLPush(ctx, r.key, r.taken, replyWait)
+		return nil
+	})
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	if err == nil {
+		r.report(reply.Val())
+	}
+	return err
+}
+
+func (r *Replies) report(envelope string) {
+	m, err := celery.OpenEnvelope([]byte(envelope))
+	switch {
+	case err != nil: // about whom is not known
+	case len(m.Body) > r.settings.MaxResult:
+		r.table.Fail(m.CorrelationID, tooLarge(len(m.Body)))
+	default:
+		r.table.Report(m.CorrelationID, m.Body)
+	}
+}
+
+// Close ends all waiting, removes the list and closes all connections.
+func (r *Replies) Close() (err error) {
+	r.closing.Do(func() {
+		r.table.Close(celery.ErrClosed)
+		r.stop()
+		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTimeout)
+		defer cancel()
+		_ = r.client.Del(ctx, r.key, r.taken).Err() // it may be gone, or the server
+		if err = r.client.Close(); err != nil {
+			err = fmt.Errorf("closing the backend: %w", err)
+		}
+		r.done.Wait()
+	})
+	return err
+}
+
+var (
+	_ celery.Backend = (*Replies)(nil)
+	_ celery.Replier = (*Replies)(nil)
+)

@@ -1,0 +1,163 @@
+package celerytest
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Proxy stands between a client and a server, and breaks what a network can
+// break.
+type Proxy struct {
+	listener net.Listener
+	server   string
+	done     sync.WaitGroup
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	conns    map[net.Conn]bool // both ends of all connections
+	clients  int
+	accepted int
+	refusing bool
+	stalled  bool
+	closed   bool
+}
+
+// NewProxy starts a proxy in front of the server at addr. It ends with the test.
+func NewProxy(t *testing.T, addr string) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: listener, server: addr, conns: make(map[net.Conn]bool)}
+	p.changed = sync.NewCond(&p.mu)
+	p.done.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Addr is where clients connect to.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Cut breaks all connections.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
+// Refuse closes new connections at once, and with them all old ones, as if the
+// server were down.
+func (p *Proxy) Refuse(refuse bool) {
+	p.mu.Lock()
+	p.refusing = refuse
+	p.mu.Unlock()
+	if refuse {
+		p.Cut()
+	}
+}
+
+// Stall holds all bytes back, as if the network were gone without a word.
+func (p *Proxy) Stall(stall bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = stall
+	p.changed.Broadcast()
+}
+
+// Connections returns how many clients are connected.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clients
+}
+
+// Accepted returns how many connections there have been.
+func (p *Proxy) Accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
+}
+
+func (p *Proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	p.Cut()
+	p.done.Wait()
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.DialTimeout("tcp", p.server, time.Second)
+		if err != nil || !p.join(client, server) {
+			client.Close()
+			if server != nil {
+				server.Close()
+			}
+			continue
+		}
+		p.done.Go(func() { p.serve(client, server) })
+	}
+}
+
+func (p *Proxy) join(client, server net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refusing || p.closed {
+		return false
+	}
+	p.conns[client], p.conns[server] = true, true
+	p.clients++
+	p.accepted++
+	return true
+}
+
+func (p *Proxy) serve(client, server net.Conn) {
+	var both sync.WaitGroup
+	both.Go(func() { p.copy(client, server) })
+	both.Go(func() { p.copy(server, client) })
+	both.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, client)
+	delete(p.conns, server)
+	p.clients--
+}
+
+// copy carries bytes one way. When that ends, both ways do.
+func (p *Proxy) copy(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.waitForNetwork()
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *Proxy) waitForNetwork() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.stalled && !p.closed {
+		p.changed.Wait()
+	}
+}
