@@ -44,7 +44,7 @@ type Backend struct {
 	done     sync.WaitGroup // of the goroutines, which end with stop
 	changed  chan struct{}  // rings when there is something to subscribe to
 	missed   chan struct{}  // rings when there is something to fetch
-	health   health
+	health   watch.Health
 	closing  sync.Once
 
 	mu      sync.Mutex
@@ -88,7 +88,7 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 		changed: make(chan struct{}, 1), missed: make(chan struct{}, 1),
 		subs: make(map[string]*subscription),
 	}
-	b.health.patience = s.Patience
+	b.health.Patience = s.Patience
 	if s.Poll {
 		b.done.Go(func() { b.poll(ctx) })
 		return b, nil
@@ -141,7 +141,7 @@ func (b *Backend) await(ctx context.Context, s *subscription) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
-		return b.health.unavailable(b.settings.Timeout)
+		return b.health.Unavailable(b.settings.Timeout)
 	}
 }
 
@@ -193,7 +193,7 @@ func (b *Backend) Close() (err error) {
 
 // lost notes that there is no connection.
 func (b *Backend) lost(err error) {
-	if late := b.health.lost(err); late != nil {
+	if late := b.health.Lost(err); late != nil {
 		b.table.FailAll(late)
 	}
 }

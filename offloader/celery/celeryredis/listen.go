@@ -66,7 +66,7 @@ func (b *Backend) session(ctx context.Context) (worked bool, err error) {
 
 // connected has all subscriptions sent again.
 func (b *Backend) connected() {
-	b.health.up()
+	b.health.Up()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add, b.drop = b.add[:0], nil

@@ -48,7 +48,7 @@ func (b *Backend) pollOnce(ctx context.Context) (seen int, err error) {
 		}
 	})
 	if err == nil {
-		b.health.up()
+		b.health.Up()
 	}
 	return seen, err
 }

@@ -38,7 +38,7 @@ type Replies struct {
 	taken    string // of the list that a reply goes through
 	stop     context.CancelFunc
 	done     sync.WaitGroup // of the goroutine, which ends with stop
-	health   health
+	health   watch.Health
 	closing  sync.Once
 }
 
@@ -64,7 +64,7 @@ func OpenReplies(s RepliesSettings) (*Replies, error) {
 	r := &Replies{client: client, settings: s, name: celery.NewID(), stop: stop}
 	r.key = s.Prefix + r.name
 	r.taken = r.key + ".taken"
-	r.health.patience = s.Patience
+	r.health.Patience = s.Patience
 	r.done.Go(func() { r.read(ctx) })
 	return r, nil
 }
@@ -92,10 +92,10 @@ func (r *Replies) read(ctx context.Context) {
 		err := r.recover(ctx)
 		for err == nil {
 			wait = firstRetry
-			r.health.up()
+			r.health.Up()
 			err = r.next(ctx)
 		}
-		if late := r.health.lost(err); late != nil {
+		if late := r.health.Lost(err); late != nil {
 			r.table.FailAll(late)
 		}
 		select {

@@ -1,4 +1,4 @@
-package celeryredis
+package watch
 
 import (
 	"fmt"
@@ -8,39 +8,40 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// health knows since when there is no connection, and why.
-type health struct {
-	patience time.Duration
+// Health knows since when there is no connection to a server, and why.
+type Health struct {
+	// Patience is how long those who wait wait for one.
+	Patience time.Duration
 
 	mu    sync.Mutex
 	fault error     // of the last attempt, guarded by mu
 	down  time.Time // zero while there is a connection, guarded by mu
 }
 
-// up notes that there is a connection.
-func (h *health) up() {
+// Up notes that there is a connection.
+func (h *Health) Up() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault, h.down = nil, time.Time{}
 }
 
-// lost notes that there is none. It returns an error for those who have waited
+// Lost notes that there is none. It returns an error for those who have waited
 // for one too long, nil before that.
-func (h *health) lost(err error) error {
+func (h *Health) Lost(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = err
 	if h.down.IsZero() {
 		h.down = time.Now()
 	}
-	if time.Since(h.down) <= h.patience {
+	if time.Since(h.down) <= h.Patience {
 		return nil
 	}
-	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.patience, err)
+	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.Patience, err)
 }
 
-// unavailable says why something has not come within a time.
-func (h *health) unavailable(within time.Duration) error {
+// Unavailable says why something has not come within a time.
+func (h *Health) Unavailable(within time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.fault != nil {

@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// RabbitMQ is a server of its own, with a name service of its own.
+type RabbitMQ struct {
+	process
+	// Addr is where it listens.
+	Addr string
+
+	names process // epmd, which would start by itself otherwise, and stay
+	node  string
+	ctl   string
+}
+
+// StartRabbitMQ starts a server that ends with the test.
+func StartRabbitMQ(t testing.TB) *RabbitMQ {
+	t.Helper()
+	data, port, namePort := folder(t, "rabbitmq"), freePort(t), freePort(t)
+	r := &RabbitMQ{Addr: net.JoinHostPort("127.0.0.1", port), node: "lab" + port + "@localhost"}
+	if err := os.WriteFile(filepath.Join(data, "plugins"), []byte("[].\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.names = process{
+		t: t, name: "epmd", path: program(t, "epmd"), args: []string{"-address", "127.0.0.1", "-port", namePort},
+		up: func(ctx context.Context) error { return connects(ctx, net.JoinHostPort("127.0.0.1", namePort)) },
+	}
+	t.Cleanup(r.names.Kill)
+	r.names.start()
+	r.ctl = program(t, "/usr/lib/rabbitmq/bin/rabbitmqctl")
+	r.process = process{
+		t: t, name: "rabbitmq-server", path: program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server"), dir: data, up: r.open,
+		env: []string{
+			"HOME=" + data, // for its cookie
+			"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + namePort,
+			"RABBITMQ_NODENAME=" + r.node,
+			"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT=" + port, "RABBITMQ_DIST_PORT=" + freePort(t),
+			"RABBITMQ_MNESIA_BASE=" + data, "RABBITMQ_LOG_BASE=" + data, "RABBITMQ_LOGS=-",
+			"RABBITMQ_CONFIG_FILE=" + filepath.Join(data, "none"), "RABBITMQ_CONF_ENV_FILE=" + filepath.Join(data, "none"),
+			"RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(data, "plugins"),
+			"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+		},
+	}
+	t.Cleanup(r.Kill)
+	r.start()
+	return r
+}
+
+// URL of the server.
+func (r *RabbitMQ) URL() string { return "amqp://guest:guest@" + r.Addr + "//" }
+
+func connects(ctx context.Context, addr string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// open reports whether the server takes messages.
+func (r *RabbitMQ) open(ctx context.Context) error {
+	if err := connects(ctx, r.Addr); err != nil {
+		return err
+	}
+	conn, err := amqp.DialConfig(r.URL(), amqp.Config{Dial: amqp.DefaultDial(5 * time.Second)})
+	if err != nil {
+		return err
+	}
+	if err := conn.Close(); err != nil {
+		return fmt.Errorf("%w: %w", errNotYet, err)
+	}
+	return nil
+}
+
+// Channel returns a channel of a connection of its own, which ends with the test.
+func (r *RabbitMQ) Channel(t testing.TB) *amqp.Channel {
+	t.Helper()
+	conn, err := amqp.Dial(r.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	channel, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return channel
+}

@@ -1,0 +1,134 @@
+"""Tasks of every kind, for tests."""
+
+import datetime
+import decimal
+import math
+import os
+import time
+import uuid
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+
+app = Celery("lab", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
+app.conf.update(
+    worker_prefetch_multiplier=int(os.environ.get("PREFETCH", "4")),
+    task_acks_late=bool(os.environ.get("ACKS_LATE")),
+    task_track_started=bool(os.environ.get("TRACK_STARTED")),
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "visibility_timeout": 3600,
+        "global_keyprefix": os.environ.get("BROKER_PREFIX", ""),
+    },
+    result_backend_transport_options={
+        "global_keyprefix": os.environ.get("RESULT_PREFIX", ""),
+    },
+    task_queue_max_priority=int(os.environ["MAX_PRIORITY"]) if "MAX_PRIORITY" in os.environ else None,
+    result_serializer=os.environ.get("RESULT_SERIALIZER", "json"),
+)
+
+
+class LabError(Exception):
+    """An exception type of the tasks' own."""
+
+
+@app.task(name="lab.factorial")
+def factorial(n=20):
+    return math.factorial(n)
+
+
+@app.task(name="lab.echo")
+def echo(*args, **kwargs):
+    return {"args": args, "kwargs": kwargs}
+
+
+@app.task(name="lab.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@app.task(name="lab.touch")
+def touch(path, seconds=0):
+    """Leaves a trace of its own that it has run."""
+    with open(path, "a", encoding="ascii") as trace:
+        trace.write("x")
+    time.sleep(seconds)
+
+
+@app.task(name="lab.progress", bind=True)
+def progress(self, total, seconds=0.0):
+    for current in range(1, total + 1):
+        self.update_state(state="PROGRESS", meta={"current": current, "total": total, "at": time.time()})
+        time.sleep(seconds)
+    return {"done": total}
+
+
+@app.task(name="lab.fail")
+def fail(message="boom"):
+    raise ValueError(message, 42)
+
+
+@app.task(name="lab.fail_custom")
+def fail_custom():
+    raise LabError("own exception type")
+
+
+@app.task(name="lab.retry", bind=True, max_retries=2, default_retry_delay=0.1)
+def retry(self, times):
+    if self.request.retries < times:
+        raise self.retry(exc=RuntimeError("once more"))
+    return {"retries": self.request.retries}
+
+
+@app.task(name="lab.ignore", bind=True)
+def ignore(self):
+    self.update_state(state="HALF_WAY", meta=None)
+    raise Ignore()
+
+
+@app.task(name="lab.reject", acks_late=True)
+def reject():
+    raise Reject("not for me", requeue=False)
+
+
+@app.task(name="lab.big")
+def big(size):
+    return "x" * size
+
+
+@app.task(name="lab.value")
+def value(kind):
+    return {
+        "nan": float("nan"),
+        "infinity": [float("inf"), -float("inf")],
+        "bigint": 2**200,
+        "set": {1},
+        "object": object(),
+        "bytes": b"\x00\xff raw",
+        "types": [
+            datetime.datetime(2020, 12, 10, 15, 45),
+            datetime.date(2020, 12, 10),
+            decimal.Decimal("1.50"),
+            uuid.UUID(int=7),
+        ],
+        "unicode": "\u00e9\U0001f600\u0000\n",
+    }[kind]
+
+
+@app.task(name="lab.exit")
+def exit_hard():
+    os._exit(3)
+
+
+@app.task(name="lab.headers", bind=True)
+def headers(self):
+    return {"traceparent": (self.request.headers or {}).get("traceparent"), "id": self.request.id}
+
+
+@app.task(name="lab.order")
+def order(path, word):
+    """Tells in which order tasks have run."""
+    with open(path, "a", encoding="ascii") as trace:
+        trace.write(word + "\n")

@@ -1,0 +1,195 @@
+package celeryamqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+)
+
+// publisher sends messages on one channel and waits for their confirmations.
+type publisher struct {
+	conn    *amqp.Connection
+	channel *amqp.Channel
+
+	sending sync.Mutex // held while a message is written: they are numbered in that order
+
+	mu       sync.Mutex
+	pending  map[uint64]*unconfirmed // by number, guarded by mu
+	returned map[string]bool         // by task: the queue was absent; guarded by mu
+	blocked  string                  // why the server takes nothing, empty if it does; guarded by mu
+	lost     bool                    // nothing more is confirmed, guarded by mu
+	gone     chan struct{}           // closed then
+}
+
+// errNotSent: the connection was lost before the message could be sent on it.
+var errNotSent = errors.New("the connection was lost")
+
+// unconfirmed is a message that has been sent.
+type unconfirmed struct {
+	task string
+	done chan error // gets the one verdict
+}
+
+func newPublisher(conn *amqp.Connection) (*publisher, error) {
+	channel, err := conn.Channel()
+	if err != nil {
+		return nil, fmt.Errorf("opening a channel: %w", err)
+	}
+	if err := channel.Confirm(false); err != nil {
+		return nil, fmt.Errorf("asking for confirmations: %w", err)
+	}
+	return &publisher{
+		conn: conn, channel: channel,
+		pending: make(map[uint64]*unconfirmed), returned: make(map[string]bool), gone: make(chan struct{}),
+	}, nil
+}
+
+// serve hands out verdicts until the channel is closed. The channels here have
+// no room: the library sends on them in the order in which the server does, and
+// a message comes back before it is confirmed.
+func (p *publisher) serve(ctx context.Context) error {
+	returns := p.channel.NotifyReturn(make(chan amqp.Return))
+	confirms := p.channel.NotifyPublish(make(chan amqp.Confirmation))
+	blocked := p.conn.NotifyBlocked(make(chan amqp.Blocking))
+	closed := p.channel.NotifyClose(make(chan *amqp.Error, 1))
+	defer discard(returns)
+	defer discard(confirms)
+	defer discard(blocked)
+	for {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				returns = nil
+				continue
+			}
+			p.comesBack(r.CorrelationId)
+		case c, ok := <-confirms:
+			if !ok {
+				confirms = nil
+				continue
+			}
+			p.confirm(c)
+		case b, ok := <-blocked:
+			if !ok {
+				blocked = nil
+				continue
+			}
+			p.setBlocked(b)
+		case err := <-closed:
+			if err == nil {
+				return amqp.ErrClosed
+			}
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// discard reads what is still sent, until the library closes the channel: it
+// would wait otherwise.
+func discard[T any](channel <-chan T) {
+	go func() {
+		for range channel {
+			continue
+		}
+	}()
+}
+
+func (p *publisher) comesBack(task string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.returned[task] = true
+}
+
+func (p *publisher) setBlocked(b amqp.Blocking) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.blocked = ""
+	if b.Active {
+		p.blocked = b.Reason
+	}
+}
+
+func (p *publisher) confirm(c amqp.Confirmation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.pending[c.DeliveryTag]
+	delete(p.pending, c.DeliveryTag)
+	if u == nil {
+		return
+	}
+	switch {
+	case p.returned[u.task]:
+		delete(p.returned, u.task)
+		u.done <- celery.ErrUnroutable
+	case !c.Ack:
+		u.done <- fmt.Errorf("%w: the broker has refused the message", celery.ErrUnavailable)
+	default:
+		u.done <- nil
+	}
+}
+
+// fail ends the waiting for confirmations.
+func (p *publisher) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = true
+	close(p.gone)
+	for tag, u := range p.pending {
+		delete(p.pending, tag)
+		u.done <- fmt.Errorf("%w: %w", celery.ErrUnconfirmed, err)
+	}
+}
+
+// publish sends a message and waits until the server has it.
+func (p *publisher) publish(ctx context.Context, m *celery.Message) error {
+	u := &unconfirmed{task: m.CorrelationID, done: make(chan error, 1)}
+	if err := p.send(m, u); err != nil {
+		return err
+	}
+	select {
+	case err := <-u.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", celery.ErrUnconfirmed, context.Cause(ctx))
+	}
+}
+
+func (p *publisher) send(m *celery.Message, u *unconfirmed) error {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	tag := p.channel.GetNextPublishSeqNo()
+	if err := p.expect(tag, u); err != nil {
+		return err
+	}
+	err := p.channel.Publish(m.Exchange, m.RoutingKey, true, false, publishing(m))
+	if err == nil {
+		return nil
+	}
+	p.mu.Lock()
+	delete(p.pending, tag)
+	p.mu.Unlock()
+	if errors.Is(err, amqp.ErrClosed) {
+		return errNotSent
+	}
+	return fmt.Errorf("%w: %w", celery.ErrUnconfirmed, err)
+}
+
+func (p *publisher) expect(tag uint64, u *unconfirmed) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.lost:
+		return errNotSent
+	case p.blocked != "":
+		return fmt.Errorf("%w: the broker takes no messages: %s", celery.ErrUnavailable, p.blocked)
+	}
+	p.pending[tag] = u
+	return nil
+}

@@ -1,0 +1,193 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryamqp"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// combination of a broker and a backend.
+type combination struct{ broker, backend string }
+
+func (c combination) String() string { return c.broker + " and " + c.backend }
+
+// combinations are those of the scene that this began with.
+var combinations = []combination{{"amqp", "redis"}, {"redis", "redis"}, {"amqp", "rpc"}, {"redis", "rpc"}}
+
+// place is where a test plays: servers of its own, and proxies in front of them
+// that only the client goes through.
+type place struct {
+	t          *testing.T
+	ctx        context.Context
+	redis      *lab.Redis
+	rabbit     *lab.RabbitMQ // nil without AMQP
+	redisProxy *celerytest.Proxy
+	amqpProxy  *celerytest.Proxy
+}
+
+func newPlace(t *testing.T, c combination) *place {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	p := &place{t: t, ctx: ctx, redis: lab.StartRedis(t)}
+	p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
+	if c.broker == "amqp" {
+		p.rabbit = lab.StartRabbitMQ(t)
+		p.amqpProxy = celerytest.NewProxy(t, p.rabbit.Addr)
+	}
+	return p
+}
+
+// cut breaks all connections of the client.
+func (p *place) cut() {
+	p.redisProxy.Cut()
+	if p.amqpProxy != nil {
+		p.amqpProxy.Cut()
+	}
+}
+
+func (p *place) amqpServer() celeryamqp.Server {
+	return celeryamqp.Server{URL: "amqp://guest:guest@" + p.amqpProxy.Addr() + "//"}
+}
+
+func (p *place) redisServer(db int) celeryredis.Server {
+	return celeryredis.Server{URL: fmt.Sprintf("redis://%s/%d", p.redisProxy.Addr(), db)}
+}
+
+// resultDB keeps results apart from tasks.
+const resultDB = 2
+
+func (p *place) openBroker(c combination) celery.Broker {
+	p.t.Helper()
+	if c.broker == "amqp" {
+		broker, err := celeryamqp.OpenBroker(celeryamqp.BrokerSettings{Server: p.amqpServer()})
+		return opened(p.t, broker, err)
+	}
+	broker, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{Server: p.redisServer(0)})
+	return opened(p.t, broker, err)
+}
+
+func (p *place) openBackend(c combination) celery.Backend {
+	p.t.Helper()
+	switch {
+	case c.backend == "redis":
+		backend, err := celeryredis.OpenBackend(celeryredis.BackendSettings{Server: p.redisServer(resultDB)})
+		return opened(p.t, backend, err)
+	case c.broker == "amqp":
+		backend, err := celeryamqp.OpenBackend(celeryamqp.BackendSettings{Server: p.amqpServer()})
+		return opened(p.t, backend, err)
+	}
+	replies, err := celeryredis.OpenReplies(celeryredis.RepliesSettings{Server: p.redisServer(0)})
+	return opened(p.t, replies, err)
+}
+
+// opened closes something at the end of the test, before the servers end.
+func opened[T interface{ Close() error }](t *testing.T, value T, err error) T {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := value.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return value
+}
+
+// urls of broker and backend as a worker takes them.
+func (p *place) urls(c combination) (broker, backend string) {
+	broker, backend = p.redis.URL(0), p.redis.URL(resultDB)
+	if c.broker == "amqp" {
+		broker = p.rabbit.URL()
+	}
+	if c.backend == "rpc" {
+		backend = "rpc://"
+	}
+	return broker, backend
+}
+
+func (p *place) startWorker(c combination, o lab.WorkerOptions) *lab.Worker {
+	p.t.Helper()
+	o.Broker, o.Backend = p.urls(c)
+	return lab.StartWorker(p.t, o)
+}
+
+// bench is a client with a worker behind it.
+type bench struct {
+	*place
+	combination
+	broker  celery.Broker
+	backend celery.Backend
+	client  *celery.Client
+	worker  *lab.Worker
+}
+
+func newBench(t *testing.T, c combination, o lab.WorkerOptions, s celery.Settings) *bench {
+	t.Helper()
+	p := newPlace(t, c)
+	b := &bench{place: p, combination: c, broker: p.openBroker(c), backend: p.openBackend(c), worker: p.startWorker(c, o)}
+	b.client = celery.NewClient(b.broker, b.backend, s)
+	t.Cleanup(func() {
+		if err := b.client.Close(context.WithoutCancel(p.ctx)); err != nil && !errors.Is(err, celery.ErrUnavailable) {
+			t.Errorf("closing the client: %v", err)
+		}
+	})
+	return b
+}
+
+// run calls a task and waits for its result.
+func (b *bench) run(name string, args ...any) (celery.Result, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	return b.client.Run(ctx, celery.Task{Name: name, Args: args}, nil)
+}
+
+// trace is a file that tasks leave traces in.
+func (b *bench) trace() (path string, read func() string) {
+	path = b.t.TempDir() + "/trace"
+	return path, func() string {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			b.t.Error(err)
+		}
+		return string(data)
+	}
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	deadline := time.After(60 * time.Second)
+	for !so() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			t.Fatalf("it never came to that: %s", what)
+		}
+	}
+}
+
+// many runs f in so many goroutines and waits for them.
+func many(n int, f func(i int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
