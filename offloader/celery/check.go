@@ -20,10 +20,14 @@ const (
 	maxRetries = 1 << 20
 )
 
-// The worker's clock and timers take moments and limits up to there.
+// The worker's clock and timers take moments and limits up to there. A limit that
+// strikes before the task has begun kills the process that was to run it.
 var latestTime = time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC)
 
-const longestLimit = 365 * 24 * time.Hour
+const (
+	shortestLimit = 100 * time.Millisecond
+	longestLimit  = 365 * 24 * time.Hour
+)
 
 // reserved are header names that mean something to the worker: those of the
 // protocol, and the attributes of a task's request, which a header would hide.
@@ -99,11 +103,12 @@ func checkTime(what string, t time.Time) error {
 }
 
 func (t Task) checkLimits() error {
+	for _, limit := range []time.Duration{t.HardLimit, t.SoftLimit} {
+		if limit != 0 && (limit < shortestLimit || limit > longestLimit) {
+			return fmt.Errorf("the time limit %s is not between %s and %s", limit, shortestLimit, longestLimit)
+		}
+	}
 	switch {
-	case t.HardLimit < 0 || t.SoftLimit < 0:
-		return errors.New("a time limit is negative")
-	case t.HardLimit > longestLimit || t.SoftLimit > longestLimit:
-		return fmt.Errorf("a time limit is above %s", longestLimit)
 	case t.HardLimit > 0 && t.SoftLimit > t.HardLimit:
 		return errors.New("the soft time limit is above the hard one")
 	case t.Retries < 0 || t.Retries > maxRetries:

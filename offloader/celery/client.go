@@ -12,6 +12,9 @@ import (
 type Settings struct {
 	// Queue for tasks that name none. Default: DefaultQueue.
 	Queue string
+	// NoExpiry keeps the deadlines of callers out of their tasks. Celery 5.2
+	// cannot retry a task that expires: it drops it, and no result ever comes.
+	NoExpiry bool
 	// Revoke says what becomes of a task whose caller has left. Default:
 	// RevokeOff.
 	Revoke RevokePolicy
@@ -50,14 +53,15 @@ func NewClient(broker Broker, backend Backend, s Settings) *Client {
 func (c *Client) Waiting() int { return int(c.waiting.Load()) }
 
 // Run calls a task and waits for its final state. The context's deadline is the
-// task's too: after it the worker does not start it any more. progress, which
+// task's too, unless the settings say otherwise: after it the worker does not
+// start it any more. progress, which
 // may be nil, is called with the states before the final one. A task that fails
 // is a *TaskError beside its result.
 //
 // If the context ends first the task is revoked, as far as the client is set to,
 // and the error is the context's cause.
 func (c *Client) Run(ctx context.Context, t Task, progress func(Result)) (Result, error) {
-	if deadline, ok := ctx.Deadline(); ok && t.Expires.IsZero() {
+	if deadline, ok := ctx.Deadline(); ok && t.Expires.IsZero() && !c.settings.NoExpiry {
 		t.Expires = deadline
 	}
 	call, err := c.Start(ctx, t)

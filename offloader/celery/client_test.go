@@ -127,6 +127,15 @@ func TestRun(t *testing.T) {
 			t.Errorf("expires %v, %s", m.Headers["expires"], m.ExpirationText())
 		}
 	})
+	play(t, "the deadline is the caller's alone if that is set", celery.Settings{NoExpiry: true}, func(s *stage) {
+		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+		defer cancel()
+		_, err := s.client.Run(ctx, echo, nil)
+		s.wantError(err, context.DeadlineExceeded)
+		if m := s.take(); m.Headers["expires"] != nil {
+			t.Errorf("expires %v", m.Headers["expires"])
+		}
+	})
 	play(t, "an expiry of its own stays", celery.Settings{}, func(s *stage) {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 		defer cancel()

@@ -38,6 +38,7 @@ func TestTasksThatNoWorkerCouldReadAreRefused(t *testing.T) {
 		"an eta in the year 10000":         {Name: "a", ETA: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"an expiry before the epoch":       {Name: "a", Expires: time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"a negative limit":                 {Name: "a", HardLimit: -1},
+		"a limit of microseconds":          {Name: "a", SoftLimit: time.Microsecond},
 		"a limit of years":                 {Name: "a", SoftLimit: 1e6 * time.Hour},
 		"a soft limit above the hard one":  {Name: "a", HardLimit: time.Second, SoftLimit: time.Minute},
 		"negative retries":                 {Name: "a", Retries: -1},
@@ -149,6 +150,10 @@ func TestDefaultsOfATask(t *testing.T) {
 	}
 	if m.ExpirationText() != "1" || other.ExpirationText() != "" {
 		t.Errorf("expirations %q and %q", m.ExpirationText(), other.ExpirationText())
+	}
+	far, err := celery.Task{Name: "lab.echo", Expires: now.Add(50 * 24 * time.Hour)}.Encode(now)
+	if err != nil || far.ExpirationText() != "" || far.Headers["expires"] == nil {
+		t.Errorf("an expiration that RabbitMQ cannot take is '%s', %v", far.ExpirationText(), err)
 	}
 	if string(m.Body) != `[[],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]` {
 		t.Errorf("body: %s", m.Body)

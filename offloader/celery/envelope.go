@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 )
@@ -66,12 +67,13 @@ func (m *Message) Envelope(priority int) ([]byte, error) {
 }
 
 // ExpirationText is the expiration in milliseconds, as it is sent, and empty for
-// none.
+// none. RabbitMQ takes none above 32 bits: it closes the channel.
 func (m *Message) ExpirationText() string {
-	if m.Expiration <= 0 {
+	ms := m.Expiration.Milliseconds()
+	if m.Expiration <= 0 || ms > math.MaxUint32 {
 		return ""
 	}
-	return strconv.FormatInt(max(m.Expiration.Milliseconds(), 1), 10)
+	return strconv.FormatInt(max(ms, 1), 10)
 }
 
 func (m *Message) deliveryMode() int {

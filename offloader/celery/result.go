@@ -165,9 +165,11 @@ func plain(value any) any {
 	return value
 }
 
+// unwrapped is a string for what was well wrapped.
 func unwrapped(inner any) any {
 	if fields, ok := inner.(map[string]any); ok {
-		return fields["hex"]
+		h, _ := fields["hex"].(string) // 32 digits of a UUID
+		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 	}
 	return inner
 }

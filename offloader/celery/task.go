@@ -40,7 +40,8 @@ type Task struct {
 	// away before that: wait with a deadline. Zero: none.
 	Expires time.Time
 	// HardLimit is the longest run, after which the worker kills the process
-	// that runs the task. Workers with processes heed it. Zero: the task's own.
+	// that runs the task. Workers with processes heed it. It is at least 100 ms,
+	// as is SoftLimit. Zero: the task's own.
 	HardLimit time.Duration
 	// SoftLimit is the longest run after which the task gets an exception that
 	// it can handle. Zero: the task's own.

@@ -100,6 +100,9 @@ func (p *process) Restart() {
 	p.start()
 }
 
+// Name of the program and its version.
+func (p *process) Name() string { return p.name }
+
 // Log returns what the process has said lately.
 func (p *process) Log() string { return p.output.String() }
 

@@ -42,7 +42,7 @@ type place struct {
 
 func newPlace(t *testing.T, c combination) *place {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	p := &place{t: t, ctx: ctx, redis: lab.StartRedis(t)}
 	p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
@@ -151,11 +151,15 @@ func newBench(t *testing.T, c combination, o lab.WorkerOptions, s celery.Setting
 	return b
 }
 
-// run calls a task and waits for its result.
+// run calls a task by its name and waits for its result.
 func (b *bench) run(name string, args ...any) (celery.Result, error) {
+	return b.call(celery.Task{Name: name, Args: args}, nil)
+}
+
+func (b *bench) call(task celery.Task, progress func(celery.Result)) (celery.Result, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
-	return b.client.Run(ctx, celery.Task{Name: name, Args: args}, nil)
+	return b.client.Run(ctx, task, progress)
 }
 
 // trace is a file that tasks leave traces in.
