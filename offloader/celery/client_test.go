@@ -123,7 +123,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("waited %s", waited)
 		}
 		m := s.take()
-		if m.Headers["expires"] != "2000-01-01T00:01:00+00:00" || m.ExpirationText() != "60000" {
+		if m.Headers["expires"] != "2000-01-01T00:01:00+00:00" || m.ExpirationText() != "120000" {
 			t.Errorf("expires %v, %s", m.Headers["expires"], m.ExpirationText())
 		}
 	})

@@ -34,6 +34,11 @@ const (
 	contentJSON = "application/json"
 	encodingUTF = "utf-8"
 
+	// expiryGrace is how much longer the broker keeps a task that has expired. If
+	// a worker gets to it in that time it says that it has expired; what the
+	// broker clears away is never told of.
+	expiryGrace = time.Minute
+
 	// embed is the third part of a task's body: what is to run after it.
 	embed = `{"callbacks":null,"errbacks":null,"chain":null,"chord":null}`
 
@@ -78,7 +83,7 @@ func (t Task) encode(now time.Time) (*Message, error) {
 	}
 	m.Headers["argsrepr"], m.Headers["kwargsrepr"] = tupleRepr(args), objectRepr(kwargs)
 	if !t.Expires.IsZero() {
-		m.Expiration = max(t.Expires.Sub(now), time.Millisecond)
+		m.Expiration = max(t.Expires.Sub(now)+expiryGrace, time.Millisecond)
 	}
 	return m, checkHeaders(m.Headers)
 }

@@ -36,8 +36,8 @@ type Task struct {
 	// ETA is the moment before which the task must not start. Zero: none.
 	ETA time.Time
 	// Expires is the moment after which the task must not start any more. The
-	// worker says so in place of a result, but the broker may clear the message
-	// away before that: wait with a deadline. Zero: none.
+	// worker says so in place of a result, but if it does not get to it within
+	// a minute RabbitMQ clears the message away: wait with a deadline. Zero: none.
 	Expires time.Time
 	// HardLimit is the longest run, after which the worker kills the process
 	// that runs the task. Workers with processes heed it. It is at least 100 ms,

@@ -38,11 +38,26 @@ type process struct {
 	output tail
 }
 
+// guard runs a program and ends everything in its group when that has ended, or
+// when the other end of its input is closed, as happens when the tests are killed.
+// It waits for the program whatever signal the group gets.
+const guard = `trap : TERM INT
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+{ read -r _ <&3; kill -KILL 0; } &
+while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+kill -KILL 0`
+
 // start runs the process and waits until it can be used.
 func (p *process) start() {
 	p.t.Helper()
 	p.output.reset()
-	cmd := exec.Command(p.path, p.args...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "guard", p.path}, p.args...)...)
+	lifeline, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	cmd.Dir, cmd.Env = p.dir, append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end all of it at once
@@ -52,6 +67,7 @@ func (p *process) start() {
 	exited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // how it ended does not matter
+		lifeline.Close()
 		close(exited)
 	}()
 	p.mu.Lock()

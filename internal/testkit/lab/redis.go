@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -52,4 +54,58 @@ func (r *Redis) ping(ctx context.Context) error {
 		return nil // it answers, if only that a password is needed
 	}
 	return err
+}
+
+// Sentinel watches over a master and its replicas.
+type Sentinel struct {
+	process
+	// Addr is where it listens.
+	Addr   string
+	master string
+}
+
+// StartSentinel starts one that takes another master within seconds.
+func StartSentinel(t testing.TB, name string, master *Redis) *Sentinel {
+	t.Helper()
+	port, data := freePort(t), folder(t, "sentinel")
+	host, masterPort, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(data, "sentinel.conf")
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 1\n"+
+		"sentinel down-after-milliseconds %[3]s 1000\nsentinel failover-timeout %[3]s 5000\n", port, data, name, host, masterPort)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Sentinel{Addr: net.JoinHostPort("127.0.0.1", port), master: name}
+	s.process = process{
+		t: t, name: "redis-sentinel", path: program(t, "redis-server"), args: []string{config, "--sentinel"},
+		up: func(ctx context.Context) error { return connects(ctx, s.Addr) },
+	}
+	t.Cleanup(s.Kill)
+	s.start()
+	return s
+}
+
+// Master returns the address of the master.
+func (s *Sentinel) Master() string {
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr})
+	defer client.Close()
+	addr, err := client.GetMasterAddrByName(context.Background(), s.master).Result()
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(addr[0], addr[1])
+}
+
+// Replicas returns how many are known.
+func (s *Sentinel) Replicas() int {
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr})
+	defer client.Close()
+	all, err := client.Replicas(context.Background(), s.master).Result()
+	if err != nil {
+		return 0
+	}
+	return len(all)
 }

@@ -20,9 +20,11 @@ app.conf.update(
     broker_transport_options={
         "visibility_timeout": 3600,
         "global_keyprefix": os.environ.get("BROKER_PREFIX", ""),
+        "master_name": os.environ.get("MASTER_NAME"),
     },
     result_backend_transport_options={
         "global_keyprefix": os.environ.get("RESULT_PREFIX", ""),
+        "master_name": os.environ.get("MASTER_NAME"),
     },
     task_queue_max_priority=int(os.environ["MAX_PRIORITY"]) if "MAX_PRIORITY" in os.environ else None,
     result_serializer=os.environ.get("RESULT_SERIALIZER", "json"),

@@ -44,6 +44,7 @@ func (l *link[T]) init(s Server, patience time.Duration) error {
 	}
 	l.server, l.urls = s.withDefaults(), urls
 	l.health.Patience = patience
+	l.health.Start()
 	l.there = make(chan struct{})
 	return nil
 }
@@ -106,7 +107,7 @@ func (l *link[T]) unset() {
 	l.value = nil
 }
 
-// get waits for a connection, for as long as a new one may take.
+// get waits for a connection, as long as there is hope of one.
 func (l *link[T]) get(ctx context.Context) (*T, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -114,7 +115,7 @@ func (l *link[T]) get(ctx context.Context) (*T, error) {
 	if value, err, ok := l.now(); ok {
 		return value, err
 	}
-	timer := time.NewTimer(l.server.Timeout)
+	timer := time.NewTimer(l.health.Wait(l.server.Timeout))
 	defer timer.Stop()
 	for {
 		l.mu.Lock()

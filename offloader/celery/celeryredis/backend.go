@@ -89,6 +89,7 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 		subs: make(map[string]*subscription),
 	}
 	b.health.Patience = s.Patience
+	b.health.Start()
 	if s.Poll {
 		b.done.Go(func() { b.poll(ctx) })
 		return b, nil
@@ -133,7 +134,7 @@ func (b *Backend) subscribe(id string) *subscription {
 
 // await waits until the server has confirmed a subscription.
 func (b *Backend) await(ctx context.Context, s *subscription) error {
-	timer := time.NewTimer(b.settings.Timeout)
+	timer := time.NewTimer(b.health.Wait(b.settings.Timeout))
 	defer timer.Stop()
 	select {
 	case <-s.ready:

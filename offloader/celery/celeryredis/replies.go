@@ -65,6 +65,7 @@ func OpenReplies(s RepliesSettings) (*Replies, error) {
 	r.key = s.Prefix + r.name
 	r.taken = r.key + ".taken"
 	r.health.Patience = s.Patience
+	r.health.Start()
 	r.done.Go(func() { r.read(ctx) })
 	return r, nil
 }

@@ -38,6 +38,7 @@ type place struct {
 	rabbit     *lab.RabbitMQ // nil without AMQP
 	redisProxy *celerytest.Proxy
 	amqpProxy  *celerytest.Proxy
+	direct     bool // the client goes through no proxy
 }
 
 func newPlace(t *testing.T, c combination) *place {
@@ -62,10 +63,16 @@ func (p *place) cut() {
 }
 
 func (p *place) amqpServer() celeryamqp.Server {
+	if p.direct {
+		return celeryamqp.Server{URL: p.rabbit.URL()}
+	}
 	return celeryamqp.Server{URL: "amqp://guest:guest@" + p.amqpProxy.Addr() + "//"}
 }
 
 func (p *place) redisServer(db int) celeryredis.Server {
+	if p.direct {
+		return celeryredis.Server{URL: p.redis.URL(db)}
+	}
 	return celeryredis.Server{URL: fmt.Sprintf("redis://%s/%d", p.redisProxy.Addr(), db)}
 }
 
@@ -140,12 +147,24 @@ type bench struct {
 
 func newBench(t *testing.T, c combination, o lab.WorkerOptions, s celery.Settings) *bench {
 	t.Helper()
+	return benchAt(newPlace(t, c), c, o, s)
+}
+
+// newDirectBench is for measuring: no proxy takes part.
+func newDirectBench(t *testing.T, c combination, o lab.WorkerOptions) *bench {
+	t.Helper()
 	p := newPlace(t, c)
+	p.direct = true
+	return benchAt(p, c, o, celery.Settings{})
+}
+
+func benchAt(p *place, c combination, o lab.WorkerOptions, s celery.Settings) *bench {
+	p.t.Helper()
 	b := &bench{place: p, combination: c, broker: p.openBroker(c), backend: p.openBackend(c), worker: p.startWorker(c, o)}
 	b.client = celery.NewClient(b.broker, b.backend, s)
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		if err := b.client.Close(context.WithoutCancel(p.ctx)); err != nil && !errors.Is(err, celery.ErrUnavailable) {
-			t.Errorf("closing the client: %v", err)
+			p.t.Errorf("closing the client: %v", err)
 		}
 	})
 	return b

@@ -18,6 +18,24 @@ type Health struct {
 	down  time.Time // zero while there is a connection, guarded by mu
 }
 
+// Start notes that the first connection is yet to come.
+func (h *Health) Start() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = time.Now()
+}
+
+// Wait returns how long somebody who needs a connection should wait for it: no
+// longer than one who has waited since it was lost.
+func (h *Health) Wait(limit time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down.IsZero() {
+		return limit
+	}
+	return max(limit-time.Since(h.down), 0)
+}
+
 // Up notes that there is a connection.
 func (h *Health) Up() {
 	h.mu.Lock()

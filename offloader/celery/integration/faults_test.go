@@ -1,0 +1,298 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+)
+
+// tally counts how calls have ended.
+type tally struct {
+	mu   sync.Mutex
+	ends map[string]int
+}
+
+// clear errors are those that say what has happened.
+var clear = []error{
+	celery.ErrUnavailable, celery.ErrUnconfirmed, celery.ErrUnroutable, celery.ErrResultLost,
+	context.DeadlineExceeded, celery.ErrWorkerLost,
+}
+
+func (a *tally) add(err error) {
+	word := "answered"
+	if err != nil {
+		word = "not clear: " + err.Error()
+		if _, ok := errors.AsType[*celery.TaskError](err); ok {
+			word = "the worker could not report"
+		}
+		for _, class := range clear {
+			if errors.Is(err, class) {
+				word = class.Error()
+				break
+			}
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ends == nil {
+		a.ends = make(map[string]int)
+	}
+	a.ends[word]++
+}
+
+// load lets callers call until stop, each with a deadline, and returns how their
+// calls have ended. No call may take longer than its deadline.
+func (b *bench) load(callers int, stop <-chan struct{}) (ended *tally, wait func()) {
+	ended = new(tally)
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+				_, err := b.client.Run(ctx, celery.Task{Name: "lab.sleep", Args: []any{0.02}}, nil)
+				cancel()
+				ended.add(err)
+				if took := time.Since(began); took > 12*time.Second {
+					b.t.Errorf("a call took %s", took)
+				}
+				if err != nil { // a caller who would not give up at once
+					<-time.After(10 * time.Millisecond)
+				}
+			}
+		})
+	}
+	return ended, all.Wait
+}
+
+// Whatever happens to the servers while calls are made, each call ends with its
+// result or with an error that says why not, and afterwards all is as before.
+func TestServersThatFailUnderLoad(t *testing.T) {
+	for _, c := range combinations {
+		t.Run(c.String(), func(t *testing.T) {
+			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{Revoke: celery.RevokeOn})
+			for _, fault := range faultsOf(b) {
+				t.Run(fault.name, func(t *testing.T) {
+					stop := make(chan struct{})
+					ended, wait := b.load(20, stop)
+					<-time.After(500 * time.Millisecond)
+					fault.strike()
+					<-time.After(2 * time.Second)
+					close(stop)
+					wait()
+					t.Logf("%v", ended.ends)
+					for word := range ended.ends {
+						if len(word) > 10 && word[:10] == "not clear:" {
+							t.Error(word)
+						}
+					}
+					eventually(t, "an answer", func() bool {
+						ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+						defer cancel()
+						_, err := b.client.Run(ctx, celery.Task{Name: "lab.factorial", Args: []any{3}}, nil)
+						return err == nil
+					})
+					if n := b.client.Waiting(); n != 0 {
+						t.Errorf("%d calls are left", n)
+					}
+				})
+			}
+		})
+	}
+}
+
+type fault struct {
+	name   string
+	strike func()
+}
+
+func faultsOf(b *bench) []fault {
+	faults := []fault{
+		{"all connections are cut, again and again", func() {
+			for range 10 {
+				b.cut()
+				<-time.After(rand.N(200 * time.Millisecond))
+			}
+		}},
+		{"the network is gone for a while", func() {
+			b.stall(true)
+			<-time.After(3 * time.Second)
+			b.stall(false)
+		}},
+		{"Redis is killed and comes back", func() {
+			b.redis.Kill()
+			<-time.After(time.Second)
+			b.redis.Restart()
+		}},
+	}
+	if b.rabbit != nil {
+		faults = append(faults,
+			fault{"RabbitMQ is restarted", func() { b.rabbit.Stop(); b.rabbit.Restart() }},
+			fault{"RabbitMQ is killed and comes back", func() { b.rabbit.Kill(); b.rabbit.Restart() }},
+		)
+	}
+	return faults
+}
+
+func (p *place) stall(stall bool) {
+	p.redisProxy.Stall(stall)
+	if p.amqpProxy != nil {
+		p.amqpProxy.Stall(stall)
+	}
+}
+
+// A queue that no worker has ever made is told at once, and nothing is sent into
+// the void.
+func TestAQueueThatIsAbsent(t *testing.T) {
+	c := combination{"amqp", "rpc"}
+	p := newPlace(t, c)
+	client := celery.NewClient(p.openBroker(c), p.openBackend(c), celery.Settings{})
+	for range 3 {
+		began := time.Now()
+		if _, err := client.Start(p.ctx, celery.Task{Name: "a", Queue: "nobody"}); !errors.Is(err, celery.ErrUnroutable) {
+			t.Fatal(err)
+		}
+		t.Logf("told after %s", time.Since(began))
+	}
+	if n := client.Waiting(); n != 0 {
+		t.Errorf("%d calls are left", n)
+	}
+}
+
+// The broker goes while a task runs. With results in Redis its result arrives all
+// the same; with replies it arrives when the broker is back.
+func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
+	for _, c := range []combination{{"amqp", "redis"}, {"amqp", "rpc"}} {
+		t.Run(c.String(), func(t *testing.T) {
+			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{})
+			trace, read := b.trace()
+			var calls []*celery.Call
+			for range 4 {
+				call := b.start(celery.Task{Name: "lab.touch", Args: []any{trace, 2}})
+				defer call.Close()
+				calls = append(calls, call)
+			}
+			eventually(t, "running", func() bool { return read() == "xxxx" })
+			b.rabbit.Stop()
+			if c.backend == "rpc" {
+				b.rabbit.Restart()
+			}
+			for _, call := range calls {
+				result, err := call.Wait(b.ctx, nil)
+				// A worker that could not report the result reports that.
+				if failed, ok := errors.AsType[*celery.TaskError](result.Err()); ok && c.backend == "rpc" && failed.Type == "OperationalError" {
+					continue
+				}
+				if err != nil || result.State != celery.Success {
+					t.Errorf("%v %v", result.Err(), err)
+				}
+			}
+		})
+	}
+}
+
+// The queue for replies is gone with all the broker's data: what was sent there
+// is lost, and who waits hears so at once.
+func TestTheQueueForRepliesIsGone(t *testing.T) {
+	c := combination{"amqp", "rpc"}
+	b := newBench(t, c, lab.WorkerOptions{}, celery.Settings{})
+	replier, ok := b.backend.(celery.Replier)
+	if !ok {
+		t.Fatal("no address for replies")
+	}
+	call := b.start(celery.Task{Name: "lab.sleep", Args: []any{30}})
+	defer call.Close()
+	if _, err := b.rabbit.Channel(t).QueueDelete(replier.ReplyTo(), false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	b.wantEnd(call, celery.ErrResultLost)
+	eventually(t, "an answer", func() bool {
+		_, err := b.run("lab.factorial", 3)
+		return err == nil
+	})
+}
+
+// A broker that keeps its data loses no task that it has accepted, also when it
+// is killed, and who waits goes on waiting.
+func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
+	for _, c := range combinations {
+		t.Run(c.String(), func(t *testing.T) {
+			p := newPlace(t, c)
+			p.redis = lab.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+			p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
+			if p.rabbit != nil {
+				if _, err := p.rabbit.Channel(t).QueueDeclare("celery", true, false, false, false, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			client := celery.NewClient(p.openBroker(c), p.openBackend(c), celery.Settings{})
+			var calls []*celery.Call
+			for n := range 50 {
+				call, err := client.Start(p.ctx, celery.Task{Name: "lab.echo", Args: []any{n}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer call.Close()
+				calls = append(calls, call)
+			}
+			p.killBroker()
+			p.startWorker(c, lab.WorkerOptions{})
+			for n, call := range calls {
+				result, err := call.Wait(p.ctx, nil)
+				if want := fmt.Sprintf(`{"args": [%d], "kwargs": {}}`, n); err != nil || string(result.Value) != want {
+					t.Errorf("%s %v", result.Value, err)
+				}
+			}
+		})
+	}
+}
+
+func (p *place) killBroker() {
+	if p.rabbit != nil {
+		p.rabbit.Kill()
+		p.rabbit.Restart()
+		return
+	}
+	p.redis.Kill()
+	p.redis.Restart()
+}
+
+// Redis cuts off who is sent more than it keeps for a subscriber. The caller of
+// that task hears why; all others get theirs.
+func TestAHugeResultHarmsNobodyElse(t *testing.T) {
+	for _, c := range []combination{{"redis", "redis"}, {"amqp", "rpc"}} {
+		t.Run(c.String(), func(t *testing.T) {
+			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{})
+			var calls []*celery.Call
+			for range 20 {
+				call := b.start(celery.Task{Name: "lab.sleep", Args: []any{0.3}})
+				defer call.Close()
+				calls = append(calls, call)
+			}
+			huge := b.start(celery.Task{Name: "lab.big", Args: []any{40 << 20}})
+			defer huge.Close()
+			large := b.start(celery.Task{Name: "lab.big", Args: []any{10 << 20}})
+			defer large.Close()
+			b.wantEnd(huge, celery.ErrTooLarge)
+			b.wantEnd(large, nil)
+			for _, call := range calls {
+				b.wantEnd(call, nil)
+			}
+		})
+	}
+}

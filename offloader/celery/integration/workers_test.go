@@ -1,0 +1,239 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+)
+
+// byBroker are two combinations with one broker each, for what has nothing to do
+// with the backend.
+var byBroker = []combination{{"amqp", "rpc"}, {"redis", "redis"}}
+
+func TestWhatIsKnownOfWorkers(t *testing.T) {
+	for _, version := range lab.Versions {
+		for _, c := range byBroker {
+			t.Run(version+" "+c.String(), func(t *testing.T) {
+				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 3}, celery.Settings{})
+				workers := celery.NewWorkers(b.broker)
+				ctx, stop := context.WithCancel(b.ctx)
+				followed := make(chan struct{})
+				go func() {
+					defer close(followed)
+					workers.Follow(ctx)
+				}()
+				answers(t, b, workers, version)
+				gone(t, b, workers)
+				stop()
+				<-followed
+			})
+		}
+	}
+}
+
+func answers(t *testing.T, b *bench, workers *celery.Workers, version string) {
+	eventually(t, "a heartbeat", func() bool { return len(workers.Snapshot()) == 1 })
+	if w := workers.Snapshot()[0]; w.Version != version || !strings.HasPrefix(w.Name, "w@") {
+		t.Errorf("worker: %+v", w)
+	}
+	if err := workers.Ready(b.ctx, "celery"); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	if err := workers.Ready(b.ctx, "other"); !errors.Is(err, celery.ErrNoWorker) && !errors.Is(err, celery.ErrUnroutable) {
+		t.Errorf("ready for another queue: %v", err)
+	}
+	began := time.Now()
+	if slots, err := workers.Slots(b.ctx); slots != 3 || err != nil {
+		t.Errorf("slots: %d %v", slots, err)
+	}
+	t.Logf("stats took %s", time.Since(began))
+	if known, err := workers.Knows(b.ctx, "lab.echo"); !known || err != nil {
+		t.Errorf("lab.echo: %t %v", known, err)
+	}
+	if known, err := workers.Knows(b.ctx, "lab.not_there"); known || err != nil {
+		t.Errorf("lab.not_there: %t %v", known, err)
+	}
+	stats, err := workers.Stats(b.ctx)
+	for _, s := range stats {
+		if s.Slots != 3 || s.Prefetch == 0 {
+			t.Errorf("stats: %+v", s)
+		}
+	}
+	if len(stats) != 1 || err != nil {
+		t.Errorf("stats: %v %v", stats, err)
+	}
+}
+
+// gone: a worker that dies without a word is known to be gone within seconds.
+func gone(t *testing.T, b *bench, workers *celery.Workers) {
+	b.worker.Kill()
+	began := time.Now()
+	eventually(t, "no worker", func() bool {
+		return errors.Is(workers.Ready(b.ctx, "celery"), celery.ErrNoWorker)
+	})
+	t.Logf("known to be gone after %s", time.Since(began))
+	if took := time.Since(began); took > 20*time.Second { // three heartbeats, and answers that are kept
+		t.Errorf("known to be gone after %s", took)
+	}
+	b.worker.Restart()
+	eventually(t, "a worker", func() bool { return workers.Ready(b.ctx, "celery") == nil })
+	if _, err := b.run("lab.factorial", 3); err != nil {
+		t.Error(err)
+	}
+}
+
+// A task that was revoked or has expired while it was in the queue never runs.
+func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
+	for _, version := range lab.Versions {
+		for _, c := range byBroker {
+			t.Run(version+" "+c.String(), func(t *testing.T) {
+				// Both tasks that keep the slots busy and what waits are prefetched.
+				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeOn})
+				trace, read := b.trace()
+				busy := b.start(celery.Task{Name: "lab.sleep", Args: []any{2}})
+				defer busy.Close()
+				for range 5 {
+					abandoned := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}})
+					abandoned.Abandon()
+				}
+				expired := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}, Expires: time.Now().Add(time.Second)})
+				defer expired.Close()
+				revoked := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}})
+				defer revoked.Close()
+				b.client.Revoke(revoked.ID(), false)
+				b.wantEnd(revoked, celery.ErrRevoked)
+				b.wantEnd(busy, nil)
+				b.wantEnd(expired, celery.ErrExpired)
+				if _, err := b.run("lab.factorial", 3); err != nil { // comes after all of them
+					t.Error(err)
+				}
+				if got := read(); got != "" {
+					t.Errorf("%d tasks have run that nobody waited for", len(got))
+				}
+			})
+		}
+	}
+}
+
+func (b *bench) start(task celery.Task) *celery.Call {
+	b.t.Helper()
+	call, err := b.client.Start(b.ctx, task)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return call
+}
+
+// wantEnd checks how a task ends. One that RabbitMQ has cleared away itself may
+// never be told of.
+func (b *bench) wantEnd(call *celery.Call, want error) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	defer cancel()
+	result, err := call.Wait(ctx, nil)
+	if err == nil {
+		err = result.Err()
+	}
+	if !errors.Is(err, want) {
+		b.t.Errorf("it ended with %v, want %v", err, want)
+	}
+}
+
+func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
+	for _, version := range lab.Versions {
+		for _, c := range byBroker {
+			t.Run(version+" "+c.String(), func(t *testing.T) {
+				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeTerminate})
+				trace, read := b.trace()
+				call := b.start(celery.Task{Name: "lab.touch", Args: []any{trace, 60}})
+				eventually(t, "running", func() bool { return read() == "x" })
+				watched, err := b.client.Start(b.ctx, celery.Task{Name: "lab.touch", Args: []any{trace, 60}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				call.Abandon() // the slot is free then, and the next one runs
+				eventually(t, "the next running", func() bool { return read() == "xx" })
+				b.client.Revoke(watched.ID(), true)
+				ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+				defer cancel()
+				result, err := watched.Wait(ctx, nil)
+				watched.Close()
+				if end := result.Err(); err != nil || !errors.Is(end, celery.ErrTerminated) && !errors.Is(end, celery.ErrRevoked) {
+					t.Errorf("%v %v", end, err)
+				}
+			})
+		}
+	}
+}
+
+// A worker whose machine is gone says nothing: the caller's deadline ends the
+// wait. One that is back takes the next task.
+func TestAWorkerThatDiesUnderATask(t *testing.T) {
+	for _, c := range byBroker {
+		t.Run(c.String(), func(t *testing.T) {
+			b := newBench(t, c, lab.WorkerOptions{Slots: 1}, celery.Settings{})
+			trace, read := b.trace()
+			call := b.start(celery.Task{Name: "lab.touch", Args: []any{trace, 60}})
+			defer call.Close()
+			eventually(t, "running", func() bool { return read() == "x" })
+			b.worker.Signal(syscall.SIGKILL)
+			ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+			defer cancel()
+			if _, err := call.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			b.worker.Kill()
+			b.worker.Restart()
+			if _, err := b.run("lab.factorial", 3); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// One meaning of a priority, whatever the broker.
+func TestTheMostUrgentTaskRunsFirst(t *testing.T) {
+	for _, c := range byBroker {
+		t.Run(c.String(), func(t *testing.T) {
+			env := []string{"PREFETCH=1", "MAX_PRIORITY=9"}
+			b := newBench(t, c, lab.WorkerOptions{Slots: 1, Env: env, Args: []string{"-O", "fair"}}, celery.Settings{})
+			trace, read := b.trace()
+			busy := b.start(celery.Task{Name: "lab.sleep", Args: []any{1}})
+			defer busy.Close()
+			filler := b.start(celery.Task{Name: "lab.sleep", Args: []any{0}}) // the one that is prefetched
+			defer filler.Close()
+			eventually(t, "both taken", func() bool {
+				gauge, ok := b.broker.(celery.QueueGauge)
+				if !ok {
+					t.Fatal("no gauge")
+				}
+				state, err := gauge.Queue(b.ctx, "celery")
+				return err == nil && state.Ready == 0
+			})
+			var calls []*celery.Call
+			for _, p := range []struct {
+				word     string
+				priority int
+			}{{"low", 0}, {"middle", 5}, {"high", 9}} {
+				call := b.start(celery.Task{Name: "lab.order", Args: []any{trace, p.word}, Priority: new(p.priority)})
+				defer call.Close()
+				calls = append(calls, call)
+			}
+			for _, call := range calls {
+				b.wantEnd(call, nil)
+			}
+			if got := strings.Fields(read()); !slices.Equal(got, []string{"high", "middle", "low"}) {
+				t.Errorf("order: %v", got)
+			}
+		})
+	}
+}
