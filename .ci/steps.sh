@@ -38,7 +38,7 @@ import_arrows() {
 	local clients='(^|/)(redis|go-redis|rabbitmq|amqp091-go|nats-io|nats.go)(/|$)'
 	forbid "the engine knows neither HTTP nor Caddy" "$http" ./offloader/...
 	forbid "the bridge knows no Caddy" "$caddy" ./caddymodule/internal/bridge
-	forbid "the core has no backend client" "$clients" ./offloader ./caddymodule
+	forbid "the core has no backend client" "$clients" ./offloader ./offloader/celery ./caddymodule
 	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi)(/|$)' ./cmd/caddy
 }
 
@@ -79,6 +79,13 @@ repeated_tests() {
 # reload_storm reloads far more often than `go test` does.
 reload_storm() {
 	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
+}
+
+# celery_tests runs Celery's own workers, Redis and RabbitMQ. One test at a time:
+# they measure, and some take a server away.
+celery_tests() {
+	.ci/celery
+	test_json celery -tags=integration -count=1 -timeout=40m ./offloader/celery/integration -celery.rounds="$CI_CELERY_ROUNDS"
 }
 
 # fuzz_packages prints the packages with fuzz targets. It reads the sources,

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package lab starts real servers for tests: Redis, RabbitMQ and Celery workers,
 // each on free ports of the loopback, with data in folders of the test. It finds
 // them where `.ci/celery` has installed them.

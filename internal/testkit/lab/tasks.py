@@ -27,6 +27,7 @@ app.conf.update(
         "master_name": os.environ.get("MASTER_NAME"),
     },
     task_queue_max_priority=int(os.environ["MAX_PRIORITY"]) if "MAX_PRIORITY" in os.environ else None,
+    control_exchange=os.environ.get("CONTROL_EXCHANGE", "celery"),
     result_serializer=os.environ.get("RESULT_SERIALIZER", "json"),
 )
 
@@ -88,6 +89,11 @@ def retry(self, times):
 def ignore(self):
     self.update_state(state="HALF_WAY", meta=None)
     raise Ignore()
+
+
+@app.task(name="lab.forgotten", ignore_result=True)
+def forgotten():
+    return "nobody will know"
 
 
 @app.task(name="lab.reject", acks_late=True)

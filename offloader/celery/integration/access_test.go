@@ -226,22 +226,42 @@ func TestRabbitMQThatRefuses(t *testing.T) {
 	}
 }
 
-// Names that are not Celery's own: a prefix for all keys of the broker, and one
-// for results.
-func TestPrefixes(t *testing.T) {
-	c := combination{"redis", "redis"}
-	p := newPlace(t, c)
-	broker, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{Server: p.redisServer(0), Prefix: "app1_"})
-	opened(t, broker, err)
-	backend, err := celeryredis.OpenBackend(celeryredis.BackendSettings{Server: p.redisServer(resultDB), Prefix: "app1_celery-task-meta-"})
-	client := celery.NewClient(broker, opened(t, backend, err), celery.Settings{})
-	p.startWorker(c, lab.WorkerOptions{Env: []string{"BROKER_PREFIX=app1_", "RESULT_PREFIX=app1"}})
-	if result, err := client.Run(p.ctx, celery.Task{Name: "lab.factorial", Args: []any{5}}, nil); err != nil || string(result.Value) != "120" {
-		t.Errorf("%s %v", result.Value, err)
-	}
-	workers := celery.NewWorkers(broker)
-	if err := workers.Ready(p.ctx, "celery"); err != nil {
-		t.Error(err)
+// Names that are not Celery's own: a prefix for all keys of the broker, one for
+// results, and another exchange for commands.
+func TestOtherNames(t *testing.T) {
+	env := []string{"BROKER_PREFIX=app1_", "RESULT_PREFIX=app1", "CONTROL_EXCHANGE=orders"}
+	for _, c := range []combination{{"redis", "redis"}, {"amqp", "redis"}, {"redis", "rpc"}} {
+		t.Run(c.String(), func(t *testing.T) {
+			p := newPlace(t, c)
+			var broker celery.Broker
+			if c.broker == "amqp" {
+				b, err := celeryamqp.OpenBroker(celeryamqp.BrokerSettings{Server: p.amqpServer(), ControlExchange: "orders"})
+				broker = opened(t, b, err)
+			} else {
+				b, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{
+					Server: p.redisServer(0), Prefix: "app1_", ControlExchange: "orders",
+				})
+				broker = opened(t, b, err)
+			}
+			var backend celery.Backend
+			if c.backend == "rpc" {
+				b, err := celeryredis.OpenReplies(celeryredis.RepliesSettings{Server: p.redisServer(0), Prefix: "app1_"})
+				backend = opened(t, b, err)
+			} else {
+				b, err := celeryredis.OpenBackend(celeryredis.BackendSettings{
+					Server: p.redisServer(resultDB), Prefix: "app1_celery-task-meta-",
+				})
+				backend = opened(t, b, err)
+			}
+			client := celery.NewClient(broker, backend, celery.Settings{})
+			p.startWorker(c, lab.WorkerOptions{Env: env})
+			if result, err := client.Run(p.ctx, celery.Task{Name: "lab.factorial", Args: []any{5}}, nil); err != nil || string(result.Value) != "120" {
+				t.Errorf("%s %v", result.Value, err)
+			}
+			if names, err := celery.NewWorkers(broker).Ping(p.ctx); len(names) != 1 || err != nil {
+				t.Errorf("workers: %v %v", names, err)
+			}
+		})
 	}
 }
 

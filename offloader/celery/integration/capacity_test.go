@@ -4,8 +4,11 @@ package integration
 
 import (
 	"flag"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -88,9 +91,25 @@ func TestSlotsAreKeptBusy(t *testing.T) {
 		f.log(t, "0.2 s in 50 slots")
 		best = max(best, float64(f.calls)/f.took.Seconds()/250)
 	}
-	if best < 0.85 {
+	t.Logf("%.0f %% of what 50 slots can do, with a load of %.1f on %d cores", 100*best, load(t), runtime.NumCPU())
+	if best < 0.85 && load(t) < float64(runtime.NumCPU()) {
 		t.Errorf("%.0f %% of what 50 slots can do", 100*best)
 	}
+}
+
+// load of the machine in the last minute.
+func load(t *testing.T) float64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load
 }
 
 // What waiting costs: memory for each, and no connection.

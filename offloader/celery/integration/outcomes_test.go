@@ -143,7 +143,7 @@ func retries(t *testing.T, b *bench) {
 }
 
 func neverEnding(t *testing.T, b *bench) {
-	for _, name := range []string{"lab.ignore", "lab.reject"} {
+	for _, name := range []string{"lab.ignore", "lab.reject", "lab.forgotten"} {
 		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
 		_, err := b.client.Run(ctx, celery.Task{Name: name}, nil)
 		cancel()

@@ -87,7 +87,7 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 			return nil, err
 		}
 		if ok {
-			return message(d), nil
+			return received(d), nil
 		}
 		select {
 		case <-time.After(2 * time.Millisecond):
@@ -97,8 +97,8 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 	return nil, context.Cause(ctx)
 }
 
-// message is what a worker gets to see.
-func message(d amqp.Delivery) *celery.Message {
+// received is what a worker gets to see.
+func received(d amqp.Delivery) *celery.Message {
 	return &celery.Message{
 		Exchange: d.Exchange, RoutingKey: d.RoutingKey, CorrelationID: d.CorrelationId, ReplyTo: d.ReplyTo,
 		Priority: new(int(d.Priority)), Persistent: d.DeliveryMode == amqp.Persistent, Headers: values(d.Headers),

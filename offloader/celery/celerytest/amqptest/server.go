@@ -1,0 +1,261 @@
+package amqptest
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Server speaks as much of AMQP 0-9-1 as brokers, backends and workers of Celery
+// use, in the test's own process.
+type Server struct {
+	listener net.Listener
+	done     sync.WaitGroup
+
+	mu       sync.Mutex
+	conns    map[*conn]bool
+	queues   map[string]*queue
+	bindings map[string][]binding // by exchange
+	refusing bool                 // answers publishing with a nack
+	silent   bool                 // does not confirm
+}
+
+type queue struct {
+	messages  []*message
+	consumers []*consumer
+	next      int // of the consumers
+	fleeting  bool
+}
+
+type binding struct{ key, queue string }
+
+// message is kept as it came.
+type message struct {
+	exchange, key string
+	header        []byte // the payload of its frame
+	body          []byte
+}
+
+// consumer takes messages from a queue.
+type consumer struct {
+	channel *channel
+	tag     string
+	noAck   bool
+}
+
+// conn is one connection. What belongs to it is guarded by the server's mutex,
+// but for the writing.
+type conn struct {
+	net.Conn
+	server   *Server
+	channels map[uint16]*channel
+	writing  sync.Mutex
+}
+
+type channel struct {
+	conn       *conn
+	number     uint16
+	confirming bool
+	published  uint64
+	delivered  uint64
+	unacked    map[uint64]unacked
+	incoming   *publishing
+}
+
+type unacked struct {
+	queue   string
+	message *message
+}
+
+// publishing is a message that has not arrived as a whole.
+type publishing struct {
+	message
+	mandatory bool
+	size      uint64
+}
+
+// NewServer starts a server that ends with the test.
+func NewServer(t *testing.T) *Server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{
+		listener: listener, conns: make(map[*conn]bool), queues: make(map[string]*queue),
+		bindings: make(map[string][]binding),
+	}
+	s.done.Go(s.accept)
+	t.Cleanup(func() {
+		listener.Close()
+		s.DropConnections()
+		s.done.Wait()
+	})
+	return s
+}
+
+// Addr of the server.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL of the server.
+func (s *Server) URL() string { return "amqp://guest:guest@" + s.Addr() + "/" }
+
+// DropConnections breaks all connections.
+func (s *Server) DropConnections() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Close()
+	}
+}
+
+// SetRefusing lets the server refuse what is published, with a nack.
+func (s *Server) SetRefusing(refuse bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusing = refuse
+}
+
+// SetSilent lets the server take what is published and not confirm it.
+func (s *Server) SetSilent(silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = silent
+}
+
+// SetBlocked tells all clients that the server takes nothing, or does again.
+func (s *Server) SetBlocked(reason string) {
+	payload := method(connectionUnblocked)
+	if reason != "" {
+		payload = method(connectionBlocked, reason)
+	}
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.write(frame{frameMethod, 0, payload})
+	}
+}
+
+// RemoveQueue removes a queue with all that is in it.
+func (s *Server) RemoveQueue(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.queues, name)
+}
+
+// Queues lists the queues.
+func (s *Server) Queues() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.queues))
+}
+
+// Unacknowledged returns how many messages have been delivered and not
+// acknowledged.
+func (s *Server) Unacknowledged() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		for _, ch := range c.channels {
+			n += len(ch.unacked)
+		}
+	}
+	return n
+}
+
+// Connections returns how many there are now.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+func (s *Server) accept() {
+	for {
+		nc, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		c := &conn{Conn: nc, server: s, channels: make(map[uint16]*channel)}
+		s.mu.Lock()
+		s.conns[c] = true
+		s.mu.Unlock()
+		s.done.Go(func() { s.serve(c) })
+	}
+}
+
+func (s *Server) serve(c *conn) {
+	defer s.leave(c)
+	r := bufio.NewReader(c)
+	var greeting [8]byte
+	if _, err := io.ReadFull(r, greeting[:]); err != nil {
+		return
+	}
+	c.write(frame{frameMethod, 0, method(connectionStart, byte(0), byte(9), capabilities, []byte("PLAIN"), []byte("en_US"))})
+	for {
+		f, err := readFrame(r)
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		answers := s.handle(c, f)
+		s.mu.Unlock()
+		if !c.write(answers...) {
+			return
+		}
+	}
+}
+
+// leave gives back what a connection has not acknowledged.
+func (s *Server) leave(c *conn) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	for _, ch := range c.channels {
+		s.closeChannel(ch)
+	}
+	s.deliver()
+}
+
+func (s *Server) closeChannel(ch *channel) {
+	delete(ch.conn.channels, ch.number)
+	for name, q := range s.queues {
+		q.consumers = slices.DeleteFunc(q.consumers, func(c *consumer) bool { return c.channel == ch })
+		if q.fleeting && len(q.consumers) == 0 {
+			delete(s.queues, name)
+		}
+	}
+	for _, tag := range slices.Backward(slices.Sorted(maps.Keys(ch.unacked))) {
+		u := ch.unacked[tag]
+		if q := s.queues[u.queue]; q != nil {
+			q.messages = append([]*message{u.message}, q.messages...)
+		}
+	}
+	ch.unacked = nil
+}
+
+// capabilities of the server, as a table.
+var capabilities = []byte("\x0ccapabilitiesF\x00\x00\x00\x15\x12connection.blockedt\x01")
+
+// writeTimeout is for clients that have stopped reading.
+const writeTimeout = 5 * time.Second
+
+func (c *conn) write(frames ...frame) bool {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	var all []byte
+	for _, f := range frames {
+		all = append(all, f.bytes()...)
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := c.Write(all)
+	return err == nil
+}
