@@ -71,9 +71,11 @@ soak() {
 # repeated_tests looks for faults of chance in the engine. Left out are tests that
 # are many runs already and those of costs, which chance does not change.
 repeated_tests() {
-	local many='Model|AgainstBuffer|Allocat|Cheap'
+	local many='Model|AgainstBuffer|Allocat|Cheap' engine
+	mapfile -t engine < <(go list ./offloader/... | grep -v /celery)
 	need_c_compiler
-	test_json repeated -race -count="$CI_REPEAT" -timeout=10m -skip="$many" ./offloader/...
+	test_json repeated -race -count="$CI_REPEAT" -timeout=10m -skip="$many" "${engine[@]}"
+	test_json repeated-celery -race -count="$((CI_REPEAT / 10 + 1))" -timeout=10m ./offloader/celery/...
 }
 
 # reload_storm reloads far more often than `go test` does.

@@ -42,7 +42,7 @@ func (s *Server) answer(name string, args []string) string {
 		return "+OK\r\n"
 	case "GET", "STRLEN", "MGET", "SET", "SETEX", "DEL":
 		return s.stringCommand(name, args)
-	case "LPUSH", "LLEN", "LRANGE":
+	case "LPUSH", "RPOP", "LLEN", "LRANGE":
 		return s.listCommand(name, args)
 	case "SADD", "SREM", "SMEMBERS":
 		return s.setCommand(name, args)
@@ -90,6 +90,11 @@ func (s *Server) listCommand(name string, args []string) string {
 		return integer(len(s.lists[key]))
 	case "LRANGE":
 		return bulks(s.lists[key]...)
+	case "RPOP":
+		if _, value, ok := s.pop(args[:1]); ok {
+			return bulk(value)
+		}
+		return nothing
 	}
 	s.lists[key] = append([]string{args[1]}, s.lists[key]...) // LPUSH
 	s.changed.Broadcast()

@@ -65,16 +65,20 @@ func (s *System) Interrupt() { s.interrupt() }
 
 // Take implements celerytest.System.
 func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error) {
-	keys := []string{queue, queue + "\x06\x163", queue + "\x06\x166", queue + "\x06\x169"}
 	for ctx.Err() == nil {
-		popped, err := s.worker.BRPop(ctx, time.Second, keys...).Result()
-		if errors.Is(err, redis.Nil) {
-			continue
+		for _, key := range []string{queue, queue + "\x06\x163", queue + "\x06\x166", queue + "\x06\x169"} {
+			text, err := s.worker.RPop(ctx, key).Bytes()
+			if err == nil {
+				return celery.OpenEnvelope(text)
+			}
+			if !errors.Is(err, redis.Nil) {
+				return nil, err
+			}
 		}
-		if err != nil {
-			return nil, err
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
 		}
-		return celery.OpenEnvelope([]byte(popped[1]))
 	}
 	return nil, context.Cause(ctx)
 }
