@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,7 +23,6 @@ type RabbitMQ struct {
 
 	names process // epmd, which would start by itself otherwise, and stay
 	node  string
-	ctl   string
 }
 
 // StartRabbitMQ starts a server that ends with the test.
@@ -39,7 +39,6 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	}
 	t.Cleanup(r.names.Kill)
 	r.names.start()
-	r.ctl = program(t, "/usr/lib/rabbitmq/bin/rabbitmqctl")
 	r.process = process{
 		t: t, name: "rabbitmq-server", path: program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server"), dir: data, up: r.open,
 		env: []string{
@@ -97,4 +96,14 @@ func (r *RabbitMQ) Channel(t testing.TB) *amqp.Channel {
 		t.Fatal(err)
 	}
 	return channel
+}
+
+// Control runs rabbitmqctl.
+func (r *RabbitMQ) Control(args ...string) {
+	r.t.Helper()
+	cmd := exec.Command(program(r.t, "/usr/lib/rabbitmq/bin/rabbitmqctl"), append([]string{"-n", r.node}, args...)...)
+	cmd.Env = append(os.Environ(), r.env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	}
 }

@@ -63,7 +63,7 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 		p.cut() // what was missed has to be fetched
-		result, err = client.Run(p.ctx, celery.Task{Name: "lab.sleep", Args: []any{0.2}}, nil)
+		result, err = client.Run(p.ctx, celery.Task{Name: "lab.sleep", Args: []any{0.2}, Idempotent: true}, nil)
 		if err != nil || string(result.Value) != "0.2" {
 			t.Errorf("%s %v", result.Value, err)
 		}
@@ -85,6 +85,23 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 		client.Revoke(celery.NewID(), false)
 		if err := client.Close(p.ctx); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("and for replies, those of their lists", func(t *testing.T) {
+		c := combination{"redis", "rpc"}
+		if err := admin.Do(p.ctx, "ACL", "SETUSER", "caddy", "+lrange", "+brpoplpush", "~????????-????-????-????-????????????*").Err(); err != nil {
+			t.Fatal(err)
+		}
+		p.startWorker(c, lab.WorkerOptions{Args: []string{"-Q", "replying"}})
+		broker, _ := open("caddy:p%40ss%2Fw%3Ard")
+		replies, err := celeryredis.OpenReplies(celeryredis.RepliesSettings{Server: server("caddy:p%40ss%2Fw%3Ard", "0")})
+		client := celery.NewClient(broker, opened(t, replies, err), celery.Settings{Queue: "replying"})
+		if err := admin.Do(p.ctx, "ACL", "SETUSER", "caddy", "~replying").Err(); err != nil {
+			t.Fatal(err)
+		}
+		result, err := client.Run(p.ctx, celery.Task{Name: "lab.factorial", Args: []any{5}}, nil)
+		if err != nil || string(result.Value) != "120" {
+			t.Errorf("%s %v", result.Value, err)
 		}
 	})
 	t.Run("a wrong password is told", func(t *testing.T) {
@@ -203,6 +220,49 @@ func TestSentinel(t *testing.T) {
 	master.Kill()
 	eventually(t, "another master", func() bool { return sentinel.Master() == replica.Addr })
 	eventually(t, "an answer", func() bool { return run() == nil })
+}
+
+// What a user of RabbitMQ must be allowed to configure, to write and to read.
+const (
+	configures = `^(caddy-offload\.replies\..*|celeryev.*|.*reply\.celery\.pidbox|celery\.pidbox)$`
+	writes     = `^(caddy-offload\.replies\..*|celeryev.*|.*reply\.celery\.pidbox|celery\.pidbox|amq\.default)$`
+	reads      = `^(caddy-offload\.replies\..*|celeryev.*|.*reply\.celery\.pidbox)$`
+)
+
+func TestRabbitMQWithTheLeastRights(t *testing.T) {
+	c := combination{"amqp", "rpc"}
+	p := newPlace(t, c)
+	p.rabbit.Control("add_user", "caddy", "p@ss/w:rd")
+	p.rabbit.Control("set_permissions", "caddy", configures, writes, reads)
+	p.startWorker(c, lab.WorkerOptions{})
+	server := celeryamqp.Server{URL: "amqp://caddy:p%40ss%2Fw%3Ard@" + p.amqpProxy.Addr() + "//"}
+	broker, err := celeryamqp.OpenBroker(celeryamqp.BrokerSettings{Server: server})
+	opened(t, broker, err)
+	backend, err := celeryamqp.OpenBackend(celeryamqp.BackendSettings{Server: server})
+	client := celery.NewClient(broker, opened(t, backend, err), celery.Settings{})
+	for range 2 {
+		if result, err := client.Run(p.ctx, celery.Task{Name: "lab.factorial", Args: []any{5}, Idempotent: true}, nil); err != nil || string(result.Value) != "120" {
+			t.Errorf("%s %v", result.Value, err)
+		}
+		p.cut()
+	}
+	workers := celery.NewWorkers(broker)
+	ctx, stop := context.WithCancel(p.ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); workers.Follow(ctx) }()
+	eventually(t, "a heartbeat", func() bool { return len(workers.Snapshot()) == 1 })
+	stop()
+	<-done
+	if err := workers.Ready(p.ctx, "celery"); err != nil {
+		t.Error(err)
+	}
+	if slots, err := workers.Slots(p.ctx); slots != 4 || err != nil {
+		t.Errorf("slots: %d %v", slots, err)
+	}
+	client.Revoke(celery.NewID(), false)
+	if err := client.Close(p.ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestRabbitMQThatRefuses(t *testing.T) {
