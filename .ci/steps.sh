@@ -69,7 +69,8 @@ soak() {
 }
 
 # repeated_tests looks for faults of chance in the engine. Left out are tests that
-# are many runs already and those of costs, which chance does not change.
+# are many runs already and those of costs, which chance does not change. Clients of
+# servers are run less often: they wait for connections.
 repeated_tests() {
 	local many='Model|AgainstBuffer|Allocat|Cheap' engine
 	mapfile -t engine < <(go list ./offloader/... | grep -v /celery)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,10 +55,14 @@ func (w *Workers) Follow(ctx context.Context) {
 		return
 	}
 	for wait := firstFollow; ctx.Err() == nil; wait = min(2*wait, lastFollow) {
+		var heard atomic.Bool
 		_ = follower.Follow(ctx, func(body []byte) { // why it ended is no matter: try again
-			wait = firstFollow
+			heard.Store(true)
 			w.receive(body)
 		})
+		if heard.Load() {
+			wait = firstFollow
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
