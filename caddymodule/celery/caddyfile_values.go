@@ -1,0 +1,116 @@
+package celery
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+)
+
+// word reads one of the words about servers.
+func (s *Servers) word(b *words.Block) (err error) {
+	switch b.Word {
+	case "broker":
+		s.Broker, err = b.Name()
+	case "backend":
+		s.Backend, err = b.Name()
+	case "broker_prefix":
+		s.BrokerPrefix, err = b.Name()
+	case "result_prefix":
+		s.ResultPrefix, err = b.Name()
+	case "control_exchange":
+		s.ControlExchange, err = b.Name()
+	case "master_name":
+		s.MasterName, err = b.Name()
+	case "sentinel_password":
+		s.SentinelPassword, err = b.Name()
+	case "tls":
+		s.TLS, err = parseTLS(b)
+	case "connections":
+		s.Connections, err = b.Count(1, words.MaxCount)
+	case "server_timeout":
+		s.ServerTimeout, err = b.Duration(false)
+	case "patience":
+		s.Patience, err = b.Duration(false)
+	case "max_result":
+		s.MaxResult, err = b.Size()
+	case "poll":
+		s.Poll, err = true, b.Flag()
+	}
+	return err
+}
+
+// parseTLS reads
+//
+//	tls {
+//		trusted_ca           <file>...
+//		client_certificate   <certificate> <key>
+//		server_name          <name>
+//		insecure_skip_verify
+//	}
+func parseTLS(outer *words.Block) (*TLS, error) {
+	if err := outer.Flag(); err != nil {
+		return nil, err
+	}
+	t := new(TLS)
+	b := words.New(outer.D)
+	err := b.Each(outer.D.Nesting(), func() (err error) {
+		switch b.Word {
+		case "trusted_ca":
+			t.TrustedCA, err = b.Texts()
+		case "client_certificate":
+			if !b.D.AllArgs(&t.Certificate, &t.Key) {
+				err = b.At.Errf("wrong argument count: '%s' takes two files", b.Word)
+			}
+		case "server_name":
+			t.ServerName, err = b.Name()
+		case "insecure_skip_verify":
+			t.InsecureSkipVerify, err = true, b.Flag()
+		default:
+			err = b.D.Errf("unrecognized subdirective '%s' of tls", b.Word)
+		}
+		return err
+	})
+	if err == nil && b.Word == "" {
+		err = outer.At.Err("an empty 'tls': leave it out for the defaults")
+	}
+	return t, err
+}
+
+// parseTimeLimit reads one or two durations, or "off".
+func parseTimeLimit(b *words.Block) (*TimeLimit, error) {
+	texts := b.D.RemainingArgs()
+	t := new(TimeLimit)
+	switch {
+	case len(texts) == 0 || len(texts) > 2:
+		return nil, b.At.Errf("wrong argument count: '%s' takes a hard limit and perhaps a soft one, or 'off' alone", b.Word)
+	case len(texts) == 1 && texts[0] == "off":
+		t.Off = true
+		return t, nil
+	}
+	var err error
+	if t.Hard, err = b.ParseDuration(texts[0], true); err != nil || len(texts) == 1 {
+		return t, err
+	}
+	if t.Soft, err = b.ParseDuration(texts[1], false); err == nil && t.Soft > t.Hard {
+		err = b.At.Errf("bad %s: the soft limit %s is above the hard one", b.Word, texts[1])
+	}
+	return t, err
+}
+
+// parseOutstanding reads a number, a number for each slot such as "4x", or "off".
+func parseOutstanding(b *words.Block) (*Outstanding, error) {
+	text, err := b.Text()
+	if err != nil || text == "off" {
+		return nil, err
+	}
+	digits, perSlot := strings.CutSuffix(text, "x")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || n > words.MaxCount {
+		return nil, b.D.Errf("bad %s value '%s': want a number such as 100, a number for each slot such as 4x, or 'off'", b.Word, text)
+	}
+	if perSlot {
+		return &Outstanding{PerSlot: n}, nil
+	}
+	return &Outstanding{Count: n}, nil
+}

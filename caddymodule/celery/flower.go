@@ -1,0 +1,272 @@
+package celery
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+)
+
+// flowerPrefix begins the paths of Flower's API for tasks.
+const flowerPrefix = "/api/task/"
+
+// flowerRoute is one kind of request of that API. What follows it in the path is
+// the name or the ID of a task.
+type flowerRoute struct {
+	method string
+	serve  func(c *call, subject string, body []byte) error
+}
+
+var flowerRoutes = map[string]flowerRoute{
+	"apply":       {http.MethodPost, (*call).flowerApply},
+	"async-apply": {http.MethodPost, (*call).flowerAsyncApply},
+	"send-task":   {http.MethodPost, (*call).flowerSend},
+	"result":      {http.MethodGet, (*call).flowerResult},
+	"abort":       {http.MethodPost, (*call).flowerAbort},
+	"revoke":      {http.MethodPost, (*call).flowerRevoke},
+}
+
+// serveFlower answers as Flower does, so that its clients need no change.
+func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	rest, _ := strings.CutPrefix(r.URL.Path, flowerPrefix)
+	verb, subject, _ := strings.Cut(rest, "/")
+	route, ok := flowerRoutes[verb]
+	if !ok || rest == r.URL.Path {
+		return next.ServeHTTP(w, r)
+	}
+	c := newCall(h, w, r)
+	if r.Method != route.method {
+		w.Header().Set("Allow", route.method)
+		return c.fail(fail(badMethod, "want %s", route.method))
+	}
+	body, err := c.takeBody()
+	if err != nil {
+		return c.fail(err)
+	}
+	return route.serve(c, subject, body)
+}
+
+// flowerApply calls a task and waits for its result.
+func (c *call) flowerApply(name string, body []byte) error {
+	if err := c.flowerTask(name, body); err != nil {
+		return c.fail(err)
+	}
+	return c.run(func(ctx context.Context, open *celery.Call) error {
+		result, err := open.Wait(ctx, c.note)
+		if err != nil {
+			return err
+		}
+		return c.respondFlower(result)
+	})
+}
+
+// flowerAsyncApply calls a task that workers must know.
+func (c *call) flowerAsyncApply(name string, body []byte) error {
+	if err := c.flowerTask(name, body); err != nil {
+		return c.fail(err)
+	}
+	return c.send(c.flowerSent)
+}
+
+// flowerSend calls a task that workers need not know yet.
+func (c *call) flowerSend(name string, body []byte) error {
+	c.anyTask = true
+	return c.flowerAsyncApply(name, body)
+}
+
+func (c *call) flowerSent() error {
+	answer := flowerAnswer{TaskID: c.task.ID}
+	if c.link.backend != nil {
+		answer.State = celery.Pending
+	}
+	return c.respondJSON(answer)
+}
+
+// flowerAnswer is what Flower says about a task.
+type flowerAnswer struct {
+	TaskID    string          `json:"task-id"`
+	State     celery.State    `json:"state,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	Traceback json.RawMessage `json:"traceback,omitempty"`
+}
+
+// respondFlower answers with a state, final or not.
+func (c *call) respondFlower(result celery.Result) error {
+	c.note(result)
+	answer := flowerAnswer{TaskID: c.task.ID, State: result.State}
+	switch err := result.Err(); {
+	case err != nil:
+		c.failed = c.h.failureOf(err)
+		answer.Result, answer.Traceback = c.h.exceptionOf(result)
+	case result.State.Final():
+		value, err := result.Plain()
+		if err != nil {
+			return err
+		}
+		answer.Result = value
+	}
+	return c.respondJSON(answer)
+}
+
+// exceptionOf is an exception as Python writes it and its traceback, in JSON, as
+// far as clients may know them.
+func (h *Handler) exceptionOf(result celery.Result) (text, traceback json.RawMessage) {
+	text = json.RawMessage("null")
+	if h.Detail != detailNone {
+		text = quote(answer.Exception(result.Value))
+	}
+	if result.State != celery.Failure {
+		return text, nil
+	}
+	traceback = json.RawMessage("null")
+	if h.Detail == detailTraceback {
+		traceback = quote(result.Traceback)
+	}
+	return text, traceback
+}
+
+func quote(s string) json.RawMessage {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // it is a string
+	}
+	return text
+}
+
+func (c *call) respondJSON(value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return c.respond(&answer.Response{
+		Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json; charset=UTF-8"}}, Body: body,
+	})
+}
+
+// flowerResult tells the state of a task, or waits for its result. Whoever knows
+// the ID may ask.
+func (c *call) flowerResult(id string, _ []byte) error {
+	release, err := c.openKept(id)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer release()
+	wait := c.r.URL.Query().Get("timeout")
+	if wait == "" {
+		err = c.flowerState()
+	} else if seconds, parseErr := strconv.ParseFloat(wait, 64); parseErr != nil || !(seconds >= 0 && seconds < maxSeconds) {
+		err = fail(badArguments, "timeout: want a number of seconds")
+	} else {
+		err = c.flowerWait(toDuration(seconds))
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// flowerState answers with what is stored.
+func (c *call) flowerState() error {
+	payload, err := c.link.backend.(celery.Store).Fetch(c.r.Context(), c.task.ID)
+	if err != nil {
+		return err
+	}
+	if payload == nil {
+		return c.respondFlower(celery.Result{State: celery.Pending})
+	}
+	result, err := celery.DecodeResult(payload)
+	if err != nil {
+		return err
+	}
+	return c.respondFlower(result)
+}
+
+// flowerWait answers with the final state.
+func (c *call) flowerWait(wait time.Duration) error {
+	ctx, cancel := c.withDeadline()
+	defer cancel()
+	ctx, cancelWait := context.WithTimeoutCause(ctx, wait, errTimeout)
+	defer cancelWait()
+	open, err := c.client().Attach(ctx, c.task.ID)
+	if err != nil {
+		return err
+	}
+	defer open.Close() // another has called it
+	result, err := open.Wait(ctx, c.note)
+	if err != nil {
+		return err
+	}
+	return c.respondFlower(result)
+}
+
+// flowerAbort revokes a task.
+func (c *call) flowerAbort(id string, _ []byte) error {
+	release, err := c.openKept(id)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer release()
+	c.client().Revoke(id, c.h.Revoke == revokeKill)
+	return c.flowerMessage("Aborted")
+}
+
+// flowerRevoke revokes a task, and ends its process if the route allows that.
+func (c *call) flowerRevoke(id string, body []byte) error {
+	terminate := c.r.URL.Query().Get("terminate")
+	if form, err := url.ParseQuery(string(body)); err == nil && form.Has("terminate") {
+		terminate = form.Get("terminate")
+	}
+	kill := terminate != "" && !strings.EqualFold(terminate, "false") && terminate != "0"
+	if kill && c.h.Revoke != revokeKill {
+		return c.fail(fail(badArguments, "terminate is not allowed here"))
+	}
+	if !validID(id) {
+		return c.fail(fail(badArguments, "this is no ID of a task"))
+	}
+	release, err := c.open()
+	if err != nil {
+		return c.fail(err)
+	}
+	defer release()
+	c.task.ID, c.sent = id, true
+	c.client().Revoke(id, kill)
+	return c.flowerMessage("Revoked")
+}
+
+func (c *call) flowerMessage(done string) error {
+	return c.respondJSON(map[string]string{"message": done + " '" + c.task.ID + "'"})
+}
+
+// openKept gets the link for a request about a task that was called before, whose
+// results must be kept.
+func (c *call) openKept(id string) (release func(), err error) {
+	if !validID(id) {
+		return nil, fail(badArguments, "this is no ID of a task")
+	}
+	if release, err = c.open(); err != nil {
+		return nil, err
+	}
+	if _, ok := c.link.backend.(celery.Store); !ok {
+		release()
+		return nil, fail(resultUnsupported, "no results are kept")
+	}
+	c.task.ID, c.sent = id, true
+	return release, nil
+}
+
+// maxID is how long the ID of a task may be.
+const maxID = 255
+
+func validID(id string) bool {
+	return id != "" && len(id) <= maxID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}

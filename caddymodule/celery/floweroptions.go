@@ -1,0 +1,134 @@
+package celery
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+)
+
+// flowerTask makes a task of a request's name and body.
+func (c *call) flowerTask(name string, body []byte) error {
+	c.task.Name = name
+	if !matches(c.h.Tasks, name) {
+		return fail(unknownTask, "there is no such task")
+	}
+	options := make(map[string]json.RawMessage)
+	if len(body) > 0 && (json.Unmarshal(body, &options) != nil || options == nil) {
+		return fail(badArguments, "want a JSON object")
+	}
+	c.task.Queue = c.h.Queue
+	for option, value := range options {
+		read, ok := flowerOptions[option]
+		if !ok {
+			return fail(badArguments, "option '%s' is not supported", option)
+		}
+		if err := read(c.h, &c.task, value); err != nil {
+			return err
+		}
+	}
+	return c.h.complete(&c.task, c.r)
+}
+
+// flowerOptions are the keys of a body that are understood. Others would be lost
+// silently.
+var flowerOptions = map[string]func(h *Handler, task *celery.Task, value json.RawMessage) error{
+	"args":        flowerArgs,
+	"kwargs":      flowerKwargs,
+	"queue":       flowerQueue,
+	"routing_key": flowerQueue,
+	"countdown":   flowerCountdown,
+	"eta":         flowerETA,
+	"expires":     flowerExpires,
+}
+
+func flowerArgs(_ *Handler, task *celery.Task, value json.RawMessage) error {
+	var args []json.RawMessage
+	if json.Unmarshal(value, &args) != nil || args == nil {
+		return fail(badArguments, "args must be an array")
+	}
+	for _, arg := range args {
+		task.Args = append(task.Args, arg)
+	}
+	return nil
+}
+
+func flowerKwargs(_ *Handler, task *celery.Task, value json.RawMessage) error {
+	var kwargs map[string]json.RawMessage
+	if json.Unmarshal(value, &kwargs) != nil || kwargs == nil {
+		return fail(badArguments, "kwargs must be an object")
+	}
+	task.Kwargs = make(map[string]any, len(kwargs))
+	for name, arg := range kwargs {
+		task.Kwargs[name] = arg
+	}
+	return nil
+}
+
+// flowerQueue takes a queue that clients may choose, and the route's own.
+func flowerQueue(h *Handler, task *celery.Task, value json.RawMessage) error {
+	var queue string
+	if json.Unmarshal(value, &queue) != nil || (queue != h.Queue && !matches(h.Queues, queue)) {
+		return fail(unknownQueue, "there is no such queue")
+	}
+	task.Queue = queue
+	return nil
+}
+
+func flowerCountdown(_ *Handler, task *celery.Task, value json.RawMessage) error {
+	seconds, ok := flowerNumber(value)
+	if !ok {
+		return fail(badArguments, "countdown: want a number of seconds")
+	}
+	task.ETA = time.Now().Add(toDuration(seconds))
+	return nil
+}
+
+func flowerETA(_ *Handler, task *celery.Task, value json.RawMessage) error {
+	at, ok := flowerTime(value)
+	if !ok {
+		return fail(badArguments, "eta: want a moment such as 2026-01-31 12:00:00.000")
+	}
+	task.ETA = at
+	return nil
+}
+
+func flowerExpires(_ *Handler, task *celery.Task, value json.RawMessage) error {
+	if seconds, ok := flowerNumber(value); ok {
+		task.Expires = time.Now().Add(toDuration(seconds))
+		return nil
+	}
+	at, ok := flowerTime(value)
+	if !ok {
+		return fail(badArguments, "expires: want seconds, or a moment such as 2026-01-31 12:00:00.000")
+	}
+	task.Expires = at
+	return nil
+}
+
+// maxSeconds is about 30 years.
+const maxSeconds = 1e9
+
+// flowerNumber reads a number, which may stand in a string.
+func flowerNumber(value json.RawMessage) (float64, bool) {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		text = string(value)
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	return seconds, err == nil && math.Abs(seconds) < maxSeconds
+}
+
+// flowerTime reads a moment as Flower takes it, in UTC.
+func flowerTime(value json.RawMessage) (time.Time, bool) {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.DateTime, text) // a fraction is allowed
+	return at, err == nil
+}
+
+func toDuration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
