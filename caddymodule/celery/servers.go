@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -230,6 +229,3 @@ func (t *TLS) config() (*tls.Config, error) {
 	config.Certificates = []tls.Certificate{pair}
 	return config, nil
 }
-
-// timeout is zero for the default of the client.
-func (s *Servers) timeout() time.Duration { return time.Duration(s.ServerTimeout) }
