@@ -1,6 +1,7 @@
 package celery
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 
@@ -68,11 +69,8 @@ func parseHandler(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	if err := b.Each(0, func() error { return h.word(b) }); err != nil {
 		return nil, err
 	}
-	if err := h.check(); err != nil {
+	if err := errors.Join(h.check(), h.checkText(), h.checkPowers()); err != nil {
 		return nil, at.WrapErr(err)
-	}
-	if h.Broker == "" {
-		return nil, at.Err("celery needs a broker: set 'broker'")
 	}
 	return h, nil
 }
@@ -111,13 +109,13 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 	case "tasks":
 		h.Tasks, err = b.Texts()
 	case "args":
-		h.Args, err = b.Texts()
+		h.Args, err = values(b)
 	case "args_from":
 		h.ArgsFrom, err = b.Choice(arguments.ArgsSources...)
 	case "kwargs":
 		h.Kwargs, err = named(b, h.Kwargs)
 	case "kwargs_from":
-		h.KwargsFrom, err = b.Texts()
+		h.KwargsFrom, err = b.Choices(arguments.KwargsSources...)
 	case "queue":
 		h.Queue, err = b.Name()
 	case "queues":
@@ -137,7 +135,7 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 	case "idempotent":
 		h.Idempotent, err = true, b.Flag()
 	case "max_body":
-		h.MaxBody, err = b.Size()
+		h.MaxBody, err = b.SizeUpTo(largestBody)
 	case "revoke":
 		h.Revoke, err = b.Choice(revokeWords...)
 	case "worker_check":
@@ -170,6 +168,17 @@ func (h *Handler) answerWord(b *words.Block) (err error) {
 	return err
 }
 
+// values reads values of arguments.
+func values(b *words.Block) ([]string, error) {
+	texts, err := b.Texts()
+	for _, text := range texts {
+		if _, err := arguments.Parse(text); err != nil {
+			return nil, b.At.Errf("bad %s value '%s': %w", b.Word, text, err)
+		}
+	}
+	return texts, err
+}
+
 // named reads a name and a value, or a block of such lines, and adds them to
 // those that were read before.
 func named(b *words.Block, values map[string]string) (map[string]string, error) {
@@ -183,6 +192,9 @@ func named(b *words.Block, values map[string]string) (map[string]string, error) 
 		}
 		if _, ok := values[name]; ok {
 			return b.D.Errf("%s '%s' is set twice", b.Word, name)
+		}
+		if _, err := arguments.Parse(value); err != nil {
+			return b.D.Errf("bad %s value '%s': %w", b.Word, value, err)
 		}
 		values[name] = value
 		return nil

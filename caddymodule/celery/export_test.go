@@ -17,7 +17,7 @@ type Server interface {
 // what follows.
 func RegisterServer(name string, open func(name string) (Server, error)) {
 	server := func(url string) (Server, error) { return open(strings.TrimPrefix(url, name+"://")) }
-	register(scheme{
+	schemes[name] = scheme{
 		check: func(_ *Servers, url string) error {
 			if strings.HasSuffix(url, "://") {
 				return errors.New("no name")
@@ -30,7 +30,7 @@ func RegisterServer(name string, open func(name string) (Server, error)) {
 			backend, err := server(s.Broker)
 			return struct{ celery.Backend }{backend}, err // which keeps nothing
 		},
-	}, name)
+	}
 }
 
 // Links returns how many links are held.

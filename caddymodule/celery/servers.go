@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/arguments"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
@@ -92,11 +91,15 @@ type scheme struct {
 }
 
 // schemes by what stands before "://".
-var schemes = map[string]scheme{}
+var schemes = make(map[string]scheme)
+
+// schemeNames are those that users are told of.
+var schemeNames []string
 
 func register(s scheme, names ...string) {
 	for _, name := range names {
 		schemes[name] = s
+		schemeNames = append(schemeNames, name+"://")
 	}
 }
 
@@ -105,7 +108,7 @@ func schemeOf(text string) (scheme, error) {
 	name, _, ok := strings.Cut(text, "://")
 	s, known := schemes[name]
 	if !ok || !known {
-		return s, fmt.Errorf("want a URL that begins with %s", strings.Join(slices.Sorted(maps.Keys(schemes)), "://, ")+"://")
+		return s, fmt.Errorf("want a URL that begins with %s", strings.Join(schemeNames, ", "))
 	}
 	return s, nil
 }
@@ -133,6 +136,31 @@ func (s Servers) key() string {
 
 // check refuses what makes no sense, and connects to nobody.
 func (s Servers) check() error {
+	if s.TLS != nil {
+		if _, err := s.TLS.config(); err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+	}
+	return errors.Join(s.checkURLs(), s.checkPowers(), s.checkNumbers())
+}
+
+// checkText is what of check can be done where a configuration is written, which
+// may be another machine than where it runs: without files, and without values of
+// placeholders.
+func (s Servers) checkText() error {
+	s.TLS = nil
+	if !literal(s.Broker) || !literal(s.Backend) {
+		return nil
+	}
+	return s.checkURLs()
+}
+
+// literal reports whether all of a URL is known, and it names no files.
+func literal(url string) bool {
+	return !arguments.HasPlaceholder(url) && !strings.Contains(url, "ssl_")
+}
+
+func (s Servers) checkURLs() error {
 	if s.Broker == "" {
 		return errors.New("celery needs a broker: set 'broker'")
 	}
@@ -140,16 +168,9 @@ func (s Servers) check() error {
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	if err := s.checkTLS(); err != nil {
-		return fmt.Errorf("tls: %w", err)
-	}
 	if err := broker.check(&s, s.Broker); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	return errors.Join(s.checkBackend(), s.checkNumbers())
-}
-
-func (s Servers) checkBackend() error {
 	if s.Backend == "" || s.Backend == rpc {
 		return nil
 	}
@@ -168,15 +189,31 @@ func (s Servers) checkBackend() error {
 	return nil
 }
 
-func (s Servers) checkTLS() error {
-	if s.TLS == nil {
-		return nil
+// checkPowers refuses settings that the servers do not have.
+func (s Servers) checkPowers() error {
+	var errs []error
+	fail := func(bad bool, text string) {
+		if bad {
+			errs = append(errs, errors.New(text))
+		}
 	}
-	if !mayUseTLS(s.Broker) && !mayUseTLS(s.Backend) {
-		return errors.New("neither broker nor backend uses it: want rediss:// or amqps://")
+	has := func(scheme string) bool {
+		return strings.HasPrefix(s.Broker, scheme) || strings.HasPrefix(s.Backend, scheme) ||
+			arguments.HasPlaceholder(s.Broker+s.Backend)
 	}
-	_, err := s.TLS.config()
-	return err
+	fail(s.BrokerPrefix != "" && isAMQP(s.Broker), "'broker_prefix' is for a Redis broker")
+	fail(s.ResultPrefix != "" && s.Backend == rpc, "'result_prefix' is for a Redis backend")
+	fail(s.Poll && s.Backend == rpc, "'poll' is for a Redis backend")
+	fail(s.MasterName != "" && !has("sentinel://"), "'master_name' is for sentinel://")
+	fail(s.SentinelPassword != "" && !has("sentinel://"), "'sentinel_password' is for sentinel://")
+	fail(s.TLS != nil && !has("rediss://") && !has("amqps://") && !has("sentinel://"),
+		"'tls' is for rediss://, amqps:// and sentinel://")
+	return errors.Join(errs...)
+}
+
+func isAMQP(url string) bool {
+	name, _, _ := strings.Cut(url, "://")
+	return strings.Contains(name, "amqp")
 }
 
 func (s Servers) checkNumbers() error {

@@ -121,6 +121,17 @@ func (b *Block) Choice(allowed ...string) (string, error) {
 	return s, nil
 }
 
+// Choices reads some of a few words.
+func (b *Block) Choices(allowed ...string) ([]string, error) {
+	all, err := b.Texts()
+	for _, s := range all {
+		if !slices.Contains(allowed, s) {
+			return nil, b.At.Errf("bad %s value '%s': want %s", b.Word, s, strings.Join(allowed, " or "))
+		}
+	}
+	return all, err
+}
+
 // Count reads a whole number within bounds.
 func (b *Block) Count(least, most int) (int, error) {
 	s, err := b.Text()
@@ -163,17 +174,22 @@ func (b *Block) ParseDuration(s string, orOff bool) (caddy.Duration, error) {
 }
 
 // Size reads a number of bytes above zero.
-func (b *Block) Size() (int64, error) {
+func (b *Block) Size() (int64, error) { return b.SizeUpTo(MaxSize) }
+
+// SizeUpTo reads a number of bytes above zero and up to most.
+func (b *Block) SizeUpTo(most uint64) (int64, error) {
 	s, err := b.Text()
 	if err != nil {
 		return 0, err
 	}
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n > MaxSize {
+	switch n, err := humanize.ParseBytes(s); {
+	case err != nil || n > MaxSize:
 		return 0, b.D.Errf("bad %s value '%s': want a size such as 256KiB", b.Word, s)
-	}
-	if n == 0 {
+	case n == 0:
 		return 0, b.D.Errf("bad %s value '%s': want more than zero", b.Word, s)
+	case n > most:
+		return 0, b.D.Errf("bad %s value '%s': want at most %s", b.Word, s, humanize.IBytes(most))
+	default:
+		return int64(n), nil
 	}
-	return int64(n), nil
 }

@@ -85,7 +85,7 @@ func checkSources(s Settings) error {
 		}
 	}
 	if bodies > 1 {
-		return errors.New("args_from and kwargs_from both want the body: only one of them can have it")
+		return errors.New("the body is wanted twice: args_from and kwargs_from may name one of json, array, raw and form in all")
 	}
 	return nil
 }

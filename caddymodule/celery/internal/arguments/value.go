@@ -136,7 +136,7 @@ func toFloat(s string) (any, error) {
 		return nil, errors.New("want a number such as 1.5")
 	}
 	if _, err := number.Float64(); err != nil {
-		return nil, errors.New("want a number that is not beyond all bounds")
+		return nil, errors.New("want a number within the bounds of a float")
 	}
 	if !strings.ContainsAny(s, ".eE") {
 		s += ".0" // Python would take it for an int
