@@ -142,6 +142,16 @@ func (l *lab) revoked(terminate bool) []string {
 	return ids
 }
 
+// queued returns how many tasks wait for a worker.
+func (l *lab) queued(queue string) int {
+	l.t.Helper()
+	state, err := l.Queue(l.ctx, queue)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return state.Ready
+}
+
 // take returns the next task from the default queue.
 func (l *lab) take() *celery.Message {
 	l.t.Helper()
@@ -195,6 +205,19 @@ func post(t *testing.T, c *http.Client, url, contentType, body string) (*http.Re
 		req.Header.Set("Content-Type", contentType)
 	}
 	return site.Do(t, c, req)
+}
+
+// leaving returns a context that ends when left is closed.
+func leaving(t *testing.T, left <-chan struct{}) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		select {
+		case <-left:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
 }
 
 // problem reads problem details.

@@ -48,7 +48,7 @@ func (h *Handler) complete(task *celery.Task, r *http.Request) error {
 	task.Idempotent = h.Idempotent
 	task.Headers = traceContext(r)
 	for name, value := range h.headers {
-		expanded, err := value.Expand(repl)
+		expanded, err := value.ExpandHeader(repl)
 		if err != nil {
 			return fail(badArguments, "headers '%s': %s", name, err)
 		}

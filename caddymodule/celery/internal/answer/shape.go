@@ -151,7 +151,7 @@ func checkField(name string, values []string) error {
 // fieldValues reads the value or the values of one field.
 func fieldValues(value json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
-	if json.Unmarshal(value, &list) != nil {
+	if json.Unmarshal(value, &list) != nil || list == nil {
 		list = []json.RawMessage{value}
 	}
 	texts := make([]string, 0, len(list))

@@ -48,6 +48,11 @@ func NewPlan(s Settings) (*Plan, error) {
 		p.kwargs = append(p.kwargs, f)
 	}
 	slices.SortFunc(p.kwargs, func(a, b field) int { return cmp.Compare(a.name, b.name) })
+	for i := 1; i < len(p.kwargs); i++ {
+		if name := p.kwargs[i].name; name == p.kwargs[i-1].name {
+			errs = append(errs, fmt.Errorf("kwargs '%s' is set with and without a question mark", name))
+		}
+	}
 	errs = append(errs, checkSources(s))
 	return p, errors.Join(errs...)
 }
