@@ -3,6 +3,7 @@ package celery
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
@@ -38,4 +39,12 @@ func Links() int {
 	n := 0
 	links.Range(func(any, any) bool { n++; return true })
 	return n
+}
+
+// KeepAliveAfter sets how long a stream may be silent, and returns what undoes
+// that.
+func KeepAliveAfter(d time.Duration) (undo func()) {
+	before := keepAlive
+	keepAlive = d
+	return func() { keepAlive = before }
 }

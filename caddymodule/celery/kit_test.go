@@ -67,8 +67,13 @@ func (s server) Close() error {
 // newLab returns one without workers. It is "memory://<test's name>".
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	return newLabNamed(t, strings.ReplaceAll(strings.ReplaceAll(t.Name(), "/", "."), " ", "_"))
+}
+
+func newLabNamed(t *testing.T, name string) *lab {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &lab{Memory: celerytest.NewMemory(), t: t, name: strings.ReplaceAll(t.Name(), "/", "."), ctx: ctx}
+	l := &lab{Memory: celerytest.NewMemory(), t: t, name: name, ctx: ctx}
 	labs.Lock()
 	defer labs.Unlock()
 	if labs.byName == nil {

@@ -18,8 +18,8 @@ const (
 	eventError    = "error"    // there is no result; the last one
 )
 
-// keepAlive is how long a stream may be silent.
-const keepAlive = 15 * time.Second
+// keepAlive is how long a stream may be silent. It is changed by tests only.
+var keepAlive = 15 * time.Second
 
 // errQuiet ends a wait that the stream outlives.
 var errQuiet = errors.New("nothing was reported for a while")

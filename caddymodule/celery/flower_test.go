@@ -1,0 +1,315 @@
+package celery_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+)
+
+// flower runs a site with Flower's API and something behind it.
+func (l *lab) flower(words string) *site.Site {
+	l.t.Helper()
+	return site.Serve(l.t, nil, "route {\n"+l.directive("flower\ntasks lab.*\n"+words)+"respond behind\n}")
+}
+
+// ask sends a request of Flower's API and reads the JSON of its answer.
+func ask(t *testing.T, c *http.Client, method, url, body string) (int, map[string]any) {
+	t.Helper()
+	res, text := site.Do(t, c, request(t, method, url, body)) // without a type, as curl without options
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(text), &fields); err != nil {
+		t.Fatalf("got %d %s", res.StatusCode, text)
+	}
+	return res.StatusCode, fields
+}
+
+func TestFlowerApply(t *testing.T) {
+	l := newLab(t)
+	l.work(1, func(m *celery.Message) [][]byte {
+		args, kwargs := bodyOf(t, m)
+		return [][]byte{
+			celerytest.State(m.CorrelationID, celery.Started, "null"),
+			celerytest.Succeed(m, fmt.Sprintf(`[%s, %s]`, args, kwargs)),
+		}
+	})
+	s := l.flower("")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		status, got := ask(t, c, http.MethodPost, url+"/api/task/apply/lab.add", `{"args": [1, "two"], "kwargs": {"n": 3}}`)
+		want := `[[1,"two"],{"n":3}]`
+		if text, _ := json.Marshal(got["result"]); status != 200 || string(text) != want || got["state"] != "SUCCESS" {
+			t.Errorf("got %d %v", status, got)
+		}
+		if id, _ := got["task-id"].(string); len(id) != 36 || len(got) != 3 {
+			t.Errorf("got %v", got)
+		}
+		if status, got := ask(t, c, http.MethodPost, url+"/api/task/apply/lab.add", ""); status != 200 || got["state"] != "SUCCESS" {
+			t.Errorf("without a body: got %d %v", status, got)
+		}
+	})
+}
+
+// A task that failed is an answer of status 200, as Flower has it.
+func TestFlowerFailures(t *testing.T) {
+	l := newLab(t)
+	l.work(1, end)
+	for words, traceback := range map[string]any{"": nil, "detail traceback": "Traceback: /srv/app/tasks.py"} {
+		s := l.flower(words)
+		c := s.Clients()["h1"]
+		status, got := ask(t, c, http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
+		if status != 200 || got["state"] != "FAILURE" || got["result"] != "ValueError('boom')" {
+			t.Errorf("got %d %v", status, got)
+		}
+		if text, ok := got["traceback"]; !ok || text != traceback {
+			t.Errorf("traceback is %v, want %v", text, traceback)
+		}
+		status, got = ask(t, c, http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["expired"]}`)
+		if _, ok := got["traceback"]; status != 200 || ok || got["state"] != "REVOKED" || got["result"] != "TaskRevokedError('expired')" {
+			t.Errorf("got %d %v", status, got)
+		}
+	}
+	s := l.flower("detail none")
+	_, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
+	if got["state"] != "FAILURE" || got["result"] != nil {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestFlowerSends(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("queues slow")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		status, got := ask(t, c, http.MethodPost, url+"/api/task/async-apply/lab.add",
+			`{"args": [1], "countdown": 30, "expires": "90.5"}`)
+		m := l.take()
+		if status != 200 || len(got) != 2 || got["state"] != "PENDING" || got["task-id"] != m.CorrelationID {
+			t.Errorf("got %d %v", status, got)
+		}
+		if left := seconds(t, m.Headers["eta"]); left > 30 || left < 20 {
+			t.Errorf("starts in %f s", left)
+		}
+		if left := seconds(t, m.Headers["expires"]); left > 91 || left < 80 {
+			t.Errorf("expires in %f s", left)
+		}
+		// What no worker knows yet can be sent.
+		status, got = ask(t, c, http.MethodPost, url+"/api/task/send-task/lab.later",
+			`{"queue": "slow", "eta": "2100-01-31 12:00:00.500", "expires": "2100-02-01 00:00:00.0"}`)
+		m, err := l.Take(t.Context(), "slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status != 200 || got["state"] != "PENDING" || m.Headers["task"] != "lab.later" {
+			t.Errorf("got %d %v", status, got)
+		}
+		if m.Headers["eta"] != "2100-01-31T12:00:00.500000+00:00" || m.Headers["expires"] != "2100-02-01T00:00:00+00:00" {
+			t.Errorf("headers are %v", m.Headers)
+		}
+	})
+}
+
+func TestFlowerRefuses(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("queues slow")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		for _, tt := range []struct {
+			method, path, body string
+			status             int
+			reason             string
+		}{
+			{"POST", "apply/other.task", "", 404, "unknown_task"},
+			{"POST", "async-apply/other.task", "", 404, "unknown_task"},
+			{"POST", "send-task/other.task", "", 404, "unknown_task"},
+			{"POST", "apply/lab.later", "", 404, "unknown_task"},
+			{"POST", "apply/", "", 404, "unknown_task"},
+			{"POST", "apply/lab.add", `{"args": {"a": 1}}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"args": null}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"kwargs": []}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `[1]`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `null`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"args": [`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"queue": "other"}`, 404, "unknown_queue"},
+			{"POST", "apply/lab.add", `{"queue": 7}`, 404, "unknown_queue"},
+			{"POST", "apply/lab.add", `{"routing_key": "other"}`, 404, "unknown_queue"},
+			{"POST", "apply/lab.add", `{"countdown": "soon"}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"countdown": 1e30}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"eta": 7}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"eta": "2100-01-31T12:00:00Z"}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"expires": "never"}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"task_id": "mine"}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"link": []}`, 400, "bad_arguments"},
+			{"GET", "apply/lab.add", "", 405, "bad_method"},
+			{"POST", "result/a", "", 405, "bad_method"},
+			{"GET", "abort/a", "", 405, "bad_method"},
+			{"GET", "result/", "", 400, "bad_arguments"},
+			{"GET", "result/" + strings.Repeat("a", 256), "", 400, "bad_arguments"},
+			{"GET", "result/a%0Ab", "", 400, "bad_arguments"},
+			{"GET", "result/a?timeout=soon", "", 400, "bad_arguments"},
+			{"GET", "result/a?timeout=-1", "", 400, "bad_arguments"},
+			{"POST", "abort/", "", 400, "bad_arguments"},
+			{"POST", "revoke/", "", 400, "bad_arguments"},
+			{"POST", "revoke/a?terminate=true", "", 400, "bad_arguments"},
+		} {
+			status, got := ask(t, c, tt.method, url+"/api/task/"+tt.path, tt.body)
+			if status != tt.status || got["reason"] != tt.reason {
+				t.Errorf("%s %s %s: got %d %v", tt.method, tt.path, tt.body, status, got)
+			}
+		}
+		for _, path := range []string{"/", "/api/task", "/api/task/", "/api/task/info/a", "/api/workers", "/x/api/task/result/a"} {
+			if res, body := site.Get(t, c, url+path); body != "behind" {
+				t.Errorf("%s: got %d %s", path, res.StatusCode, body)
+			}
+		}
+	})
+	if l.queued("celery")+l.queued("slow") != 0 || len(l.revoked(false))+len(l.revoked(true)) != 0 {
+		t.Error("something was sent")
+	}
+}
+
+func TestFlowerResult(t *testing.T) {
+	l := newLab(t)
+	s := l.flower("")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		id := celery.NewID()
+		at := url + "/api/task/result/" + id
+		m := &celery.Message{CorrelationID: id}
+		status, got := ask(t, c, http.MethodGet, at, "")
+		if status != 200 || len(got) != 2 || got["task-id"] != id || got["state"] != "PENDING" {
+			t.Errorf("got %d %v", status, got)
+		}
+		l.progress(m, `{"n": 1}`)
+		if status, got := ask(t, c, http.MethodGet, at, ""); status != 200 || len(got) != 2 || got["state"] != "PROGRESS" {
+			t.Errorf("got %d %v", status, got)
+		}
+		if status, got := ask(t, c, http.MethodGet, at+"?timeout=0.05", ""); status != 504 || got["reason"] != "timeout" {
+			t.Errorf("got %d %v", status, got)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			status, got := ask(t, c, http.MethodGet, at+"?timeout=10", "")
+			if status != 200 || got["state"] != "SUCCESS" || got["result"] != 3.0 {
+				t.Errorf("got %d %v", status, got)
+			}
+		}()
+		site.Eventually(t, func() bool { return l.Watching() > 0 })
+		l.report(m, celerytest.Succeed(m, "3"))
+		<-done
+		if status, got := ask(t, c, http.MethodGet, at, ""); status != 200 || len(got) != 3 || got["result"] != 3.0 {
+			t.Errorf("got %d %v", status, got)
+		}
+		l.report(m, failure(m, "builtins", "ValueError", "boom"))
+		if status, got := ask(t, c, http.MethodGet, at+"?timeout=1", ""); status != 200 || got["result"] != "ValueError('boom')" {
+			t.Errorf("got %d %v", status, got)
+		}
+		l.report(m, celerytest.Succeed(m, "NaN"))
+		if status, got := ask(t, c, http.MethodGet, at, ""); status != 502 || got["reason"] != "result_unreadable" {
+			t.Errorf("got %d %v", status, got)
+		}
+		l.report(m, []byte("garbage"))
+		if status, got := ask(t, c, http.MethodGet, at, ""); status != 502 || got["reason"] != "result_unreadable" {
+			t.Errorf("got %d %v", status, got)
+		}
+	})
+}
+
+// Somebody else's wait for a result that is given up does not revoke the task.
+func TestFlowerResultDoesNotRevoke(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("revoke terminate")
+	c := s.Clients()["h2"]
+	site.Leave(t, c, "https://"+s.Addr+"/api/task/result/a?timeout=30", func() {
+		site.Eventually(t, func() bool { return l.Watching() == 1 })
+	})
+	site.Eventually(t, func() bool { return l.Watching() == 0 })
+	if status, got := ask(t, c, http.MethodGet, "https://"+s.Addr+"/api/task/result/a?timeout=0.3", ""); status != 504 {
+		t.Errorf("got %d %v", status, got)
+	}
+	if n := len(l.revoked(true)); n != 0 {
+		t.Errorf("%d tasks were revoked", n)
+	}
+}
+
+func TestFlowerAbort(t *testing.T) {
+	for words, terminate := range map[string]bool{"": false, "revoke off": false, "revoke terminate": true} {
+		t.Run(words, func(t *testing.T) {
+			l := newLab(t)
+			l.work(0, nil)
+			s := l.flower(words)
+			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+				first, second, third := celery.NewID(), celery.NewID(), celery.NewID()
+				status, got := ask(t, c, http.MethodPost, url+"/api/task/abort/"+first, "")
+				if status != 200 || got["message"] != "Aborted '"+first+"'" {
+					t.Errorf("got %d %v", status, got)
+				}
+				status, got = ask(t, c, http.MethodPost, url+"/api/task/revoke/"+second+"?terminate=false", "")
+				if status != 200 || got["message"] != "Revoked '"+second+"'" {
+					t.Errorf("got %d %v", status, got)
+				}
+				site.Eventually(t, func() bool {
+					return slices.Contains(l.revoked(terminate), first) && slices.Contains(l.revoked(false), second)
+				})
+				if !terminate {
+					return
+				}
+				if status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+third, "terminate=True"); status != 200 {
+					t.Errorf("got %d %v", status, got)
+				}
+				site.Eventually(t, func() bool { return slices.Contains(l.revoked(true), third) })
+			})
+		})
+	}
+}
+
+// A client of apply that leaves has its task revoked.
+func TestFlowerApplyRevokes(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("timeout 100ms")
+	status, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.slow", "")
+	m := l.take()
+	if status != 504 || got["task_id"] != m.CorrelationID {
+		t.Errorf("got %d %v", status, got)
+	}
+	site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+}
+
+// Without a result backend, or with one that keeps nothing, tasks can be sent but
+// not asked for.
+func TestFlowerWithoutResults(t *testing.T) {
+	for _, backend := range []string{"", "backend rpc://\n"} {
+		l := newLab(t)
+		l.work(0, nil)
+		s := site.Serve(t, nil, "celery {\nbroker memory://"+l.name+"\n"+backend+"flower\ntasks lab.*\ntimeout 1s\n}")
+		c := s.Clients()["h1"]
+		at := "https://" + s.Addr + "/api/task/"
+		status, got := ask(t, c, http.MethodPost, at+"async-apply/lab.add", "")
+		if _, ok := got["state"]; status != 200 || ok != (backend != "") {
+			t.Errorf("%s: got %d %v", backend, status, got)
+		}
+		for _, path := range []string{"result/a", "result/a?timeout=1"} {
+			if status, got := ask(t, c, http.MethodGet, at+path, ""); status != 503 || got["reason"] != "result_unsupported" {
+				t.Errorf("%s: got %d %v", backend, status, got)
+			}
+		}
+		if status, got := ask(t, c, http.MethodPost, at+"abort/a", ""); status != 503 {
+			t.Errorf("%s: got %d %v", backend, status, got)
+		}
+		if status, got := ask(t, c, http.MethodPost, at+"revoke/a", ""); status != 200 {
+			t.Errorf("%s: got %d %v", backend, status, got)
+		}
+		if backend == "" {
+			if status, got := ask(t, c, http.MethodPost, at+"apply/lab.add", ""); status != 503 || got["reason"] != "result_unsupported" {
+				t.Errorf("got %d %v", status, got)
+			}
+		}
+	}
+}
