@@ -39,6 +39,7 @@ import_arrows() {
 	forbid "the engine knows neither HTTP nor Caddy" "$http" ./offloader/...
 	forbid "the bridge knows no Caddy" "$caddy" ./caddymodule/internal/bridge
 	forbid "the core has no backend client" "$clients" ./offloader ./offloader/celery ./caddymodule
+	forbid "Celery's arguments and answers know no Caddy" "$caddy" ./caddymodule/celery/internal/...
 	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi)(/|$)' ./cmd/caddy
 }
 

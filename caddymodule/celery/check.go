@@ -127,6 +127,7 @@ func (h *Handler) checkNumbers() error {
 		}
 	}
 	fail(h.Timeout < off, "timeout must not be negative")
+	fail(h.Timeout > longestTimeout, "timeout must not be above %s", time.Duration(longestTimeout))
 	fail(h.Expires < off, "expires must not be negative")
 	fail(h.MaxBody < 0 || h.MaxBody > largestBody, "max_body must be from 1 to %d bytes", largestBody)
 	if t := h.TimeLimit; t != nil {

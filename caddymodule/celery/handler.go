@@ -163,6 +163,7 @@ const (
 	defaultTimeout = caddy.Duration(60 * time.Second)
 	defaultMaxBody = 1 << 20
 	largestBody    = 16 << 20 // which is what a message may have
+	longestTimeout = caddy.Duration(365 * 24 * time.Hour)
 	off            = -1
 )
 

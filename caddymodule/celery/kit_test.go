@@ -199,19 +199,6 @@ func bodyOf(t *testing.T, m *celery.Message) (args, kwargs string) {
 	return string(body[0]), string(body[1])
 }
 
-// post sends a body.
-func post(t *testing.T, c *http.Client, url, contentType, body string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	return site.Do(t, c, req)
-}
-
 // leaving returns a context that ends when left is closed.
 func leaving(t *testing.T, left <-chan struct{}) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -26,7 +26,9 @@ var endings = map[string]func(m *celery.Message) []byte{
 	"unknown": func(m *celery.Message) []byte { return failure(m, "celery.exceptions", "NotRegistered", "lab.echo") },
 	"limit":   func(m *celery.Message) []byte { return failure(m, "billiard.exceptions", "TimeLimitExceeded", "1") },
 	"soft":    func(m *celery.Message) []byte { return failure(m, "billiard.exceptions", "SoftTimeLimitExceeded", "") },
-	"lost":    func(m *celery.Message) []byte { return failure(m, "billiard.exceptions", "WorkerLostError", "signal 9") },
+	"lost": func(m *celery.Message) []byte {
+		return failure(m, "billiard.exceptions", "WorkerLostError", "signal 9")
+	},
 	"encode":  func(m *celery.Message) []byte { return failure(m, "kombu.exceptions", "EncodeError", "set") },
 	"revoked": func(m *celery.Message) []byte { return revocation(m, "revoked") },
 	"killed":  func(m *celery.Message) []byte { return revocation(m, "terminated") },

@@ -13,7 +13,7 @@ import (
 )
 
 // requiredModules are the IDs that a binary with this project must list.
-var requiredModules = []string{"offload", "http.handlers.offload"}
+var requiredModules = []string{"offload", "http.handlers.offload", "http.handlers.celery"}
 
 // errModulesMissing says that a binary runs but lacks modules of this project.
 var errModulesMissing = errors.New("modules missing")

@@ -51,7 +51,7 @@ func verifyFake(t *testing.T, modules string) (string, error) {
 }
 
 func TestBinaryWithAllModulesPasses(t *testing.T) {
-	version, err := verifyFake(t, "http\nhttp.handlers.offload\noffload\n\n  Non-standard modules: 2")
+	version, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\noffload\n\n  Non-standard modules: 3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestBinaryWithAllModulesPasses(t *testing.T) {
 }
 
 func TestBinaryWithoutAModuleFails(t *testing.T) {
-	_, err := verifyFake(t, "http\nhttp.handlers.offload\nadmin.api.offload")
+	_, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\nadmin.api.offload")
 	if !errors.Is(err, errModulesMissing) {
 		t.Fatalf("error is %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+	_ "github.com/caddy-offload/caddy-offload/caddymodule/celery"
 )
 
 func main() { caddycmd.Main() }

@@ -9,6 +9,7 @@ package answer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -66,9 +67,7 @@ func ofType(contentType string, body []byte) *Response {
 // too.
 func (r *Response) Write(w http.ResponseWriter) error {
 	h := w.Header()
-	for name, values := range r.Header {
-		h[name] = values
-	}
+	maps.Copy(h, r.Header)
 	if bodyless(r.Status) {
 		w.WriteHeader(r.Status)
 		return nil
