@@ -40,6 +40,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.serveFlower(w, r, next)
 	}
 	c := newCall(h, w, r)
+	if c.streams() && r.Header.Get("Last-Event-ID") != "" {
+		// A browser's EventSource asks again when a stream ends, however it ends.
+		// The task must not run again for that; this tells it to stop.
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	body, err := c.takeBody()
 	if err != nil {
 		return c.fail(err)

@@ -138,6 +138,24 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
+// A run that offload ends is answered by offload, and its task is revoked.
+func TestTimeoutOfTheRun(t *testing.T) {
+	for _, words := range []string{"first_byte_timeout 100ms", "first_byte_timeout off\nrun_timeout 100ms"} {
+		t.Run(words, func(t *testing.T) {
+			l := newLab(t)
+			l.work(0, nil)
+			s := site.Serve(t, nil, "offload {\nname short\n"+words+"\n}\nroute {\n"+l.directive("task lab.slow")+"}")
+			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+				if res, body := site.Get(t, c, url); res.StatusCode != 504 {
+					t.Errorf("got %d %s", res.StatusCode, body)
+				}
+				m := l.take()
+				site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+			})
+		})
+	}
+}
+
 // A task that has ended is not revoked, however the answer goes.
 func TestEndedTasksAreNotRevoked(t *testing.T) {
 	l := newLab(t)

@@ -143,6 +143,22 @@ func TestStreamsThatDoNotBegin(t *testing.T) {
 	})
 }
 
+// A browser that asks again after the end of a stream does not run the task again.
+func TestStreamsAreNotRunAgain(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.serve("task lab.slow")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		req := request(t, http.MethodGet, url, "", "Accept", "text/event-stream", "Last-Event-ID", celery.NewID())
+		if res, body := site.Do(t, c, req); res.StatusCode != 204 || body != "" {
+			t.Errorf("got %d %s", res.StatusCode, body)
+		}
+	})
+	if n := l.queued("celery"); n != 0 {
+		t.Errorf("%d tasks were sent", n)
+	}
+}
+
 func TestProgressOff(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
