@@ -1,7 +1,6 @@
 package celery
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -19,12 +18,7 @@ type Server interface {
 func RegisterServer(name string, open func(name string) (Server, error)) {
 	server := func(url string) (Server, error) { return open(strings.TrimPrefix(url, name+"://")) }
 	schemes[name] = scheme{
-		check: func(_ *Servers, url string) error {
-			if strings.HasSuffix(url, "://") {
-				return errors.New("no name")
-			}
-			return nil
-		},
+		check:   func(*Servers, string) error { return nil },
 		broker:  func(s *Servers) (celery.Broker, error) { return server(s.Broker) },
 		backend: func(s *Servers) (celery.Backend, error) { return server(s.Backend) },
 		replies: func(s *Servers) (celery.Backend, error) {
@@ -48,3 +42,6 @@ func KeepAliveAfter(d time.Duration) (undo func()) {
 	keepAlive = d
 	return func() { keepAlive = before }
 }
+
+// Match reports whether a name matches a pattern.
+var Match = match
