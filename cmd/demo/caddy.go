@@ -3,16 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
 // ownHome gives this process a home of its own, so that nothing of the user's
@@ -32,32 +31,9 @@ func ownHome() (remove func() error, err error) {
 	return func() error { return os.RemoveAll(home) }, nil
 }
 
-// repository returns the folder of this project, which the working directory
-// is in or below.
-func repository() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("looking for the repository: %w", err)
-	}
-	for {
-		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(mod), "module github.com/caddy-offload/caddy-offload\n") {
-			return dir, nil
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("looking for the repository: %w", err)
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("the demo needs the Caddyfiles of the repository: run it there")
-		}
-		dir = parent
-	}
-}
-
 // adapt turns a Caddyfile of the repository into a config that keeps to itself.
 func adapt(elements ...string) ([]byte, error) {
-	root, err := repository()
+	root, err := repository.Root()
 	if err != nil {
 		return nil, err
 	}

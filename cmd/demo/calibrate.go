@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // blockFor is how long a factorial may block its worker: 500 of them then take
@@ -32,7 +34,7 @@ func factorialScene(ctx context.Context, a addresses) (*scene, error) {
 		fast:    a.base() + "/ping",
 		permits: factorialPermits,
 	}
-	return s, s.measured(ctx, func(c *client) error {
+	return s, s.measured(ctx, func(c *load.Client) error {
 		for n := 10_000; n <= 100_000; n += 5_000 {
 			path := fmt.Sprintf("/factorial/%d", n)
 			larger := *s
@@ -62,7 +64,7 @@ func slowScene(ctx context.Context, a addresses) (*scene, error) {
 		fast:     a.base() + "/slow/ping",
 		permits:  slowPermits,
 	}
-	return s, s.measured(ctx, func(c *client) error {
+	return s, s.measured(ctx, func(c *load.Client) error {
 		err := s.measure(ctx, c, path)
 		s.service = slowService
 		return err
@@ -70,29 +72,29 @@ func slowScene(ctx context.Context, a addresses) (*scene, error) {
 }
 
 // measured calls measure while the scene's backend runs.
-func (s *scene) measured(ctx context.Context, measure func(*client) error) error {
+func (s *scene) measured(ctx context.Context, measure func(*load.Client) error) error {
 	srv, err := start(ctx, s.backend, s.addr)
 	if err != nil {
 		return err
 	}
-	c := newClient(time.Minute)
-	defer c.close()
+	c := load.NewClient(time.Minute)
+	defer c.Close()
 	return errors.Join(measure(c), srv.stop())
 }
 
 // measure asks the idle backend itself a few times and remembers the answer.
 // The service time is the shortest of these times: what the others took longer
 // was the machine's doing, and an ideal should not be beaten.
-func (s *scene) measure(ctx context.Context, c *client, path string) error {
+func (s *scene) measure(ctx context.Context, c *load.Client, path string) error {
 	url := "http://" + s.addr + path
 	s.service = time.Hour
 	for range 7 {
 		began := time.Now()
-		got, kind, err := c.get(ctx, url)
+		got, kind, err := c.Get(ctx, url)
 		if err != nil {
 			return fmt.Errorf("measuring %s: %w", s.title, err)
 		}
-		if kind != done {
+		if kind != load.Done {
 			return fmt.Errorf("measuring %s: %s", s.title, kind)
 		}
 		s.want = got

@@ -9,12 +9,14 @@ import (
 	"os"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // demo owns Caddy and what is served behind it.
 type demo struct {
 	addresses addresses
-	progress  *progress
+	progress  *load.Progress
 	scenes    []*scene
 	running   servers
 }
@@ -30,7 +32,7 @@ func (d *demo) play(ctx context.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.progress.say("Measuring the upstreams ...")
+	d.progress.Say("Measuring the upstreams ...")
 	for _, prepare := range []func(context.Context, addresses) (*scene, error){factorialScene, slowScene} {
 		s, err := prepare(ctx, d.addresses)
 		if err != nil {
@@ -38,7 +40,7 @@ func (d *demo) play(ctx context.Context) (*report, error) {
 		}
 		d.scenes = append(d.scenes, s)
 	}
-	d.progress.say("Playing: %d clients x %d requests on a blocking route, a probe every %v on a fast one.",
+	d.progress.Say("Playing: %d clients x %d requests on a blocking route, a probe every %v on a fast one.",
 		clients, each, probeEvery)
 	r := &report{}
 	if r.Unprotected, err = d.playAll(ctx, unprotected); err != nil {
@@ -83,9 +85,9 @@ func (d *demo) serve(ctx context.Context) error {
 		return err
 	}
 	base := d.addresses.base()
-	d.progress.say("Serving until Ctrl-C. Try:")
+	d.progress.Say("Serving until Ctrl-C. Try:")
 	for _, path := range []string{"/factorial/1000", "/ping", "/slow/report?delay=2s", "/slow/ping", "/slow/stats"} {
-		d.progress.say("  curl '%s%s'", base, path)
+		d.progress.Say("  curl '%s%s'", base, path)
 	}
 	<-ctx.Done()
 	return nil
@@ -122,7 +124,7 @@ func (d *demo) serveExample(ctx context.Context, name string) error {
 		if err := errors.Join(d.start(ctx, u), apply(config)); err != nil {
 			return err
 		}
-		d.progress.say("%s at %s, offloaded at %s, until Ctrl-C; see examples/%s/README.md", name, u.addr, d.addresses.base(), name)
+		d.progress.Say("%s at %s, offloaded at %s, until Ctrl-C; see examples/%s/README.md", name, u.addr, d.addresses.base(), name)
 		<-ctx.Done()
 		return nil
 	}

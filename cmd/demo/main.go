@@ -23,6 +23,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // options are the flags.
@@ -72,7 +74,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	d := &demo{addresses: a, progress: newProgress(os.Stderr)}
+	d := &demo{addresses: a, progress: load.NewProgress(os.Stderr)}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if o.example != "" {
 		return d.serveExample(ctx, o.example)

@@ -5,17 +5,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // example is a report as the demo makes them.
 func example() (*report, []*scene) {
 	s := &scene{key: "slow", title: "slow thing", permits: 8, service: 200 * time.Millisecond}
 	without := s.result(15*time.Second,
-		route{Completed: 30, Lost: 470, Errors: map[string]int{gaveUp: 200, neverSent: 270}, latencies: latencies{P50: 5000, P95: 5000, P99: 5000, Max: 5001}},
-		route{Completed: 5, Lost: 745, Errors: map[string]int{gaveUp: 745}, latencies: latencies{P50: 5000, P95: 5000, P99: 5000, Max: 5002}})
+		load.Route{Completed: 30, Lost: 470, Errors: map[string]int{load.GaveUp: 200, load.NeverSent: 270}, Latencies: load.Latencies{P50: 5000, P95: 5000, P99: 5000, Max: 5001}},
+		load.Route{Completed: 5, Lost: 745, Errors: map[string]int{load.GaveUp: 745}, Latencies: load.Latencies{P50: 5000, P95: 5000, P99: 5000, Max: 5002}})
 	with := s.result(12750*time.Millisecond,
-		route{Completed: 500, latencies: latencies{P50: 2500, P95: 2600, P99: 2610, Max: 2620}},
-		route{Completed: 630, latencies: latencies{P50: 0.5, P95: 1.2, P99: 2.5, Max: 12}})
+		load.Route{Completed: 500, Latencies: load.Latencies{P50: 2500, P95: 2600, P99: 2610, Max: 2620}},
+		load.Route{Completed: 630, Latencies: load.Latencies{P50: 0.5, P95: 1.2, P99: 2.5, Max: 12}})
 	return &report{
 		OK:          true,
 		Unprotected: map[string]result{"slow": without},
@@ -78,7 +80,7 @@ func TestLostRequestsFailTheReport(t *testing.T) {
 func TestNothingAnswered(t *testing.T) {
 	t.Parallel()
 	s := &scene{title: "dead thing", permits: 1, service: time.Second}
-	nothing := s.result(time.Second, route{Lost: 500}, route{})
+	nothing := s.result(time.Second, load.Route{Lost: 500}, load.Route{})
 	if nothing.Ratio != 0 {
 		t.Errorf("ratio %v of nothing", nothing.Ratio)
 	}

@@ -1,20 +1,6 @@
 package main
 
-// latencies are quantiles in milliseconds, from what the clients saw.
-type latencies struct {
-	P50 float64 `json:"p50_ms"`
-	P95 float64 `json:"p95_ms"`
-	P99 float64 `json:"p99_ms"`
-	Max float64 `json:"max_ms"`
-}
-
-// route is what happened to the requests for one route.
-type route struct {
-	Completed int            `json:"completed"`
-	Lost      int            `json:"lost"`
-	Errors    map[string]int `json:"errors"` // the lost ones by kind
-	latencies
-}
+import "github.com/caddy-offload/caddy-offload/internal/load"
 
 // result is what one run of a scene showed. Its counts are those of the
 // blocking route.
@@ -23,8 +9,8 @@ type result struct {
 	Completed int            `json:"completed"`
 	Lost      int            `json:"lost"`
 	Errors    map[string]int `json:"errors"`
-	Blocking  latencies      `json:"blocking"`
-	Fast      route          `json:"fast"`
+	Blocking  load.Latencies `json:"blocking"`
+	Fast      load.Route     `json:"fast"`
 	Permits   int            `json:"permits"`
 	ServiceMS float64        `json:"service_ms"`
 	WallS     float64        `json:"wall_s"`

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // The scene of the origin: so many clients ask so often for something slow
@@ -47,7 +48,7 @@ type scene struct {
 	fast       string        // URL of the fast route at Caddy
 	permits    int           // of the pool in the Caddyfile
 	service    time.Duration // of one blocking request that is alone
-	want       digest        // of the right answer
+	want       load.Digest   // of the right answer
 }
 
 // ideal is the shortest time in which the permits can do all runs.
@@ -57,50 +58,50 @@ func (s *scene) ideal() time.Duration {
 
 // play runs the scene once. Caddy runs the mode's config already; the upstream
 // is a fresh one, without the leftovers of another run.
-func (s *scene) play(ctx context.Context, m mode, p *progress) (res result, err error) {
-	p.say("%s, %s:", capital(s.title), m.title)
+func (s *scene) play(ctx context.Context, m mode, p *load.Progress) (res result, err error) {
+	p.Say("%s, %s:", capital(s.title), m.title)
 	srv, err := start(ctx, s.backend, s.addr)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
-	c := newClient(m.patience)
-	defer c.close()
-	if err := ready(ctx, c, s.fast); err != nil {
+	c := load.NewClient(m.patience)
+	defer c.Close()
+	if err := load.Ready(ctx, c, s.fast); err != nil {
 		return res, err
 	}
 
 	stopped, cancel := context.WithTimeout(ctx, m.limit)
 	defer cancel()
-	blocking, fast := newTally(), newTally()
+	blocking, fast := load.NewTally(), load.NewTally()
 	finished := make(chan struct{})
 	var beside sync.WaitGroup
-	beside.Go(func() { probe{every: probeEvery, url: s.fast}.run(stopped, finished, c, fast) })
-	beside.Go(func() { p.watch(finished, blocking, fast) })
+	beside.Go(func() { load.Probe{Every: probeEvery, URL: s.fast}.Run(stopped, finished, c, fast) })
+	beside.Go(func() { p.Watch(finished, blocking, fast) })
 	began := time.Now()
-	load{clients: clients, each: each, url: s.blocking, want: s.want}.run(stopped, c, blocking)
+	load.Crowd{Clients: clients, Each: each, URL: s.blocking, Want: s.want}.Run(stopped, c, blocking)
 	wall := time.Since(began)
 	close(finished)
 	beside.Wait()
 	if ctx.Err() != nil {
 		return res, context.Cause(ctx)
 	}
-	res = s.result(wall, blocking.route(), fast.route())
-	p.say("  %d of %d answered in %s", res.Completed, res.Requests, human(wall))
+	res = s.result(wall, blocking.Route(), fast.Route())
+	p.Say("  %d of %d answered in %s", res.Completed, res.Requests, load.Human(wall))
 	return res, nil
 }
 
 // result puts the figures together.
-func (s *scene) result(wall time.Duration, blocking, fast route) result {
+func (s *scene) result(wall time.Duration, blocking, fast load.Route) result {
 	r := result{
 		Requests:  clients * each,
 		Completed: blocking.Completed,
 		Lost:      blocking.Lost,
 		Errors:    blocking.Errors,
-		Blocking:  blocking.latencies,
+		Blocking:  blocking.Latencies,
 		Fast:      fast,
 		Permits:   s.permits,
-		ServiceMS: milliseconds(s.service),
+		ServiceMS: load.Milliseconds(s.service),
 		WallS:     thousandths(wall.Seconds()),
 		IdealS:    thousandths(s.ideal().Seconds()),
 	}
@@ -112,22 +113,3 @@ func (s *scene) result(wall time.Duration, blocking, fast route) result {
 
 // thousandths cuts off digits that mean nothing.
 func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
-
-// ready waits until url is answered.
-func ready(ctx context.Context, c *client, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		kind := c.fetch(ctx, url, digest{})
-		if kind == done {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s (%s): %w", url, kind, context.Cause(ctx))
-		}
-	}
-}

@@ -10,17 +10,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // direct is a small scene without Caddy: clients talk to the worker itself.
 func direct(t *testing.T) *scene {
 	t.Helper()
-	var ports freePorts
-	addr, err := ports.take("")
+	var ports services.Ports
+	addr, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports.release()
+	ports.Release()
 	base := "http://" + addr
 	return &scene{
 		key: "direct", title: "direct", backend: newFactorial, addr: addr,
@@ -31,13 +34,13 @@ func direct(t *testing.T) *scene {
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	s := direct(t)
-	if err := s.measured(t.Context(), func(c *client) error {
+	if err := s.measured(t.Context(), func(c *load.Client) error {
 		return s.measure(t.Context(), c, "/factorial/100")
 	}); err != nil {
 		t.Fatal(err)
 	}
 	m := mode{title: "as a test", patience: time.Minute, limit: time.Minute}
-	got, err := s.play(t.Context(), m, &progress{w: io.Discard})
+	got, err := s.play(t.Context(), m, load.NewProgress(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ func TestPlayEndsWithItsContext(t *testing.T) {
 		})
 	}
 	m := mode{patience: time.Minute, limit: time.Minute}
-	if _, err := s.play(ctx, m, &progress{w: io.Discard}); !errors.Is(err, context.Canceled) {
+	if _, err := s.play(ctx, m, load.NewProgress(io.Discard)); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
 	if _, err := net.Dial("tcp", s.addr); err == nil {
@@ -87,9 +90,9 @@ func TestNobodyIsReady(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("no more time"))
-	c := newClient(time.Second)
-	defer c.close()
-	if err := ready(ctx, c, "http://127.0.0.1:1/"); err == nil || !strings.Contains(err.Error(), "no more time") {
+	c := load.NewClient(time.Second)
+	defer c.Close()
+	if err := load.Ready(ctx, c, "http://127.0.0.1:1/"); err == nil || !strings.Contains(err.Error(), "no more time") {
 		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
+	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
 // home gives the test a home and free ports; Caddy is one for the process, so
@@ -29,7 +32,7 @@ func home(t *testing.T) *demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &demo{addresses: a, progress: &progress{w: io.Discard}}
+	d := &demo{addresses: a, progress: load.NewProgress(io.Discard)}
 	t.Cleanup(func() {
 		if err := errors.Join(d.close(), remove()); err != nil {
 			t.Error(err)
@@ -44,10 +47,10 @@ func serving(t *testing.T, d *demo, serve func(context.Context) error, paths ...
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- serve(ctx) }()
-	c := newClient(10 * time.Second)
-	defer c.close()
+	c := load.NewClient(10 * time.Second)
+	defer c.Close()
 	for _, path := range paths {
-		if err := ready(ctx, c, d.addresses.base()+path); err != nil {
+		if err := load.Ready(ctx, c, d.addresses.base()+path); err != nil {
 			t.Error(err)
 		}
 	}
@@ -71,7 +74,7 @@ func TestExamplesServe(t *testing.T) {
 
 func TestUpstreamsHaveExamples(t *testing.T) {
 	t.Parallel()
-	root, err := repository()
+	root, err := repository.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

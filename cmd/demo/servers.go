@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/examples/factorial/worker"
 	"github.com/caddy-offload/caddy-offload/examples/slowupstream/upstream"
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // backend is one of the example services.
@@ -69,8 +70,8 @@ type addresses struct {
 // them are then in the environment, where the Caddyfiles find them.
 func chooseAddresses(free bool) (addresses, error) {
 	var a addresses
-	var ports freePorts
-	defer ports.release()
+	var ports services.Ports
+	defer ports.Release()
 	for _, one := range []struct {
 		to             *string
 		name, fallback string
@@ -86,7 +87,7 @@ func chooseAddresses(free bool) (addresses, error) {
 		}
 		if !given && free {
 			var err error
-			if addr, err = ports.take(one.fallback); err != nil {
+			if addr, err = take(&ports, one.fallback); err != nil {
 				return a, err
 			}
 		}
@@ -98,30 +99,14 @@ func chooseAddresses(free bool) (addresses, error) {
 	return a, nil
 }
 
-// freePorts holds the ports that were taken, since a free port may be free
-// twice.
-type freePorts []net.Listener
-
-// take returns an address on the loopback interface that nobody listens on, or
-// its port alone if the model has nothing else either.
-func (f *freePorts) take(model string) (string, error) {
-	ln, err := net.Listen("tcp", loopback+":0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	*f = append(*f, ln)
-	addr := ln.Addr().String()
+// take returns a free address, or its port alone if the model has nothing else
+// either.
+func take(ports *services.Ports, model string) (string, error) {
+	addr, err := ports.Take()
 	if strings.HasPrefix(model, ":") {
-		addr = strings.TrimPrefix(addr, loopback)
+		addr = strings.TrimPrefix(addr, services.Loopback)
 	}
-	return addr, nil
-}
-
-// release makes the ports free again, for those they were taken for.
-func (f *freePorts) release() {
-	for _, ln := range *f {
-		ln.Close()
-	}
+	return addr, err
 }
 
 // place is an upstream and where it listens.
@@ -139,12 +124,10 @@ func (a addresses) upstreams() []place {
 	}
 }
 
-const loopback = "127.0.0.1"
-
 // base is the URL of Caddy.
 func (a addresses) base() string {
 	if strings.HasPrefix(a.caddy, ":") {
-		return "http://" + loopback + a.caddy
+		return "http://" + services.Loopback + a.caddy
 	}
 	return "http://" + a.caddy
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
 // table writes the results for a person.
@@ -27,7 +29,7 @@ func (r *report) table(w io.Writer, scenes []*scene) error {
 // table writes the two runs of a scene side by side.
 func (s *scene) table(b *strings.Builder, without, with result) {
 	fmt.Fprintf(b, "\n%s: %d clients x %d requests of %s each, %s\n\n",
-		capital(s.title), clients, each, human(s.service), plural(s.permits, "permit"))
+		capital(s.title), clients, each, load.Human(s.service), plural(s.permits, "permit"))
 	row := func(name, left, right string) { fmt.Fprintf(b, "  %-34s %16s %16s\n", name, left, right) }
 	row("", "without offload", "with offload")
 
@@ -38,9 +40,9 @@ func (s *scene) table(b *strings.Builder, without, with result) {
 
 	row("fast route answered", share(without.Fast.Completed, without.Fast.Lost), share(with.Fast.Completed, with.Fast.Lost))
 	errorRows(row, without.Fast.Errors, with.Fast.Errors)
-	latencyRows(row, without.Fast.latencies, with.Fast.latencies)
+	latencyRows(row, without.Fast.Latencies, with.Fast.Latencies)
 
-	seconds := func(s float64) string { return human(time.Duration(s * float64(time.Second))) }
+	seconds := func(s float64) string { return load.Human(time.Duration(s * float64(time.Second))) }
 	row("wall time", seconds(without.WallS), seconds(with.WallS))
 	row("ideal", seconds(without.IdealS), seconds(with.IdealS))
 	ratio := func(r result) string {
@@ -66,8 +68,8 @@ func errorRows(row func(name, left, right string), left, right map[string]int) {
 }
 
 // latencyRows writes the quantiles.
-func latencyRows(row func(name, left, right string), left, right latencies) {
-	ms := func(v float64) string { return human(time.Duration(v * float64(time.Millisecond))) }
+func latencyRows(row func(name, left, right string), left, right load.Latencies) {
+	ms := func(v float64) string { return load.Human(time.Duration(v * float64(time.Millisecond))) }
 	row("  p50", ms(left.P50), ms(right.P50))
 	row("  p95", ms(left.P95), ms(right.P95))
 	row("  p99", ms(left.P99), ms(right.P99))

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func answer(status int, body io.Reader) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body)}
 }
 
-func newFakeClient(patience time.Duration, f fake) *client {
-	return &client{http: &http.Client{Transport: f}, patience: patience}
+func newFakeClient(patience time.Duration, f fake) *Client {
+	return &Client{http: &http.Client{Transport: f}, patience: patience}
 }
 
 func TestKindsOfEnds(t *testing.T) {
@@ -34,7 +34,7 @@ func TestKindsOfEnds(t *testing.T) {
 	shed := answer(503, strings.NewReader(""))
 	shed.Header.Set("Proxy-Status", `caddy; error=connection_limit_reached; details="queue_full"`)
 	for want, f := range map[string]fake{
-		done:                    func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("right")), nil },
+		Done:                    func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("right")), nil },
 		"wrong body":            func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("left")), nil },
 		"status 502":            func(*http.Request) (*http.Response, error) { return answer(502, strings.NewReader("")), nil },
 		"status 503 queue_full": func(*http.Request) (*http.Response, error) { return shed, nil },
@@ -46,7 +46,7 @@ func TestKindsOfEnds(t *testing.T) {
 		"connection error in dial": func(*http.Request) (*http.Response, error) { return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE} },
 		"connection error":         func(*http.Request) (*http.Response, error) { return nil, errors.New("anything") },
 	} {
-		got := newFakeClient(time.Minute, f).fetch(t.Context(), "http://x/", sha256.Sum256([]byte("right")))
+		got := newFakeClient(time.Minute, f).Fetch(t.Context(), "http://x/", sha256.Sum256([]byte("right")))
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -66,16 +66,16 @@ func TestImpatienceIsNotTheStop(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 		defer cancel()
 		start := time.Now()
-		if got := c.fetch(ctx, "http://x/", digest{}); got != gaveUp || time.Since(start) != 5*time.Second {
+		if got := c.Fetch(ctx, "http://x/", Digest{}); got != GaveUp || time.Since(start) != 5*time.Second {
 			t.Errorf("%q after %v", got, time.Since(start))
 		}
-		if got := c.fetch(ctx, "http://x/", digest{}); got != unanswered || time.Since(start) != 7*time.Second {
+		if got := c.Fetch(ctx, "http://x/", Digest{}); got != Unanswered || time.Since(start) != 7*time.Second {
 			t.Errorf("%q after %v", got, time.Since(start))
 		}
 	})
 }
 
-func TestLoadIsClosedLoop(t *testing.T) {
+func TestCrowdIsClosedLoop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var inside, most atomic.Int64
@@ -86,26 +86,26 @@ func TestLoadIsClosedLoop(t *testing.T) {
 			inside.Add(-1)
 			return answer(200, strings.NewReader("")), nil
 		})
-		start, tally := time.Now(), newTally()
-		load{clients: 4, each: 3, url: "http://x/"}.run(t.Context(), c, tally)
+		start, tally := time.Now(), NewTally()
+		Crowd{Clients: 4, Each: 3, URL: "http://x/"}.Run(t.Context(), c, tally)
 		if took := time.Since(start); took != 3*time.Second || most.Load() != 4 {
 			t.Errorf("took %v with %d at once", took, most.Load())
 		}
-		if got := tally.route(); got.Completed != 12 || got.Lost != 0 || got.Max != 1000 {
+		if got := tally.Route(); got.Completed != 12 || got.Lost != 0 || got.Max != 1000 {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
-func TestStoppedLoadCountsEveryRequest(t *testing.T) {
+func TestStoppedCrowdCountsEveryRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
 		defer cancel()
-		tally := newTally()
-		load{clients: 10, each: 5, url: "http://x/"}.run(ctx, newFakeClient(5*time.Second, deaf), tally)
-		got := tally.route().Errors
-		if got[gaveUp] != 10 || got[unanswered] != 10 || got[neverSent] != 30 {
+		tally := NewTally()
+		Crowd{Clients: 10, Each: 5, URL: "http://x/"}.Run(ctx, newFakeClient(5*time.Second, deaf), tally)
+		got := tally.Route().Errors
+		if got[GaveUp] != 10 || got[Unanswered] != 10 || got[NeverSent] != 30 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -118,10 +118,10 @@ func TestProbeIsOpenLoop(t *testing.T) {
 			<-time.After(3 * time.Second)
 			return answer(200, strings.NewReader("")), nil
 		})
-		enough, tally := make(chan struct{}), newTally()
+		enough, tally := make(chan struct{}), NewTally()
 		time.AfterFunc(990*time.Millisecond, func() { close(enough) })
-		probe{every: 20 * time.Millisecond, url: "http://x/"}.run(t.Context(), enough, c, tally)
-		got := tally.route()
+		Probe{Every: 20 * time.Millisecond, URL: "http://x/"}.Run(t.Context(), enough, c, tally)
+		got := tally.Route()
 		if got.Completed != 50 || got.P50 != 3000 || got.Max != 3000 {
 			t.Errorf("%+v, want 50 probes of 3 s although each outlasts the run", got)
 		}

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// probe asks a fast route at fixed times, whether the last answer has come or
+// Probe asks a fast route at fixed times, whether the last answer has come or
 // not, and measures from the time it meant to ask: a late answer hides nothing.
-type probe struct {
-	every time.Duration
-	url   string
+type Probe struct {
+	Every time.Duration
+	URL   string
 }
 
-// run asks until enough is closed or ctx is done, then waits for the answers
+// Run asks until enough is closed or ctx is done, then waits for the answers
 // that are still open.
-func (p probe) run(ctx context.Context, enough <-chan struct{}, c *client, t *tally) {
+func (p Probe) Run(ctx context.Context, enough <-chan struct{}, c *Client, t *Tally) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	next := time.Now()
@@ -30,10 +30,10 @@ func (p probe) run(ctx context.Context, enough <-chan struct{}, c *client, t *ta
 		case <-timer.C:
 		}
 		// A timer that comes late makes up for it at once.
-		for ; !next.After(time.Now()); next = next.Add(p.every) {
+		for ; !next.After(time.Now()); next = next.Add(p.Every) {
 			meant := next
 			open.Go(func() {
-				t.measure(meant, func() string { return c.fetch(ctx, p.url, digest{}) })
+				t.Measure(meant, func() string { return c.Fetch(ctx, p.URL, Digest{}) })
 			})
 		}
 		timer.Reset(time.Until(next))

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"fmt"
@@ -7,29 +7,34 @@ import (
 	"time"
 )
 
-// progress tells a person what is going on: one line that changes on a
+// Progress tells a person what is going on: one line that changes on a
 // terminal, a few lines elsewhere.
-type progress struct {
+type Progress struct {
 	w        io.Writer
 	terminal bool
 }
 
-func newProgress(f *os.File) *progress {
+// NewProgress writes to w, which may be a terminal.
+func NewProgress(w io.Writer) *Progress {
+	f, ok := w.(*os.File)
+	if !ok {
+		return &Progress{w: w}
+	}
 	info, err := f.Stat()
-	return &progress{w: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return &Progress{w: w, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
-// say prints a line that stays.
-func (p *progress) say(format string, args ...any) {
+// Say prints a line that stays.
+func (p *Progress) Say(format string, args ...any) {
 	if p.terminal {
 		format = "\r\x1b[K" + format
 	}
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// watch shows how a run is getting on until it is finished. Its line fits a
+// Watch shows how a run is getting on until it is finished. Its line fits a
 // narrow terminal: one that is broken in two can't be overwritten.
-func (p *progress) watch(finished <-chan struct{}, blocking, fast *tally) {
+func (p *Progress) Watch(finished <-chan struct{}, blocking, fast *Tally) {
 	every, form := 5*time.Second, "%s\n"
 	if p.terminal {
 		every, form = 200*time.Millisecond, "\r\x1b[K%s"
@@ -48,8 +53,8 @@ func (p *progress) watch(finished <-chan struct{}, blocking, fast *tally) {
 	}
 }
 
-// human rounds a duration to three digits or so.
-func human(d time.Duration) string {
+// Human rounds a duration to three digits or so.
+func Human(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())

@@ -1,19 +1,13 @@
-package main
+package load
 
 import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// Caddy looks after its storage in the background and lets the lock of it
-		// expire by itself.
-		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
-	)
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestQuantile(t *testing.T) {
 	t.Parallel()
@@ -44,29 +38,29 @@ func TestQuantile(t *testing.T) {
 
 func TestTallyCountsByKind(t *testing.T) {
 	t.Parallel()
-	tally := newTally()
+	tally := NewTally()
 	for i := range 10 {
-		tally.add(done, time.Duration(10-i)*time.Millisecond)
+		tally.Add(Done, time.Duration(10-i)*time.Millisecond)
 	}
-	tally.add(gaveUp, 5*time.Second)
-	tally.add("status 503 queue_full", time.Microsecond)
-	tally.add(unanswered, time.Millisecond)
-	tally.add(neverSent, 0)
+	tally.Add(GaveUp, 5*time.Second)
+	tally.Add("status 503 queue_full", time.Microsecond)
+	tally.Add(Unanswered, time.Millisecond)
+	tally.Add(NeverSent, 0)
 
-	got := tally.route()
-	if got.Completed != 10 || got.Lost != 4 || len(got.Errors) != 4 || got.Errors[gaveUp] != 1 {
+	got := tally.Route()
+	if got.Completed != 10 || got.Lost != 4 || len(got.Errors) != 4 || got.Errors[GaveUp] != 1 {
 		t.Errorf("%+v", got)
 	}
-	want := latencies{P50: 6, P95: 5000, P99: 5000, Max: 5000}
-	if got.latencies != want {
-		t.Errorf("%+v, want %+v: answers and clients who gave up, nothing else", got.latencies, want)
+	want := Latencies{P50: 6, P95: 5000, P99: 5000, Max: 5000}
+	if got.Latencies != want {
+		t.Errorf("%+v, want %+v: answers and clients who gave up, nothing else", got.Latencies, want)
 	}
 }
 
 func TestTallyKnowsWhoWaits(t *testing.T) {
 	t.Parallel()
-	tally := newTally()
-	tally.measure(time.Now(), func() string {
+	tally := NewTally()
+	tally.Measure(time.Now(), func() string {
 		if got := tally.String(); got != "0 done, 1 waiting, 0 lost" {
 			t.Error(got)
 		}

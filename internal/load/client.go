@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -10,19 +10,20 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
 
-// client makes requests and says in one word or two how each of them ended.
-type client struct {
+// Client makes requests and says in one word or two how each of them ended.
+type Client struct {
 	http     *http.Client
-	patience time.Duration // how long it waits for a complete answer
+	patience time.Duration // for a complete answer
 }
 
-func newClient(patience time.Duration) *client {
-	return &client{
+// NewClient returns a client that waits as long as its patience for a complete
+// answer.
+func NewClient(patience time.Duration) *Client {
+	return &Client{
 		http: &http.Client{Transport: &http.Transport{
 			MaxIdleConnsPerHost: 1000, // each of the clients keeps its connection
 			DisableCompression:  true,
@@ -31,53 +32,53 @@ func newClient(patience time.Duration) *client {
 	}
 }
 
-// close gives up the idle connections.
-func (c *client) close() { c.http.CloseIdleConnections() }
+// Close gives up the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// digest tells answers apart without keeping them.
-type digest [sha256.Size]byte
+// Digest tells answers apart without keeping them.
+type Digest [sha256.Size]byte
 
 // errImpatient ends a request whose client waited long enough.
 var errImpatient = errors.New("the client's patience is at its end")
 
-// fetch makes one request. The answer must be a 200 with the body want, unless
+// Fetch makes one request. The answer must be a 200 with the body want, unless
 // want is zero.
-func (c *client) fetch(ctx context.Context, url string, want digest) (kind string) {
+func (c *Client) Fetch(ctx context.Context, url string, want Digest) (kind string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errImpatient)
 	defer cancel()
-	got, kind, err := c.get(ctx, url)
+	got, kind, err := c.Get(ctx, url)
 	switch {
 	case err != nil && errors.Is(context.Cause(ctx), errImpatient):
-		return gaveUp
+		return GaveUp
 	case err != nil && ctx.Err() != nil:
-		return unanswered
+		return Unanswered
 	case err != nil:
 		return kindOf(err)
-	case kind == done && want != digest{} && got != want:
+	case kind == Done && want != Digest{} && got != want:
 		return "wrong body"
 	}
 	return kind
 }
 
-// get reads one answer to its end.
-func (c *client) get(ctx context.Context, url string) (digest, string, error) {
+// Get reads one answer to its end. The kind is Done only if it is a 200.
+func (c *Client) Get(ctx context.Context, url string) (Digest, string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return digest{}, "", fmt.Errorf("asking %s: %w", url, err)
+		return Digest{}, "", fmt.Errorf("asking %s: %w", url, err)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return digest{}, "", err
+		return Digest{}, "", err
 	}
 	defer res.Body.Close()
 	hash := sha256.New()
 	if _, err := io.Copy(hash, res.Body); err != nil {
-		return digest{}, "", fmt.Errorf("%w: %w", errCutShort, err)
+		return Digest{}, "", fmt.Errorf("%w: %w", errCutShort, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return digest{}, kindOfStatus(res), nil
+		return Digest{}, kindOfStatus(res), nil
 	}
-	return digest(hash.Sum(nil)), done, nil
+	return Digest(hash.Sum(nil)), Done, nil
 }
 
 // errCutShort marks an answer that began and did not end.
@@ -109,29 +110,4 @@ func kindOfStatus(res *http.Response) string {
 		kind += " " + match[1]
 	}
 	return kind
-}
-
-// load is a number of clients that ask for the same thing several times, each
-// as soon as it has the answer to its last request.
-type load struct {
-	clients, each int
-	url           string
-	want          digest
-}
-
-// run returns when all requests are answered or lost, or soon after ctx is done.
-func (l load) run(ctx context.Context, c *client, t *tally) {
-	var clients sync.WaitGroup
-	for range l.clients {
-		clients.Go(func() {
-			for range l.each {
-				if ctx.Err() != nil {
-					t.add(neverSent, 0)
-					continue
-				}
-				t.measure(time.Now(), func() string { return c.fetch(ctx, l.url, l.want) })
-			}
-		})
-	}
-	clients.Wait()
 }
