@@ -24,13 +24,14 @@ func TestTakenPortsDifferAndAreFreeAfterwards(t *testing.T) {
 		t.Errorf("%d different ports of 20", len(seen))
 	}
 	ports.Release()
+	free := 0
 	for addr := range seen {
-		ln, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Errorf("a released port is not free: %v", err)
-			continue
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			free++
 		}
-		ln.Close()
-		break
+	}
+	if free == 0 { // some may belong to others by now
+		t.Error("no released port is free")
 	}
 }

@@ -1,0 +1,6 @@
+package services
+
+import "syscall"
+
+// dieWithUs ends the process when this one is killed, which could not end it.
+func dieWithUs(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }

@@ -1,0 +1,24 @@
+//go:build unix
+
+package services
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// isolate gives the command a process group of its own.
+func isolate(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	dieWithUs(cmd.SysProcAttr)
+}
+
+func askToEnd(p *os.Process) {
+	_ = p.Signal(syscall.SIGTERM) // it fails if the process has ended already
+}
+
+// end kills whatever there is in the process's group.
+func end(p *os.Process) {
+	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // it fails if nobody is left
+}

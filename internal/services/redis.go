@@ -1,0 +1,60 @@
+package services
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+)
+
+// Redis starts a Redis server that keeps its data in memory, on addr. It comes
+// with the Debian package redis-server.
+func Redis(ctx context.Context, addr, folder string) (*Process, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("starting Redis: %w", err)
+	}
+	p, err := Start(Program{
+		Name: "Redis",
+		Args: []string{"redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"},
+		Log:  filepath.Join(folder, "redis.log"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ready(ctx, p, func(ctx context.Context) error { return greet(ctx, addr, "PING\r\n", "+PONG") })
+}
+
+// ready returns the process when it answers, or ends it.
+func ready(ctx context.Context, p *Process, try func(context.Context) error) (*Process, error) {
+	if err := p.Until(ctx, try); err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return p, nil
+}
+
+// errWrongAnswer is for servers that are not what we hoped for.
+var errWrongAnswer = errors.New("unexpected answer")
+
+// greet says something to a server and looks how its answer begins.
+func greet(ctx context.Context, addr, hello, answer string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := conn.Write([]byte(hello)); err != nil {
+		return err
+	}
+	got, err := bufio.NewReader(conn).Peek(len(answer))
+	if err != nil {
+		return err
+	}
+	if string(got) != answer {
+		return fmt.Errorf("%w %q", errWrongAnswer, got)
+	}
+	return nil
+}
