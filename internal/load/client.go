@@ -38,6 +38,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Digest tells answers apart without keeping them.
 type Digest [sha256.Size]byte
 
+// DigestOf returns the digest of an answer.
+func DigestOf(body string) Digest { return sha256.Sum256([]byte(body)) }
+
 // errImpatient ends a request whose client waited long enough.
 var errImpatient = errors.New("the client's patience is at its end")
 
@@ -103,9 +106,13 @@ func kindOf(err error) string {
 // reason finds the reason of a rejection in a Proxy-Status field.
 var reason = regexp.MustCompile(`details="?([a-z_]+)`)
 
-// kindOfStatus names a status, with the reason if the answer tells one.
+// kindOfStatus names a status, with the reason if the answer tells one: a proxy
+// in Proxy-Status, a service of the examples in X-Error.
 func kindOfStatus(res *http.Response) string {
 	kind := fmt.Sprintf("status %d", res.StatusCode)
+	if name := res.Header.Get("X-Error"); name != "" {
+		return kind + " " + name
+	}
 	if match := reason.FindStringSubmatch(strings.Join(res.Header["Proxy-Status"], ",")); match != nil {
 		kind += " " + match[1]
 	}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"net"
@@ -33,11 +32,14 @@ func TestKindsOfEnds(t *testing.T) {
 	t.Parallel()
 	shed := answer(503, strings.NewReader(""))
 	shed.Header.Set("Proxy-Status", `caddy; error=connection_limit_reached; details="queue_full"`)
+	own := answer(500, strings.NewReader(""))
+	own.Header.Set("X-Error", "ValueError")
 	for want, f := range map[string]fake{
 		Done:                    func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("right")), nil },
 		"wrong body":            func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("left")), nil },
 		"status 502":            func(*http.Request) (*http.Response, error) { return answer(502, strings.NewReader("")), nil },
 		"status 503 queue_full": func(*http.Request) (*http.Response, error) { return shed, nil },
+		"status 500 ValueError": func(*http.Request) (*http.Response, error) { return own, nil },
 		"body cut short": func(*http.Request) (*http.Response, error) {
 			return answer(200, io.MultiReader(strings.NewReader("ri"), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
 		},
@@ -46,7 +48,7 @@ func TestKindsOfEnds(t *testing.T) {
 		"connection error in dial": func(*http.Request) (*http.Response, error) { return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE} },
 		"connection error":         func(*http.Request) (*http.Response, error) { return nil, errors.New("anything") },
 	} {
-		got := newFakeClient(time.Minute, f).Fetch(t.Context(), "http://x/", sha256.Sum256([]byte("right")))
+		got := newFakeClient(time.Minute, f).Fetch(t.Context(), "http://x/", DigestOf("right"))
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -33,7 +33,7 @@ func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) 
 		return nil, err
 	}
 	// A node that finds no daemon starts one, which would outlive it.
-	r.names, err = ready(ctx, r.names, func(ctx context.Context) error { return greet(ctx, names, "", "") })
+	r.names, err = ready(ctx, r.names, Listening(names))
 	if err != nil {
 		return nil, err
 	}

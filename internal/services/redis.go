@@ -35,6 +35,11 @@ func ready(ctx context.Context, p *Process, try func(context.Context) error) (*P
 	return p, nil
 }
 
+// Listening tries whether somebody listens on addr.
+func Listening(addr string) func(context.Context) error {
+	return func(ctx context.Context) error { return greet(ctx, addr, "", "") }
+}
+
 // errWrongAnswer is for servers that are not what we hoped for.
 var errWrongAnswer = errors.New("unexpected answer")
 

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// serve lets a person try the routes until ctx is done.
+func (s *stack) serve(ctx context.Context) error {
+	stop, err := s.startService(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	s.progress.Say("Serving until Ctrl-C. Try:")
+	for _, path := range []string{
+		"/ping", "/direct/celery/run_in_executor", "/offload/celery/threads?n=30", "/offload/cpu/loop",
+	} {
+		s.progress.Say("  curl -i 'http://%s%s'", s.caddy, path)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// accompany runs a command that finds out from OFFLOAD_HOST and OFFLOAD_PORT where
+// Caddy is.
+func (s *stack) accompany(ctx context.Context, command []string) error {
+	stop, err := s.startService(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	host, port, err := net.SplitHostPort(s.caddy)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Env = append(os.Environ(), "OFFLOAD_HOST="+host, "OFFLOAD_PORT="+port)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return errors.Join(context.Cause(ctx), fmt.Errorf("%s: %w", command[0], err))
+	}
+	return nil
+}

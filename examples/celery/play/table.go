@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/load"
+)
+
+// table writes the report for a person.
+func (r *report) table(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d clients x %d requests; broker %s, results by %s\n", clients, each, r.Broker, r.Backend)
+	if r.LoadBefore != "" {
+		fmt.Fprintf(&b, "load of the machine: %s before, %s after\n", r.LoadBefore, r.LoadAfter)
+	}
+	fmt.Fprintf(&b, "\n%-29s%-9s%8s%9s%8s%9s%9s%11s  %s\n", "", "", "answered", "wall", "req/s", "p50", "p99", "/ping p99", "lost")
+	before := ""
+	for _, one := range r.Runs {
+		title := one.Variant
+		if title == before {
+			title = ""
+		}
+		before = one.Variant
+		line := fmt.Sprintf("%-29s%-9s%8d%9s%8.0f%9s%9s%11s  %s",
+			title, one.Way, one.Completed, seconds(one.WallS), one.PerSecond,
+			millis(one.P50), millis(one.P99), millis(one.Ping.P99), one.kinds())
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	b.WriteString(r.verdict())
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// verdict says whether the proxy kept its promise.
+func (r *report) verdict() string {
+	calls, lost := 0, r.lost()
+	for _, one := range r.Runs {
+		if one.mustNotLose {
+			calls += one.Requests
+		}
+	}
+	switch {
+	case calls == 0:
+		return ""
+	case lost > 0:
+		return fmt.Sprintf("\nFAILED: the celery directive behind offload lost %d of %d.\n", lost, calls)
+	}
+	return fmt.Sprintf("\nThe celery directive behind offload answered %d of %d.\n", calls, calls)
+}
+
+// kinds says what became of the requests that were lost, the most frequent first.
+func (one *result) kinds() string {
+	kinds := slices.SortedFunc(maps.Keys(one.Errors), func(a, b string) int {
+		return cmp.Or(one.Errors[b]-one.Errors[a], strings.Compare(a, b))
+	})
+	var parts []string
+	for _, kind := range kinds {
+		parts = append(parts, fmt.Sprintf("%d %s", one.Errors[kind], kind))
+	}
+	if one.Ping.Lost > 0 {
+		parts = append(parts, fmt.Sprintf("/ping: %d of %d", one.Ping.Lost, one.Ping.Lost+one.Ping.Completed))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func seconds(s float64) string { return load.Human(time.Duration(s * float64(time.Second))) }
+
+// millis shows that there is nothing to see instead of a zero.
+func millis(ms float64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return load.Human(time.Duration(ms * float64(time.Millisecond)))
+}
