@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"regexp"
-	"strings"
-	"syscall"
 	"time"
 )
 
@@ -74,47 +70,15 @@ func (c *Client) Get(ctx context.Context, url string) (Digest, string, error) {
 		return Digest{}, "", err
 	}
 	defer res.Body.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, res.Body); err != nil {
+	hash, body := sha256.New(), &head{}
+	if _, err := io.Copy(io.MultiWriter(hash, body), res.Body); err != nil {
 		return Digest{}, "", fmt.Errorf("%w: %w", errCutShort, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return Digest{}, kindOfStatus(res), nil
+		return Digest{}, kindOfStatus(res, *body), nil
 	}
 	return Digest(hash.Sum(nil)), Done, nil
 }
 
 // errCutShort marks an answer that began and did not end.
 var errCutShort = errors.New("body cut short")
-
-// kindOf names what is wrong with a connection.
-func kindOf(err error) string {
-	var netErr *net.OpError
-	switch {
-	case errors.Is(err, errCutShort):
-		return "body cut short"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "connection reset"
-	case errors.As(err, &netErr):
-		return "connection error in " + netErr.Op
-	}
-	return "connection error"
-}
-
-// reason finds the reason of a rejection in a Proxy-Status field.
-var reason = regexp.MustCompile(`details="?([a-z_]+)`)
-
-// kindOfStatus names a status, with the reason if the answer tells one: a proxy
-// in Proxy-Status, a service of the examples in X-Error.
-func kindOfStatus(res *http.Response) string {
-	kind := fmt.Sprintf("status %d", res.StatusCode)
-	if name := res.Header.Get("X-Error"); name != "" {
-		return kind + " " + name
-	}
-	if match := reason.FindStringSubmatch(strings.Join(res.Header["Proxy-Status"], ",")); match != nil {
-		kind += " " + match[1]
-	}
-	return kind
-}

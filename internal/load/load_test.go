@@ -34,12 +34,15 @@ func TestKindsOfEnds(t *testing.T) {
 	shed.Header.Set("Proxy-Status", `caddy; error=connection_limit_reached; details="queue_full"`)
 	own := answer(500, strings.NewReader(""))
 	own.Header.Set("X-Error", "ValueError")
+	problem := answer(503, strings.NewReader(`{"title": "Service Unavailable", "reason": "no_worker"}`))
+	problem.Header.Set("Content-Type", "application/problem+json")
 	for want, f := range map[string]fake{
 		Done:                    func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("right")), nil },
 		"wrong body":            func(*http.Request) (*http.Response, error) { return answer(200, strings.NewReader("left")), nil },
 		"status 502":            func(*http.Request) (*http.Response, error) { return answer(502, strings.NewReader("")), nil },
 		"status 503 queue_full": func(*http.Request) (*http.Response, error) { return shed, nil },
 		"status 500 ValueError": func(*http.Request) (*http.Response, error) { return own, nil },
+		"status 503 no_worker":  func(*http.Request) (*http.Response, error) { return problem, nil },
 		"body cut short": func(*http.Request) (*http.Response, error) {
 			return answer(200, io.MultiReader(strings.NewReader("ri"), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
 		},

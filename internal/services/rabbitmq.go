@@ -32,7 +32,7 @@ func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) 
 	if err != nil {
 		return nil, err
 	}
-	// A node that finds no daemon starts one, which would outlive it.
+	// The node looks for it once, when it starts.
 	r.names, err = ready(ctx, r.names, Listening(names))
 	if err != nil {
 		return nil, err
@@ -84,7 +84,8 @@ func rabbitEnvironment(folder, node, names, dist string) ([]string, error) {
 		"HOME=" + folder, // for the cookie
 		"ERL_EPMD_ADDRESS=" + Loopback,
 		"RABBITMQ_NODE_IP_ADDRESS=" + Loopback,
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
+		// Its schedulers sleep when there is nothing to do: others want the cores.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
 		"RABBITMQ_MNESIA_BASE=" + in("mnesia"),
 		"RABBITMQ_LOG_BASE=" + in("log"),
 		"RABBITMQ_LOGS=-",

@@ -1,0 +1,69 @@
+package load
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// kindOf names what is wrong with a connection.
+func kindOf(err error) string {
+	var netErr *net.OpError
+	switch {
+	case errors.Is(err, errCutShort):
+		return "body cut short"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection reset"
+	case errors.As(err, &netErr):
+		return "connection error in " + netErr.Op
+	}
+	return "connection error"
+}
+
+// details finds the reason of a rejection in a Proxy-Status field.
+var details = regexp.MustCompile(`details="?([a-z_]+)`)
+
+// kindOfStatus names a status, with the reason if the answer tells one.
+func kindOfStatus(res *http.Response, body head) string {
+	kind := fmt.Sprintf("status %d", res.StatusCode)
+	if reason := reasonOf(res, body); reason != "" {
+		kind += " " + reason
+	}
+	return kind
+}
+
+// reasonOf looks where a service of the examples, a problem of RFC 9457 and a
+// proxy tell one.
+func reasonOf(res *http.Response, body head) string {
+	if name := res.Header.Get("X-Error"); name != "" {
+		return name
+	}
+	var problem struct {
+		Reason string `json:"reason"`
+	}
+	if res.Header.Get("Content-Type") == "application/problem+json" && json.Unmarshal(body, &problem) == nil {
+		return problem.Reason
+	}
+	if match := details.FindStringSubmatch(strings.Join(res.Header["Proxy-Status"], ",")); match != nil {
+		return match[1]
+	}
+	return ""
+}
+
+// head keeps the beginning of what is written to it.
+type head []byte
+
+const headSize = 4 << 10
+
+func (h *head) Write(p []byte) (int, error) {
+	*h = append(*h, p[:min(len(p), headSize-len(*h))]...)
+	return len(p), nil
+}
