@@ -56,6 +56,9 @@ func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 	if err := load.Ready(ctx, c, base+"/ping"); err != nil {
 		return result{}, err
 	}
+	// Whoever comes first waits for connections to be made, which says nothing of
+	// either way.
+	c.Fetch(ctx, base+path(v, ways[0]), load.Digest{})
 
 	stopped, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()

@@ -19,10 +19,12 @@ func (s *stack) serve(ctx context.Context) error {
 	defer stop()
 	s.progress.Say("Serving until Ctrl-C. Try:")
 	for _, path := range []string{
-		"/ping", "/direct/celery/run_in_executor", "/offload/celery/threads?n=30", "/offload/cpu/loop",
+		"/direct/celery/threads?n=30", "/offload/celery/run_in_executor", "/offload/tasks/factorial?n=30",
+		"/offload/tasks/fail?kind=stock", "/offload/tasks/page?name=you", "/ping",
 	} {
 		s.progress.Say("  curl -i 'http://%s%s'", s.caddy, path)
 	}
+	s.progress.Say("  curl -N -H 'Accept: text/event-stream' 'http://%s/offload/tasks/steps'", s.caddy)
 	<-ctx.Done()
 	return nil
 }
