@@ -54,6 +54,34 @@ The celery directive behind offload answered 500 of 500.
 	}
 }
 
+func TestRoundsAddUp(t *testing.T) {
+	t.Parallel()
+	threads := variants[6]
+	r := &report{Rounds: 3}
+	for i, completed := range []int{500, 498, 500} {
+		one := load.Route{Completed: completed, Lost: 500 - completed, Latencies: load.Latencies{P50: float64(100 - i), P99: float64(200 + i)}}
+		if one.Lost > 0 {
+			one.Errors = map[string]int{load.GaveUp: one.Lost}
+		}
+		ping := load.Route{Completed: 10, Latencies: load.Latencies{P99: float64(i)}}
+		r.Runs = append(r.Runs, newResult(threads, ways[0], time.Duration(3-i)*time.Second, one, ping), newResult(threads, ways[1], time.Second, one, ping))
+	}
+	rows := r.rows()
+	if len(rows) != 2 {
+		t.Fatalf("%d rows, want one for each way", len(rows))
+	}
+	got := rows[0]
+	if got.Requests != 1500 || got.Completed != 1498 || got.Lost != 2 || got.Errors[load.GaveUp] != 2 || got.Ping.Completed != 30 {
+		t.Errorf("sums of %+v", got)
+	}
+	if got.WallS != 2 || got.P50 != 99 || got.P99 != 201 || got.Ping.P99 != 1 || got.PerSecond != 249 {
+		t.Errorf("medians of %+v", got)
+	}
+	if text := r.rounds(); !strings.Contains(text, "3 rounds") {
+		t.Errorf("nobody is told: %q", text)
+	}
+}
+
 func TestOnlyLossesOfTheProxyBehindOffloadFail(t *testing.T) {
 	t.Parallel()
 	r := example()

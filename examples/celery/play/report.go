@@ -16,12 +16,13 @@ import (
 type report struct {
 	Broker     string   `json:"broker"`
 	Backend    string   `json:"backend"`
+	Rounds     int      `json:"rounds"`
 	LoadBefore string   `json:"load_before"` // of the machine; empty where it can't be told
 	LoadAfter  string   `json:"load_after"`
 	Runs       []result `json:"runs"`
 }
 
-// play plays all variants on both ways, one after the other.
+// play plays a round: all variants on both ways, one after the other.
 func (r *report) play(ctx context.Context, s *stack, variants []variant) error {
 	for _, v := range variants {
 		for _, w := range ways {
@@ -34,6 +35,7 @@ func (r *report) play(ctx context.Context, s *stack, variants []variant) error {
 			r.Runs = append(r.Runs, one)
 		}
 	}
+	r.Rounds++
 	r.LoadAfter = machineLoad()
 	return nil
 }

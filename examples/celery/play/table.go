@@ -15,13 +15,13 @@ import (
 // table writes the report for a person.
 func (r *report) table(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d clients x %d requests; broker %s, results by %s\n", clients, each, r.Broker, r.Backend)
+	fmt.Fprintf(&b, "\n%d clients x %d requests; broker %s, results by %s%s\n", clients, each, r.Broker, r.Backend, r.rounds())
 	if r.LoadBefore != "" {
 		fmt.Fprintf(&b, "load of the machine: %s before, %s after\n", r.LoadBefore, r.LoadAfter)
 	}
 	fmt.Fprintf(&b, "\n%-29s%-9s%8s%9s%8s%9s%9s%11s  %s\n", "", "", "answered", "wall", "req/s", "p50", "p99", "/ping p99", "lost")
-	before := ""
-	for _, one := range r.Runs {
+	before := "" // the title of the line above
+	for _, one := range r.rows() {
 		title := one.Variant
 		if title == before {
 			title = ""
@@ -35,6 +35,14 @@ func (r *report) table(w io.Writer) error {
 	b.WriteString(r.verdict())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// rounds explains what is in a line if there was more than one.
+func (r *report) rounds() string {
+	if r.Rounds < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; %d rounds: counts are sums, the rest are medians", r.Rounds)
 }
 
 // verdict says whether the proxy kept its promise.
