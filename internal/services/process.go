@@ -17,6 +17,8 @@ type Program struct {
 	Env  []string // beside what this process has; later ones win
 	Dir  string   // to run in; empty: where this process runs
 	Log  string   // file that takes what it prints
+
+	Package string // of Debian, that it comes with; empty: none
 }
 
 // Process is a program that was started.
@@ -35,7 +37,7 @@ const farewell = 10 * time.Second
 func Start(p Program) (*Process, error) {
 	path, err := exec.LookPath(p.Args[0])
 	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", p.Name, err)
+		return nil, fmt.Errorf("starting %s: %w%s", p.Name, err, p.hint())
 	}
 	log, err := os.Create(p.Log)
 	if err != nil {
@@ -56,6 +58,14 @@ func Start(p Program) (*Process, error) {
 		close(s.exited)
 	}()
 	return s, nil
+}
+
+// hint is for whoever lacks the program.
+func (p *Program) hint() string {
+	if p.Package == "" {
+		return ""
+	}
+	return "; it comes with the Debian package " + p.Package
 }
 
 // Exited is closed when the process has ended.

@@ -105,8 +105,8 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 
 func TestMissingProgramIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := Start(Program{Name: "nothing", Args: []string{"no-such-program"}, Log: filepath.Join(t.TempDir(), "log")})
-	if err == nil || !strings.Contains(err.Error(), "nothing") {
+	_, err := Start(Program{Name: "nothing", Args: []string{"no-such-program"}, Log: filepath.Join(t.TempDir(), "log"), Package: "void"})
+	if err == nil || !strings.Contains(err.Error(), "starting nothing") || !strings.Contains(err.Error(), "Debian package void") {
 		t.Error(err)
 	}
 }

@@ -17,7 +17,6 @@ type RabbitMQ struct {
 }
 
 // StartRabbitMQ starts a broker on addr with the user guest, as it is when new.
-// It comes with the Debian package rabbitmq-server.
 func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) {
 	names, dist, err := twoAddresses()
 	if err != nil {
@@ -28,7 +27,7 @@ func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) 
 		return nil, fmt.Errorf("starting RabbitMQ: %w", err)
 	}
 	r := &RabbitMQ{}
-	r.names, err = Start(Program{Name: "epmd", Args: []string{"epmd"}, Env: env, Log: filepath.Join(folder, "epmd.log")})
+	r.names, err = Start(Program{Name: "epmd", Args: []string{"epmd"}, Env: env, Log: filepath.Join(folder, "epmd.log"), Package: "rabbitmq-server"})
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +42,8 @@ func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) 
 		Env:  env,
 		Dir:  folder,
 		Log:  filepath.Join(folder, "rabbitmq.log"),
+
+		Package: "rabbitmq-server",
 	})
 	if err == nil {
 		r.broker, err = ready(ctx, r.broker, func(ctx context.Context) error {

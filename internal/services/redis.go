@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 )
 
-// Redis starts a Redis server that keeps its data in memory, on addr. It comes
-// with the Debian package redis-server.
+// Redis starts a Redis server that keeps its data in memory, on addr.
 func Redis(ctx context.Context, addr, folder string) (*Process, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -20,6 +19,8 @@ func Redis(ctx context.Context, addr, folder string) (*Process, error) {
 		Name: "Redis",
 		Args: []string{"redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"},
 		Log:  filepath.Join(folder, "redis.log"),
+
+		Package: "redis-server",
 	})
 	if err != nil {
 		return nil, err
