@@ -27,7 +27,7 @@ celery_jmeter() {
 # python_sources lints what the examples have in Python.
 python_sources() {
 	local ruff
-	ruff=$(python_tools ruff-0.17.5 ruff==0.17.5)/ruff
+	ruff=$(python_tools ruff==0.17.5)/ruff
 	"$ruff" check --no-cache examples
 	"$ruff" format --no-cache --diff examples
 }
