@@ -167,10 +167,7 @@ var streamNumber = regexp.MustCompile(`stream ID \d+`)
 // sees the end or a reset of the connection, and on HTTP/3 a reset overtakes what
 // was sent before.
 func (p *play) endOf(err error, x *exchange) string {
-	p.mu.Lock()
-	left := p.left
-	p.mu.Unlock()
-	if left {
+	if p.hasLeft() {
 		x.partial = true
 		return "left"
 	}

@@ -13,8 +13,8 @@ import (
 func TestCompareBrokenAnswers(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\nContent-Type: a/b\n"
 	compare(t, proxied,
-		trial{name: "no answer", answer: raw(""), dies: true},
-		trial{name: "a reset instead of an answer", answer: onConn(func(conn *net.TCPConn, _ *play) { reset(conn) }), dies: true},
+		trial{name: "no answer", answer: raw(""), traits: diesSilent},
+		trial{name: "a reset instead of an answer", answer: onConn(func(conn *net.TCPConn, _ *play) { reset(conn) }), traits: diesSilent},
 		trial{name: "cut within the first line", answer: raw("HTTP/1.")},
 		trial{name: "cut within the head", answer: raw(ok + "X-Half: ")},
 		trial{name: "garbage", answer: raw("garbage\n\n")},
@@ -51,7 +51,7 @@ func TestCompareBrokenAnswers(t *testing.T) {
 		trial{name: "a trailer that is none", answer: raw(ok + "Trailer: X-Sum\nTransfer-Encoding: chunked\n\n4\nbody\n0\nno colon\n\n")},
 		trial{name: "1xx and then nothing", answer: raw("HTTP/1.1 103 Early Hints\nLink: </a.css>\n\n")},
 		trial{name: "1xx and then garbage", answer: raw("HTTP/1.1 103 Early Hints\nLink: </a.css>\n\ngarbage\n\n")},
-		trial{name: "a status below 100", answer: raw("HTTP/1.1 099 Odd\nContent-Length: 0\n\n"), panics: true},
+		trial{name: "a status below 100", answer: raw("HTTP/1.1 099 Odd\nContent-Length: 0\n\n"), traits: badStatus},
 		trial{name: "a switch of protocols that nobody asked for", answer: raw("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: Upgrade\n\n")},
 	)
 }
@@ -78,7 +78,7 @@ func TestCompareCutBodies(t *testing.T) {
 			p.clientHas(50)
 			reset(conn)
 		})},
-		trial{name: "by an abort before the head", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, dies: true},
+		trial{name: "by an abort before the head", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, traits: diesSilent},
 		trial{name: "by an abort after the head", answer: func(w http.ResponseWriter, _ *http.Request) {
 			typed(w)
 			panic(http.ErrAbortHandler)
@@ -109,11 +109,13 @@ func reset(conn *net.TCPConn) {
 func TestCompareMissingUpstreams(t *testing.T) {
 	post := request{method: "POST", body: sized(100 * kib)}
 	trials := []trial{{name: "GET"}, {name: "POST", request: post}, {name: "HEAD", request: request{method: "HEAD"}}}
-	for _, r := range []struct{ name, body string }{
-		{"refused", "OFFLOAD\nreverse_proxy 127.0.0.1:1"},
-		{"refused and tried again", "OFFLOAD\nreverse_proxy 127.0.0.1:1 {\nlb_retries 2\nlb_try_interval 1ms\n}"},
-		{"with an error route", "OFFLOAD\nreverse_proxy 127.0.0.1:1\nhandle_errors {\nrespond \"sorry: {err.status_code} {err.message}\" 599\n}"},
-	} {
-		t.Run(r.name, func(t *testing.T) { compare(t, route{body: r.body}, trials...) })
-	}
+	const nobody = "127.0.0.1:1"
+	compareRoutes(t, routeTrials{
+		"refused":                 {proxy(nobody).body, trials},
+		"refused and tried again": {proxy(nobody, "lb_retries 2", "lb_try_interval 1ms").body, trials},
+		"with an error route": {proxy(nobody).body + `
+			handle_errors {
+				respond "sorry: {err.status_code} {err.message}" 599
+			}`, trials},
+	})
 }

@@ -36,7 +36,7 @@ var deviations = []deviation{
 		what:   "an upload of unknown length that was spooled gets as far as FastCGI",
 		reason: "its length is known then; without it the transport must refuse it with 411",
 		applies: func(o offloading, tr *trial, _ string) bool {
-			return o.keeps(tr) && tr.needsLength
+			return o.keeps(tr) && tr.has(needsLength)
 		},
 		expect: func(want, got *exchange, tr *trial) {
 			if len(got.upstream) == 1 && int64(len(got.upstream[0].body)) == tr.body.length {
@@ -48,7 +48,7 @@ var deviations = []deviation{
 		what:   "a request whose body was read is not tried again without its body",
 		reason: "reverse_proxy sends an upload of unknown length again as an empty one, unless request_buffers are set",
 		applies: func(o offloading, tr *trial, _ string) bool {
-			return o.keeps(tr) && tr.retried
+			return o.keeps(tr) && tr.has(triedAgain)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			if strings.Contains(got.answers[0].start, " 502") {
@@ -60,7 +60,7 @@ var deviations = []deviation{
 		what:   "a spooled body has been read, also if its upstream never asks for it",
 		reason: "slow uploads must hold no permit, so they come first; the access log counts them",
 		applies: func(o offloading, tr *trial, _ string) bool {
-			return o.keeps(tr) && tr.body.open != nil && !tr.stays
+			return o.keeps(tr) && tr.body.open != nil && !tr.has(staysInFront)
 		},
 		expect: func(want, _ *exchange, tr *trial) {
 			setField(want.log, "(read)", tr.body.length)
@@ -70,7 +70,7 @@ var deviations = []deviation{
 		what:   "a large body that nobody reads does not cost the connection",
 		reason: "it is in the spool; net/http reads 256 KiB and then closes",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keeps(tr) && tr.ignored && slices.Contains(http1, version)
+			return o.keeps(tr) && tr.has(leftUnread) && slices.Contains(http1, version)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			if strings.HasPrefix(got.after, "open") {
@@ -83,7 +83,7 @@ var deviations = []deviation{
 		what:   "the 100 Continue for a spooled body is ours, and Expect is not sent on",
 		reason: "the client has sent all when the run starts; DESIGN.md",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keeps(tr) && tr.expects && (tr.body.open != nil || version == "h3")
+			return o.keeps(tr) && tr.has(expects) && (tr.body.open != nil || version == "h3")
 		},
 		expect: func(want, _ *exchange, _ *trial) {
 			for i := range want.upstream {
@@ -95,7 +95,7 @@ var deviations = []deviation{
 		what:   "a client on HTTP/3 that sends Expect gets a 100 Continue for a spooled body in any case",
 		reason: "it must have been asked before the run; reverse_proxy hands on the upstream's, if there is one",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keeps(tr) && tr.expects && version == "h3"
+			return o.keeps(tr) && tr.has(expects) && version == "h3"
 		},
 		expect: func(want, _ *exchange, _ *trial) { want.informed = []message{{start: "100"}} },
 	},
@@ -103,7 +103,7 @@ var deviations = []deviation{
 		what:   "a client on HTTP/1.0 gets no 100 Continue for a spooled body",
 		reason: "it must not get any (RFC 9110, 10.1.1); reverse_proxy hands on the upstream's",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keeps(tr) && tr.expects && version == "h1.0"
+			return o.keeps(tr) && tr.has(expects) && version == "h1.0"
 		},
 		expect: func(want, _ *exchange, _ *trial) { want.informed = nil },
 	},
@@ -111,7 +111,7 @@ var deviations = []deviation{
 		what:   "a body that cannot be read is answered with 400, and its upstream sees nothing of it",
 		reason: "it is the client's fault, and known before the run; reverse_proxy says 502",
 		applies: func(o offloading, tr *trial, _ string) bool {
-			return o.keeps(tr) && tr.broken
+			return o.keeps(tr) && tr.has(brokenUpload)
 		},
 		expect: func(want, _ *exchange, _ *trial) {
 			want.upstream, want.after = nil, "closed"
@@ -125,7 +125,7 @@ var deviations = []deviation{
 		what:   "of many 1xx only the first 32 are passed on",
 		reason: "no server sends many; a broken one could send them without end",
 		applies: func(_ offloading, tr *trial, _ string) bool {
-			return tr.flood
+			return tr.has(flood)
 		},
 		expect: func(want, _ *exchange, _ *trial) {
 			want.informed = want.informed[:min(32, len(want.informed))]
@@ -135,7 +135,7 @@ var deviations = []deviation{
 		what:   "an answer whose length nobody has declared may lack the length that the server would find out",
 		reason: "what has begun is handed on after a millisecond (decision 005); the server knows lengths of what it still has",
 		applies: func(o offloading, tr *trial, _ string) bool {
-			return o.keepsReply && tr.unmeasured
+			return o.keepsReply && tr.has(unmeasured)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			want.answers[0].fields = withLengthOf(want.answers[0].fields, got.answers[0].fields)
@@ -146,7 +146,7 @@ var deviations = []deviation{
 		what:   "an answer that is longer or shorter than it says is cut by a reset on HTTP/2 and 3",
 		reason: "that is what net/http does on HTTP/1; else it ends streams and leaves it to clients to notice",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keepsReply && tr.misstated && slices.Contains(notHTTP1, version)
+			return o.keepsReply && tr.has(misstated) && slices.Contains(notHTTP1, version)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			if strings.HasPrefix(got.answers[0].end, "cut") {
@@ -158,7 +158,7 @@ var deviations = []deviation{
 		what:   "on HTTP/3 an answer of no type gets one also if its first piece is large",
 		reason: "that is what net/http does; the server of HTTP/3 guesses it from small pieces only, and ours come in such",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keepsReply && tr.typeless && version == "h3"
+			return o.keepsReply && tr.has(typeless) && version == "h3"
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			const guess = "Content-Type: text/plain; charset=utf-8"
@@ -174,7 +174,7 @@ var deviations = []deviation{
 		what:   "a flush sends the head, also if the status was not set before",
 		reason: "that is what net/http does; the writer of Caddy's access log ignores such a flush",
 		applies: func(_ offloading, tr *trial, _ string) bool {
-			return tr.flushes
+			return tr.has(flushesFirst)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			dropField(&want.answers[0], "X-Late")
@@ -187,7 +187,7 @@ var deviations = []deviation{
 		what:   "behind offload {method}, {host} and {http.response.header.*} show what was there when it began",
 		reason: "Caddy's placeholders know the request and the writer itself, and a run gets copies of both",
 		applies: func(_ offloading, tr *trial, _ string) bool {
-			return tr.changed
+			return tr.has(changedBehind)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			want.answers[0].fields, want.answers[0].body, want.log = got.answers[0].fields, got.answers[0].body, got.log
@@ -197,7 +197,7 @@ var deviations = []deviation{
 		what:   "a status that no client can be sent becomes 502",
 		reason: "only a broken upstream sends it; net/http panics",
 		applies: func(_ offloading, tr *trial, _ string) bool {
-			return tr.panics
+			return tr.has(badStatus)
 		},
 		expect: func(want, got *exchange, _ *trial) {
 			if slices.Contains(got.log, "(status): 502") {
@@ -209,7 +209,7 @@ var deviations = []deviation{
 		what:   "a spooled request is sent once more if a kept connection to its upstream dies under it",
 		reason: "its body, or that it has none, is known; net/http does so for requests it can repeat",
 		applies: func(o offloading, tr *trial, version string) bool {
-			return o.keeps(tr) && tr.dies && version == "h3"
+			return o.keeps(tr) && tr.has(diesSilent) && version == "h3"
 		},
 		expect: func(want, _ *exchange, _ *trial) {
 			want.upstream = append(want.upstream, want.upstream[0])
@@ -218,7 +218,7 @@ var deviations = []deviation{
 }
 
 // keeps reports whether the request goes through a spool.
-func (o offloading) keeps(tr *trial) bool { return o.keepsRequests && !tr.streamed }
+func (o offloading) keeps(tr *trial) bool { return o.keepsRequests && !tr.has(neverSpooled) }
 
 // tellLength is what a spooled body of unknown length looks like to the upstream.
 func tellLength(m *message, b body) {

@@ -64,13 +64,11 @@ func TestCompareEncodings(t *testing.T) {
 		{name: "nothing of a length", request: accepts("gzip"), answer: answer(200, "")},
 	}
 	for i := range trials {
-		trials[i].normal, trials[i].unmeasured = decoded, true
+		trials[i].normal, trials[i].traits = decoded, unmeasured
 	}
-	for name, body := range map[string]string{
-		"in front": "route {\nencode zstd gzip\nOFFLOAD\nreverse_proxy UPSTREAM\n}",
-		"behind":   "route {\nOFFLOAD\nencode zstd gzip\nreverse_proxy UPSTREAM\n}",
-		"usual":    "encode\nOFFLOAD\nreverse_proxy UPSTREAM",
-	} {
-		t.Run(name, func(t *testing.T) { compare(t, route{body: body}, trials...) })
-	}
+	compareRoutes(t, routeTrials{
+		"in front": {"route {\nencode zstd gzip\nOFFLOAD\nreverse_proxy UPSTREAM\n}", trials},
+		"behind":   {"route {\nOFFLOAD\nencode zstd gzip\nreverse_proxy UPSTREAM\n}", trials},
+		"usual":    {"encode\nOFFLOAD\nreverse_proxy UPSTREAM", trials},
+	})
 }

@@ -46,10 +46,8 @@ func TestCompareFields(t *testing.T) {
 
 // What the server says of larger heads, and of more than it takes.
 func TestCompareLargeHeads(t *testing.T) {
-	large := route{
-		global: "servers {\nprotocols h1 h2 h2c h3\nmax_header_size 1MB\n}",
-		body:   "OFFLOAD\nreverse_proxy UPSTREAM {\ntransport http {\nmax_response_header 100KB\n}\n}",
-	}
+	large := proxy("UPSTREAM", "transport http {", "max_response_header 100KB", "}")
+	large.global = "servers {\nprotocols h1 h2 h2c h3\nmax_header_size 1MB\n}"
 	compare(t, large,
 		trial{name: "of a request", request: request{fields: []string{"X-Large: " + strings.Repeat("0123456789", 20000)}}, on: http1},
 		trial{name: "of an answer", answer: answer(200, "hello", "X-Large: "+strings.Repeat("0123456789", 5000))},

@@ -47,7 +47,6 @@ func files(t *testing.T) string {
 }
 
 func TestCompareFileServer(t *testing.T) {
-	get := func(target string, fields ...string) request { return request{target: target, fields: fields} }
 	tag := `"dd3iv67m8"`
 	trials := []trial{
 		{name: "a page", request: get("/")},
@@ -81,17 +80,18 @@ func TestCompareFileServer(t *testing.T) {
 		trials[i].normal = sameChance
 	}
 	root := "root * " + files(t) + "\n"
-	for name, body := range map[string]string{
-		"in front": "OFFLOAD\n" + root + "file_server {\nprecompressed gzip\nbrowse\n}",
-		"errors":   "OFFLOAD\n" + root + "file_server\nhandle_errors {\nrespond \"{err.status_code} {path}\" {err.status_code}\n}",
-		"tried":    "OFFLOAD\n" + root + "try_files {path} {path}.txt /index.html\nfile_server",
-	} {
-		t.Run(name, func(t *testing.T) { compare(t, route{body: body}, trials...) })
-	}
+	compareRoutes(t, routeTrials{
+		"with lists": {"OFFLOAD\n" + root + "file_server {\nprecompressed gzip\nbrowse\n}", trials},
+		"with error routes": {"OFFLOAD\n" + root + `
+			file_server
+			handle_errors {
+				respond "{err.status_code} {path}" {err.status_code}
+			}`, trials},
+		"with try_files": {"OFFLOAD\n" + root + "try_files {path} {path}.txt /index.html\nfile_server", trials},
+	})
 }
 
 func TestCompareTemplates(t *testing.T) {
-	get := func(target string) request { return request{target: target} }
 	trials := []trial{
 		{name: "a page", request: get("/page.html?a=b")},
 		{name: "HEAD", request: request{method: "HEAD", target: "/page.html"}},
@@ -103,11 +103,9 @@ func TestCompareTemplates(t *testing.T) {
 		{name: "a range", request: request{target: "/page.html", fields: []string{"Range: bytes=0-3"}}},
 	}
 	root := "root * " + files(t) + "\n"
-	for name, body := range map[string]string{
-		"in front": "route {\n" + root + "templates\nOFFLOAD\nfile_server\n}",
-		"behind":   "route {\n" + root + "OFFLOAD\ntemplates\nfile_server\n}",
-		"usual":    root + "templates\nOFFLOAD\nfile_server",
-	} {
-		t.Run(name, func(t *testing.T) { compare(t, route{body: body}, trials...) })
-	}
+	compareRoutes(t, routeTrials{
+		"in front": {"route {\n" + root + "templates\nOFFLOAD\nfile_server\n}", trials},
+		"behind":   {"route {\n" + root + "OFFLOAD\ntemplates\nfile_server\n}", trials},
+		"usual":    {root + "templates\nOFFLOAD\nfile_server", trials},
+	})
 }

@@ -33,7 +33,7 @@ func TestCompareInformational(t *testing.T) {
 		{name: "103 and 500", answer: raw(hint("/a") + "HTTP/1.1 500 Oh\nContent-Length: 5\n\nhello")},
 		{name: "103 while the upload goes on", request: request{method: "POST", body: sized(300 * kib)}, unread: true, answer: raw(hint("/a") + hello), normal: forgetRead},
 		{name: "32 of them", answer: raw(strings.Repeat("HTTP/1.1 103 Early Hints\nLink: </a>\n\n", 32) + hello), on: patient},
-		{name: "too many of them", answer: raw(strings.Repeat("HTTP/1.1 103 Early Hints\nLink: </a>\n\n", 50) + hello), on: patient, flood: true},
+		{name: "too many of them", answer: raw(strings.Repeat("HTTP/1.1 103 Early Hints\nLink: </a>\n\n", 50) + hello), on: patient, traits: flood},
 		{name: "103 from net/http", answer: func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 3 {
 				w.Header().Set("Link", fmt.Sprintf("</%d.css>", i))
@@ -64,7 +64,7 @@ func TestCompareExpectations(t *testing.T) {
 		{name: "without a body", request: request{fields: []string{"Expect: 100-continue"}}},
 	}
 	for i := range trials {
-		trials[i].expects, trials[i].normal = true, once100
+		trials[i].traits, trials[i].normal = expects, once100
 	}
 	compare(t, proxied, trials...)
 }

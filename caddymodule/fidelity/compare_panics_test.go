@@ -98,9 +98,9 @@ func TestComparePanics(t *testing.T) {
 			flush(w)
 			w.Header().Set("X-Late", "1")
 			_, _ = io.WriteString(w, "hello")
-		}, flushes: true},
+		}, traits: flushesFirst},
 		{name: "a small piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(100)) }},
-		{name: "a large piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(20000)) }, typeless: true},
+		{name: "a large piece of no type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(20000)) }, traits: typeless},
 		{name: "a second head", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusAccepted)
 			w.WriteHeader(http.StatusTeapot)
@@ -108,7 +108,7 @@ func TestComparePanics(t *testing.T) {
 		}},
 	}
 	for i := range trials {
-		trials[i].unmeasured = true
+		trials[i].traits |= unmeasured
 	}
 	compare(t, route{body: "notice\nOFFLOAD\n" + name}, trials...)
 }

@@ -89,6 +89,12 @@ func (p *play) clientLeft() {
 	p.await("the client to leave", func() bool { return p.left })
 }
 
+func (p *play) hasLeft() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
+}
+
 // upstreamDone waits until all calls of the upstream have returned. Those on the
 // connection itself do so when the proxy has closed it.
 func (p *play) upstreamDone() {

@@ -181,7 +181,7 @@ func messageOf(head string) message {
 
 // probe asks for something else, to see whether the connection is still good.
 func (c *rawConn) probe(sent <-chan struct{}) string {
-	if c.p.left {
+	if c.p.hasLeft() {
 		return "left"
 	}
 	select {

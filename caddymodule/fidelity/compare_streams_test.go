@@ -48,8 +48,8 @@ func TestCompareStreams(t *testing.T) {
 		trial{name: "not incremental", answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?0")},
 		trial{name: "incremental of known length", answer: inStep(3, "tick", "Content-Type: a/b", "Content-Length: 12", "Incremental: ?1")},
 		trial{name: "incremental both ways", request: request{method: "POST", body: sized(5000), fields: []string{"Incremental: ?1"}},
-			answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?1"), streamed: true},
-		trial{name: "an incremental upload of unknown length", request: request{method: "POST", body: unsized(5000), fields: []string{"Incremental: ?1"}}, streamed: true},
+			answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?1"), traits: neverSpooled},
+		trial{name: "an incremental upload of unknown length", request: request{method: "POST", body: unsized(5000), fields: []string{"Incremental: ?1"}}, traits: neverSpooled},
 		trial{name: "an incremental field that is none", request: request{method: "POST", body: sized(5000), fields: []string{"Incremental: yes"}}},
 		trial{name: "the head first", answer: headFirst("Content-Type: a/b")},
 		trial{name: "the head of events first", answer: headFirst("Content-Type: text/event-stream")},
@@ -63,9 +63,8 @@ func TestCompareStreams(t *testing.T) {
 
 // An answer that is flushed by the clock, or at once.
 func TestCompareFlushIntervals(t *testing.T) {
-	atOnce := route{body: "OFFLOAD\nreverse_proxy UPSTREAM {\nflush_interval -1\n}"}
 	t.Run("at once", func(t *testing.T) {
-		compare(t, atOnce,
+		compare(t, proxy("UPSTREAM", "flush_interval -1"),
 			trial{name: "known length", answer: inStep(3, "tick", "Content-Length: 12", "Content-Type: a/b")},
 			trial{name: "unknown length", answer: inStep(3, "tick", "Content-Type: a/b")},
 			trial{name: "100 KiB", answer: func(w http.ResponseWriter, _ *http.Request) {
@@ -76,7 +75,7 @@ func TestCompareFlushIntervals(t *testing.T) {
 		)
 	})
 	t.Run("by the clock", func(t *testing.T) {
-		compare(t, route{body: "OFFLOAD\nreverse_proxy UPSTREAM {\nflush_interval 5ms\n}"},
+		compare(t, proxy("UPSTREAM", "flush_interval 5ms"),
 			trial{name: "known length", answer: inStep(3, "tick", "Content-Length: 12", "Content-Type: a/b")},
 			trial{name: "unknown length", answer: inStep(3, "tick", "Content-Type: a/b")},
 		)
@@ -100,6 +99,9 @@ func (r *stepReader) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	r.wait(r.p, r.sent)
+	if r.p.hasLeft() {
+		return 0, io.ErrUnexpectedEOF
+	}
 	n := copy(b, r.parts[0])
 	r.parts = r.parts[1:]
 	r.sent += int64(n)
@@ -109,10 +111,8 @@ func (r *stepReader) Read(b []byte) (int, error) {
 // Bodies that the upstream gets while the client still sends, and answers that
 // come before the body has been read, where nothing is spooled.
 func TestCompareFullDuplex(t *testing.T) {
-	duplex := route{
-		global: "servers {\nprotocols h1 h2 h2c h3\nenable_full_duplex\n}",
-		body:   "OFFLOAD\nreverse_proxy UPSTREAM {\nflush_interval -1\n}",
-	}
+	duplex := proxy("UPSTREAM", "flush_interval -1")
+	duplex.global = "servers {\nprotocols h1 h2 h2c h3\nenable_full_duplex\n}"
 	parts := []string{"first", "second", "third"}
 	upstreamHas := func(p *play, sent int64) {
 		if sent > 0 {
@@ -142,7 +142,7 @@ func TestCompareFullDuplex(t *testing.T) {
 		trial{name: "an upload in steps of known length", request: request{method: "POST", body: body{open: steps(upstreamHas, parts...), length: 16}}, with: unspooled},
 		trial{name: "an echo in steps", request: request{method: "POST", body: body{open: steps(clientHas, parts...), length: 16, untold: true}}, unread: true, answer: echo, with: unspooled},
 		trial{name: "an incremental echo in steps", request: request{method: "POST", fields: []string{"Incremental: ?1"},
-			body: body{open: steps(clientHas, parts...), length: 16, untold: true}}, unread: true, answer: echo, streamed: true},
+			body: body{open: steps(clientHas, parts...), length: 16, untold: true}}, unread: true, answer: echo, traits: neverSpooled},
 		trial{name: "an answer before the body", request: request{method: "POST", body: body{
 			open:   steps(func(p *play, sent int64) { p.clientHas(5) }, parts...),
 			length: 16, untold: true,
@@ -160,8 +160,7 @@ var unspooled = []string{"unspooled"}
 
 // Buffers of reverse_proxy itself.
 func TestCompareBuffers(t *testing.T) {
-	buffers := route{body: "OFFLOAD\nreverse_proxy UPSTREAM {\nrequest_buffers 4KiB\nresponse_buffers 4KiB\n}"}
-	compare(t, buffers,
+	compare(t, proxy("UPSTREAM", "request_buffers 4KiB", "response_buffers 4KiB"),
 		trial{name: "small", request: request{method: "POST", body: sized(100)}},
 		trial{name: "small, unknown length", request: request{method: "POST", body: unsized(100)}},
 		trial{name: "large", request: request{method: "POST", body: sized(100 * kib)}, answer: announced(100*kib, "X-Sum: 1")},
@@ -175,7 +174,7 @@ func TestCompareBuffers(t *testing.T) {
 			flush(w)
 			inPieces(w, 10000, 100)
 		}},
-		trial{name: "incremental upload", request: request{method: "POST", body: sized(100), fields: []string{"Incremental: ?1"}}, streamed: true},
+		trial{name: "incremental upload", request: request{method: "POST", body: sized(100), fields: []string{"Incremental: ?1"}}, traits: neverSpooled},
 		trial{name: "incremental answer", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Incremental", "?1")
 			typed(w)
@@ -187,7 +186,7 @@ func TestCompareBuffers(t *testing.T) {
 
 // Waits that plain Caddy has too.
 func TestCompareTimeouts(t *testing.T) {
-	slow := route{body: "OFFLOAD\nreverse_proxy UPSTREAM {\ntransport http {\nresponse_header_timeout 20ms\nread_timeout 50ms\n}\n}"}
+	slow := proxy("UPSTREAM", "transport http {", "response_header_timeout 20ms", "read_timeout 50ms", "}")
 	hang := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	compare(t, slow,
 		trial{name: "no head", answer: hang, request: request{method: "POST", body: sized(10)}, normal: forgetUpstream},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
@@ -23,36 +24,8 @@ type trial struct {
 	// unlogged: the request does not get as far as Caddy.
 	unlogged bool
 
-	// broken: the request's body cannot be read to its end.
-	broken bool
-	// panics: plain Caddy panics because of what the upstream says.
-	panics bool
-	// flood: the upstream sends more 1xx than anybody needs.
-	flood bool
-	// expects: the client sends Expect.
-	expects bool
-	// streamed: the request's body is never spooled.
-	streamed bool
-	// unmeasured: nobody declares the answer's length.
-	unmeasured bool
-	// ignored: nobody reads the request's body.
-	ignored bool
-	// stays: the request's body does not get as far as offload.
-	stays bool
-	// changed: a placeholder asks for what was changed behind offload.
-	changed bool
-	// needsLength: the upstream takes no upload of unknown length.
-	needsLength bool
-	// retried: the request is tried again after its body was read.
-	retried bool
-	// flushes: the handler flushes before it has set a status.
-	flushes bool
-	// typeless: the answer has no type, and begins with a large piece.
-	typeless bool
-	// misstated: the answer is longer or shorter than it says.
-	misstated bool
-	// dies: the upstream's connection ends before it says anything.
-	dies bool
+	// traits are what deviations look for.
+	traits trait
 
 	// on are the versions to be tried, nil: all that can carry the request.
 	on []string
@@ -122,7 +95,12 @@ type route struct {
 }
 
 // proxied is the plainest route there is.
-var proxied = route{body: "OFFLOAD\nreverse_proxy UPSTREAM"}
+var proxied = proxy("UPSTREAM")
+
+// proxy is a route through reverse_proxy to upstreams, with its words.
+func proxy(upstreams string, words ...string) route {
+	return route{body: "OFFLOAD\nreverse_proxy " + upstreams + " {\n" + strings.Join(words, "\n") + "\n}"}
+}
 
 // compare plays trials through a route without offload and with each of its
 // configurations, over all versions of HTTP, and wants all records to be equal.
