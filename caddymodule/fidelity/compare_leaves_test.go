@@ -45,19 +45,6 @@ func TestCompareLeaves(t *testing.T) {
 		{name: "after an upload and a part", answer: tillTheEnd, request: request{
 			method: "POST", body: sized(50 * kib), leave: func(p *play) { p.clientHas(50000) },
 		}},
-		{name: "in the middle of an upload", request: request{
-			method: "POST", leave: func(p *play) { p.upstreamHas(10) },
-			body: body{open: steps(func(p *play, sent int64) {
-				if sent > 0 {
-					p.clientLeft()
-				}
-			}, "0123456789", "more"), length: 100},
-		}, unread: true, answer: func(_ http.ResponseWriter, r *http.Request) {
-			_, err := io.Copy(io.Discard, r.Body)
-			if err != nil {
-				playOf(r.Context()).note("the upload was cut")
-			}
-		}, with: unspooled},
 	}
 	for i := range trials {
 		trials[i].normal = leftBehind

@@ -19,7 +19,9 @@ type trial struct {
 	// answer is what the upstream does once it has read the request's body; nil:
 	// it says hello.
 	answer http.HandlerFunc
-	// unread: the upstream answers before it has read anything of the body.
+	// unread: the upstream answers before it has read anything of the body. It
+	// should do so some time: the access log of plain Caddy and a transport that
+	// still reads race for the count of bytes.
 	unread bool
 	// unlogged: the request does not get as far as Caddy.
 	unlogged bool
