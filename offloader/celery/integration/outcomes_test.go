@@ -137,13 +137,20 @@ func retries(t *testing.T, b *bench) {
 	result, err := client.Run(b.ctx, celery.Task{Name: "lab.retry", Args: []any{2}}, func(r celery.Result) {
 		states = append(states, string(r.State))
 	})
-	if err != nil || string(result.Value) != `{"retries": 2}` || strings.Join(states, " ") != "RETRY RETRY" {
+	// The first may be passed over when the second follows at once.
+	if got := strings.Join(states, " "); err != nil || string(result.Value) != `{"retries": 2}` || got != "RETRY RETRY" && got != "RETRY" {
 		t.Errorf("%s %v after %v", result.Value, err, states)
 	}
 }
 
 func neverEnding(t *testing.T, b *bench) {
-	for _, name := range []string{"lab.ignore", "lab.reject", "lab.forgotten"} {
+	names := []string{"lab.ignore", "lab.reject"}
+	if isOld(b) { // newer ones keep a result that the call asks for
+		names = append(names, "lab.forgotten")
+	} else if _, err := b.run("lab.forgotten"); err != nil {
+		t.Errorf("lab.forgotten: %v", err)
+	}
+	for _, name := range names {
 		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
 		_, err := b.client.Run(ctx, celery.Task{Name: name}, nil)
 		cancel()
