@@ -35,7 +35,7 @@ func TestCompareStatuses(t *testing.T) {
 		trial{name: "405 with Allow", answer: answer(405, "", "Allow: GET, HEAD")},
 		trial{name: "429 with Retry-After", answer: answer(429, "later", "Retry-After: 120")},
 		trial{name: "503 with Retry-After", answer: answer(503, "later", "Retry-After: 120")},
-		trial{name: "a redirect", answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there?a=b#c", 302) }},
+		trial{name: "a redirect", answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there?a=b#c", http.StatusFound) }},
 		trial{name: "a redirect to elsewhere", answer: answer(301, "", "Location: https://other.example/%20")},
 		trial{name: "a status without a reason", answer: raw("HTTP/1.1 200\nContent-Length: 5\n\nhello")},
 		trial{name: "a reason of its own", answer: raw("HTTP/1.1 404 Gone Fishing\nContent-Length: 5\n\nhello")},

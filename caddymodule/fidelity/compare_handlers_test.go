@@ -2,7 +2,6 @@ package fidelity_test
 
 import (
 	"fmt"
-
 	"net/http"
 	"slices"
 	"testing"

@@ -46,8 +46,10 @@ func TestCompareStreams(t *testing.T) {
 		trial{name: "incremental", answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?1")},
 		trial{name: "not incremental", answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?0")},
 		trial{name: "incremental of known length", answer: inStep(3, "tick", "Content-Type: a/b", "Content-Length: 12", "Incremental: ?1")},
-		trial{name: "incremental both ways", request: request{method: "POST", body: sized(5000), fields: []string{"Incremental: ?1"}},
-			answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?1"), traits: neverSpooled},
+		trial{
+			name: "incremental both ways", request: request{method: "POST", body: sized(5000), fields: []string{"Incremental: ?1"}},
+			answer: inStep(3, "tick", "Content-Type: a/b", "Incremental: ?1"), traits: neverSpooled,
+		},
 		trial{name: "an incremental upload of unknown length", request: request{method: "POST", body: unsized(5000), fields: []string{"Incremental: ?1"}}, traits: neverSpooled},
 		trial{name: "an incremental field that is none", request: request{method: "POST", body: sized(5000), fields: []string{"Incremental: yes"}}},
 		trial{name: "the head first", answer: headFirst("Content-Type: a/b")},
@@ -140,8 +142,10 @@ func TestCompareFullDuplex(t *testing.T) {
 		trial{name: "an upload in steps", request: request{method: "POST", body: body{open: steps(upstreamHas, parts...), length: 16, untold: true}}, with: unspooled},
 		trial{name: "an upload in steps of known length", request: request{method: "POST", body: body{open: steps(upstreamHas, parts...), length: 16}}, with: unspooled},
 		trial{name: "an echo in steps", request: request{method: "POST", body: body{open: steps(clientHas, parts...), length: 16, untold: true}}, unread: true, answer: echo, with: unspooled},
-		trial{name: "an incremental echo in steps", request: request{method: "POST", fields: []string{"Incremental: ?1"},
-			body: body{open: steps(clientHas, parts...), length: 16, untold: true}}, unread: true, answer: echo, traits: neverSpooled},
+		trial{name: "an incremental echo in steps", request: request{
+			method: "POST", fields: []string{"Incremental: ?1"},
+			body: body{open: steps(clientHas, parts...), length: 16, untold: true},
+		}, unread: true, answer: echo, traits: neverSpooled},
 		trial{name: "an answer before the body", request: request{method: "POST", body: body{
 			open:   steps(func(p *play, sent int64) { p.clientHas(5) }, parts...),
 			length: 16, untold: true,

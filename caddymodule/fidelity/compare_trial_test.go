@@ -68,7 +68,6 @@ var versions = []string{"h1.0", "raw", "h1", "h2", "h2c", "h3"}
 
 var (
 	http1    = []string{"h1.0", "raw", "h1"}
-	rawOnly  = []string{"raw"}
 	notHTTP1 = []string{"h2", "h2c", "h3"}
 	not10    = []string{"raw", "h1", "h2", "h2c", "h3"}
 )
