@@ -81,6 +81,7 @@ func TestCommandsShowPools(t *testing.T) {
 			name reports
 			concurrency 1
 			queue 2
+			max_wait 5m
 		}
 		reverse_proxy UPSTREAM
 	}`)
@@ -106,7 +107,7 @@ mean run -
 breaker closed
 concurrency 1
 queue 2
-max_wait 10s
+max_wait 5m
 order auto
 linger off
 admitted 1

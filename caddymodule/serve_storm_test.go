@@ -220,6 +220,7 @@ func TestOrderSurvivesReloads(t *testing.T) {
 	metrics /metrics
 	offload /pool/* {
 		name ordered
+		order fifo # or a slow machine would have the newest served first
 		concurrency 1
 		queue %d
 		max_wait %dm
