@@ -156,21 +156,30 @@ func (run *run) enter(phase requestPhase, at time.Time) {
 	}
 }
 
-// leave is the last thing that a request does.
-func (run *run) leave() {
+// leave is the last thing that a request does. err is what its handler returns.
+func (run *run) leave(err error) {
 	run.remember()
 	if run.listed {
 		run.handler.pool.requests.remove(run)
 	}
-	run.closeBody()
+	run.endBody(err)
 }
 
-func (run *run) closeBody() {
+// endBody gives the body back, once nobody can want it any more: the routes that
+// answer an error run after this, and may try elsewhere. The server ends the
+// request's context when they are done.
+func (run *run) endBody(err error) {
 	if run.body == nil {
 		return
 	}
+	known := run.root().client
+	if err != nil {
+		run.giveBody(known)
+		context.AfterFunc(known.Context(), run.body.Close)
+		return
+	}
 	if run.hidden != nil {
-		run.root().client.Body = run.hidden
+		known.Body = run.hidden
 	}
 	run.body.Close()
 }

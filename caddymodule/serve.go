@@ -21,14 +21,14 @@ import (
 const statusClientLeft = 499
 
 // ServeHTTP takes a request through its pool.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	outer := runOf(r.Context())
 	if outer.admittedTo(h.pool) {
 		return next.ServeHTTP(w, r)
 	}
 	run := newRun(h, w, r, outer)
-	defer run.leave()
-	err := h.takeBody(run)
+	defer func() { run.leave(err) }()
+	err = h.takeBody(run)
 	run.beginWait()
 	if err != nil {
 		run.decide()

@@ -44,3 +44,56 @@ func TestBodiesInPlaceholders(t *testing.T) {
 		})
 	}
 }
+
+// Routes that answer an error get the request's body whole, whatever a run has read
+// of it, and so can try elsewhere.
+func TestErrorRoutesGetTheBody(t *testing.T) {
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" && r.Header.Get("X-Again") == "" {
+			io.ReadFull(r.Body, make([]byte, 10))
+			panic(http.ErrAbortHandler)
+		}
+		if r.URL.Path == "/hold" {
+			blocking(w, r)
+			return
+		}
+		body, _ := readAll(r.Body)
+		io.WriteString(w, body)
+	}
+	const global = "offload {\npool one {\nconcurrency 1\nqueue 0\n}\npool two {\n}\n}"
+	for name, directives := range map[string]string{
+		"one pool":       "offload one",
+		"nested pools":   "offload one\noffload two",
+		"spooled inside": "offload two {\nrequest_spool off\n}\noffload one",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := site.ServeGlobal(t, http.HandlerFunc(echo), global, `
+			route {
+				`+directives+`
+				reverse_proxy /refused 127.0.0.1:1
+				reverse_proxy UPSTREAM
+			}
+			handle_errors {
+				request_header X-Again 1
+				reverse_proxy UPSTREAM
+			}
+			`)
+			body := strings.Repeat("the body ", 10000)
+			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+				for _, path := range []string{"/refused", "/half"} {
+					for _, src := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
+						req, _ := http.NewRequest(http.MethodPost, url+path, src)
+						if res, got := site.Do(t, c, req); res.StatusCode != 200 || got != body {
+							t.Errorf("%s: got %d and %d bytes, want %d", path, res.StatusCode, len(got), len(body))
+						}
+					}
+				}
+			})
+			holdOne(t, s, s.Clients()["h2"], "/hold")
+			req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/full", strings.NewReader(body))
+			if res, got := site.Do(t, s.Clients()["h2"], req); res.StatusCode != 200 || got != body {
+				t.Errorf("rejected: got %d and %d bytes, want %d", res.StatusCode, len(got), len(body))
+			}
+		})
+	}
+}
