@@ -131,6 +131,10 @@ func TestCompareAnswersOfCaddy(t *testing.T) {
 			}`, []trial{
 			{name: "GET"},
 			{name: "HEAD", request: request{method: "HEAD"}},
+			{name: "POST", request: post("/", 100)},
+			{name: "a large POST", request: post("/", 300*kib)},
+			{name: "POST of unknown length", request: request{method: "POST", body: unsized(5000)}},
+			{name: "POST with trailers", request: request{method: "POST", body: unsized(100), trailers: []string{"X-Sum: 42"}}},
 		}},
 	})
 }
