@@ -3,6 +3,7 @@
 package site
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // Site is one site of a running Caddy. Caddy is one per process, so tests that
@@ -64,6 +67,7 @@ func ServeEach(t testing.TB, upstream http.Handler, global, body string, offload
 		text.WriteString(sites[i].block(strings.ReplaceAll(body, "OFFLOAD", offload)))
 	}
 	load(t, adapt(t, sites[0].options()+text.String(), sites...))
+	sites[0].settle()
 	t.Cleanup(func() { stop(t) })
 	return sites
 }
@@ -93,6 +97,23 @@ func upstreamAddr(t testing.TB, upstream http.Handler) string {
 func (s *Site) Load(body string) {
 	s.t.Helper()
 	load(s.t, s.Config(body))
+	s.settle()
+}
+
+// settle is for the race detector. Caddy starts its servers before its TLS app,
+// which they read without a lock when somebody connects. Who connects after both
+// have started is in order, but over UDP the detector does not see it. Over TCP it
+// does, and it remembers the last few accesses only.
+func (s *Site) settle() {
+	if !testkit.Race {
+		return
+	}
+	for range 30 {
+		conn, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"})
+		if err == nil {
+			conn.Close()
+		}
+	}
 }
 
 // Config returns the JSON of a site with that body.
