@@ -99,9 +99,12 @@ func (x *exchange) agree(y *exchange) {
 	a, b := &x.answers[0], &y.answers[0]
 	n := min(len(a.body), len(b.body))
 	a.body, b.body = a.body[:n], b.body[:n]
-	if a.end == b.end && (a.start == "none") != (b.start == "none") {
-		// The client gives the connection up too if it has seen no head.
-		x.answers, x.after = y.answers, y.after
+	if a.end != b.end {
+		return
+	}
+	x.after = y.after // the client gives the connection up if it has seen no head
+	if (a.start == "none") != (b.start == "none") {
+		x.answers = y.answers
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -69,7 +70,7 @@ func (s *stage) play(t *testing.T, tr *trial, version string) *exchange {
 	defer plays.Delete(p.id)
 	x := new(exchange)
 	s.clients[version].exchange(p, x)
-	if !tr.unlogged {
+	if !tr.unlogged && !testkit.Race {
 		x.log = s.log.of(t, p.id)
 	}
 	p.mu.Lock()
