@@ -81,10 +81,11 @@ func TestFiveHundredCalls(t *testing.T) {
 	}
 }
 
-// Slots of workers are kept busy: tasks of 0.2 s in 50 slots.
+// Slots of workers are kept busy: tasks of 0.2 s in 50 slots. The prefetch is
+// Celery's own: with threads it acknowledges late, and takes too few with less.
 func TestSlotsAreKeptBusy(t *testing.T) {
 	c := combination{"amqp", "redis"}
-	b := newDirectBench(t, c, lab.WorkerOptions{Slots: 50, Threads: true, Env: []string{"PREFETCH=1"}})
+	b := newDirectBench(t, c, lab.WorkerOptions{Slots: 50, Threads: true})
 	best := 0.0
 	for range 3 { // the machine may be busy with something else
 		f := b.measure(100, 5, celery.Task{Name: "lab.sleep", Args: []any{0.2}})
@@ -92,7 +93,7 @@ func TestSlotsAreKeptBusy(t *testing.T) {
 		best = max(best, float64(f.calls)/f.took.Seconds()/250)
 	}
 	t.Logf("%.0f %% of what 50 slots can do, with a load of %.1f on %d cores", 100*best, load(t), runtime.NumCPU())
-	if best < 0.85 && load(t) < float64(runtime.NumCPU()) {
+	if best < 0.85 && load(t) < float64(4*runtime.NumCPU()) {
 		t.Errorf("%.0f %% of what 50 slots can do", 100*best)
 	}
 }
