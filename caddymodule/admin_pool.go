@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -176,7 +177,7 @@ func (c *adminCall) drainWait() (time.Duration, error) {
 	if err := c.fields(&body); err != nil || body.Wait == "" {
 		return 0, err
 	}
-	wait, err := parseDuration("wait", body.Wait, false)
+	wait, err := words.ParseDuration("wait", body.Wait, false)
 	if err != nil {
 		return 0, failed(http.StatusBadRequest, "%w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
 // spoolWords are the words that bound the spools of the process.
@@ -53,7 +55,7 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.Spool = new(SpoolConfig)
 		return a.Spool.parse(d)
 	case "proxy_status_name":
-		b := &block{d: d, word: word, at: *d}
+		b := &words.Block{D: d, Word: word, At: *d}
 		name, err := parseStatusName(b)
 		if a.ProxyStatusName != "" {
 			return d.Errf("'%s' is set twice", word)
@@ -61,8 +63,8 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.ProxyStatusName = name
 		return err
 	case "explain":
-		b := &block{d: d, word: word, at: *d}
-		n, err := b.countUpTo(1, maxExplain, true)
+		b := &words.Block{D: d, Word: word, At: *d}
+		n, err := b.Count(words.Counts{Least: 1, Most: maxExplain, MayBeOff: true})
 		if a.Explain != 0 {
 			return d.Errf("'%s' is set twice", word)
 		}
@@ -93,23 +95,23 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected '%s': 'spool' takes a block only", d.Val())
 	}
-	b := &block{d: d}
+	b := words.New(d)
 	for nesting := d.Nesting(); ; {
-		more, err := b.next(nesting)
+		more, err := b.Next(nesting)
 		if err != nil || !more {
 			return err
 		}
-		switch b.word {
+		switch b.Word {
 		case "dir":
-			c.Dir, err = b.text()
+			c.Dir, err = b.Text()
 		case "memory":
-			c.Memory, err = b.oneSize(false)
+			c.Memory, err = b.Size(false)
 		case "disk":
-			c.Disk, err = b.oneSize(false)
+			c.Disk, err = b.Size(false)
 		case "uploads":
-			c.Uploads, err = b.count(1, false)
+			c.Uploads, err = b.Count(atLeast(1, false))
 		case "min_rate":
-			c.MinRate, err = b.oneSize(true)
+			c.MinRate, err = b.Size(true)
 		default:
 			err = unrecognized(d, "spool")
 		}
@@ -120,10 +122,10 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 }
 
 // parseStatusName reads the name that Proxy-Status fields begin with.
-func parseStatusName(b *block) (string, error) {
-	name, err := b.text()
+func parseStatusName(b *words.Block) (string, error) {
+	name, err := b.Text()
 	if err == nil && (name == "" || !validStatusName(name)) {
-		return "", b.d.Errf("bad %s value '%s': want printable ASCII", b.word, name)
+		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Word, name)
 	}
 	return name, err
 }

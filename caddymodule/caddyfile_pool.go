@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
 // poolWords are the words that configure a pool, breakerWords those that
@@ -16,20 +18,20 @@ var (
 )
 
 // parse reads the line of the current word if it is one of a pool's.
-func (c *PoolConfig) parse(b *block) (err error) {
-	switch b.word {
+func (c *PoolConfig) parse(b *words.Block) (err error) {
+	switch b.Word {
 	case "concurrency":
-		c.Concurrency, err = b.count(1, true)
+		c.Concurrency, err = b.Count(atLeast(1, true))
 	case "queue":
 		var n int
-		n, err = b.count(0, false)
+		n, err = b.Count(atLeast(0, false))
 		c.Queue = &n
 	case "max_wait":
-		c.MaxWait, err = b.duration(true)
+		c.MaxWait, err = b.Duration(true)
 	case "order":
-		c.Order, err = b.choice("auto", "fifo")
+		c.Order, err = b.Choice("auto", "fifo")
 	case "linger":
-		c.Linger, err = b.duration(true)
+		c.Linger, err = b.Duration(true)
 	case "breaker":
 		c.Breaker, err = parseBreaker(b)
 	}
@@ -51,8 +53,8 @@ func (c *PoolConfig) parse(b *block) (err error) {
 //		probes               <n>
 //		probe_timeout        <duration>
 //	}
-func parseBreaker(outer *block) (*BreakerConfig, error) {
-	d := outer.d
+func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
+	d := outer.D
 	c := new(BreakerConfig)
 	if d.NextArg() {
 		if d.Val() != "off" || d.NextArg() {
@@ -61,9 +63,9 @@ func parseBreaker(outer *block) (*BreakerConfig, error) {
 		c.Off = true
 		return c, nil
 	}
-	b := &block{d: d}
+	b := words.New(d)
 	for nesting := d.Nesting(); ; {
-		more, err := b.next(nesting)
+		more, err := b.Next(nesting)
 		if err != nil {
 			return nil, err
 		}
@@ -74,36 +76,36 @@ func parseBreaker(outer *block) (*BreakerConfig, error) {
 			return nil, err
 		}
 	}
-	if len(b.seen) == 0 {
-		return nil, outer.at.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
+	if b.Word == "" {
+		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
 	if c.FailureRatio == off && c.ConsecutiveFailures == 0 {
-		return nil, outer.at.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
+		return nil, outer.At.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
 	}
 	return c, nil
 }
 
-func (c *BreakerConfig) parse(b *block) (err error) {
-	switch b.word {
+func (c *BreakerConfig) parse(b *words.Block) (err error) {
+	switch b.Word {
 	case "failure_ratio":
-		c.FailureRatio, err = b.ratio()
+		c.FailureRatio, err = ratio(b)
 	case "min_requests":
-		c.MinRequests, err = b.count(1, false)
+		c.MinRequests, err = b.Count(atLeast(1, false))
 	case "consecutive_failures":
-		c.ConsecutiveFailures, err = b.count(1, true)
+		c.ConsecutiveFailures, err = b.Count(atLeast(1, true))
 		if c.ConsecutiveFailures == off {
 			c.ConsecutiveFailures = 0
 		}
 	case "window":
-		c.Window, err = b.duration(false)
+		c.Window, err = b.Duration(false)
 	case "cool_down":
-		c.CoolDown, err = b.duration(false)
+		c.CoolDown, err = b.Duration(false)
 	case "probes":
-		c.Probes, err = b.count(1, false)
+		c.Probes, err = b.Count(atLeast(1, false))
 	case "probe_timeout":
-		c.ProbeTimeout, err = b.duration(false)
+		c.ProbeTimeout, err = b.Duration(false)
 	default:
-		err = unrecognized(b.d, "breaker")
+		err = unrecognized(b.D, "breaker")
 	}
 	return err
 }
@@ -126,13 +128,13 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		return "", nil, d.Errf("bad pool name '%s': want one that is not empty and does not look like a matcher", name)
 	}
 	c = new(PoolConfig)
-	b := &block{d: d}
+	b := words.New(d)
 	for nesting := d.Nesting(); ; {
-		more, err := b.next(nesting)
+		more, err := b.Next(nesting)
 		if err != nil || !more {
 			return name, c, err
 		}
-		if !slices.Contains(poolWords, b.word) {
+		if !slices.Contains(poolWords, b.Word) {
 			return "", nil, unrecognized(d, "pool '"+name+"'")
 		}
 		if err := c.parse(b); err != nil {

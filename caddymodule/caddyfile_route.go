@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
 // routeWords are the words that configure a route.
@@ -88,9 +90,9 @@ func (p *routeParser) parse() (err error) {
 			return d.Errf("unexpected '%s': offload takes a matcher and the name of a pool, nothing more", d.Val())
 		}
 	}
-	b := &block{d: d}
+	b := words.New(d)
 	for {
-		more, err := b.next(0)
+		more, err := b.Next(0)
 		if err != nil || !more {
 			return err
 		}
@@ -129,89 +131,89 @@ func knownPools(pools map[string]*PoolConfig) string {
 	return "; there is " + strings.Join(names, ", ")
 }
 
-func (p *routeParser) word(b *block) error {
+func (p *routeParser) word(b *words.Block) error {
 	switch {
-	case slices.Contains(poolWords, b.word) || b.word == "name":
+	case slices.Contains(poolWords, b.Word) || b.Word == "name":
 		if p.handler.Pool != "" {
-			return b.d.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.word, p.handler.Pool)
+			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Word, p.handler.Pool)
 		}
-		if b.word == "name" {
+		if b.Word == "name" {
 			return p.ownName(b)
 		}
 		return p.handler.PoolConfig.parse(b)
-	case slices.Contains(routeWords, b.word):
+	case slices.Contains(routeWords, b.Word):
 		return p.routeWord(b)
 	}
-	return unrecognized(b.d, "offload")
+	return unrecognized(b.D, "offload")
 }
 
-func (p *routeParser) ownName(b *block) error {
-	name, err := b.text()
+func (p *routeParser) ownName(b *words.Block) error {
+	name, err := b.Text()
 	if err != nil {
 		return err
 	}
 	if name == "" {
-		return b.d.Err("the name of a pool must not be empty")
+		return b.D.Err("the name of a pool must not be empty")
 	}
 	names := namesOf(p.helper)
 	if p.app.Pools[name] != nil || names[name] {
-		return b.d.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name behind 'offload'", name)
+		return b.D.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name behind 'offload'", name)
 	}
 	names[name] = true
 	p.handler.Name = name
 	return nil
 }
 
-func (p *routeParser) routeWord(b *block) (err error) {
+func (p *routeParser) routeWord(b *words.Block) (err error) {
 	h := p.handler
-	switch b.word {
+	switch b.Word {
 	case "run_timeout":
-		h.RunTimeout, err = b.duration(true)
+		h.RunTimeout, err = b.Duration(true)
 	case "first_byte_timeout":
-		h.FirstByteTimeout, err = b.duration(true)
+		h.FirstByteTimeout, err = b.Duration(true)
 	case "on_abandon":
-		h.OnAbandon, err = b.choice("auto", "finish", "cancel")
+		h.OnAbandon, err = b.Choice("auto", "finish", "cancel")
 	case "request_spool":
-		h.RequestSpool, err = b.bounds()
+		h.RequestSpool, err = bounds(b)
 	case "response_spool":
-		h.ResponseSpool, err = b.bounds()
+		h.ResponseSpool, err = bounds(b)
 	case "stall_timeout":
-		h.StallTimeout, err = b.duration(true)
+		h.StallTimeout, err = b.Duration(true)
 	case "upgrades":
-		h.Upgrades, err = b.choice("pass", "hold")
+		h.Upgrades, err = b.Choice("pass", "hold")
 	case "reject_status":
-		h.RejectStatus, err = b.errorStatus()
+		h.RejectStatus, err = b.ErrorStatus()
 	case "handle_reject":
 		h.HandleReject, err = p.rejectRoutes(b)
 	case "proxy_status_name":
 		h.ProxyStatusName, err = parseStatusName(b)
 	case "server_timing":
-		h.ServerTiming, err = true, b.flag()
+		h.ServerTiming, err = true, b.Flag()
 	}
 	return err
 }
 
-func (p *routeParser) rejectRoutes(b *block) (caddyhttp.RouteList, error) {
-	if err := b.flag(); err != nil {
+func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) {
+	if err := b.Flag(); err != nil {
 		return nil, err
 	}
-	handler, err := httpcaddyfile.ParseSegmentAsSubroute(p.helper.WithDispenser(b.d.NewFromNextSegment()))
+	handler, err := httpcaddyfile.ParseSegmentAsSubroute(p.helper.WithDispenser(b.D.NewFromNextSegment()))
 	if err != nil {
-		return nil, b.at.Errf("handle_reject: %w", err)
+		return nil, b.At.Errf("handle_reject: %w", err)
 	}
 	routes := handler.(*caddyhttp.Subroute).Routes
 	if len(routes) == 0 {
-		return nil, b.at.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
+		return nil, b.At.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
 	}
 	return routes, nil
 }
 
 // contradictions refuses words that were both written and do not go together,
 // at the line of the later one.
-func (p *routeParser) contradictions(b *block) error {
+func (p *routeParser) contradictions(b *words.Block) error {
 	h := p.handler
 	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
-		return b.at.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",
+		return b.At.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",
 			time.Duration(h.FirstByteTimeout), time.Duration(h.RunTimeout))
 	}
 	breaker, whose := h.Breaker, ""
@@ -219,7 +221,7 @@ func (p *routeParser) contradictions(b *block) error {
 		breaker, whose = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
 	}
 	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
-		return b.at.Errf("%s%w", whose, err)
+		return b.At.Errf("%s%w", whose, err)
 	}
 	return nil
 }

@@ -428,8 +428,8 @@ func TestNameless(t *testing.T) {
 	}
 }
 
-// words are all words of the Caddyfile with the type whose JSON they become.
-var words = map[reflect.Type][]string{
+// wordsOf are all words of the Caddyfile with the type whose JSON they become.
+var wordsOf = map[reflect.Type][]string{
 	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain"},
 	reflect.TypeFor[SpoolConfig]():   spoolWords,
 	reflect.TypeFor[PoolConfig]():    poolWords,
@@ -440,7 +440,7 @@ var words = map[reflect.Type][]string{
 // JSON keys equal the words.
 func TestWordsAreKeys(t *testing.T) {
 	exceptions := []string{"pool", "pools", "off"} // a block with a name; what a route names; an argument
-	for config, words := range words {
+	for config, words := range wordsOf {
 		var keys []string
 		for field := range config.Fields() {
 			if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" {
@@ -479,7 +479,7 @@ func TestWordsAreTested(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range slices.Concat(slices.Collect(maps.Values(words))...) {
+	for _, word := range slices.Concat(slices.Collect(maps.Values(wordsOf))...) {
 		if !works[word] || !fails[word] {
 			t.Errorf("'%s': works somewhere %v, fails somewhere %v", word, works[word], fails[word])
 		}

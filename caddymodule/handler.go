@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
@@ -235,8 +236,8 @@ func (b *SpoolBounds) check(word string) error {
 		return nil
 	case b.Memory < 0 || b.File < 0:
 		return fmt.Errorf("%s: sizes must not be negative", word)
-	case b.Memory > maxSize || b.File > maxSize:
-		return fmt.Errorf("%s: sizes must not be above %d", word, int64(maxSize))
+	case b.Memory > words.MaxSize || b.File > words.MaxSize:
+		return fmt.Errorf("%s: sizes must not be above %d", word, int64(words.MaxSize))
 	case b.Off != (b.Memory+b.File == 0):
 		return fmt.Errorf("%s: set sizes of which one is above zero, or 'off' alone", word)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -62,15 +63,15 @@ func overrideField(o *offloader.Override, word string, value json.RawMessage) er
 func overrideWord(o *offloader.Override, word, value string) (err error) {
 	switch word {
 	case "concurrency":
-		o.Concurrency, err = parsed(parseCount(word, value, counts{1, maxCount, true}))
+		o.Concurrency, err = parsed(words.ParseCount(word, value, atLeast(1, true)))
 	case "queue":
-		o.Queue, err = parsed(parseCount(word, value, counts{0, maxCount, false}))
+		o.Queue, err = parsed(words.ParseCount(word, value, atLeast(0, false)))
 	case "max_wait":
 		o.MaxWait, err = parsedDuration(word, value)
 	case "linger":
 		o.Linger, err = parsedDuration(word, value)
 	case "order":
-		if value, err = parseChoice(word, value, []string{"auto", "fifo"}); err == nil {
+		if value, err = words.ParseChoice(word, value, []string{"auto", "fifo"}); err == nil {
 			o.Order, err = parsed(offloader.ParseOrder(value))
 		}
 	default:
@@ -86,7 +87,7 @@ func parsed[T comparable](v T, err error) (*T, error) {
 }
 
 func parsedDuration(word, value string) (*time.Duration, error) {
-	d, err := parsed(parseDuration(word, value, true))
+	d, err := parsed(words.ParseDuration(word, value, true))
 	return (*time.Duration)(d), err
 }
 

@@ -3,13 +3,13 @@ package celery
 import (
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/arguments"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
 // parseHandler reads the directive:
@@ -122,7 +122,7 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 		h.Queues, err = b.Texts()
 	case "priority":
 		var n int
-		n, err = b.Count(0, 9)
+		n, err = b.Count(words.Counts{Least: celery.LowestPriority, Most: celery.HighestPriority})
 		h.Priority = &n
 	case "headers":
 		h.Headers, err = named(b, h.Headers)
@@ -135,7 +135,7 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 	case "idempotent":
 		h.Idempotent, err = true, b.Flag()
 	case "max_body":
-		h.MaxBody, err = b.SizeUpTo(largestBody)
+		h.MaxBody, err = maxBody(b)
 	case "revoke":
 		h.Revoke, err = b.Choice(revokeWords...)
 	case "worker_check":
@@ -225,9 +225,9 @@ func parseErrors(b *words.Block) (map[string]int, error) {
 		if !b.D.AllArgs(&text) {
 			return nil, b.D.Err("wrong argument count: a line of 'errors' is an exception and a status")
 		}
-		status, err := strconv.Atoi(text)
-		if err != nil || status < 400 || status > 599 {
-			return nil, b.D.Errf("bad status '%s' for '%s': want an error status from 400 to 599", text, name)
+		status, err := words.ParseErrorStatus(name, text)
+		if err != nil {
+			return nil, b.D.WrapErr(err)
 		}
 		if statuses[name] != 0 {
 			return nil, b.D.Errf("errors '%s' is set twice", name)

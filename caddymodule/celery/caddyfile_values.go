@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
@@ -27,13 +29,13 @@ func (s *Servers) word(b *words.Block) (err error) {
 	case "tls":
 		s.TLS, err = parseTLS(b)
 	case "connections":
-		s.Connections, err = b.Count(1, words.MaxCount)
+		s.Connections, err = b.Count(words.Counts{Least: 1, Most: words.MaxCount})
 	case "server_timeout":
 		s.ServerTimeout, err = b.Duration(false)
 	case "patience":
 		s.Patience, err = b.Duration(false)
 	case "max_result":
-		s.MaxResult, err = b.Size()
+		s.MaxResult, err = b.Size(false)
 	case "poll":
 		s.Poll, err = true, b.Flag()
 	}
@@ -89,13 +91,30 @@ func parseTimeLimit(b *words.Block) (*TimeLimit, error) {
 		return t, nil
 	}
 	var err error
-	if t.Hard, err = b.ParseDuration(texts[0], true); err != nil || len(texts) == 1 {
+	if t.Hard, err = limit(b, texts[0], len(texts) == 1); err != nil || len(texts) == 1 {
 		return t, err
 	}
-	if t.Soft, err = b.ParseDuration(texts[1], false); err == nil && t.Soft > t.Hard {
+	if t.Soft, err = limit(b, texts[1], false); err == nil && t.Soft > t.Hard {
 		err = b.At.Errf("bad %s: the soft limit %s is above the hard one", b.Word, texts[1])
 	}
 	return t, err
+}
+
+func limit(b *words.Block, text string, mayBeOff bool) (caddy.Duration, error) {
+	t, err := words.ParseDuration(b.Word, text, mayBeOff)
+	if err != nil {
+		return 0, b.D.WrapErr(err)
+	}
+	return t, nil
+}
+
+// maxBody reads a size that a message can have.
+func maxBody(b *words.Block) (int64, error) {
+	n, err := b.Size(false)
+	if err == nil && n > largestBody {
+		return 0, b.D.Errf("bad %s value '%s': want at most 16MiB", b.Word, b.D.Val())
+	}
+	return n, err
 }
 
 // parseOutstanding reads a number, a number for each slot such as "4x", or "off".

@@ -3,13 +3,10 @@
 package words
 
 import (
+	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -57,9 +54,6 @@ func (b *Block) Next(nesting int) (bool, error) {
 	b.seen[b.Word] = true
 	return true, nil
 }
-
-// Has reports whether the block has had the word.
-func (b *Block) Has(word string) bool { return b.seen[word] }
 
 // Each calls read at each word until the block ends.
 func (b *Block) Each(nesting int, read func() error) error {
@@ -111,14 +105,7 @@ func (b *Block) Flag() error {
 
 // Choice reads one of a few words.
 func (b *Block) Choice(allowed ...string) (string, error) {
-	s, err := b.Text()
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(allowed, s) {
-		return "", b.D.Errf("bad %s value '%s': want %s", b.Word, s, strings.Join(allowed, " or "))
-	}
-	return s, nil
+	return Read(b, func(s string) (string, error) { return ParseChoice(b.Word, s, allowed) })
 }
 
 // Choices reads some of a few words.
@@ -132,64 +119,45 @@ func (b *Block) Choices(allowed ...string) ([]string, error) {
 	return all, err
 }
 
-// Count reads a whole number within bounds.
-func (b *Block) Count(least, most int) (int, error) {
-	s, err := b.Text()
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < least || n > most {
-		return 0, b.D.Errf("bad %s value '%s': want a whole number from %d to %d", b.Word, s, least, most)
-	}
-	return n, nil
+// Count reads a whole number, or "off" where that may be.
+func (b *Block) Count(c Counts) (int, error) {
+	return Read(b, func(s string) (int, error) { return ParseCount(b.Word, s, c) })
+}
+
+// ErrorStatus reads a status code that says that something is wrong.
+func (b *Block) ErrorStatus() (int, error) {
+	return Read(b, func(s string) (int, error) { return ParseErrorStatus(b.Word, s) })
 }
 
 // Duration reads a positive duration, or "off" where that may be.
 func (b *Block) Duration(mayBeOff bool) (caddy.Duration, error) {
-	s, err := b.Text()
-	if err != nil {
-		return 0, err
-	}
-	if s == "off" && mayBeOff {
-		return Off, nil
-	}
-	return b.ParseDuration(s, mayBeOff)
+	return Read(b, func(s string) (caddy.Duration, error) { return ParseDuration(b.Word, s, mayBeOff) })
 }
 
-// ParseDuration reads s as the positive duration that a word takes.
-func (b *Block) ParseDuration(s string, orOff bool) (caddy.Duration, error) {
-	hint := ""
-	if orOff {
-		hint = ", or 'off'"
-	}
-	t, err := caddy.ParseDuration(s)
-	if err != nil {
-		return 0, b.D.Errf("bad %s value '%s': want a duration such as 10s%s", b.Word, s, hint)
-	}
-	if t < time.Nanosecond {
-		return 0, b.D.Errf("bad %s value '%s': want more than zero%s", b.Word, s, hint)
-	}
-	return caddy.Duration(t), nil
+// Size reads a number of bytes above zero, or "off" where that may be.
+func (b *Block) Size(mayBeOff bool) (int64, error) {
+	return Read(b, func(s string) (int64, error) {
+		if s == "off" && mayBeOff {
+			return Off, nil
+		}
+		n, err := ParseSize(b.Word, s)
+		if err == nil && n == 0 {
+			return 0, fmt.Errorf("bad %s value '%s': want more than zero%s", b.Word, s, orOff(mayBeOff))
+		}
+		return n, err
+	})
 }
 
-// Size reads a number of bytes above zero.
-func (b *Block) Size() (int64, error) { return b.SizeUpTo(MaxSize) }
-
-// SizeUpTo reads a number of bytes above zero and up to most.
-func (b *Block) SizeUpTo(most uint64) (int64, error) {
+// Read reads the only argument of the line, and adds the line to an error.
+func Read[T any](b *Block, parse func(string) (T, error)) (T, error) {
+	var none T
 	s, err := b.Text()
 	if err != nil {
-		return 0, err
+		return none, err
 	}
-	switch n, err := humanize.ParseBytes(s); {
-	case err != nil || n > MaxSize:
-		return 0, b.D.Errf("bad %s value '%s': want a size such as 256KiB", b.Word, s)
-	case n == 0:
-		return 0, b.D.Errf("bad %s value '%s': want more than zero", b.Word, s)
-	case n > most:
-		return 0, b.D.Errf("bad %s value '%s': want at most %s", b.Word, s, humanize.IBytes(most))
-	default:
-		return int64(n), nil
+	v, err := parse(s)
+	if err != nil {
+		return none, b.D.WrapErr(err)
 	}
+	return v, nil
 }
