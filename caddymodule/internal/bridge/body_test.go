@@ -492,6 +492,23 @@ func TestLostClient(t *testing.T) {
 			}
 		})
 	}
+	// The write may have got half-way. On HTTP/3 a flush would then go on in the
+	// middle of its frame, with bytes that are the next frame's head.
+	for name, bounds := range map[string]spool.Bounds{"spooled": {Memory: 64 * kib}, "not spooled": {}} {
+		play(t, "gets nothing more of a response that is cut for it, "+name, func(s *setting) {
+			s.opts.Stream.Bounds = bounds
+			s.client.onWrite = failAfter(0, errGone)
+			s.begin()
+			_, _ = s.w.Write(pattern(5 * kib))
+			_, _ = s.w.Write(pattern(5))
+			_ = s.w.FlushError()
+			s.w.Kill(errKilled)
+			s.w.Finish(errEnded)
+			if got := len(s.client.calls); got != 2 { // a head, and the write that failed
+				s.t.Errorf("the client's writer got %q", s.client.did())
+			}
+		})
+	}
 	play(t, "wakes a run that is blocked by it", func(s *setting) {
 		s.opts.Stream.Bounds = spool.Bounds{Memory: 64 * kib}
 		fail := failAfter(1, errGone)

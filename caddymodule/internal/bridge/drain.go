@@ -95,9 +95,12 @@ func (w *Writer) pass(piece stream.Piece) error {
 // lose ends a response that cannot reach the client, and tells the owner once.
 // With Options.Finish the run may go on, and what it writes is discarded.
 func (w *Writer) lose() {
+	w.mu.Lock()
+	w.failed = true
 	if w.opts.Finish {
-		w.enter(discarded)
+		w.mode = discarded
 	}
+	w.mu.Unlock()
 	if w.breakOff(errLost) {
 		w.opts.Owner.ClientLost()
 	}
@@ -134,9 +137,17 @@ func (w *Writer) Finish(cut error) {
 	if w.helperErr != nil {
 		panic(w.helperErr)
 	}
-	if cutShort && streaming {
+	if cutShort && w.mayFlush() {
 		_ = w.flushClient() // the connection is aborted next, whatever this says
 	}
+}
+
+// mayFlush reports whether what the client has got of a response that is cut can
+// be flushed, and is not left to the run: it could not, once it was killed.
+func (w *Writer) mayFlush() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.failed && (w.streaming || (w.mode == direct && w.dead != nil))
 }
 
 // drain returns when the stream has been handed on, and gives it back.

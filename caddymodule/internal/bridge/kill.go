@@ -32,12 +32,12 @@ func (w *Writer) Kill(cause error) bool {
 	if w.dead == nil {
 		w.dead = cause
 	}
-	m := w.mode
+	m, writing := w.mode, w.writing
 	w.mu.Unlock()
-	switch m {
-	case spooled:
+	switch {
+	case m == spooled:
 		w.stream.End(nil, cause)
-	case direct:
+	case writing: // else what it wrote could not be flushed any more
 		w.wake()
 	}
 	return false

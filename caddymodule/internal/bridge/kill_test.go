@@ -115,18 +115,35 @@ func TestKill(t *testing.T) {
 		conn := &controls{client: s.client}
 		outer := &bystander{ResponseWriter: conn}
 		w := s.beginOn(wrapped{outer})
-		w.WriteHeader(http.StatusOK)
-		outer.used = false
-		w.Kill(errKilled)
-		if !conn.writing.Equal(time.Now()) || outer.used {
-			s.t.Errorf("write deadline %v, want now; by outer handlers %v", conn.writing, outer.used)
+		s.client.onWrite = func([]byte) error {
+			outer.used = false
+			w.Kill(errKilled)
+			if !conn.writing.Equal(time.Now()) || outer.used {
+				s.t.Errorf("write deadline %v, want now; by outer handlers %v", conn.writing, outer.used)
+			}
+			return errGone
 		}
+		_, err := w.Write(pattern(5))
+		isErr(s.t, "write", err, errGone)
 		s.refused(errKilled)
 		w.Finish(errKilled)
-		s.did("head 200")
+		s.did("head 200, write 5")
 		if !w.Lost() || w.Broken() {
 			s.t.Errorf("lost %v, broken %v", w.Lost(), w.Broken())
 		}
+	})
+	play(t, "leaves the connection alone where the run does not write", func(s *setting) {
+		s.opts.Stream.Bounds = spool.Bounds{}
+		conn := &controls{client: s.client}
+		w := s.beginOn(conn)
+		_, _ = w.Write(pattern(5))
+		_ = w.FlushError()
+		w.Kill(errKilled)
+		w.Finish(errKilled)
+		if !conn.writing.IsZero() {
+			s.t.Errorf("write deadline %v", conn.writing)
+		}
+		s.did("head 200, write 5, flush, flush")
 	})
 	for name, bounds := range map[string]spool.Bounds{"does": {Memory: 64 * kib}, "does not": {}} {
 		play(t, "goes to the connection where a pool around it does not spool, which it "+name, func(s *setting) {
@@ -136,8 +153,8 @@ func TestKill(t *testing.T) {
 			o := s.opts
 			o.Stream.Bounds, o.Owner = spool.Bounds{}, new(owner)
 			inner.Init(wrapped{outer}, s.req, o)
-			inner.WriteHeader(http.StatusOK)
-			inner.Kill(errKilled)
+			s.client.onWrite = func([]byte) error { inner.Kill(errKilled); return nil }
+			_, _ = inner.Write(pattern(5))
 			if spooled := bounds.Sum() > 0; conn.writing.IsZero() != spooled {
 				s.t.Errorf("write deadline %v", conn.writing)
 			}

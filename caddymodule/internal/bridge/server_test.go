@@ -315,6 +315,33 @@ func TestCutIsSeen(t *testing.T) {
 	})
 }
 
+// What a killed run has written to its client reaches it, also where nothing is
+// spooled and nobody has flushed. A client that got nothing would ask again.
+func TestKillKeepsWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string]spool.Bounds{"not spooled": {}, "spooled": {Memory: 64 * kib}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBridged(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "100")
+				_, _ = w.Write(pattern(10))
+				w.(*bridge.Writer).Kill(errKilled)
+			})
+			b.opts.Stream.Bounds = bounds
+			eachVersion(t, b, func(t *testing.T, s *site) {
+				got, err := s.readAll(t, "")
+				if err == nil {
+					t.Errorf("%d bytes, and a clean end", len(got))
+				}
+				// A reset of HTTP/2 or 3 may overtake what came before it.
+				if s.version == "h1" && string(got) != string(pattern(10)) {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+			})
+		})
+	}
+}
+
 // A client of HTTP/1 may say that it sends nothing more and read on. To net/http
 // it has left then. It must not take what it gets for the whole.
 func TestHalfClosedClient(t *testing.T) {

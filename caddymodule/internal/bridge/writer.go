@@ -106,6 +106,8 @@ type Writer struct {
 	streaming bool          // the stream is in use
 	left      bool          // the client was gone before the head
 	lost      bool          // the body could not be handed on to its end
+	failed    bool          // a write to the client has, or the client has left
+	writing   bool          // the run is in a write to the client
 	helperErr any           // what the helper panicked with
 
 	stream stream.Stream
@@ -150,6 +152,7 @@ func (w *Writer) write(p []byte) (int, error) {
 	w.mu.Lock()
 	m, err := w.mode, w.account(len(p))
 	outgrown := w.written > w.inline()
+	w.writing = err == nil && m == direct
 	w.mu.Unlock()
 	switch {
 	case err != nil:
@@ -157,11 +160,7 @@ func (w *Writer) write(p []byte) (int, error) {
 	case m == discarded:
 		return len(p), nil
 	case m != spooled:
-		n, err := w.client.Write(p)
-		if err != nil && w.goesOn(err) {
-			return len(p), nil
-		}
-		return n, err
+		return w.writeDirect(p)
 	}
 	led, err := w.lead(p)
 	if err == nil && led < len(p) {
@@ -180,6 +179,22 @@ func (w *Writer) write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return led, err
+}
+
+func (w *Writer) writeDirect(p []byte) (int, error) {
+	n, err := w.client.Write(p)
+	w.wrote()
+	if err != nil && w.goesOn(err) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+// wrote says that a write to the client that the run was in has ended.
+func (w *Writer) wrote() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = false
 }
 
 // lead writes the first bytes of a body to the client, and nothing of the rest.
@@ -205,6 +220,7 @@ func (w *Writer) FlushError() error {
 	w.commit(http.StatusOK)
 	w.mu.Lock()
 	m, err := w.mode, w.usable()
+	w.writing = err == nil && m == direct
 	w.mu.Unlock()
 	switch {
 	case err != nil:
@@ -219,20 +235,28 @@ func (w *Writer) FlushError() error {
 		}
 		return nil
 	case m == direct:
-		if err := w.flushClient(); err != nil && !w.goesOn(err) {
+		err := w.flushClient()
+		w.wrote()
+		if err != nil && !w.goesOn(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// usable says why nothing of the run may reach the client any more. It requires
-// w.mu.
+// usable says why nothing of the run may reach the client any more. A write that
+// failed half-way is a reason: on HTTP/3 the next one would go on in the middle of
+// its frame. It requires w.mu.
 func (w *Writer) usable() error {
-	if w.dead == nil && w.finished {
+	switch {
+	case w.dead != nil:
+		return w.dead
+	case w.finished:
 		return errFinished
+	case w.mode == direct && w.failed:
+		return errLost
 	}
-	return w.dead
+	return nil
 }
 
 // goesOn is asked when a body that is not spooled could not be written. It
@@ -240,8 +264,12 @@ func (w *Writer) usable() error {
 func (w *Writer) goesOn(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.dead != nil || errors.Is(err, http.ErrBodyNotAllowed) || w.tooMuch() {
+	if errors.Is(err, http.ErrBodyNotAllowed) || w.tooMuch() {
 		return false // its own fault
+	}
+	w.failed = true
+	if w.dead != nil {
+		return false
 	}
 	w.lost = true
 	if w.opts.Finish {
