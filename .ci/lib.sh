@@ -124,30 +124,6 @@ need_c_compiler() {
 	need_package "$(go env CC)" gcc libc6-dev
 }
 
-# need PACKAGE COMMAND installs a Debian package where its command is missing.
-need() {
-	if ! command -v "$2" >/dev/null; then
-		apt-get update --quiet
-		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$1"
-	fi
-}
-
-# python_tools NAME PACKAGES... prints the folder of commands of a virtual
-# environment in the user's cache, which it makes first if it is not there.
-python_tools() {
-	local name=$1 folder=${XDG_CACHE_HOME:-$HOME/.cache}/caddy-offload/$1
-	shift
-	if [[ ! -f $folder/complete ]]; then
-		echo "installing $* for $name" >&2
-		need python3-venv python3 >&2
-		rm -rf "$folder"
-		python3 -m venv "$folder" >&2
-		"$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2
-		touch "$folder/complete"
-	fi
-	printf '%s\n' "$folder/bin"
-}
-
 # test_json NAME ARGUMENTS... runs `go test -json`, shows it as `go test` would,
 # keeps the events for the summary, and fails on a skip.
 test_json() {
