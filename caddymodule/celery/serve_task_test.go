@@ -100,7 +100,7 @@ func TestRequestsBecomeTasks(t *testing.T) {
 		timeout 90s`)
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		e := echoedBy(t, c, request(t, http.MethodPost, url+"/add/17?x=1&user=root", `["more",{"n":1.0}]`,
-			"Content-Type", "application/json", "X-User", "ann", "X-Tenant", "t1", "Traceparent", parent, "Tracestate", "a=b"))
+			"Content-Type", "application/json", "X-User", "ann", "X-Tenant", "t1", "Traceparent", parent, "Tracestate", "a=b", "Baggage", "c=d"))
 		if got, want := string(e.Body[0]), `["17",17,42,"more",{"n":1.0}]`; got != want {
 			t.Errorf("args are %s, want %s", got, want)
 		}
@@ -111,7 +111,7 @@ func TestRequestsBecomeTasks(t *testing.T) {
 			t.Errorf("queue %q, priority %v", e.Queue, e.Priority)
 		}
 		for name, want := range map[string]any{
-			"task": "lab.add", "x-tenant": "t1", "x-level": 3.0, "traceparent": parent, "tracestate": "a=b", "ignore_result": false,
+			"task": "lab.add", "x-tenant": "t1", "x-level": 3.0, "traceparent": parent, "tracestate": "a=b", "baggage": "c=d", "ignore_result": false,
 		} {
 			if got := e.Headers[name]; got != want {
 				t.Errorf("header %s is %v, want %v", name, got, want)

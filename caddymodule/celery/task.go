@@ -3,8 +3,10 @@ package celery
 import (
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
+	"go.opentelemetry.io/contrib/propagators/autoprop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -57,15 +59,19 @@ func (h *Handler) complete(task *celery.Task, r *http.Request) error {
 	return nil
 }
 
+// propagator is made from the environment, as those of Caddy's tracing and of
+// offload are.
+var propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
+
 // traceContext returns the headers by which a trace goes on in the worker: of the
 // span that the request is in, else as the client has sent them.
 func traceContext(r *http.Request) map[string]any {
 	ctx := r.Context()
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+		ctx = propagator().Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
 	carrier := make(propagation.MapCarrier)
-	propagation.TraceContext{}.Inject(ctx, carrier)
+	propagator().Inject(ctx, carrier)
 	headers := make(map[string]any, len(carrier))
 	for name, value := range carrier {
 		headers[name] = value
