@@ -79,21 +79,22 @@ func (j *judge) Write(p []byte) (int, error) {
 	j.fill(want, j.at)
 	for i := range p {
 		if p[i] != want[i] {
-			return i, &wrongByte{j.at + int64(i), p[i], want[i]}
+			n := min(len(p)-i, 16)
+			return i, &wrongByte{j.at + int64(i), p[i : i+n], want[i : i+n]}
 		}
 	}
 	j.at += int64(len(p))
 	return len(p), nil
 }
 
-// wrongByte is what a judge says of the first one.
+// wrongByte is what a judge says of the first one, with some of those behind it.
 type wrongByte struct {
 	at        int64
-	got, want byte
+	got, want []byte
 }
 
 func (e *wrongByte) Error() string {
-	return fmt.Sprintf("byte %d is %#x, want %#x", e.at, e.got, e.want)
+	return fmt.Sprintf("from byte %d on %x, want %x", e.at, e.got, e.want)
 }
 
 // wantCut reads a body that must not end well, and has no wrong byte before that.

@@ -20,6 +20,7 @@ type soakClient struct {
 	reloads *soakReloads
 	rnd     *rand.Rand
 	clients map[string]*http.Client // by version of HTTP
+	pausing map[string]*http.Client // for those who pause: on HTTP/2 and 3 they hold up others of their connection
 	addr    string
 	clear   string // the address without TLS
 }
@@ -27,6 +28,8 @@ type soakClient struct {
 // soakRequest is what a client sends, and how the upstream behaves to it.
 type soakRequest struct {
 	pool, fault  string
+	habit        string // of the client
+	version      string // of HTTP, empty where a habit has only one
 	seed         sequence
 	up, down     int64
 	incremental  bool
@@ -113,8 +116,12 @@ func (c *soakClient) ask(q *soakRequest, patience time.Duration, body io.Reader,
 	if q.incremental {
 		req.Header.Set("Incremental", "?1")
 	}
-	version := []string{"h1", "h2", "h3"}[c.rnd.IntN(3)]
-	res, err := c.clients[version].Do(req)
+	q.version = []string{"h1", "h2", "h3"}[c.rnd.IntN(3)]
+	clients := c.clients
+	if pause > 0 {
+		clients = c.pausing
+	}
+	res, err := clients[q.version].Do(req)
 	if err != nil {
 		return c.failed(q, err, patience)
 	}
@@ -151,7 +158,8 @@ func (c *soakClient) judge(q *soakRequest, res *http.Response, patience time.Dur
 	_, wrong := errors.AsType[*wrongByte](err)
 	switch {
 	case wrong, seed != "" && seed != q.seed.String():
-		c.fail("%+v got the wrong answer: %d, seed %q, %v", q, res.StatusCode, seed, err)
+		rest, end := io.Copy(io.Discard, res.Body)
+		c.fail("%+v got the wrong answer: %d, seed %q, %v; then %d bytes, %v", q, res.StatusCode, seed, err, rest, end)
 		return "wrong"
 	case err != nil:
 		return c.failed(q, err, patience)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -88,19 +89,13 @@ func (s *soakStage) backAt(t *testing.T, earlier ...level) level {
 
 // round is one stretch of load.
 func (s *soakStage) round(tally *soakTally, reloads *soakReloads, seed uint64, length time.Duration) {
-	clients := s.Clients()
-	h3 := clients["h3"].Transport.(*http3.Transport)
-	h3.QUICConfig = &quic.Config{MaxIdleTimeout: 5 * time.Second}
-	h3.Dial = func(ctx context.Context, addr string, security *tls.Config, config *quic.Config) (*quic.Conn, error) {
-		// Many wait for a connection. It must not fail if the first of them leaves.
-		return quic.DialAddrEarly(context.WithoutCancel(ctx), addr, security, config)
-	}
+	clients, pausing := s.soakClients(), s.soakClients()
 	over := time.Now().Add(length)
 	var crowd sync.WaitGroup
 	for i := range uint64(crowdSize) {
 		c := &soakClient{
 			soakTally: tally, reloads: reloads, rnd: rand.New(rand.NewPCG(seed, i)),
-			clients: clients, addr: s.Addr, clear: s.Clear,
+			clients: clients, pausing: pausing, addr: s.Addr, clear: s.Clear,
 		}
 		crowd.Go(func() {
 			for time.Now().Before(over) {
@@ -110,9 +105,22 @@ func (s *soakStage) round(tally *soakTally, reloads *soakReloads, seed uint64, l
 	}
 	crowd.Go(func() { reloads.run(tally, over) })
 	crowd.Wait()
-	for _, c := range clients {
-		c.CloseIdleConnections() // all are, now
+	for version := range clients {
+		clients[version].CloseIdleConnections() // all are, now
+		pausing[version].CloseIdleConnections()
 	}
+}
+
+// soakClients are one for each version of HTTP.
+func (s *soakStage) soakClients() map[string]*http.Client {
+	clients := s.Clients()
+	h3 := clients["h3"].Transport.(*http3.Transport)
+	h3.QUICConfig = &quic.Config{MaxIdleTimeout: 5 * time.Second}
+	h3.Dial = func(ctx context.Context, addr string, security *tls.Config, config *quic.Config) (*quic.Conn, error) {
+		// Many wait for a connection. It must not fail if the first of them leaves.
+		return quic.DialAddrEarly(context.WithoutCancel(ctx), addr, security, config)
+	}
+	return clients
 }
 
 // play sends one request by one habit.
@@ -121,6 +129,7 @@ func (c *soakClient) play() {
 	if c.rnd.IntN(2) == 0 {
 		habit = patient // most clients behave
 	}
+	q.habit = habit
 	began := time.Now()
 	became := habits[habit](c, q)
 	if q.fault == "none" && habit == patient && became == "cut" {

@@ -97,11 +97,10 @@ type soakStage struct {
 	*site.Process
 	dir      string
 	upstream *soakUpstream
-	refused  string // an address where nobody listens
 }
 
 func newSoakStage(t *testing.T) *soakStage {
-	s := &soakStage{dir: t.TempDir(), upstream: newSoakUpstream(), refused: site.FreeAddr(t)}
+	s := &soakStage{dir: t.TempDir(), upstream: newSoakUpstream()}
 	s.Process = site.Start(t, s.upstream, `
 	offload {
 		spool {
@@ -127,7 +126,7 @@ func (s *soakStage) body(shift int) string {
 	for _, p := range soakPools {
 		to := "UPSTREAM"
 		if p.name == "refused" {
-			to = s.refused
+			to = "127.0.0.1:1" // nobody listens there
 		}
 		fmt.Fprintf(&b, `
 	handle /%s/* {

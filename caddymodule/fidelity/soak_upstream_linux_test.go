@@ -26,6 +26,7 @@ type soakUpstream struct {
 type soakGauge struct {
 	*soakPool
 	now, most atomic.Int64
+	within    atomic.Int64 // Unix time in nanoseconds when it last was within its limit
 }
 
 func newSoakUpstream() *soakUpstream {
@@ -50,11 +51,21 @@ func (u *soakUpstream) failures() []string {
 	return u.wrong
 }
 
+// newsTakes is how long the news of a cancelled run may be on its way.
+const newsTakes = 2 * time.Second
+
+func (g *soakGauge) note(now int64) {
+	if now <= g.limit {
+		g.within.Store(time.Now().UnixNano())
+	}
+}
+
 // enter counts a run until leave is called, which has to be before its last byte
 // goes out: after that the pool may start the next one.
 func (u *soakUpstream) enter(ctx context.Context, g *soakGauge) (leave func()) {
-	once := sync.OnceFunc(func() { g.now.Add(-1) })
+	once := sync.OnceFunc(func() { g.note(g.now.Add(-1)) })
 	n := g.now.Add(1)
+	g.note(n)
 	for most := g.most.Load(); n > most && !g.most.CompareAndSwap(most, n); most = g.most.Load() {
 	}
 	switch {
@@ -62,9 +73,9 @@ func (u *soakUpstream) enter(ctx context.Context, g *soakGauge) (leave func()) {
 	case g.exact:
 		u.fail("%d runs at once in pool %s of %d", n, g.name, g.limit)
 	default:
-		time.AfterFunc(2*time.Second, func() { // news of a cancelled run may be on its way
-			if n := g.now.Load(); n > g.limit {
-				u.fail("%d runs at once in pool %s of %d, for seconds", n, g.name, g.limit)
+		time.AfterFunc(newsTakes, func() {
+			if g.within.Load() < time.Now().Add(-newsTakes).UnixNano() {
+				u.fail("%d runs at once in pool %s of %d, for seconds", g.now.Load(), g.name, g.limit)
 			}
 		})
 	}

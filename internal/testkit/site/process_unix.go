@@ -4,6 +4,7 @@ package site
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -168,6 +169,9 @@ func (p *Process) Load(body string) {
 // TryLoad makes the process go on with a configuration, or says why it does not.
 func (p *Process) TryLoad(config []byte) error {
 	_, err := p.askAdmin(http.MethodPost, "/load", config)
+	if errors.Is(err, io.EOF) { // the admin endpoint that was asked has been replaced before it answered
+		_, err = p.askAdmin(http.MethodPost, "/load", config)
+	}
 	return err
 }
 
