@@ -127,6 +127,8 @@ func TestReloadUnderAQueue(t *testing.T) {
 		name reloads
 		concurrency %d
 		queue 20
+		max_wait 5m
+		order fifo
 		breaker off
 	}
 	%s
@@ -139,7 +141,7 @@ func TestReloadUnderAQueue(t *testing.T) {
 		_, err := io.WriteString(w, "done")
 		return err
 	})
-	s := site.Serve(t, nil, body(1, ""))
+	s := site.ServeGlobal(t, nil, "grace_period 1m", body(1, ""))
 	var all sync.WaitGroup
 	for range 10 {
 		for _, c := range s.Clients() {
