@@ -50,7 +50,7 @@ modules() {
 
 race_tests() {
 	need_c_compiler
-	test_json tests-race -race -count=1 -timeout=10m ./...
+	test_json tests-race -race -count=1 -timeout=20m ./...
 }
 
 # model_test plays far more random histories of a pool against the reference
