@@ -1,8 +1,4 @@
-# Steps for Celery with real servers, which .ci/celery installs.
-
-celery_servers() {
-	.ci/celery
-}
+# Steps for the example of Celery, with the real servers that .ci/celery installs.
 
 # celery_example plays the proxy's way on all combinations of broker and backend,
 # and beside it what a careful author would write. It fails if a request was lost.
