@@ -165,10 +165,20 @@ func (c *call) withDeadline() (context.Context, context.CancelFunc) {
 	if c.h.Timeout > 0 {
 		end = sooner(end, c.began.Add(time.Duration(c.h.Timeout)))
 	}
-	if end.IsZero() {
-		return context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	unwatch := context.AfterFunc(c.link.ending, func() { cancel(errEnding) })
+	release := func() {
+		unwatch()
+		cancel(nil)
 	}
-	return context.WithDeadlineCause(ctx, end, errTimeout)
+	if end.IsZero() {
+		return ctx, release
+	}
+	ctx, cancelDeadline := context.WithDeadlineCause(ctx, end, errTimeout)
+	return ctx, func() {
+		cancelDeadline()
+		release()
+	}
 }
 
 func (c *call) client() *celery.Client {

@@ -26,6 +26,7 @@ const (
 	noWorker          reason = "no_worker"
 	saturated         reason = "saturated"
 	unavailable       reason = "unavailable"
+	draining          reason = "draining"
 	unconfirmed       reason = "unconfirmed"
 	timedOut          reason = "timeout"
 	expired           reason = "expired"
@@ -54,6 +55,7 @@ var statuses = map[reason]int{
 	noWorker:          http.StatusServiceUnavailable,
 	saturated:         http.StatusServiceUnavailable,
 	unavailable:       http.StatusServiceUnavailable,
+	draining:          http.StatusServiceUnavailable,
 	unconfirmed:       http.StatusBadGateway,
 	timedOut:          http.StatusGatewayTimeout,
 	expired:           http.StatusGatewayTimeout,
@@ -94,8 +96,11 @@ func (f *failure) Error() string {
 // Unwrap leads to the error of the client of Celery.
 func (f *failure) Unwrap() error { return f.err }
 
-// errTimeout is the cause of the end of a request that has taken too long.
-var errTimeout = errors.New("the task has not ended in time")
+// Causes of the end of a request that waits.
+var (
+	errTimeout = errors.New("the task has not ended in time")
+	errEnding  = errors.New("the proxy is ending")
+)
 
 // classes are what errors of the client of Celery mean, first match first. Their
 // own words are for the log: they name servers.
@@ -105,6 +110,7 @@ var classes = []struct {
 	detail string
 }{
 	{errTimeout, timedOut, "the task has not ended in time"},
+	{errEnding, draining, "the proxy is ending"},
 	{celery.ErrNoWorker, noWorker, "no worker takes tasks now"},
 	{celery.ErrUnroutable, noWorker, "no worker takes tasks now"},
 	{celery.ErrUnavailable, unavailable, "a server behind is not available"},
@@ -189,7 +195,7 @@ func (f *failure) retryAfter() int {
 	switch f.reason {
 	case noWorker, unavailable:
 		return 5 + rand.N(6)
-	case saturated:
+	case saturated, draining:
 		return 1 + rand.N(3)
 	}
 	return 0

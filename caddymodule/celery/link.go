@@ -34,7 +34,9 @@ type link struct {
 	follow      func()       // starts to listen to heartbeats, once
 	ctx         context.Context
 	stop        context.CancelFunc
-	followers   sync.WaitGroup // end with stop
+	followers   sync.WaitGroup  // end with stop
+	ending      context.Context // ends when the process does
+	end         context.CancelFunc
 
 	mu        sync.Mutex
 	connected bool // guarded by mu
@@ -54,6 +56,7 @@ func newLink(s Servers) *link {
 	l := &link{servers: s}
 	l.ready = sync.OnceValue(l.connect)
 	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.ending, l.end = context.WithCancel(context.Background())
 	l.follow = sync.OnceFunc(func() {
 		l.followers.Go(func() { l.workers.Follow(l.ctx) })
 	})
@@ -72,6 +75,7 @@ func (l *link) connect() error {
 		return fmt.Errorf("opening the broker: %w", err)
 	}
 	l.connected = true
+	connected.Add(1)
 	switch {
 	case l.servers.Backend == rpc:
 		l.backend, err = scheme.replies(&l.servers)
@@ -91,27 +95,41 @@ func (l *link) connect() error {
 	return nil
 }
 
-// Times that closing may take. When the process ends somebody waits for it.
+// connected counts the links that are not closed yet.
+var connected sync.WaitGroup
+
+// Times that closing may take.
 const (
 	closeTimeout = 5 * time.Second
-	exitTimeout  = time.Second
+	exitTimeout  = 2 * time.Second
 )
 
 // Destruct is called when neither a configuration nor a request holds the link.
 func (l *link) Destruct() error {
 	l.stop()
-	closed := make(chan struct{})
-	go func() { // ends by its timeout; who lets go of a link must not wait
-		defer close(closed)
-		l.close()
-	}()
-	if caddy.Exiting() {
-		select {
-		case <-closed:
-		case <-time.After(exitTimeout):
-		}
-	}
+	l.end()
+	go l.close() // who lets go of a link must not wait; exit does, as long as it can
 	return nil
+}
+
+func init() { caddy.OnExit(exit) }
+
+// exit ends the requests that have outlasted the grace period, so that their tasks
+// are revoked, and waits for that.
+func exit(context.Context) {
+	links.Range(func(_, l any) bool {
+		l.(*link).end()
+		return true
+	})
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		connected.Wait()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(exitTimeout):
+	}
 }
 
 // close sends what is to be revoked, and closes all connections.
@@ -122,6 +140,7 @@ func (l *link) close() {
 	if !l.connected {
 		return
 	}
+	defer connected.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var errs []error

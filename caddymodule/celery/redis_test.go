@@ -58,8 +58,9 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// redisLab is a Redis with a worker that echoes, and knows lab.echo.
-func redisLab(t *testing.T) *redistest.Server {
+// redisLab is a Redis with a worker that echoes, and knows lab.echo. heard, which
+// may be nil, is told of all commands.
+func redisLab(t *testing.T, heard func(celery.Command)) *redistest.Server {
 	t.Helper()
 	server := redistest.NewServer(t)
 	broker, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{Server: celeryredis.Server{URL: server.URL()}})
@@ -78,6 +79,9 @@ func redisLab(t *testing.T) *redistest.Server {
 	}
 	busy.Go(func() {
 		_ = system.Commands(ctx, "w1@lab", func(c celery.Command) []byte {
+			if heard != nil {
+				heard(c)
+			}
 			return []byte(map[string]string{
 				"ping": `{"w1@lab": {"ok": "pong"}}`, "registered": `{"w1@lab": ["lab.echo"]}`,
 				"active_queues": `{"w1@lab": [{"name": "celery"}]}`,
@@ -117,7 +121,7 @@ func many(t *testing.T, s *site.Site, n int) {
 // Requests reach a worker behind Redis and get their results, with both backends,
 // on a number of connections that has nothing to do with theirs.
 func TestRedis(t *testing.T) {
-	server := redisLab(t)
+	server := redisLab(t, nil)
 	for name, backend := range map[string]string{"redis": "redis://PROXY", "rpc": "rpc://", "poll": "redis://PROXY\npoll"} {
 		t.Run(name, func(t *testing.T) {
 			proxy := celerytest.NewProxy(t, server.Addr())
@@ -160,7 +164,7 @@ func TestServersThatAreNotThere(t *testing.T) {
 
 // TLS of the connections to servers is as the words say.
 func TestTLS(t *testing.T) {
-	server := redisLab(t)
+	server := redisLab(t, nil)
 	cert, key := certificate(t)
 	addr := encrypt(t, server.Addr(), cert, key)
 	for words, want := range map[string]int{
