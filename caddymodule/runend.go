@@ -43,6 +43,9 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 		run.writer.Finish(errRunEnded)
 		if !run.cancelledBeforeHead() {
 			run.countCancel()
+			if run.left {
+				run.logLeft()
+			}
 			return
 		}
 		// Aborting is how it reacts to its cancel.

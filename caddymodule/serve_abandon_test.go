@@ -129,6 +129,53 @@ func TestOnAbandon(t *testing.T) {
 	}
 }
 
+// A client that leaves just before the first byte ends its run too, once the answer
+// has begun: it may be one without an end.
+func TestAnswersThatBeginTooLate(t *testing.T) {
+	for words, cancels := range map[string]bool{"on_abandon auto": true, "on_abandon finish": false} {
+		t.Run(words, func(t *testing.T) {
+			begin := make(chan struct{})
+			var up site.Counter
+			s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				up.Enter()
+				defer up.Leave()
+				<-begin
+				for range 100 { // an endless one, for a test's time
+					if _, err := io.WriteString(w, "more"); err != nil || r.Context().Err() != nil {
+						return
+					}
+					http.NewResponseController(w).Flush()
+					<-time.After(20 * time.Millisecond)
+				}
+				up.Total.Add(1000) // it came to its end
+			}), `
+	offload {
+		name late-answers
+		concurrency 1
+		`+words+`
+	}
+	reverse_proxy UPSTREAM`)
+			lines := 0
+			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+				before := up.Total.Load()
+				site.Leave(t, c, url, func() {
+					site.Eventually(t, func() bool { return up.Total.Load() > before })
+				})
+				<-time.After(100 * time.Millisecond) // the server knows by then
+				begin <- struct{}{}
+				site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+				if ended := up.Total.Load()-before >= 1000; ended == cancels {
+					t.Errorf("it came to its end: %v, want %v", ended, !cancels)
+				}
+				lines++
+				if line := s.AccessLog(lines)[lines-1]; line["status"] != 499.0 {
+					t.Errorf("logged with status %v", line["status"])
+				}
+			})
+		})
+	}
+}
+
 // A client that leaves after the first byte ends its run.
 func TestLeavingAfterTheFirstByteCancels(t *testing.T) {
 	var up site.Counter

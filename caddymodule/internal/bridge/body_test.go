@@ -339,6 +339,25 @@ func TestNudge(t *testing.T) {
 			s.t.Errorf("told of a lost client %d times in all", s.owner.timesLost())
 		}
 	})
+	play(t, "tells of a response that goes on although its client had left before it", func(s *setting) {
+		s.begin()
+		s.leave()
+		s.w.WriteHeader(http.StatusOK)
+		synctest.Wait()
+		if s.owner.timesGoingOn() != 0 {
+			s.t.Error("told too early: a short response may end by itself")
+		}
+		pass(nudgeAfter)
+		if s.owner.timesGoingOn() != 1 {
+			s.t.Errorf("told %d times", s.owner.timesGoingOn())
+		}
+		s.w.Kill(errKilled)
+		if _, err := s.w.Write(pattern(5)); !errors.Is(err, errKilled) {
+			s.t.Errorf("a write after the kill got %v", err)
+		}
+		s.w.Finish(nil)
+		s.did("")
+	})
 	play(t, "comes too late for a response that is complete", func(s *setting) {
 		s.begin()
 		s.write(5)

@@ -18,7 +18,7 @@ var (
 
 // nudger is told of a response that has begun and stays incomplete. It starts
 // the helper: from then on bytes are handed on as they come, and the client's
-// leaving is noticed.
+// leaving is noticed. Where there is no helper it tells the owner.
 type nudger struct{ w *Writer }
 
 // Expired is called by the nudge's timer.
@@ -30,7 +30,7 @@ func (n nudger) Expired(*offloader.Timeout) {
 	switch {
 	case m == spooled:
 		w.startHelper()
-	case m == direct && !finished:
+	case (m == direct || m == discarded) && !finished:
 		w.opts.Owner.GoesOn()
 	}
 }

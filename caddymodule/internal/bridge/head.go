@@ -51,9 +51,7 @@ func (w *Writer) commit(status int) {
 	if w.upgraded() {
 		w.opts.Owner.Upgraded()
 	}
-	if m != discarded {
-		w.opts.Nudge.Start(&w.nudge, nudger{w})
-	}
+	w.opts.Nudge.Start(&w.nudge, nudger{w})
 }
 
 // begin decides what becomes of the response. It reports whether there is a head

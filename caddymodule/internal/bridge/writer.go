@@ -46,7 +46,8 @@ type Owner interface {
 	// been handed on. direct says that the body will not be spooled.
 	HeadSent(status int, direct bool)
 	// GoesOn is called, on any goroutine, when a body that is not spooled has
-	// been going on for a while. Nothing here notices that its client leaves.
+	// been going on for a while. Nothing here notices that its client leaves, or
+	// that it had left before the head.
 	GoesOn()
 	// Upgraded is called after HeadSent if the connection is no longer HTTP.
 	Upgraded()
