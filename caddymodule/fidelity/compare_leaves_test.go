@@ -45,6 +45,10 @@ func TestCompareLeaves(t *testing.T) {
 		{name: "after an upload and a part", answer: tillTheEnd, request: request{
 			method: "POST", body: sized(50 * kib), leave: func(p *play) { p.clientHas(50000) },
 		}},
+		{name: "before the head of an answer without an end", request: request{leave: func(p *play) { p.upstreamHas(0) }}, answer: func(w http.ResponseWriter, r *http.Request) {
+			playOf(r.Context()).clientLeft()
+			tillTheEnd(w, r)
+		}},
 	}
 	for i := range trials {
 		trials[i].normal = leftBehind

@@ -84,6 +84,11 @@ func (p *play) upstreamHas(n int64) {
 	p.await(fmt.Sprintf("the upstream to get %d bytes", n), func() bool { return len(p.calls) > 0 && p.sent >= n })
 }
 
+// clientLeft waits until the client has given up.
+func (p *play) clientLeft() {
+	p.await("the client to leave", func() bool { return p.left })
+}
+
 func (p *play) hasLeft() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

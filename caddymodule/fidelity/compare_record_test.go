@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // message is what one side got from the other.
@@ -123,9 +121,7 @@ func (x *exchange) lines() []string {
 		lines = append(lines, m.lines(fmt.Sprintf("upstream %d", i+1))...)
 	}
 	for _, l := range x.log {
-		if !testkit.Race || !serverAdds(l) {
-			lines = append(lines, "log "+l)
-		}
+		lines = append(lines, "log "+l)
 	}
 	for _, l := range x.notes {
 		lines = append(lines, "note "+l)
@@ -186,10 +182,4 @@ func (x *exchange) forgetNoLength() {
 	m.fields = slices.DeleteFunc(m.fields, func(f string) bool {
 		return f == "Content-Length: 0" || f == "Transfer-Encoding: chunked" || nameOf(f) == "(length)"
 	})
-}
-
-// serverAdds reports whether the server may add the field of a log line by itself.
-// In runs with the race detector the log does not always have it yet.
-func serverAdds(line string) bool {
-	return nameOf(line) == "Connection" || nameOf(line) == "Content-Type"
 }
