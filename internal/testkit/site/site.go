@@ -76,7 +76,7 @@ func newSite(t testing.TB, global, upstream string) *Site {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	return &Site{
-		Addr: FreeAddr(t), Clear: FreeAddr(t),
+		Addr: reserve(t), Clear: reserve(t),
 		Log: filepath.Join(t.TempDir(), "access.log"),
 		t:   t, global: global, upstream: upstream,
 	}

@@ -1,0 +1,70 @@
+//go:build unix
+
+package site
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ports of sites are none that a system gives to those who ask for any.
+const (
+	firstPort = 10000
+	lastPort  = 32000
+)
+
+// reserve returns an address of this machine for a site. Until the test ends no
+// other process gets it: tests of several packages run at once, Caddy shares its
+// ports with whoever asks for the same, and a site asks for several before it
+// listens on any.
+func reserve(t testing.TB) string {
+	t.Helper()
+	var lastErr error
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		fd, err := take(port)
+		if err != nil {
+			lastErr = err
+			continue
+		}
+		packets, err := net.ListenPacket("udp", addr)
+		if err != nil { // HTTP/3 needs it too
+			lastErr = err
+			unix.Close(fd)
+			continue
+		}
+		packets.Close()
+		t.Cleanup(func() { unix.Close(fd) })
+		return addr
+	}
+	t.Fatalf("no port for a site: %v", lastErr)
+	return ""
+}
+
+// take binds a port that nobody has, without listening on it. After that it is
+// shared with those who ask for a shared one, as Caddy does.
+func take(port int) (fd int, err error) {
+	syscall.ForkLock.RLock()
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return 0, fmt.Errorf("socket: %w", err)
+	}
+	if err = unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return 0, fmt.Errorf("port %d: %w", port, err)
+	}
+	return fd, nil
+}
