@@ -14,6 +14,7 @@ type soakTally struct {
 	total  int
 	counts map[string]map[string]int // by kind of count
 	wrong  []string                  // what must never happen
+	lost   []*soakRequest            // cut for no reason that their clients know
 }
 
 // add counts a request by what was done to it and what became of it.
@@ -37,6 +38,13 @@ func (s *soakTally) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
+}
+
+// lose notes a request that nothing excuses.
+func (s *soakTally) lose(q *soakRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = append(s.lost, q)
 }
 
 // missing returns which of the names were never counted.

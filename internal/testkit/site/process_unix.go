@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -169,7 +170,7 @@ func (p *Process) Load(body string) {
 // TryLoad makes the process go on with a configuration, or says why it does not.
 func (p *Process) TryLoad(config []byte) error {
 	_, err := p.askAdmin(http.MethodPost, "/load", config)
-	if errors.Is(err, io.EOF) { // the admin endpoint that was asked has been replaced before it answered
+	if _, unheard := errors.AsType[*url.Error](err); unheard { // the endpoint was replaced before it answered
 		_, err = p.askAdmin(http.MethodPost, "/load", config)
 	}
 	return err

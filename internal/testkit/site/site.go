@@ -191,3 +191,19 @@ func Lines(file string) []map[string]any {
 	}
 	return lines
 }
+
+// Logged returns the lines of the access log that have a text in them.
+func (s *Site) Logged(text string) []string {
+	s.t.Helper()
+	content, err := os.ReadFile(s.Log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var found []string
+	for line := range strings.Lines(string(content)) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
