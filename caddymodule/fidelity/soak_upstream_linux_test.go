@@ -74,8 +74,9 @@ func (u *soakUpstream) enter(ctx context.Context, g *soakGauge) (leave func()) {
 		u.fail("%d runs at once in pool %s of %d", n, g.name, g.limit)
 	default:
 		time.AfterFunc(newsTakes, func() {
-			if g.within.Load() < time.Now().Add(-newsTakes).UnixNano() {
-				u.fail("%d runs at once in pool %s of %d, for seconds", g.now.Load(), g.name, g.limit)
+			n, since := g.now.Load(), time.Unix(0, g.within.Load())
+			if n > g.limit && time.Since(since) > newsTakes {
+				u.fail("%d runs at once in pool %s of %d, for seconds", n, g.name, g.limit)
 			}
 		})
 	}
