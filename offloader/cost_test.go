@@ -123,7 +123,7 @@ func TestRefusalsAllocateNothing(t *testing.T) {
 func TestWaitersAreCheap(t *testing.T) {
 	waiters := 10_000
 	if testkit.Race {
-		waiters = 200
+		waiters = 4_000
 	}
 	p := quietPool(t, func(s *offloader.Settings) {
 		s.Concurrency, s.Queue, s.MaxWait = 1, waiters, time.Hour
