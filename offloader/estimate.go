@@ -20,12 +20,28 @@ const (
 const meanWeight = 1.0 / 16
 
 // meanRun is a moving mean of run times. The zero value knows nothing yet.
+//
+// The first round, the runs that began before any had ended, says little of the
+// others: a backend that has just started loads its code, its connections, its
+// model. So it counts only until a later run has ended.
 type meanRun struct {
-	ns float64
-	n  int
+	ns       float64
+	n        int
+	firstEnd moment
+	warm     bool // the first round no longer counts
 }
 
-func (m *meanRun) add(run time.Duration) {
+// add counts a run that ends now.
+func (m *meanRun) add(run time.Duration, now moment) {
+	later := m.n > 0 && now-moment(run) >= m.firstEnd
+	switch {
+	case m.n == 0:
+		m.firstEnd = now
+	case later && !m.warm:
+		m.n, m.warm = 0, true
+	case !later && m.warm:
+		return
+	}
 	m.n++
 	weight := max(meanWeight, 1/float64(m.n))
 	m.ns += (float64(run) - m.ns) * weight

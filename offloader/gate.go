@@ -124,7 +124,7 @@ func (g *gate) abandon(w *waiter) bool {
 func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mean.add(run)
+	g.mean.add(run, now)
 	g.ramp(s, o)
 	return g.giveBack(s, now), g.due()
 }
@@ -141,7 +141,7 @@ func (g *gate) cede(s *slot, now moment) verdicts {
 func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mean.add(run)
+	g.mean.add(run, now)
 	g.ramp(s, o)
 	g.lingering++
 	var out verdicts
@@ -306,11 +306,11 @@ func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
 // newest can still be served quickly, the oldest cannot be helped.
 //
 // The configured concurrency counts, not a limit that is still ramping up:
-// nobody shall be refused because of that.
+// nobody shall be refused because of that, nor because of a slow first round.
 func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
 
 func (g *gate) healthyWith(waiting int) bool {
-	return g.fifo || g.maxWait == 0 || g.turns(waiting) <= float64(g.maxWait)/4
+	return g.fifo || g.maxWait == 0 || !g.mean.warm || g.turns(waiting) <= float64(g.maxWait)/4
 }
 
 // rest predicts the time until everybody who waits now has had a turn.

@@ -33,7 +33,7 @@ func FuzzGateAgreesWithModel(f *testing.F) {
 func TestGateIsNotTooLateToLookAgain(t *testing.T) {
 	t.Parallel()
 	for mean := range 60 {
-		g := &gate{limit: 1, concurrency: 1, places: 1, maxWait: 50, running: 1, mean: meanRun{ns: float64(30 + mean), n: 1}}
+		g := &gate{limit: 1, concurrency: 1, places: 1, maxWait: 50, running: 1, mean: meanRun{ns: float64(30 + mean), n: 1, warm: true}}
 		g.queue.push(&waiter{arrived: 1})
 		if got := g.nextDue(); got <= 0 {
 			t.Errorf("mean %v: due at %d", g.mean.ns, got)

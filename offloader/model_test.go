@@ -42,7 +42,7 @@ func (m *model) rest() float64 {
 }
 
 func (m *model) healthy() bool {
-	return m.fifo || m.maxWait == 0 || m.rest() <= float64(m.maxWait)/4
+	return m.fifo || m.maxWait == 0 || !m.mean.warm || m.rest() <= float64(m.maxWait)/4
 }
 
 // next is the place of the waiter who gets the next permit.
@@ -167,7 +167,7 @@ func (m *model) remove(id int) {
 
 // ran counts the end of a run.
 func (m *model) ran(run modelRun, now moment, o Outcome) {
-	m.mean.add(time.Duration(now - run.started))
+	m.mean.add(time.Duration(now-run.started), now)
 	if m.limit == m.concurrency || run.ramp != m.ramps {
 		return
 	}

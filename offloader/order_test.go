@@ -9,11 +9,11 @@ import (
 
 const second = time.Second
 
-// busy is a pool with one permit, taken for good after a run of one second, so
-// that it predicts a second for each waiter: with a longest wait of 16 seconds
+// busy is a pool with one permit, taken for good after it has learnt that a run takes
+// one second, so that it predicts a second for each waiter: with a longest wait of 16 seconds
 // it is healthy with up to four of them.
 func busy(s *stage) *caller {
-	s.run(second, offloader.Success)
+	s.learn(second)
 	holder := s.arrive()
 	s.began = time.Now()
 	return holder
@@ -86,7 +86,7 @@ func TestOrderOfWaiters(t *testing.T) {
 	play(t, "several permits share the line", func(s *offloader.Settings) {
 		s.Concurrency, s.MaxWait = 2, 4*second
 	}, func(s *stage) {
-		s.run(second, offloader.Success)
+		s.learn(second)
 		holders := s.arrivals(2)
 		two := s.arrivals(2) // a second for two waiters with two permits: healthy
 		s.pass(second)
@@ -137,6 +137,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		}
 	})
 	play(t, "a long run makes the prediction worse at once", sixteenSeconds, func(s *stage) {
+		s.run(0, offloader.Success)
 		holder := s.arrive()
 		s.began = time.Now()
 		six := s.arrivals(6)
@@ -149,6 +150,36 @@ func TestWaitsThatEnd(t *testing.T) {
 		six[2].wantAnswer("predicted_late", 7*second+1)
 		six[3].wantAnswer("predicted_late", 10*second+1)
 		six[4].wantAnswer("wait_timeout", 16*second)
+	})
+	play(t, "a slow first round lets nobody go", func(s *offloader.Settings) {
+		s.Concurrency, s.MaxWait, s.Queue = 2, 16*second, 8
+	}, func(s *stage) {
+		all := s.arrivals(10)
+		s.pass(10 * second) // loads a model, for all that anybody knows
+		all[0].release(offloader.Success)
+		all[1].release(offloader.Success)
+		s.want(all[2:], "admitted admitted waiting waiting waiting waiting waiting waiting")
+		for i := 2; i < 10; i++ { // and then all are quick
+			if i%2 == 0 {
+				s.pass(second)
+			}
+			all[i].release(offloader.Success)
+		}
+		if got := s.pool.Snapshot().MeanRun; got != second {
+			s.t.Errorf("the mean run is %s", got)
+		}
+	})
+	play(t, "a run of the first round that ends late does not count", sixteenSeconds, func(s *stage) {
+		s.configure(func(s *offloader.Settings) { s.Concurrency = 2 })
+		first := s.arrivals(2)
+		s.pass(second)
+		first[0].release(offloader.Success)
+		s.run(second, offloader.Success)
+		s.pass(time.Hour)
+		first[1].release(offloader.Success)
+		if got := s.pool.Snapshot().MeanRun; got != second {
+			s.t.Errorf("the mean run is %s", got)
+		}
 	})
 	play(t, "a newcomer to a full and late queue takes the place of the oldest", func(s *offloader.Settings) {
 		s.MaxWait, s.Queue = 16*second, 5
@@ -169,7 +200,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		s.want(four, "waiting waiting waiting waiting queue_full")
 	})
 	play(t, "who cannot be served in time even alone is refused on arrival", sixteenSeconds, func(s *stage) {
-		s.run(17*second, offloader.Success)
+		s.learn(17 * second)
 		s.arrive()
 		s.arrive().wantAnswer("predicted_late", 0)
 	})

@@ -186,7 +186,7 @@ func TestPlaces(t *testing.T) {
 	play(t, "a long queue is listed with the newest first", func(s *offloader.Settings) {
 		s.MaxWait = 16 * second
 	}, func(s *stage) {
-		s.run(2*second, offloader.Success)
+		s.learn(2 * second)
 		s.arrive() // runs
 		for _, name := range []string{"a", "b", "c", "d"} {
 			at(s, name)
