@@ -65,6 +65,26 @@ func TestAdminListsRequests(t *testing.T) {
 	site.Eventually(t, func() bool { return len(o.requests("running", "listed")) == 1 })
 }
 
+// Queries are shown where somebody wants them, and says so.
+func TestAdminShowsQueries(t *testing.T) {
+	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), "offload {\n\tshow_query\n}\n", `
+	offload {
+		name queries
+		concurrency 1
+		queue 0
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.Clients()["h2"]
+	holdOne(t, s, c, "/hold?id=7")
+	if running := o.requests("running", "queries"); len(running) != 1 || running[0]["path"] != "/hold?id=7" {
+		t.Errorf("running: %v", running)
+	}
+	full, _ := site.Get(t, c, "https://"+s.Addr+"/full?id=8")
+	if e := o.get("explain/{id}", full.Header.Get("Offload-Request-Id")); e["path"] != "/full?id=8" {
+		t.Errorf("explained as %v", e)
+	}
+}
+
 // only waits for a single request of the pool to be in a phase, and returns its id.
 func (o *operator) only(pool, phase string) string {
 	o.t.Helper()
@@ -337,6 +357,7 @@ func TestAdminShowsAbandonedRuns(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	offload {
 		name leaves
+		on_abandon finish
 	}
 	reverse_proxy UPSTREAM`)
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
@@ -369,7 +390,7 @@ func TestAdminExplains(t *testing.T) {
 		name explains
 		concurrency 1
 		queue 1
-		max_wait 100ms
+		max_wait 1s
 		order fifo
 	}
 	reverse_proxy UPSTREAM`)
@@ -402,7 +423,7 @@ func TestAdminExplains(t *testing.T) {
 		t.Errorf("explained as %v", e)
 	}
 	e = o.get("explain/{id}", late.res.Header.Get("Offload-Request-Id"))
-	if e["reason"] != "wait_timeout" || e["ahead"] != 0.0 || e["waited_ns"].(float64) < float64(100*time.Millisecond) || e["path"] != "/late" {
+	if e["reason"] != "wait_timeout" || e["ahead"] != 0.0 || e["waited_ns"].(float64) < float64(time.Second) || e["path"] != "/late" {
 		t.Errorf("explained as %v", e)
 	}
 	var decisions []string

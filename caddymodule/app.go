@@ -33,6 +33,10 @@ type App struct {
 	// Default: 1024.
 	Explain int `json:"explain,omitempty"`
 
+	// Whether the admin endpoint shows requests with their queries, which may
+	// hold secrets. Default: without.
+	ShowQuery bool `json:"show_query,omitempty"`
+
 	claims    map[string]*claim // by pool name
 	limits    spool.Limits
 	budget    *lease[spool.Limits]

@@ -26,6 +26,7 @@ var spoolWords = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 //		}
 //		proxy_status_name <name>
 //		explain           <n>|off
+//		show_query
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
@@ -70,6 +71,13 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		}
 		a.Explain = n
 		return err
+	case "show_query":
+		b := &words.Block{D: d, Word: word, At: *d}
+		if a.ShowQuery {
+			return d.Errf("'%s' is set twice", word)
+		}
+		a.ShowQuery = true
+		return b.Flag()
 	default:
 		return unrecognized(d, "the option")
 	}

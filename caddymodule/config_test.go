@@ -430,7 +430,7 @@ func TestNameless(t *testing.T) {
 
 // wordsOf are all words of the Caddyfile with the type whose JSON they become.
 var wordsOf = map[reflect.Type][]string{
-	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain"},
+	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain", "show_query"},
 	reflect.TypeFor[SpoolConfig]():   spoolWords,
 	reflect.TypeFor[PoolConfig]():    poolWords,
 	reflect.TypeFor[BreakerConfig](): breakerWords,

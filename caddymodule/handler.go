@@ -106,6 +106,7 @@ type Handler struct {
 	firstByte    *offloader.Timeouts
 	runTime      *offloader.Timeouts
 	nudge        *offloader.Timeouts
+	showQuery    bool
 	reqBounds    spool.Bounds
 	respOptions  stream.Options
 	rejectRoutes caddyhttp.Handler // nil without HandleReject
@@ -176,6 +177,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.RejectStatus = orDefault(h.RejectStatus, defaultRejectStatus)
 	h.ProxyStatusName = orDefault(h.ProxyStatusName, app.ProxyStatusName)
+	h.showQuery = app.ShowQuery
 	timeouts := routeTimeouts{
 		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
 		longest: max(firstByte, runTime),

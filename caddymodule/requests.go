@@ -15,15 +15,19 @@ import (
 const defaultClass = "default"
 
 // identity is what a request is known by. It is taken from the request once,
-// since handlers may rewrite that; the query and all else may hold secrets.
+// since handlers may rewrite that. The path has the query if that shall be shown;
+// like all else it may hold secrets.
 type identity struct {
 	id                         requestID
 	came                       time.Time
 	method, host, path, client string
 }
 
-func identityOf(r *http.Request, came time.Time) identity {
+func identityOf(r *http.Request, came time.Time, showQuery bool) identity {
 	who := identity{id: newRequestID(), came: came, method: r.Method, host: r.Host, path: r.URL.Path}
+	if showQuery && r.URL.RawQuery != "" {
+		who.path += "?" + r.URL.RawQuery
+	}
 	who.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return who
 }
@@ -45,7 +49,8 @@ type Request struct {
 	Client string `json:"client"`
 	Method string `json:"method"`
 	Host   string `json:"host"`
-	Path   string `json:"path"`
+	// Path has the query with it where the app shows it.
+	Path string `json:"path"`
 	// Abandoned: it holds a permit and nobody waits for it any more. Reason is
 	// why, if it was cancelled.
 	Abandoned bool   `json:"abandoned"`

@@ -21,7 +21,7 @@ func BenchmarkListing(b *testing.B) {
 	run := &run{handler: h}
 	b.ReportAllocs()
 	for b.Loop() {
-		run.who, run.listed = identityOf(r, now), false
+		run.who, run.listed = identityOf(r, now, false), false
 		run.enter(phaseUploading, now)
 		run.enter(phaseRunning, now)
 		run.enter(phaseStreaming, now)

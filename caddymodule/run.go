@@ -112,7 +112,7 @@ func NoticesCancel(ctx context.Context) {
 
 func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run {
 	now := time.Now()
-	run := &run{handler: h, client: r, w: w, outer: outer, arrived: now, who: identityOf(r, now)}
+	run := &run{handler: h, client: r, w: w, outer: outer, arrived: now, who: identityOf(r, now, h.showQuery)}
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.place.Owner = run
 	run.progress.enter(phaseWaiting, now)

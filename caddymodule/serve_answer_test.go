@@ -23,7 +23,8 @@ func readAll(r io.Reader) (string, error) {
 func holdOne(t *testing.T, s *site.Site, c *http.Client, path string) {
 	t.Helper()
 	busy := make(chan struct{})
-	blockUntil[path] = busy
+	bare, _, _ := strings.Cut(path, "?")
+	blockUntil[bare] = busy
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -26,6 +26,7 @@ type sidecar struct {
 	log          bool
 	words        []sidecarWord
 	serverTiming bool
+	showQuery    bool
 	handleReject string
 	print        bool
 }
@@ -120,6 +121,7 @@ and the commands the same with --address.`,
 		w := &s.words[i]
 		flags.StringVar(&w.value, w.flag(), "", w.usage)
 	}
+	flags.BoolVar(&s.showQuery, "show-query", false, "Show requests on the admin endpoint with their queries")
 	flags.BoolVar(&s.serverTiming, "server-timing", false, "Add Server-Timing fields with the time that requests have waited")
 	flags.StringVar(&s.handleReject, "handle-reject", "", "Directives that answer rejected requests, such as 'respond \"busy\" 503'")
 	return cmd
@@ -222,7 +224,11 @@ func (s *sidecar) directive() string {
 
 // option writes the global option, if it is needed.
 func (s *sidecar) option() string {
-	return wrapped("offload", wrapped("spool", s.lines(inSpool))+s.lines(inOption))
+	text := wrapped("spool", s.lines(inSpool)) + s.lines(inOption)
+	if s.showQuery {
+		text += "show_query\n"
+	}
+	return wrapped("offload", text)
 }
 
 // wrapped writes a block, or nothing around nothing.

@@ -15,11 +15,12 @@ func TestSidecarHasAFlagForEachWord(t *testing.T) {
 		have[w.of] = append(have[w.of], w.word)
 	}
 	have[inDirective] = append(have[inDirective], "handle_reject", "server_timing", "proxy_status_name")
+	have[inOption] = append(have[inOption], "show_query")
 	for of, words := range map[string][]string{
 		inDirective: slices.Concat(poolWords, routeWords, []string{"name"}),
 		inBreaker:   breakerWords,
 		inSpool:     spoolWords,
-		inOption:    {"explain"},
+		inOption:    {"explain", "show_query"},
 	} {
 		got := slices.Compact(slices.Sorted(slices.Values(have[of])))
 		if want := slices.Sorted(slices.Values(words)); !slices.Equal(got, want) {
@@ -52,7 +53,7 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 				`--breaker-consecutive-failures|3|--breaker-window|9m|--breaker-cool-down|2s|--breaker-probes|2|--breaker-probe-timeout|3s|` +
 				`--first-byte-timeout|2m|--run-timeout|3m|--on-abandon|cancel|--request-spool|1MiB 2GiB|--response-spool|off|` +
 				`--stall-timeout|1s|--upgrades|hold|--reject-status|429|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
-				`--spool-disk|2MiB|--spool-uploads|3|--spool-min-rate|off|--explain|5|--server-timing|--handle-reject|respond "busy" 503`,
+				`--spool-disk|2MiB|--spool-uploads|3|--spool-min-rate|off|--explain|5|--show-query|--server-timing|--handle-reject|respond "busy" 503`,
 			`{
 	admin off
 	persist_config off
@@ -65,6 +66,7 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 			min_rate off
 		}
 		explain 5
+		show_query
 	}
 }
 

@@ -79,7 +79,7 @@ func unrecognized(d *caddyfile.Dispenser, block string) error {
 		{breakerWords, ": it belongs to the block of 'breaker'"},
 		{slices.Concat(routeWords, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
 		{spoolWords, ": it belongs to the block of 'spool' in the global option 'offload'"},
-		{[]string{"pool", "spool", "explain"}, ": it belongs to the global option 'offload'"},
+		{[]string{"pool", "spool", "explain", "show_query"}, ": it belongs to the global option 'offload'"},
 	} {
 		if slices.Contains(home.words, word) {
 			hint = home.text
