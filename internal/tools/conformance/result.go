@@ -5,12 +5,24 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
 
 // Result is how one site did: by case, why it failed, or nothing if it passed.
 type Result map[string]string
+
+// errNoCases is an error of reports in which nothing was played.
+var errNoCases = errors.New("no cases in the report")
+
+// Whole returns a result, or an error if there is no case in it.
+func (r Result) Whole() (Result, error) {
+	if len(r) == 0 {
+		return nil, errNoCases
+	}
+	return r, nil
+}
 
 // Passed counts the cases that passed.
 func (r Result) Passed() int {
