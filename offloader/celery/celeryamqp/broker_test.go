@@ -178,8 +178,9 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 	t.Run("it does not confirm", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryamqp.BackendSettings{})
+		l.send(nil) // which waits for the connection
 		l.server.SetSilent(true)
-		ctx, cancel := context.WithTimeout(l.ctx, 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(l.ctx, 200*time.Millisecond)
 		defer cancel()
 		_, err := l.client.Send(ctx, celery.Task{Name: "a"})
 		if !errors.Is(err, celery.ErrUnconfirmed) || !errors.Is(err, context.DeadlineExceeded) {
@@ -190,7 +191,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			failed <- err
 		}()
-		eventually(t, func() bool { state, err := l.broker.Queue(l.ctx, "celery"); return err == nil && state.Ready == 2 })
+		eventually(t, func() bool { state, err := l.broker.Queue(l.ctx, "celery"); return err == nil && state.Ready == 3 })
 		l.proxy.Cut()
 		if err := <-failed; !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)
@@ -201,8 +202,10 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 		l := newLab(t, celeryamqp.BackendSettings{})
 		l.send(nil)
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { return l.proxy.Connections() == 0 })
-		l.send(celery.ErrUnavailable) // after a second of hope
+		eventually(t, func() bool { // what is sent before it is noticed is lost; after that comes a second of hope
+			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
+			return errors.Is(err, celery.ErrUnavailable)
+		})
 		began := time.Now()
 		for range 5 {
 			l.send(celery.ErrUnavailable)

@@ -16,6 +16,11 @@ type publisher struct {
 	conn    *amqp.Connection
 	channel *amqp.Channel
 
+	returns  <-chan amqp.Return
+	confirms <-chan amqp.Confirmation
+	blockeds <-chan amqp.Blocking
+	closed   <-chan *amqp.Error
+
 	sending sync.Mutex // held while a message is written: they are numbered in that order
 
 	mu       sync.Mutex
@@ -35,6 +40,8 @@ type unconfirmed struct {
 	done chan error // gets the one verdict
 }
 
+// newPublisher listens before anybody can publish: the library drops what nobody
+// listens to.
 func newPublisher(conn *amqp.Connection) (*publisher, error) {
 	channel, err := conn.Channel()
 	if err != nil {
@@ -45,21 +52,22 @@ func newPublisher(conn *amqp.Connection) (*publisher, error) {
 	}
 	return &publisher{
 		conn: conn, channel: channel,
-		pending: make(map[uint64]*unconfirmed), returned: make(map[string]bool), gone: make(chan struct{}),
+		returns:  channel.NotifyReturn(make(chan amqp.Return)),
+		confirms: channel.NotifyPublish(make(chan amqp.Confirmation)),
+		blockeds: conn.NotifyBlocked(make(chan amqp.Blocking)),
+		closed:   channel.NotifyClose(make(chan *amqp.Error, 1)),
+		pending:  make(map[uint64]*unconfirmed), returned: make(map[string]bool), gone: make(chan struct{}),
 	}, nil
 }
 
-// serve hands out verdicts until the channel is closed. The channels here have
-// no room: the library sends on them in the order in which the server does, and
-// a message comes back before it is confirmed.
+// serve hands out verdicts until the channel is closed. The channels of the library
+// have no room: it sends on them in the order in which the server does, and a
+// message comes back before it is confirmed.
 func (p *publisher) serve(ctx context.Context) error {
-	returns := p.channel.NotifyReturn(make(chan amqp.Return))
-	confirms := p.channel.NotifyPublish(make(chan amqp.Confirmation))
-	blocked := p.conn.NotifyBlocked(make(chan amqp.Blocking))
-	closed := p.channel.NotifyClose(make(chan *amqp.Error, 1))
+	returns, confirms, blockeds := p.returns, p.confirms, p.blockeds
 	defer discard(returns)
 	defer discard(confirms)
-	defer discard(blocked)
+	defer discard(blockeds)
 	for {
 		select {
 		case r, ok := <-returns:
@@ -74,13 +82,13 @@ func (p *publisher) serve(ctx context.Context) error {
 				continue
 			}
 			p.confirm(c)
-		case b, ok := <-blocked:
+		case b, ok := <-blockeds:
 			if !ok {
-				blocked = nil
+				blockeds = nil
 				continue
 			}
 			p.setBlocked(b)
-		case err := <-closed:
+		case err := <-p.closed:
 			if err == nil {
 				return amqp.ErrClosed
 			}
