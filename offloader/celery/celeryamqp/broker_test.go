@@ -39,9 +39,7 @@ func newLab(t *testing.T, s celeryamqp.BackendSettings) *lab {
 	t.Cleanup(cancel)
 	server := amqptest.NewServer(t)
 	proxy := celerytest.NewProxy(t, server.Addr())
-	heartbeat := s.Heartbeat
-	s.Server = at(proxy.Addr())
-	s.Heartbeat = heartbeat
+	s.URL = at(proxy.Addr()).URL
 	broker, backend := openBroker(t, celeryamqp.BrokerSettings{Server: s.Server}), openBackend(t, s)
 	system := amqptest.NewSystem(t, amqptest.Options{URL: server.URL(), Broker: broker, Backend: backend, Interrupt: proxy.Cut})
 	return &lab{t, ctx, server, proxy, broker, backend, system, celery.NewClient(broker, backend, celery.Settings{})}
@@ -199,7 +197,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 	})
 	t.Run("it is away", func(t *testing.T) {
 		t.Parallel()
-		l := newLab(t, celeryamqp.BackendSettings{})
+		l := newLab(t, celeryamqp.BackendSettings{Server: celeryamqp.Server{Timeout: time.Second}})
 		l.send(nil)
 		l.proxy.Refuse(true)
 		eventually(t, func() bool { // what is sent before it is noticed is lost; after that comes a second of hope
