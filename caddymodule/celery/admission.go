@@ -13,7 +13,7 @@ func (c *call) admit(ctx context.Context) (leave func(), err error) {
 	if err := c.check(ctx); err != nil {
 		return nil, err
 	}
-	if !c.link.take(c.limit(ctx)) {
+	if !c.link.take(func(n int) bool { return c.mayWait(ctx, n) }) {
 		return nil, fail(saturated, "the workers have enough to do")
 	}
 	return c.link.giveBack, nil
@@ -22,8 +22,10 @@ func (c *call) admit(ctx context.Context) (leave func(), err error) {
 // check asks whether a worker is there that knows the task. What it says is known
 // from heartbeats, or was asked lately.
 func (c *call) check(ctx context.Context) error {
+	if c.h.WorkerCheck == on || c.h.TaskCheck == on {
+		c.link.follow() // who is there says how many answers to wait for
+	}
 	if c.h.WorkerCheck == on {
-		c.link.follow()
 		err := c.link.workers.Ready(ctx, c.task.Queue)
 		if err != nil && !errors.Is(err, celery.ErrUnsupported) {
 			return err
@@ -39,18 +41,16 @@ func (c *call) check(ctx context.Context) error {
 	return nil
 }
 
-// limit is how many requests may wait, zero for no limit.
-func (c *call) limit(ctx context.Context) int {
+// mayWait reports whether n requests may wait.
+func (c *call) mayWait(ctx context.Context, n int) bool {
 	o := c.h.MaxOutstanding
 	switch {
 	case o == nil:
-		return 0
+		return true
 	case o.Count > 0:
-		return o.Count
+		return n <= o.Count
 	}
-	slots, err := c.link.workers.Slots(ctx)
-	if err != nil {
-		return 0 // nobody can say
-	}
-	return slots * o.PerSlot
+	slots := (n + o.PerSlot - 1) / o.PerSlot
+	enough, err := c.link.workers.HaveSlots(ctx, slots)
+	return enough || err != nil // nobody can say
 }

@@ -147,6 +147,9 @@ func (l *link) close() {
 	for _, client := range l.clients {
 		errs = append(errs, client.Close(ctx))
 	}
+	if l.workers != nil {
+		l.workers.Close()
+	}
 	for _, server := range []any{l.backend, l.broker} {
 		if closer, ok := server.(io.Closer); ok {
 			errs = append(errs, closer.Close())
@@ -157,14 +160,17 @@ func (l *link) close() {
 	}
 }
 
-// take counts one more request that waits, unless there are limit already. Zero
-// is no limit.
-func (l *link) take(limit int) bool {
-	if n := l.outstanding.Add(1); limit > 0 && n > int64(limit) {
-		l.outstanding.Add(-1)
-		return false
+// take counts one more request that waits, if there may be so many.
+func (l *link) take(may func(n int) bool) bool {
+	for {
+		n := l.outstanding.Load()
+		if !may(int(n) + 1) {
+			return false
+		}
+		if l.outstanding.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
 }
 
 func (l *link) giveBack() { l.outstanding.Add(-1) }

@@ -2,30 +2,40 @@ package celery
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// How long answers are kept.
-const (
-	keepPings  = 2 * time.Second
-	keepGauges = 2 * time.Second
-	keepQueues = 10 * time.Second
-	keepStats  = 10 * time.Second
-	keepNames  = time.Minute
-	// A task that was not known may have been added: that is asked again sooner.
-	keepUnknown = 2 * time.Second
+// How long answers are good. Some serve while they are asked again; whether somebody
+// is there is always asked anew.
+var (
+	timesOfPings  = times{keep: 2 * time.Second, again: 2 * time.Second}
+	timesOfGauges = times{keep: 2 * time.Second, again: 2 * time.Second}
+	timesOfQueues = times{keep: 10 * time.Second, serve: time.Minute, again: 2 * time.Second}
+	timesOfStats  = times{keep: 10 * time.Second, serve: time.Minute, again: 10 * time.Second}
+	// A task that was not known may have been added: that is asked sooner, and not
+	// as often as somebody makes names up.
+	timesOfNames = times{keep: time.Minute, serve: 10 * time.Minute, again: 2 * time.Second}
 )
+
+// survey is a question to all workers.
+type survey[T any] = question[map[string]T]
+
+func newSurvey[T any](w *Workers, i inquiry[T], t times) *survey[T] {
+	return &survey[T]{asking: w.asking, times: t, ask: func(ctx context.Context, told func(map[string]T)) error {
+		_, err := gather(ctx, w, i, told)
+		return err
+	}}
+}
 
 // Ready returns nil if a worker seems to be there that takes tasks from the
 // queue. The error wraps ErrNoWorker or ErrUnroutable if not, and ErrUnavailable
 // if the broker is not there either.
 func (w *Workers) Ready(ctx context.Context, queue string) error {
 	if gauge, ok := w.broker.(QueueGauge); ok {
-		state, err := w.gaugeOf(queue).get(ctx, keepGauges, func(ctx context.Context) (QueueState, error) {
-			return gauge.Queue(ctx, queue)
-		})
+		state, err := w.gaugeOf(gauge, queue).get(ctx, func(QueueState) bool { return true })
 		switch {
 		case err != nil:
 			return fmt.Errorf("looking at queue '%s': %w", queue, err)
@@ -47,29 +57,37 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 // maxGauges is of how many queues the state is kept. Usually there are few.
 const maxGauges = 1000
 
-func (w *Workers) gaugeOf(queue string) *cached[QueueState] {
+func (w *Workers) gaugeOf(gauge QueueGauge, queue string) *question[QueueState] {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g := w.gauges[queue]
-	if g == nil {
-		if len(w.gauges) >= maxGauges {
-			clear(w.gauges)
-		}
-		g = new(cached[QueueState])
-		w.gauges[queue] = g
+	if q := w.gauges[queue]; q != nil {
+		return q
 	}
-	return g
+	if len(w.gauges) >= maxGauges {
+		clear(w.gauges)
+	}
+	q := &question[QueueState]{asking: w.asking, times: timesOfGauges}
+	q.ask = func(ctx context.Context, told func(QueueState)) error {
+		state, err := gauge.Queue(ctx, queue)
+		if err == nil {
+			told(state)
+		}
+		return err
+	}
+	w.gauges[queue] = q
+	return q
 }
 
 func (w *Workers) anyAlive(ctx context.Context) error {
 	if w.alive(time.Now()) > 0 {
 		return nil
 	}
-	names, err := w.pings.get(ctx, keepPings, w.Ping)
+	some := func(all map[string]json.RawMessage) bool { return len(all) > 0 }
+	all, err := w.pings.get(ctx, some)
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
+	if !some(all) {
 		return ErrNoWorker
 	}
 	return nil
@@ -78,51 +96,70 @@ func (w *Workers) anyAlive(ctx context.Context) error {
 // takenFrom reports whether a worker takes tasks from the queue, if that is
 // known.
 func (w *Workers) takenFrom(ctx context.Context, queue string) (taken, known bool) {
-	all, err := w.queues.get(ctx, keepQueues, w.ActiveQueues)
+	takes := func(all map[string][]Queue) bool {
+		return anyOf(all, func(queues []Queue) bool {
+			return slices.ContainsFunc(queues, func(q Queue) bool { return q.Name == queue })
+		})
+	}
+	all, err := w.queues.get(ctx, orNobody(takes))
 	if err != nil || len(all) == 0 {
 		return false, false
 	}
-	for _, queues := range all {
-		if slices.ContainsFunc(queues, func(q Queue) bool { return q.Name == queue }) {
-			return true, true
-		}
-	}
-	return false, true
+	return takes(all), true
 }
 
-// Knows reports whether a worker knows the task. If none answers, nobody can
-// say, and the task counts as known.
+// Knows reports whether a worker knows the task, as soon as one has said so. If
+// none answers, nobody can say, and the task counts as known.
 func (w *Workers) Knows(ctx context.Context, task string) (bool, error) {
-	for _, keep := range []time.Duration{keepNames, keepUnknown} {
-		all, err := w.registered.get(ctx, keep, w.Registered)
-		if err != nil {
-			return false, err
-		}
-		if len(all) == 0 || isRegistered(all, task) {
-			return true, nil
-		}
+	known := orNobody(func(all map[string][]string) bool {
+		return anyOf(all, func(names []string) bool { return slices.Contains(names, task) })
+	})
+	all, err := w.registered.get(ctx, known)
+	if err != nil {
+		return false, err
 	}
-	return false, nil
+	return known(all), nil
 }
 
-func isRegistered(all map[string][]string, task string) bool {
-	for _, names := range all {
-		if slices.Contains(names, task) {
+// Slots returns how many tasks all workers that answer run at once.
+func (w *Workers) Slots(ctx context.Context) (int, error) {
+	all, err := w.stats.get(ctx, func(map[string]Stats) bool { return false })
+	return slotsOf(all), err
+}
+
+// HaveSlots reports whether the workers run n tasks at once, as soon as enough of
+// them have said so. If none tells, nobody can say, and they count as enough.
+func (w *Workers) HaveSlots(ctx context.Context, n int) (bool, error) {
+	enough := func(all map[string]Stats) bool {
+		slots := slotsOf(all)
+		return slots >= n || slots == 0
+	}
+	all, err := w.stats.get(ctx, enough)
+	if err != nil {
+		return false, err
+	}
+	return enough(all), nil
+}
+
+func slotsOf(all map[string]Stats) int {
+	slots := 0
+	for _, s := range all {
+		slots += s.Slots
+	}
+	return slots
+}
+
+func anyOf[T any](all map[string]T, is func(T) bool) bool {
+	for _, one := range all {
+		if is(one) {
 			return true
 		}
 	}
 	return false
 }
 
-// Slots returns how many tasks all workers that answer run at once.
-func (w *Workers) Slots(ctx context.Context) (int, error) {
-	all, err := w.stats.get(ctx, keepStats, w.Stats)
-	if err != nil {
-		return 0, err
-	}
-	slots := 0
-	for _, s := range all {
-		slots += s.Slots
-	}
-	return slots, nil
+// orNobody is content as well if nobody has answered: who asks again is not told
+// more.
+func orNobody[T any](content func(map[string]T) bool) func(map[string]T) bool {
+	return func(all map[string]T) bool { return len(all) == 0 || content(all) }
 }

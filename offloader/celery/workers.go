@@ -2,6 +2,8 @@ package celery
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,15 +16,17 @@ import (
 // kept for a while, and however many callers want one, it is asked for once.
 type Workers struct {
 	broker Broker
+	asking *asking
 
-	pings      cached[[]string]
-	queues     cached[map[string][]Queue]
-	registered cached[map[string][]string]
-	stats      cached[map[string]Stats]
+	pings      *survey[json.RawMessage]
+	queues     *survey[[]Queue]
+	registered *survey[[]string]
+	stats      *survey[Stats]
 
 	mu     sync.Mutex
-	beats  map[string]Worker              // by name, guarded by mu
-	gauges map[string]*cached[QueueState] // by queue, guarded by mu
+	beats  map[string]Worker                // by name, guarded by mu
+	since  time.Time                        // of the first heartbeat on this connection, zero before; guarded by mu
+	gauges map[string]*question[QueueState] // by queue, guarded by mu
 }
 
 // Worker is one that has told about itself lately.
@@ -36,10 +40,21 @@ type Worker struct {
 }
 
 // NewWorkers returns what is known about the workers behind a broker: nothing
-// yet. Follow makes it know more.
+// yet. Follow makes it know more. It must be closed before the broker is.
 func NewWorkers(b Broker) *Workers {
-	return &Workers{broker: b, beats: make(map[string]Worker), gauges: make(map[string]*cached[QueueState])}
+	w := &Workers{
+		broker: b, asking: newAsking(),
+		beats: make(map[string]Worker), gauges: make(map[string]*question[QueueState]),
+	}
+	w.pings = newSurvey(w, aboutLife, timesOfPings)
+	w.queues = newSurvey(w, aboutQueues, timesOfQueues)
+	w.registered = newSurvey(w, aboutNames, timesOfNames)
+	w.stats = newSurvey(w, aboutStats, timesOfStats)
+	return w
 }
+
+// Close ends what is being asked, and waits for that. Follow ends with its context.
+func (w *Workers) Close() { w.asking.close() }
 
 // Times between two attempts to follow workers.
 const (
@@ -56,6 +71,7 @@ func (w *Workers) Follow(ctx context.Context) {
 	}
 	for wait := firstFollow; ctx.Err() == nil; wait = min(2*wait, lastFollow) {
 		var heard atomic.Bool
+		w.beginListening()
 		_ = follower.Follow(ctx, func(body []byte) { // why it ended is no matter: try again
 			heard.Store(true)
 			w.receive(body)
@@ -70,6 +86,14 @@ func (w *Workers) Follow(ctx context.Context) {
 	}
 }
 
+// beginListening forgets for how long heartbeats were heard: some may have been
+// missed.
+func (w *Workers) beginListening() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = time.Time{}
+}
+
 func (w *Workers) receive(body []byte) {
 	events, err := decodeEvents(body)
 	if err != nil {
@@ -78,6 +102,9 @@ func (w *Workers) receive(body []byte) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		w.since = now
+	}
 	for _, e := range events {
 		switch e.Type {
 		case workerOnline, workerHeartbeat:
@@ -108,6 +135,21 @@ func (w *Workers) alive(now time.Time) int {
 	defer w.mu.Unlock()
 	w.forgetSilent(now)
 	return len(w.beats)
+}
+
+// settle is for how long heartbeats must be heard until all workers have sent one.
+const settle = 2 * defaultFreq
+
+// heard names the workers whose heartbeats are heard, if those are likely to be
+// all.
+func (w *Workers) heard(now time.Time) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() || now.Sub(w.since) < settle {
+		return nil
+	}
+	w.forgetSilent(now)
+	return slices.Collect(maps.Keys(w.beats))
 }
 
 func (w *Workers) forgetSilent(now time.Time) {

@@ -29,12 +29,18 @@ func newFleet(ctx context.Context) *fleet {
 
 // join adds a worker that gives these answers in JSON.
 func (f *fleet) join(name string, answers map[string]string) func() {
+	return f.joinSlow(name, 0, answers)
+}
+
+// joinSlow adds one that takes its time.
+func (f *fleet) joinSlow(name string, pause time.Duration, answers map[string]string) func() {
 	ctx, leave := context.WithCancel(f.ctx)
 	go func() {
 		_ = f.Commands(ctx, name, func(c celery.Command) []byte {
 			f.mu.Lock()
 			f.asked[c.Method]++
 			f.mu.Unlock()
+			<-time.After(pause)
 			answer, ok := answers[c.Method]
 			if !ok {
 				return nil
@@ -64,6 +70,7 @@ func inFleet(t *testing.T, name string, scene func(t *testing.T, f *fleet, w *ce
 			go w.Follow(ctx)
 			synctest.Wait()
 			scene(t, f, w)
+			w.Close()
 			cancel()
 		})
 	})
@@ -265,6 +272,7 @@ func TestWhatWorkersAnswer(t *testing.T) {
 		f.join("a", names)
 		f.join("silent", nil)
 		f.beat(t, `{"type": "worker-heartbeat", "hostname": "a"}`)
+		<-time.After(4 * time.Second) // so that all will have sent one
 		began := time.Now()
 		if stats, err := w.Stats(t.Context()); len(stats) != 1 || err != nil || time.Since(began) != 0 || stats["a"].Uptime != time.Minute {
 			t.Errorf("%v %v after %s", stats, err, time.Since(began))

@@ -94,6 +94,7 @@ func questions(s *scene) {
 	s.worker("w1@here", nil)
 	s.worker("w2@here", nil)
 	workers := celery.NewWorkers(s.system.Broker())
+	defer workers.Close()
 	var names []string
 	for len(names) < 2 && s.ctx.Err() == nil {
 		var err error
