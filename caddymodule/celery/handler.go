@@ -44,8 +44,8 @@ type Handler struct {
 	Args []string `json:"args,omitempty"`
 
 	// What of the request follows them: the body as one JSON value (`json`), the
-	// elements of the body's JSON array (`array`), or the body as a string
-	// (`raw`).
+	// elements of the body's JSON array (`array`), the body as a string (`raw`), or
+	// the values of a form (`form`) or of the query (`query`), in their order.
 	ArgsFrom string `json:"args_from,omitempty"`
 
 	// The kwargs by name. Values are as in `args`. One whose name ends with a

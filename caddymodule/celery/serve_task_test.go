@@ -126,6 +126,25 @@ func TestRequestsBecomeTasks(t *testing.T) {
 	})
 }
 
+// Values of a form or of the query are strings, in their order.
+func TestValuesBecomeArgs(t *testing.T) {
+	l := newLab(t)
+	l.work(2, echoAll)
+	const form = "application/x-www-form-urlencoded"
+	for source, path := range map[string]string{"query": "/?n=3&m=x+y&n=1", "form": "/?n=9"} {
+		s := l.serve("task lab.add\nargs int(7)\nargs_from " + source)
+		s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+			e := echoedBy(t, c, request(t, http.MethodPost, url+path, "n=3&m=x+y&n=1", "Content-Type", form))
+			if got, want := string(e.Body[0]), `[7,"3","x y","1"]`; got != want {
+				t.Errorf("args from %s are %s, want %s", source, got, want)
+			}
+		})
+	}
+	s := l.serve("task lab.add\nargs_from query")
+	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr+"/?n=1&m=%25zz%zz")
+	wantProblem(t, res, body, 400, "bad_arguments")
+}
+
 // How long a task may wait and run is told to the worker.
 func TestBoundsOfATask(t *testing.T) {
 	l := newLab(t)

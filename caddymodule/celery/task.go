@@ -32,7 +32,7 @@ func (h *Handler) taskOf(r *http.Request, body []byte) (celery.Task, error) {
 	}
 	var err error
 	task.Args, task.Kwargs, err = h.plan.Build(arguments.Input{
-		Replacer: repl, Query: r.URL.Query(), ContentType: r.Header.Get("Content-Type"), Body: body,
+		Replacer: repl, Query: r.URL.RawQuery, ContentType: r.Header.Get("Content-Type"), Body: body,
 	})
 	if errors.Is(err, arguments.ErrMediaType) {
 		return task, fail(badMediaType, "%s", err)

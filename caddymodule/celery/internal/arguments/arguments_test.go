@@ -3,7 +3,6 @@ package arguments_test
 import (
 	"encoding/json"
 	"errors"
-	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -138,9 +137,9 @@ func TestArgumentsOfARequest(t *testing.T) {
 	t.Parallel()
 	const anyJSON, anyForm = "application/json; charset=utf-8", "application/x-www-form-urlencoded"
 	for name, tt := range map[string]struct {
-		settings          arguments.Settings
-		contentType, body string
-		args, kwargs      string
+		settings                 arguments.Settings
+		contentType, body, query string
+		args, kwargs             string
 	}{
 		"none": {args: `null`, kwargs: `{}`},
 		"fixed ones come first": {
@@ -169,7 +168,35 @@ func TestArgumentsOfARequest(t *testing.T) {
 			settings: arguments.Settings{KwargsFrom: []string{"form"}}, contentType: "multipart/form-data; boundary=b", body: multipartForm,
 			args: `null`, kwargs: `{"a":["1","2"]}`,
 		},
+		"values of a form, in their order": {
+			settings: arguments.Settings{Args: []string{"1"}, ArgsFrom: "form"}, contentType: anyForm, body: "b=x+y&a=1&b=&c&&b=%26",
+			args: `[1,"x y","1","","","\u0026"]`, kwargs: `{}`,
+		},
+		"values of a form of parts": {
+			settings: arguments.Settings{ArgsFrom: "form"}, contentType: "multipart/form-data; boundary=b", body: multipartForm,
+			args: `["1","2"]`, kwargs: `{}`,
+		},
+		"no form": {
+			settings: arguments.Settings{ArgsFrom: "form"}, args: `null`, kwargs: `{}`,
+		},
+		"values of the query, in their order": {
+			settings: arguments.Settings{ArgsFrom: "query", KwargsFrom: []string{"json"}}, query: "n=2&m=true&n=10&n=null&n=%5B1%5D",
+			contentType: anyJSON, body: `{"a": 1}`,
+			args: `["2","true","10","null","[1]"]`, kwargs: `{"a":1}`,
+		},
+		"no query": {
+			settings: arguments.Settings{ArgsFrom: "query"}, args: `null`, kwargs: `{}`,
+		},
+		"values of the query and fields of a form": {
+			settings: arguments.Settings{ArgsFrom: "query", KwargsFrom: []string{"form"}}, query: "n=2", contentType: anyForm, body: "a=1",
+			args: `["2"]`, kwargs: `{"a":"1"}`,
+		},
+		"fields of the query that cannot be read are left out": {
+			settings: arguments.Settings{KwargsFrom: []string{"query"}}, query: "a=1&b=%x&c;d=2&e=3",
+			args: `null`, kwargs: `{"a":"1","e":"3"}`,
+		},
 		"later sources win, and what is fixed over all": {
+			query: "page=1&deep=yes",
 			settings: arguments.Settings{
 				KwargsFrom: []string{"query", "json"}, Kwargs: map[string]string{"user": "{q}"},
 			},
@@ -185,7 +212,7 @@ func TestArgumentsOfARequest(t *testing.T) {
 			t.Parallel()
 			args, kwargs, err := plan(t, tt.settings).Build(arguments.Input{
 				Replacer: replacer(map[string]string{"q": "client", "empty": ""}), ContentType: tt.contentType, Body: []byte(tt.body),
-				Query: url.Values{"page": {"1"}, "deep": {"yes"}},
+				Query: tt.query,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -208,6 +235,9 @@ func TestRequestsWithoutTheRightArguments(t *testing.T) {
 		contentType, body string
 		want              string
 	}{
+		"no form at all":     {arguments.Settings{ArgsFrom: "form"}, "application/json", "[]", "the body is of another media type: want a form"},
+		"a broken field":     {arguments.Settings{ArgsFrom: "form"}, "application/x-www-form-urlencoded", "a=1&b=%x", "the form cannot be read"},
+		"a broken query":     {arguments.Settings{ArgsFrom: "query"}, "", "", "the query cannot be read"},
 		"a value":            {arguments.Settings{Args: []string{"1", "int({q})"}}, "", "", "args 2: want a whole number"},
 		"a named value":      {arguments.Settings{Kwargs: map[string]string{"n": "int({q})"}}, "", "", "kwargs 'n': want a whole number"},
 		"no JSON":            {arguments.Settings{ArgsFrom: "json"}, "application/json", "{", "the body is not JSON"},
@@ -226,7 +256,7 @@ func TestRequestsWithoutTheRightArguments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, _, err := plan(t, tt.settings).Build(arguments.Input{
-				Replacer: replacer(map[string]string{"q": "x"}), ContentType: tt.contentType, Body: []byte(tt.body),
+				Replacer: replacer(map[string]string{"q": "x"}), ContentType: tt.contentType, Body: []byte(tt.body), Query: "a=1&%x=2",
 			})
 			if err == nil || err.Error() != tt.want {
 				t.Fatalf("error is %v, want %s", err, tt.want)
@@ -241,10 +271,13 @@ func TestRequestsWithoutTheRightArguments(t *testing.T) {
 func TestSettingsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	for want, settings := range map[string]arguments.Settings{
-		"args 1 'int(x)': want a whole number":                  {Args: []string{"int(x)"}},
-		"kwargs 'a' 'bool(x)': want true or false":              {Kwargs: map[string]string{"a": "bool(x)"}},
-		"kwargs: a name is empty":                               {Kwargs: map[string]string{"?": "1"}},
-		"unknown args_from 'form': want json or array or raw":   {ArgsFrom: "form"},
+		"args 1 'int(x)': want a whole number":                                 {Args: []string{"int(x)"}},
+		"kwargs 'a' 'bool(x)': want true or false":                             {Kwargs: map[string]string{"a": "bool(x)"}},
+		"kwargs: a name is empty":                                              {Kwargs: map[string]string{"?": "1"}},
+		"unknown args_from 'path': want json or array or raw or form or query": {ArgsFrom: "path"},
+		"the query is wanted twice: leave it out of args_from or of kwargs_from": {
+			ArgsFrom: "query", KwargsFrom: []string{"form", "query"},
+		},
 		"unknown kwargs_from 'raw': want json or form or query": {KwargsFrom: []string{"raw"}},
 		"kwargs_from names 'query' twice":                       {KwargsFrom: []string{"query", "query"}},
 		"kwargs 'a' is set with and without a question mark":    {Kwargs: map[string]string{"a": "1", "a?": "2"}},

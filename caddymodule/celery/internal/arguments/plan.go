@@ -75,8 +75,11 @@ func checkSources(s Settings) error {
 	if s.ArgsFrom != "" && !slices.Contains(ArgsSources, s.ArgsFrom) {
 		return fmt.Errorf("unknown args_from '%s': want %s", s.ArgsFrom, strings.Join(ArgsSources, " or "))
 	}
+	if s.ArgsFrom == Query && slices.Contains(s.KwargsFrom, Query) {
+		return errors.New("the query is wanted twice: leave it out of args_from or of kwargs_from")
+	}
 	bodies := 0
-	if s.ArgsFrom != "" {
+	if s.ArgsFrom != "" && s.ArgsFrom != Query {
 		bodies++
 	}
 	for i, source := range s.KwargsFrom {
@@ -97,7 +100,7 @@ func checkSources(s Settings) error {
 
 // Sources by what they can give.
 var (
-	ArgsSources   = []string{JSON, Array, Raw}
+	ArgsSources   = []string{JSON, Array, Raw, Form, Query}
 	KwargsSources = []string{JSON, Form, Query}
 )
 

@@ -28,22 +28,38 @@ var ErrMediaType = errors.New("the body is of another media type")
 // Input is what arguments are made of.
 type Input struct {
 	Replacer    Replacer
-	Query       url.Values
+	Query       string // as it came
 	ContentType string
 	Body        []byte
 }
 
+// pair is a field of a form or of a query.
+type pair struct{ name, value string }
+
 // elements returns the args that a source holds.
 func (in Input) elements(source string) ([]any, error) {
-	if source == "" || len(in.Body) == 0 {
+	switch {
+	case source == Query:
+		pairs, ok := readPairs(in.Query)
+		if !ok { // one that is missing would shift the others
+			return nil, errors.New("the query cannot be read")
+		}
+		return valuesOf(pairs), nil
+	case source == "", len(in.Body) == 0:
 		return nil, nil
-	}
-	if source == Raw {
+	case source == Form:
+		pairs, err := in.form()
+		return valuesOf(pairs), err
+	case source == Raw:
 		if !utf8.Valid(in.Body) {
 			return nil, errors.New("the body is not UTF-8")
 		}
 		return []any{string(in.Body)}, nil
 	}
+	return in.jsonElements(source)
+}
+
+func (in Input) jsonElements(source string) ([]any, error) {
 	if err := in.checkType(isJSON, "JSON"); err != nil {
 		return nil, err
 	}
@@ -68,10 +84,13 @@ func (in Input) elements(source string) ([]any, error) {
 func (in Input) fields(source string, kwargs map[string]any) error {
 	switch {
 	case source == Query:
-		addFields(kwargs, in.Query)
+		pairs, _ := readPairs(in.Query) // what cannot be read has no name
+		addFields(kwargs, pairs)
 	case len(in.Body) == 0:
 	case source == Form:
-		return in.formFields(kwargs)
+		pairs, err := in.form()
+		addFields(kwargs, pairs)
+		return err
 	default:
 		return in.objectFields(kwargs)
 	}
@@ -92,35 +111,44 @@ func (in Input) objectFields(kwargs map[string]any) error {
 	return nil
 }
 
-func (in Input) formFields(kwargs map[string]any) error {
+// form reads the body.
+func (in Input) form() ([]pair, error) {
 	mediaType, params, err := mime.ParseMediaType(in.ContentType)
 	switch {
 	case err == nil && mediaType == "application/x-www-form-urlencoded":
-		values, err := url.ParseQuery(string(in.Body))
-		if err != nil {
-			return errors.New("the form cannot be read")
+		pairs, ok := readPairs(string(in.Body))
+		if !ok {
+			return nil, errors.New("the form cannot be read")
 		}
-		addFields(kwargs, values)
-		return nil
+		return pairs, nil
 	case err == nil && mediaType == "multipart/form-data":
-		values, err := readMultipart(in.Body, params["boundary"])
-		if err != nil {
-			return err
-		}
-		addFields(kwargs, values)
-		return nil
+		return readMultipart(in.Body, params["boundary"])
 	}
-	return fmt.Errorf("%w: want a form", ErrMediaType)
+	return nil, fmt.Errorf("%w: want a form", ErrMediaType)
+}
+
+// readPairs reads urlencoded fields in their order, and reports whether it could
+// read all of them.
+func readPairs(encoded string) (pairs []pair, all bool) {
+	all = true
+	for text := range strings.SplitSeq(encoded, "&") {
+		values, err := url.ParseQuery(text)
+		all = all && err == nil
+		for name := range values { // one at most
+			pairs = append(pairs, pair{name, values.Get(name)})
+		}
+	}
+	return pairs, all
 }
 
 // readMultipart reads a form without files.
-func readMultipart(body []byte, boundary string) (url.Values, error) {
-	values := make(url.Values)
+func readMultipart(body []byte, boundary string) ([]pair, error) {
+	var pairs []pair
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := reader.NextPart()
 		if errors.Is(err, io.EOF) {
-			return values, nil
+			return pairs, nil
 		}
 		if err != nil {
 			return nil, errors.New("the form cannot be read")
@@ -132,14 +160,27 @@ func readMultipart(body []byte, boundary string) (url.Values, error) {
 		if err != nil {
 			return nil, errors.New("the form cannot be read")
 		}
-		values.Add(part.FormName(), string(text))
+		pairs = append(pairs, pair{part.FormName(), string(text)})
 	}
+}
+
+// valuesOf are always strings.
+func valuesOf(pairs []pair) []any {
+	var values []any
+	for _, p := range pairs {
+		values = append(values, p.value)
+	}
+	return values
 }
 
 // addFields adds what is always strings. A field that comes several times is an
 // array of them.
-func addFields(kwargs map[string]any, values url.Values) {
-	for name, all := range values {
+func addFields(kwargs map[string]any, pairs []pair) {
+	fields := make(map[string][]string)
+	for _, p := range pairs {
+		fields[p.name] = append(fields[p.name], p.value)
+	}
+	for name, all := range fields {
 		if len(all) == 1 {
 			kwargs[name] = all[0]
 		} else {
