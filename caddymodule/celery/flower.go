@@ -1,11 +1,14 @@
 package celery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -56,23 +59,50 @@ func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddy
 	return route.serve(c, subject, body)
 }
 
-// flowerApply calls a task and waits for its result.
+// flowerApply calls a task and waits for its result, or for as long as the client
+// likes. Then the task goes on.
 func (c *call) flowerApply(name string, body []byte) error {
-	if err := c.flowerTask(name, body); err != nil {
+	wait := forever
+	patience := func(_ *Handler, _ *celery.Task, value json.RawMessage) (err error) {
+		wait, err = flowerPatience(value)
+		return err
+	}
+	if err := c.flowerTask(name, body, map[string]flowerOption{"timeout": patience}); err != nil {
 		return c.fail(err)
 	}
 	return c.run(func(ctx context.Context, open *celery.Call) error {
-		result, err := open.Wait(ctx, c.note)
+		result, err := c.waitPatiently(ctx, open, wait)
 		if err != nil {
 			return err
+		}
+		if !result.State.Final() {
+			open.Close()
 		}
 		return c.respondFlower(result)
 	})
 }
 
+// forever is how long a client waits who has not said so.
+const forever = time.Duration(math.MaxInt64)
+
+// errImpatient ends a wait of which the client has said how long it may be.
+var errImpatient = errors.New("the client waits no longer")
+
+// waitPatiently waits for the final state. When the client has waited for long
+// enough, the last that was reported is what it gets.
+func (c *call) waitPatiently(ctx context.Context, open *celery.Call, wait time.Duration) (celery.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errImpatient)
+	defer cancel()
+	result, err := open.Wait(ctx, c.note)
+	if errors.Is(err, errImpatient) {
+		return celery.Result{State: cmp.Or(c.state, celery.Pending)}, nil
+	}
+	return result, err
+}
+
 // flowerAsyncApply calls a task that workers must know.
 func (c *call) flowerAsyncApply(name string, body []byte) error {
-	if err := c.flowerTask(name, body); err != nil {
+	if err := c.flowerTask(name, body, nil); err != nil {
 		return c.fail(err)
 	}
 	return c.send(c.flowerSent)
@@ -164,10 +194,10 @@ func (c *call) flowerResult(id string, _ []byte) error {
 	wait := c.r.URL.Query().Get("timeout")
 	if wait == "" {
 		err = c.flowerState()
-	} else if seconds, parseErr := strconv.ParseFloat(wait, 64); parseErr != nil || !(seconds >= 0 && seconds < maxSeconds) {
-		err = fail(badArguments, "timeout: want a number of seconds")
+	} else if patience, parseErr := flowerPatience(quote(wait)); parseErr != nil {
+		err = parseErr
 	} else {
-		err = c.flowerWait(toDuration(seconds))
+		err = c.flowerWait(patience)
 	}
 	if err != nil {
 		return c.fail(err)
@@ -191,41 +221,45 @@ func (c *call) flowerState() error {
 	return c.respondFlower(result)
 }
 
-// flowerWait answers with the final state.
+// flowerWait answers with the final state, or with the last one after a while.
 func (c *call) flowerWait(wait time.Duration) error {
 	ctx, cancel := c.withDeadline()
 	defer cancel()
-	ctx, cancelWait := context.WithTimeoutCause(ctx, wait, errTimeout)
-	defer cancelWait()
 	open, err := c.client().Attach(ctx, c.task.ID)
 	if err != nil {
 		return err
 	}
 	defer open.Close() // another has called it
-	result, err := open.Wait(ctx, c.note)
+	result, err := c.waitPatiently(ctx, open, wait)
 	if err != nil {
 		return err
 	}
 	return c.respondFlower(result)
 }
 
-// flowerAbort revokes a task.
+// flowerAbort tells a task to end by itself.
 func (c *call) flowerAbort(id string, _ []byte) error {
 	release, err := c.openKept(id)
 	if err != nil {
 		return c.fail(err)
 	}
 	defer release()
-	c.client().Revoke(id, c.h.Revoke == revokeKill)
+	if err := c.client().Abort(c.r.Context(), id); err != nil {
+		return c.fail(err)
+	}
 	return c.flowerMessage("Aborted")
 }
 
 // flowerRevoke revokes a task, and ends its process if the route allows that.
 func (c *call) flowerRevoke(id string, body []byte) error {
-	terminate := c.r.URL.Query().Get("terminate")
-	if form, err := url.ParseQuery(string(body)); err == nil && form.Has("terminate") {
-		terminate = form.Get("terminate")
+	options := c.r.URL.Query()
+	if form, err := url.ParseQuery(string(body)); err == nil {
+		maps.Copy(options, form)
 	}
+	if options.Has("signal") && options.Get("signal") != "SIGTERM" {
+		return c.fail(fail(badArguments, "signal is not supported"))
+	}
+	terminate := options.Get("terminate")
 	kill := terminate != "" && !strings.EqualFold(terminate, "false") && terminate != "0"
 	if kill && c.h.Revoke != revokeKill {
 		return c.fail(fail(badArguments, "terminate is not allowed here"))

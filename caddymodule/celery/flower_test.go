@@ -145,6 +145,9 @@ func TestFlowerRefuses(t *testing.T) {
 			{"POST", "apply/lab.add", `{"expires": "never"}`, 400, "bad_arguments"},
 			{"POST", "apply/lab.add", `{"task_id": "mine"}`, 400, "bad_arguments"},
 			{"POST", "apply/lab.add", `{"link": []}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"timeout": "soon"}`, 400, "bad_arguments"},
+			{"POST", "apply/lab.add", `{"timeout": -1}`, 400, "bad_arguments"},
+			{"POST", "async-apply/lab.add", `{"timeout": 1}`, 400, "bad_arguments"},
 			{"GET", "apply/lab.add", "", 405, "bad_method"},
 			{"POST", "result/a", "", 405, "bad_method"},
 			{"GET", "abort/a", "", 405, "bad_method"},
@@ -156,6 +159,7 @@ func TestFlowerRefuses(t *testing.T) {
 			{"POST", "abort/", "", 400, "bad_arguments"},
 			{"POST", "revoke/", "", 400, "bad_arguments"},
 			{"POST", "revoke/a?terminate=true", "", 400, "bad_arguments"},
+			{"POST", "revoke/a?signal=SIGKILL", "", 400, "bad_arguments"},
 		} {
 			status, got := ask(t, c, tt.method, url+"/api/task/"+tt.path, tt.body)
 			if status != tt.status || got["reason"] != tt.reason {
@@ -188,8 +192,10 @@ func TestFlowerResult(t *testing.T) {
 		if status, got := ask(t, c, http.MethodGet, at, ""); status != 200 || len(got) != 2 || got["state"] != "PROGRESS" {
 			t.Errorf("got %d %v", status, got)
 		}
-		if status, got := ask(t, c, http.MethodGet, at+"?timeout=0.05", ""); status != 504 || got["reason"] != "timeout" {
-			t.Errorf("got %d %v", status, got)
+		for _, wait := range []string{"0", "0.05"} {
+			if status, got := ask(t, c, http.MethodGet, at+"?timeout="+wait, ""); status != 200 || len(got) != 2 || got["state"] != "PROGRESS" {
+				t.Errorf("after %s s: got %d %v", wait, status, got)
+			}
 		}
 		done := make(chan struct{})
 		go func() {
@@ -230,7 +236,7 @@ func TestFlowerResultDoesNotRevoke(t *testing.T) {
 		site.Eventually(t, func() bool { return l.Watching() == 1 })
 	})
 	site.Eventually(t, func() bool { return l.Watching() == 0 })
-	if status, got := ask(t, c, http.MethodGet, "https://"+s.Addr+"/api/task/result/a?timeout=0.3", ""); status != 504 {
+	if status, got := ask(t, c, http.MethodGet, "https://"+s.Addr+"/api/task/result/a?timeout=0.3", ""); status != 200 || got["state"] != "PENDING" {
 		t.Errorf("got %d %v", status, got)
 	}
 	if n := len(l.revoked(true)); n != 0 {
@@ -238,34 +244,97 @@ func TestFlowerResultDoesNotRevoke(t *testing.T) {
 	}
 }
 
+// A task that looks for it finds that it is aborted, and ends as it likes.
 func TestFlowerAbort(t *testing.T) {
+	l := newLab(t)
+	l.work(1, func(m *celery.Message) [][]byte {
+		l.report(m, celerytest.State(m.CorrelationID, celery.Started, "null"))
+		site.Eventually(t, func() bool {
+			stored, err := l.Fetch(l.ctx, m.CorrelationID)
+			return err == nil && strings.Contains(string(stored), `"ABORTED"`)
+		})
+		return [][]byte{celerytest.Succeed(m, `"half of it"`)}
+	})
+	s := l.flower("revoke terminate")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		_, sent := ask(t, c, http.MethodPost, url+"/api/task/async-apply/lab.slow", "")
+		id, _ := sent["task-id"].(string)
+		at := url + "/api/task/result/" + id
+		site.Eventually(t, func() bool {
+			_, got := ask(t, c, http.MethodGet, at, "")
+			return got["state"] == "STARTED"
+		})
+		for range 2 { // the second may come too late
+			if status, got := ask(t, c, http.MethodPost, url+"/api/task/abort/"+id, ""); status != 200 || got["message"] != "Aborted '"+id+"'" {
+				t.Errorf("got %d %v", status, got)
+			}
+		}
+		if status, got := ask(t, c, http.MethodGet, at+"?timeout=10", ""); status != 200 || got["state"] != "SUCCESS" || got["result"] != "half of it" {
+			t.Errorf("got %d %v", status, got)
+		}
+	})
+	if n := len(l.revoked(true)) + len(l.revoked(false)); n != 0 {
+		t.Errorf("%d tasks were revoked", n)
+	}
+}
+
+func TestFlowerRevoke(t *testing.T) {
 	for words, terminate := range map[string]bool{"": false, "revoke off": false, "revoke terminate": true} {
 		t.Run(words, func(t *testing.T) {
 			l := newLab(t)
 			l.work(0, nil)
 			s := l.flower(words)
 			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-				first, second, third := celery.NewID(), celery.NewID(), celery.NewID()
-				status, got := ask(t, c, http.MethodPost, url+"/api/task/abort/"+first, "")
-				if status != 200 || got["message"] != "Aborted '"+first+"'" {
+				first, second := celery.NewID(), celery.NewID()
+				status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+first+"?terminate=false", "signal=SIGTERM")
+				if status != 200 || got["message"] != "Revoked '"+first+"'" {
 					t.Errorf("got %d %v", status, got)
 				}
-				status, got = ask(t, c, http.MethodPost, url+"/api/task/revoke/"+second+"?terminate=false", "")
-				if status != 200 || got["message"] != "Revoked '"+second+"'" {
-					t.Errorf("got %d %v", status, got)
-				}
-				site.Eventually(t, func() bool {
-					return slices.Contains(l.revoked(terminate), first) && slices.Contains(l.revoked(false), second)
-				})
+				site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), first) })
 				if !terminate {
 					return
 				}
-				if status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+third, "terminate=True"); status != 200 {
+				if status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+second, "terminate=True"); status != 200 {
 					t.Errorf("got %d %v", status, got)
 				}
-				site.Eventually(t, func() bool { return slices.Contains(l.revoked(true), third) })
+				site.Eventually(t, func() bool { return slices.Contains(l.revoked(true), second) })
 			})
 		})
+	}
+}
+
+// A client that says how long it waits gets the last state, and the task goes on.
+func TestFlowerApplyForAWhile(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		status, got := ask(t, c, http.MethodPost, url+"/api/task/apply/lab.slow", `{"timeout": 0.05}`)
+		m := l.take()
+		if status != 200 || len(got) != 2 || got["task-id"] != m.CorrelationID || got["state"] != "PENDING" {
+			t.Errorf("got %d %v", status, got)
+		}
+		l.report(m, celerytest.Succeed(m, "7"))
+		if _, got := ask(t, c, http.MethodGet, url+"/api/task/result/"+m.CorrelationID, ""); got["result"] != 7.0 {
+			t.Errorf("got %v", got)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, wait := range []string{"null", `"10"`} {
+				if status, got := ask(t, c, http.MethodPost, url+"/api/task/apply/lab.slow", `{"timeout": `+wait+`}`); status != 200 || got["result"] != 8.0 {
+					t.Errorf("got %d %v", status, got)
+				}
+			}
+		}()
+		for range 2 {
+			m := l.take()
+			l.report(m, celerytest.Succeed(m, "8"))
+		}
+		<-done
+	})
+	if n := len(l.revoked(false)); n != 0 {
+		t.Errorf("%d tasks were revoked", n)
 	}
 }
 

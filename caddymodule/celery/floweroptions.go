@@ -9,8 +9,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// flowerTask makes a task of a request's name and body.
-func (c *call) flowerTask(name string, body []byte) error {
+// flowerTask makes a task of a request's name and body. more are options that only
+// some requests have.
+func (c *call) flowerTask(name string, body []byte, more map[string]flowerOption) error {
 	c.task.Name = name
 	if !matches(c.h.Tasks, name) {
 		return fail(unknownTask, "there is no such task")
@@ -21,8 +22,11 @@ func (c *call) flowerTask(name string, body []byte) error {
 	}
 	c.task.Queue = c.h.Queue
 	for option, value := range options {
-		read, ok := flowerOptions[option]
-		if !ok {
+		read := flowerOptions[option]
+		if read == nil {
+			read = more[option]
+		}
+		if read == nil {
 			return fail(badArguments, "option '%s' is not supported", option)
 		}
 		if err := read(c.h, &c.task, value); err != nil {
@@ -32,9 +36,11 @@ func (c *call) flowerTask(name string, body []byte) error {
 	return c.h.complete(&c.task, c.r)
 }
 
-// flowerOptions are the keys of a body that are understood. Others would be lost
-// silently.
-var flowerOptions = map[string]func(h *Handler, task *celery.Task, value json.RawMessage) error{
+// flowerOption reads one of the keys of a body.
+type flowerOption func(h *Handler, task *celery.Task, value json.RawMessage) error
+
+// flowerOptions are those that are understood. Others would be lost silently.
+var flowerOptions = map[string]flowerOption{
 	"args":        flowerArgs,
 	"kwargs":      flowerKwargs,
 	"queue":       flowerQueue,
@@ -106,6 +112,18 @@ func flowerExpires(_ *Handler, task *celery.Task, value json.RawMessage) error {
 	}
 	task.Expires = at
 	return nil
+}
+
+// flowerPatience reads for how long a client waits.
+func flowerPatience(value json.RawMessage) (time.Duration, error) {
+	if string(value) == "null" {
+		return forever, nil
+	}
+	seconds, ok := flowerNumber(value)
+	if !ok || seconds < 0 {
+		return 0, fail(badArguments, "timeout: want a number of seconds")
+	}
+	return toDuration(seconds), nil
 }
 
 // maxSeconds is about 30 years.

@@ -191,3 +191,26 @@ func TestArgumentsAreShownAsPythonShowsThem(t *testing.T) {
 		t.Errorf("%d bytes, ends with %s", len(got), got[len(got)-10:])
 	}
 }
+
+// What asks a task to abort is what Celery's own client has stored.
+func TestEncodeAborted(t *testing.T) {
+	t.Parallel()
+	const want = `{"status": "ABORTED", "result": null, "traceback": null, "children": null, "date_done": null, "task_id": "a-\u00e9\ud83d\ude00\"\\x<&>"}`
+	for _, before := range []string{"", `{"status": "STARTED"}`, `{"status": "PROGRESS"}`, `{"status": "ABORTED"}`} {
+		var stored []byte
+		if before != "" {
+			stored = []byte(before)
+		}
+		if got, err := celery.EncodeAborted("a-é😀\"\\x<&>", stored); string(got) != want || err != nil {
+			t.Errorf("after %s: %s %v", before, got, err)
+		}
+	}
+	for _, before := range []string{`{"status": "SUCCESS"}`, `{"status": "FAILURE"}`, `{"status": "REVOKED"}`} {
+		if got, err := celery.EncodeAborted("a", []byte(before)); got != nil || err != nil {
+			t.Errorf("after %s: %s %v", before, got, err)
+		}
+	}
+	if _, err := celery.EncodeAborted("a", []byte("nonsense")); !errors.Is(err, celery.ErrUnreadable) {
+		t.Error(err)
+	}
+}

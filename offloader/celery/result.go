@@ -10,7 +10,8 @@ import (
 // State of a task. Tasks may report states of their own, with any name.
 type State string
 
-// States that Celery reports. Success, Failure and Revoked are final.
+// States that Celery reports. Success, Failure and Revoked are final: a task that
+// is Aborted still ends with one of them.
 const (
 	Pending  State = "PENDING" // nothing is known
 	Received State = "RECEIVED"
@@ -19,6 +20,7 @@ const (
 	Success  State = "SUCCESS"
 	Failure  State = "FAILURE"
 	Revoked  State = "REVOKED"
+	Aborted  State = "ABORTED" // a caller wants the task to end
 )
 
 // Final reports whether nothing comes after this state.

@@ -29,6 +29,9 @@ type BackendSettings struct {
 	// Patience is how long waiting calls wait for a server that has gone.
 	// Default: DefaultPatience.
 	Patience time.Duration
+	// Expires is how long a state that is stored here is kept, as the workers'
+	// result_expires. Default: DefaultExpires.
+	Expires time.Duration
 	// PingEvery is how often the connection that listens is tried. One that is
 	// silent for three times as long is broken. Default: DefaultPingEvery.
 	PingEvery time.Duration
@@ -81,6 +84,9 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 	}
 	if s.Patience <= 0 {
 		s.Patience = DefaultPatience
+	}
+	if s.Expires <= 0 {
+		s.Expires = DefaultExpires
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Backend{
@@ -164,15 +170,18 @@ func (b *Backend) Unwatch(id string, w celery.Watcher) {
 
 // Fetch implements [celery.Store].
 func (b *Backend) Fetch(ctx context.Context, id string) ([]byte, error) {
-	key := b.settings.Prefix + id
-	size, err := b.client.StrLen(ctx, key).Result()
+	return b.load(ctx, b.client, b.settings.Prefix+id)
+}
+
+func (b *Backend) load(ctx context.Context, client redis.StringCmdable, key string) ([]byte, error) {
+	size, err := client.StrLen(ctx, key).Result()
 	if err != nil {
 		return nil, asked(ctx, err)
 	}
 	if size > int64(b.settings.MaxResult) {
 		return nil, tooLarge(int(size))
 	}
-	payload, err := b.client.Get(ctx, key).Bytes()
+	payload, err := client.Get(ctx, key).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
@@ -224,4 +233,5 @@ func (b *Backend) id(key string) string { return strings.TrimPrefix(key, b.setti
 var (
 	_ celery.Backend = (*Backend)(nil)
 	_ celery.Store   = (*Backend)(nil)
+	_ celery.Aborter = (*Backend)(nil)
 )

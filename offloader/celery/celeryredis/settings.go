@@ -20,6 +20,7 @@ const (
 	DefaultPingEvery    = 3 * time.Second
 	DefaultMaxResult    = 16 << 20
 	DefaultResultPrefix = "celery-task-meta-"
+	DefaultExpires      = 24 * time.Hour
 
 	// DefaultTimeout is how long the server may take to answer.
 	DefaultTimeout = 5 * time.Second

@@ -155,6 +155,20 @@ func (m *Memory) Fetch(_ context.Context, id string) ([]byte, error) {
 	return m.stored[id], nil
 }
 
+// Abort implements [celery.Aborter].
+func (m *Memory) Abort(_ context.Context, id string) error {
+	m.mu.Lock()
+	aborted, err := celery.EncodeAborted(id, m.stored[id])
+	if aborted != nil {
+		m.stored[id] = aborted
+	}
+	m.mu.Unlock()
+	if aborted != nil {
+		m.table.Report(id, aborted)
+	}
+	return err
+}
+
 // Lose tells all watchers that nothing more comes.
 func (m *Memory) Lose(err error) { m.table.FailAll(err) }
 
@@ -257,4 +271,5 @@ var (
 	_ celery.Follower   = (*Memory)(nil)
 	_ celery.QueueGauge = (*Memory)(nil)
 	_ celery.Store      = (*Memory)(nil)
+	_ celery.Aborter    = (*Memory)(nil)
 )

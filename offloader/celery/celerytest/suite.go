@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 		{"workers answer questions", questions},
 		{"heartbeats are passed on", heartbeats},
 		{"what was stored can be fetched", stored},
+		{"a task can be told to abort", aborting},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -67,6 +67,10 @@ func (s *Server) stringCommand(name string, args []string) string {
 		return b.String()
 	case "SET", "SETEX":
 		s.strings[args[0]] = args[len(args)-1]
+		delete(s.expiries, args[0])
+		if seconds, err := strconv.Atoi(args[1]); err == nil && name == "SETEX" {
+			s.expiries[args[0]] = time.Duration(seconds) * time.Second
+		}
 		return "+OK\r\n"
 	}
 	for _, key := range args { // DEL

@@ -34,6 +34,8 @@ type Server struct {
 	waiting  int               // commands that a deaf server has received
 	accepted int
 	commands map[string]int
+	before   map[string]func()        // what happens before a command, once
+	expiries map[string]time.Duration // of strings, as they were set
 }
 
 // conn is one connection. Its subscriptions are guarded by the server's mutex,
@@ -43,6 +45,7 @@ type conn struct {
 	server   *Server
 	channels map[string]bool
 	patterns map[string]bool
+	watched  map[string]string // values of keys as they were
 	gone     bool
 
 	writing sync.Mutex
@@ -64,6 +67,8 @@ func NewServer(t *testing.T) *Server {
 		conns:    make(map[*conn]bool),
 		denied:   make(map[string]string),
 		commands: make(map[string]int),
+		before:   make(map[string]func()),
+		expiries: make(map[string]time.Duration),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.done.Go(s.accept)
@@ -115,6 +120,20 @@ func (s *Server) Flush() {
 	clear(s.lists)
 	clear(s.strings)
 	clear(s.sets)
+}
+
+// Before lets something happen before a command is executed the next time.
+func (s *Server) Before(command string, do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before[command] = do
+}
+
+// Expiry returns how long a string is kept, zero for ever.
+func (s *Server) Expiry(key string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expiries[key]
 }
 
 // Connections returns how many there are now.
@@ -264,17 +283,28 @@ func (s *Server) handle(c *conn, args []string) {
 		return
 	}
 	s.commands[name]++
-	denied := s.denied[name]
+	denied, before := s.denied[name], s.before[name]
+	delete(s.before, name)
 	s.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	switch {
 	case denied != "":
 		c.write("-" + denied + "\r\n")
 	case name == "MULTI":
 		c.queue = [][]string{}
 		c.write("+OK\r\n")
+	case name == "WATCH", name == "UNWATCH":
+		s.watch(c, args[1:])
+		c.write("+OK\r\n")
 	case name == "EXEC":
 		queue := c.queue
 		c.queue = nil
+		if s.changedMeanwhile(c) {
+			c.write("*-1\r\n")
+			return
+		}
 		c.write(fmt.Sprintf("*%d\r\n", len(queue)))
 		for _, args := range queue {
 			s.run(c, args)
@@ -285,6 +315,28 @@ func (s *Server) handle(c *conn, args []string) {
 	default:
 		s.run(c, args)
 	}
+}
+
+// watch notes the values of keys for the next transaction of a connection.
+func (s *Server) watch(c *conn, keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.watched = make(map[string]string)
+	for _, key := range keys {
+		c.watched[key] = s.strings[key]
+	}
+}
+
+// changedMeanwhile reports whether one has changed since.
+func (s *Server) changedMeanwhile(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, value := range c.watched {
+		if s.strings[key] != value {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *conn) write(text string) {

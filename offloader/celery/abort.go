@@ -1,0 +1,67 @@
+package celery
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Aborter is a backend that can put a state in the place of the last one.
+type Aborter interface {
+	// Abort stores the state Aborted for a task and reports it, unless the task
+	// has ended.
+	Abort(ctx context.Context, id string) error
+}
+
+// Abort tells a task to end by itself: its state becomes Aborted, which one of
+// class AbortableTask looks for when it likes. Others go on. A task that has ended
+// stays as it is. The backend must be an Aborter.
+func (c *Client) Abort(ctx context.Context, id string) error {
+	if err := checkName("id", id); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidTask, err)
+	}
+	aborter, ok := c.backend.(Aborter)
+	if !ok {
+		return fmt.Errorf("aborting a task: %w by this backend", ErrUnsupported)
+	}
+	if err := aborter.Abort(ctx, id); err != nil {
+		return fmt.Errorf("aborting task '%s': %w", id, err)
+	}
+	return nil
+}
+
+// EncodeAborted returns the state Aborted of a task, byte for byte as Celery writes
+// it. It is nil if the state that was stored before, nil for none, is final. The
+// error wraps ErrUnreadable.
+func EncodeAborted(id string, before []byte) ([]byte, error) {
+	if before != nil {
+		state, err := stateOf(before)
+		if err != nil || state.Final() {
+			return nil, err
+		}
+	}
+	quoted, err := marshal(id)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, `{"status": %q, "result": null, "traceback": null, "children": null, "date_done": null, "task_id": %s}`,
+		Aborted, inASCII(quoted)), nil
+}
+
+// inASCII escapes what Python escapes in JSON.
+func inASCII(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case r < utf8.RuneSelf:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
