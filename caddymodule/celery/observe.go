@@ -1,6 +1,7 @@
 package celery
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -112,5 +113,13 @@ func (c *call) logFailure(f *failure) {
 func logClosing(err error) {
 	if line := caddy.Log().Named("celery").Check(zapcore.WarnLevel, "connections were not closed in good order"); line != nil {
 		line.Write(zap.Error(err))
+	}
+}
+
+// logRedis logs what the client of Redis says. Why a request fails is logged with the
+// request.
+func logRedis(format string, args ...any) {
+	if line := caddy.Log().Named("celery.redis").Check(zapcore.DebugLevel, "the client of Redis has something to say"); line != nil {
+		line.Write(zap.String("text", fmt.Sprintf(format, args...)))
 	}
 }

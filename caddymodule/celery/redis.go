@@ -1,6 +1,7 @@
 package celery
 
 import (
+	"sync"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -22,8 +23,13 @@ func init() {
 	}, "redis", "rediss", "sentinel", "redis+socket")
 }
 
+// logOnce has the client of Redis log as the rest of the server does. That is for the
+// whole process, so it is done only where a configuration names a Redis.
+var logOnce = sync.OnceFunc(func() { celeryredis.LogTo(logRedis) })
+
 // redis returns the settings of a Redis.
 func (s *Servers) redis(url string) (celeryredis.Server, error) {
+	logOnce()
 	tlsConfig, err := s.tlsFor(url)
 	timeout := time.Duration(s.ServerTimeout)
 	return celeryredis.Server{

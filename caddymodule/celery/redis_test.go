@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,6 +161,21 @@ func TestServersThatAreNotThere(t *testing.T) {
 			t.Errorf("%s took %s", words, took)
 		}
 	}
+}
+
+// What the client of Redis says is in the log, for who looks closely.
+func TestTheClientOfRedisLogs(t *testing.T) {
+	addr, file := site.FreeAddr(t), filepath.Join(t.TempDir(), "log")
+	s := site.ServeGlobal(t, nil, "log {\nlevel DEBUG\noutput file "+file+"\n}",
+		"celery {\nbroker redis://"+addr+"\nbackend rpc://\ntask lab.echo\n}")
+	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
+	wantRefusal(t, res, body, "unavailable")
+	site.Eventually(t, func() bool {
+		return slices.ContainsFunc(site.Lines(file), func(line map[string]any) bool {
+			text, _ := line["text"].(string)
+			return line["logger"] == "celery.redis" && line["level"] == "debug" && strings.Contains(text, addr)
+		})
+	})
 }
 
 // TLS of the connections to servers is as the words say.
