@@ -169,6 +169,24 @@ func TestProgressOff(t *testing.T) {
 	}
 }
 
+// What a task tries again after is an exception, of which clients learn what detail
+// says.
+func TestRetriesAreStreamed(t *testing.T) {
+	const exception = `{"exc_type":"ValueError","exc_message":["secret"],"exc_module":"builtins"}`
+	for detail, meta := range map[string]string{"message": exception, "none": "null"} {
+		l := newLabNamed(t, "retries."+detail)
+		l.work(0, nil)
+		s := l.serve("task lab.slow\ndetail " + detail)
+		ear := listen(t.Context(), t, s.Clients()["h1"], "https://"+s.Addr)
+		m := l.take()
+		ear.next()
+		l.report(m, celerytest.State(m.CorrelationID, celery.Retry, exception))
+		ear.want(`event: progress | id: ` + m.CorrelationID + ` | data: {"state":"RETRY","meta":` + meta + `}`)
+		l.report(m, celerytest.Succeed(m, "1"))
+		ear.want(`event: result | id: ` + m.CorrelationID + ` | data: 1`)
+	}
+}
+
 func TestLeavingAStreamRevokes(t *testing.T) {
 	for name, wrap := range around {
 		t.Run(name, func(t *testing.T) {

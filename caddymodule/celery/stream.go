@@ -46,7 +46,7 @@ func (c *call) stream(ctx context.Context, open *celery.Call) error {
 			return c.sendFinal(result)
 		default:
 			c.note(result)
-			err = c.events.Send(eventProgress, c.task.ID, progressOf(result))
+			err = c.events.Send(eventProgress, c.task.ID, c.h.progressOf(result))
 		}
 		if err != nil {
 			return nil //nolint:nilerr // the client has left
@@ -62,10 +62,11 @@ func nextOrQuiet(ctx context.Context, open *celery.Call) (celery.Result, error) 
 }
 
 // progressOf is what a task says about its progress. What is no JSON is left out:
-// the result may be.
-func progressOf(result celery.Result) []byte {
+// the result may be. So is the exception that has led to a retry, where clients may
+// not know it.
+func (h *Handler) progressOf(result celery.Result) []byte {
 	meta, err := result.Plain()
-	if err != nil {
+	if err != nil || (result.State == celery.Retry && h.Detail == detailNone) {
 		meta = json.RawMessage("null")
 	}
 	text, err := json.Marshal(struct {
