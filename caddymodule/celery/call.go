@@ -121,7 +121,7 @@ func (c *call) run(answer func(context.Context, *celery.Call) error) error {
 	}
 	defer leave()
 	deadline, _ := ctx.Deadline()
-	c.h.bound(&c.task, deadline)
+	c.bound(deadline)
 	open, err := c.client().Start(ctx, c.task)
 	if err != nil {
 		return c.fail(err)
@@ -146,7 +146,7 @@ func (c *call) send(answer func() error) error {
 	if err := c.check(ctx); err != nil {
 		return c.fail(err)
 	}
-	c.h.bound(&c.task, time.Time{})
+	c.bound(time.Time{})
 	if c.task.ID, err = c.client().Send(ctx, c.task); err != nil {
 		return c.fail(err)
 	}

@@ -3,6 +3,7 @@ package celery_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -181,6 +182,30 @@ func TestBoundsOfATask(t *testing.T) {
 				t.Errorf("expires in %f s, want %f", left, tt.expires)
 			}
 		})
+	}
+}
+
+// The time in which a client sends its body counts.
+func TestExpiryIsCountedFromTheRequest(t *testing.T) {
+	l := newLab(t)
+	l.work(1, echoAll)
+	s := l.serve("task lab.add\nargs_from raw\nexpires 90s")
+	body, rest := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.Addr, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan time.Time, 1)
+	go func() {
+		_, _ = rest.Write([]byte("first")) // whoever reads it has the request
+		<-time.After(time.Second)
+		sent <- time.Now()
+		rest.Close()
+	}()
+	e := echoedBy(t, s.Clients()["h1"], req)
+	expires, err := time.Parse(time.RFC3339, e.Headers["expires"].(string))
+	if at := <-sent; err != nil || !expires.Before(at.Add(90*time.Second)) {
+		t.Errorf("expires at %s, body sent at %s: %v", expires, at, err)
 	}
 }
 

@@ -80,12 +80,12 @@ func traceContext(r *http.Request) map[string]any {
 }
 
 // bound sets how long the task may wait and run. Zero for the deadline is none.
-func (h *Handler) bound(task *celery.Task, deadline time.Time) {
-	now := time.Now()
+func (c *call) bound(deadline time.Time) {
+	h, task := c.h, &c.task
 	switch {
 	case !task.Expires.IsZero(): // as the client has asked
 	case h.Expires > 0:
-		task.Expires = now.Add(time.Duration(h.Expires))
+		task.Expires = c.began.Add(time.Duration(h.Expires))
 	case h.Expires == 0:
 		task.Expires = deadline
 	}
