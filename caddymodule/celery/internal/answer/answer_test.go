@@ -131,7 +131,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 		`{"headers": {"Connection": "close"}}`, `{"headers": {"connection": "close"}}`, `{"headers": {"KEEP-ALIVE": "1"}}`,
 		`{"headers": {"Transfer-Encoding": "chunked"}}`, `{"headers": {"content-length": "7"}}`, `{"headers": {"content-length": 7}}`,
 		`{"headers": {"Upgrade": "h2c"}}`, `{"headers": {"Trailer": "a"}}`, `{"headers": {"te": "trailers"}}`,
-		`{"headers": {"Proxy-Authenticate": "Basic"}}`, `{"headers": {"Proxy-Status": "a"}}`, `{"headers": {"Alt-Svc": "h3"}}`,
+		`{"headers": {"Proxy-Authenticate": "Basic"}}`, `{"headers": {"Proxy-Status": "a"}}`, `{"headers": {"proxy-authentication-info": "a"}}`, `{"headers": {"Alt-Svc": "h3"}}`,
 		`{"headers": {"Server": "a"}}`, `{"headers": {"Via": "a"}}`, `{"headers": {"Date": "a"}}`,
 		`{"headers": {"X-Accel-Redirect": "/etc/passwd"}}`, `{"headers": {"x-sendfile": "/etc/passwd"}}`,
 		`{"headers": {"a": "` + strings.Repeat("b", 65<<10) + `"}}`,

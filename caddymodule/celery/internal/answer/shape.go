@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -81,25 +82,24 @@ func (r *Response) setBody(value json.RawMessage) error {
 // forbidden are fields that tell how the message travels on this connection, or
 // what the proxy is. They are not a task's to say.
 var forbidden = map[string]bool{
-	"Connection":          true,
-	"Proxy-Connection":    true,
-	"Keep-Alive":          true,
-	"Te":                  true,
-	"Trailer":             true,
-	"Transfer-Encoding":   true,
-	"Upgrade":             true,
-	"Content-Length":      true, // counted here
-	"Proxy-Authenticate":  true,
-	"Proxy-Authorization": true,
-	"Proxy-Status":        true,
-	"Alt-Svc":             true,
-	"Date":                true,
-	"Server":              true,
-	"Via":                 true,
+	"Connection":        true,
+	"Keep-Alive":        true,
+	"Te":                true,
+	"Trailer":           true,
+	"Transfer-Encoding": true,
+	"Upgrade":           true,
+	"Content-Length":    true, // counted here
+	"Alt-Svc":           true,
+	"Date":              true,
+	"Server":            true,
+	"Via":               true,
 	// Servers in front take these for orders to send a file.
 	"X-Accel-Redirect": true,
 	"X-Sendfile":       true,
 }
+
+// forbiddenPrefix begins the names of more of them.
+const forbiddenPrefix = "Proxy-"
 
 // fields reads the fields of a response: strings, numbers, or arrays of these.
 func fields(value json.RawMessage) (http.Header, error) {
@@ -137,7 +137,7 @@ func checkField(name string, values []string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
 		return fmt.Errorf("%w: %q is no name of a header", ErrShape, name)
 	}
-	if forbidden[name] {
+	if forbidden[name] || strings.HasPrefix(name, forbiddenPrefix) {
 		return fmt.Errorf("%w: header %q is not for a task to set", ErrShape, name)
 	}
 	for _, value := range values {
