@@ -17,7 +17,6 @@ type question[T any] struct {
 
 	mu    sync.Mutex
 	last  answer[T] // the whole one, guarded by mu
-	at    time.Time // when it was known; zero before the first, guarded by mu
 	round *round[T] // nil while nobody asks, guarded by mu
 }
 
@@ -36,6 +35,7 @@ type times struct {
 type answer[T any] struct {
 	value T
 	err   error
+	at    time.Time // when all of it was known, zero before
 }
 
 // round is one time of asking. Its fields are guarded by the question's mu.
@@ -48,10 +48,14 @@ type round[T any] struct {
 
 // get returns the first answer with which a caller is content, else the whole one.
 func (q *question[T]) get(ctx context.Context, content func(T) bool) (T, error) {
-	if last, ok := q.kept(content); ok {
-		return last.value, last.err
+	var r *round[T]
+	for r == nil {
+		last, ok := q.kept(content)
+		if ok {
+			return last.value, last.err
+		}
+		r = q.begin(last)
 	}
-	r := q.begin()
 	for {
 		now, news := q.look(r)
 		if now.ended || (now.told && content(now.value)) {
@@ -69,24 +73,26 @@ func (q *question[T]) get(ctx context.Context, content func(T) bool) (T, error) 
 // kept returns the last answer if it will do.
 func (q *question[T]) kept(content func(T) bool) (last answer[T], ok bool) {
 	q.mu.Lock()
-	last, age, known := q.last, time.Since(q.at), !q.at.IsZero()
+	last = q.last
 	q.mu.Unlock()
+	age := time.Since(last.at)
 	switch {
-	case !known:
+	case last.at.IsZero():
 		return last, false
 	case last.err != nil || !content(last.value):
 		return last, age < q.times.again
 	case age >= q.times.keep && age < q.times.serve:
-		q.begin()
+		q.begin(last)
 	}
 	return last, age < max(q.times.keep, q.times.serve)
 }
 
-// begin returns the round that is under way, or a new one.
-func (q *question[T]) begin() *round[T] {
+// begin returns the round that is under way, or a new one. It is nil if there is an
+// answer by now that comes after the last one that was seen.
+func (q *question[T]) begin(seen answer[T]) *round[T] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.round != nil {
+	if q.round != nil || !q.last.at.Equal(seen.at) {
 		return q.round
 	}
 	r := &round[T]{news: make(chan struct{})}
@@ -120,8 +126,8 @@ func (q *question[T]) play(ctx context.Context, r *round[T]) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r.err, r.ended = err, true
-	q.last, q.at, q.round = r.answer, time.Now(), nil
+	r.err, r.at, r.ended = err, time.Now(), true
+	q.last, q.round = r.answer, nil
 	close(r.news)
 }
 

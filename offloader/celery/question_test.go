@@ -128,6 +128,23 @@ func TestOldAnswers(t *testing.T) {
 			t.Errorf("asked %d times in ten seconds", n)
 		}
 	})
+	inFleet(t, "who comes at the moment of an answer does not ask again", func(t *testing.T, f *fleet, _ *celery.Workers) {
+		f.join("a", names)
+		const times = 200
+		for range times {
+			w := celery.NewWorkers(f)
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() { knows(t, w, "lab.echo", true, 0) })
+			}
+			all.Wait()
+			w.Close()
+		}
+		synctest.Wait()
+		if n := f.count("registered"); n != times {
+			t.Errorf("asked %d times instead of %d", n, times)
+		}
+	})
 	inFleet(t, "an answer in time is not overlooked", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("silent", nil)
 		f.joinSlow("a", 500*time.Millisecond, names)
