@@ -35,3 +35,37 @@ func TestTakenPortsDifferAndAreFreeAfterwards(t *testing.T) {
 		t.Error("no released port is free")
 	}
 }
+
+func TestATakenPortIsFreeForOneServer(t *testing.T) {
+	t.Parallel()
+	var ports Ports
+	addr, err := ports.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ports.Release()
+	for range 2 { // it may be started again
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.Close()
+		if held, err := hold(addr); err == nil {
+			held.Close()
+			t.Error("somebody else was given the port as well")
+		}
+	}
+}
+
+func TestNobodyIsGivenAPortOnWhichAServerListens(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", Loopback+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if held, err := hold(ln.Addr().String()); err == nil {
+		held.Close()
+		t.Error("the port was given away")
+	}
+}

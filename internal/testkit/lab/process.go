@@ -13,11 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // startTimeout is how long a server may take to come up. RabbitMQ needs seconds,
@@ -189,15 +190,20 @@ func (t *tail) String() string {
 	return string(bytes.Clone(t.kept))
 }
 
-// freePort returns a port that nobody uses now.
-func freePort(t testing.TB) string {
+// Port returns a port of the loopback that nobody else gets before the test ends.
+func Port(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var ports services.Ports
+	addr, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	t.Cleanup(ports.Release)
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // program finds one that `.ci/celery` has installed.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ type RabbitMQ struct {
 // StartRabbitMQ starts a server that ends with the test.
 func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	t.Helper()
-	data, port, namePort := folder(t, "rabbitmq"), freePort(t), freePort(t)
+	data, port, namePort := folder(t, "rabbitmq"), Port(t), Port(t)
 	r := &RabbitMQ{Addr: net.JoinHostPort("127.0.0.1", port), node: "lab" + port + "@localhost"}
 	if err := os.WriteFile(filepath.Join(data, "plugins"), []byte("[].\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 			"HOME=" + data, // for its cookie
 			"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + namePort,
 			"RABBITMQ_NODENAME=" + r.node,
-			"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT=" + port, "RABBITMQ_DIST_PORT=" + freePort(t),
+			"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT=" + port, "RABBITMQ_DIST_PORT=" + Port(t),
 			"RABBITMQ_MNESIA_BASE=" + data, "RABBITMQ_LOG_BASE=" + data, "RABBITMQ_LOGS=-",
 			"RABBITMQ_CONFIG_FILE=" + filepath.Join(data, "none"), "RABBITMQ_CONF_ENV_FILE=" + filepath.Join(data, "none"),
 			"RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(data, "plugins"),
@@ -68,8 +69,14 @@ func connects(ctx context.Context, addr string) error {
 	return conn.Close()
 }
 
-// open reports whether the server takes messages.
+// open reports whether the server takes messages and keeps them. One that is new
+// listens before its startup is complete, and when it is killed until then it comes
+// back without the durable queues that it has confirmed. What listens before that
+// may be something else, too.
 func (r *RabbitMQ) open(ctx context.Context) error {
+	if !strings.Contains(r.Log(), "Server startup complete") {
+		return errNotYet
+	}
 	if err := connects(ctx, r.Addr); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type Redis struct {
 // command line; it keeps nothing in files unless they say so.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
-	port := freePort(t)
+	port := Port(t)
 	r := &Redis{Addr: net.JoinHostPort("127.0.0.1", port)}
 	r.process = process{
 		t: t, name: "redis-server", path: program(t, "redis-server"),
@@ -69,7 +69,7 @@ type Sentinel struct {
 // StartSentinel starts one that takes another master within seconds.
 func StartSentinel(t testing.TB, name string, master *Redis) *Sentinel {
 	t.Helper()
-	port, data := freePort(t), folder(t, "sentinel")
+	port, data := Port(t), folder(t, "sentinel")
 	host, masterPort, err := net.SplitHostPort(master.Addr)
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 }
 
 func TestRedisWithTLS(t *testing.T) {
-	folder, port := certificate(t), freePort(t)
+	folder, port := certificate(t), lab.Port(t)
 	at := func(name string) string { return filepath.Join(folder, name) }
 	redis := lab.StartRedis(t, "--tls-port", port, "--tls-cert-file", at("cert.pem"), "--tls-key-file", at("key.pem"),
 		"--tls-ca-cert-file", at("cert.pem"), "--tls-auth-clients", "yes")
@@ -175,20 +175,6 @@ func certificate(t *testing.T) (folder string) {
 		}
 	}
 	return folder
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // Sentinel says which server is the master, also after that has changed.

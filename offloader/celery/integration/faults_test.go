@@ -251,11 +251,16 @@ func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
 				calls = append(calls, call)
 			}
 			p.killBroker()
-			p.startWorker(c, lab.WorkerOptions{})
+			worker := p.startWorker(c, lab.WorkerOptions{})
+			ctx, cancel := context.WithTimeout(p.ctx, 60*time.Second)
+			defer cancel()
 			for n, call := range calls {
-				result, err := call.Wait(p.ctx, nil)
-				if want := fmt.Sprintf(`{"args": [%d], "kwargs": {}}`, n); err != nil || string(result.Value) != want {
-					t.Errorf("%s %v", result.Value, err)
+				result, err := call.Wait(ctx, nil)
+				if err != nil {
+					t.Fatalf("%v; %s", err, p.explain(worker))
+				}
+				if want := fmt.Sprintf(`{"args": [%d], "kwargs": {}}`, n); string(result.Value) != want {
+					t.Errorf("%s, want %s", result.Value, want)
 				}
 			}
 		})

@@ -135,6 +135,19 @@ func (p *place) startWorker(c combination, o lab.WorkerOptions) *lab.Worker {
 	return lab.StartWorker(p.t, o)
 }
 
+// explain says where tasks and results are that should be elsewhere.
+func (p *place) explain(worker *lab.Worker) string {
+	stored, err := p.redis.Client(p.t, resultDB).DBSize(p.ctx).Result()
+	text := fmt.Sprintf("%d results in Redis, %v", stored, err)
+	clients, err := p.redis.Client(p.t, resultDB).ClientList(p.ctx).Result()
+	text += fmt.Sprintf("\nits clients, %v:\n%s", err, clients)
+	if p.rabbit != nil {
+		queue, err := p.rabbit.Channel(p.t).QueueDeclarePassive("celery", true, false, false, false, nil)
+		text += fmt.Sprintf("\nqueue: %+v, %v, RabbitMQ says:\n%s", queue, err, p.rabbit.Log())
+	}
+	return text + "\nthe worker says:\n" + worker.Log()
+}
+
 // bench is a client with a worker behind it.
 type bench struct {
 	*place
