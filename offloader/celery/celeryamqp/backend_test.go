@@ -43,7 +43,15 @@ func TestAQueueForRepliesThatIsGone(t *testing.T) {
 	l.server.RemoveQueue(m.ReplyTo)
 	l.proxy.Cut()
 	l.wantEnd(call, "", celery.ErrResultLost)
-	again, m := l.start()
+	// The broker's connection was cut too, which it may notice only now.
+	again, err := l.client.Start(l.ctx, celery.Task{Name: "lab.echo", Idempotent: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if m, err = l.system.Take(l.ctx, celery.DefaultQueue); err != nil {
+		t.Fatal(err)
+	}
 	l.succeed(m, "1")
 	l.wantEnd(again, "1", nil)
 }
@@ -59,6 +67,20 @@ func TestAServerThatStaysAway(t *testing.T) {
 	if _, err := l.client.Start(ctx, celery.Task{Name: "a"}); err == nil {
 		t.Error("a call was made without a server")
 	}
+}
+
+// A server that sends nothing but heartbeats is there.
+func TestIdleConnectionsStay(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryamqp.BackendSettings{Server: celeryamqp.Server{Heartbeat: 2 * time.Second}})
+	call, m := l.start()
+	before := l.proxy.Accepted()
+	<-time.After(7 * time.Second) // silence of 3 s is too long
+	if after := l.proxy.Accepted(); after != before {
+		t.Errorf("%d connections have become %d", before, after)
+	}
+	l.succeed(m, "1")
+	l.wantEnd(call, "1", nil)
 }
 
 // A connection that is silent without being closed is given up after three

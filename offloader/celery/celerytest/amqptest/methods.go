@@ -16,8 +16,10 @@ func (s *Server) handle(c *conn, f frame) []frame {
 	case f.kind == frameBody && ch != nil && ch.incoming != nil:
 		ch.incoming.body = append(ch.incoming.body, f.payload...)
 		return s.arrived(ch)
+	case f.kind == frameHeartbeat:
+		return []frame{f} // so whoever has nothing to say knows that we are there
 	case f.kind != frameMethod || len(f.payload) < 4:
-		return nil // a heartbeat
+		return nil
 	}
 	id, args := binary.BigEndian.Uint32(f.payload), &reader{f.payload[4:]}
 	answer := func(id uint32, args ...any) []frame {

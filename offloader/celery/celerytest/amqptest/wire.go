@@ -9,10 +9,11 @@ import (
 
 // Types of frames.
 const (
-	frameMethod = 1
-	frameHeader = 2
-	frameBody   = 3
-	frameEnd    = 0xce
+	frameMethod    = 1
+	frameHeader    = 2
+	frameBody      = 3
+	frameHeartbeat = 8
+	frameEnd       = 0xce
 )
 
 // Methods, by class and number.
