@@ -85,11 +85,11 @@ reload_storm() {
 	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
 }
 
-# celery_tests runs Celery's own workers, Redis and RabbitMQ. One test at a time:
-# they measure, and some take a server away.
+# celery_tests runs Celery's own workers, Redis and RabbitMQ. Tests that measure come
+# first, one at a time; most others wait more than they compute.
 celery_tests() {
 	.ci/celery
-	test_json celery -tags=integration -count=1 -timeout=40m ./offloader/celery/integration -celery.rounds="$CI_CELERY_ROUNDS"
+	test_json celery -tags=integration -count=1 -parallel=6 -timeout=40m ./offloader/celery/integration -celery.rounds="$CI_CELERY_ROUNDS"
 }
 
 # fuzz_packages prints the packages with fuzz targets. It reads the sources,

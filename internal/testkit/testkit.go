@@ -1,13 +1,12 @@
 // Package testkit is what the tests of several packages share.
 package testkit
 
-import (
-	"testing"
+import "go.uber.org/goleak"
 
-	"go.uber.org/goleak"
-)
+// Tests are those of a package, as *testing.M.
+type Tests interface{ Run() (code int) }
 
 // Main runs the tests of a package and fails them if a goroutine is left.
 //
 //	func TestMain(m *testing.M) { testkit.Main(m) }
-func Main(m *testing.M) { goleak.VerifyTestMain(m) }
+func Main(m Tests) { goleak.VerifyTestMain(m) }

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/services"
@@ -27,7 +26,7 @@ const startTimeout = 90 * time.Second
 
 // process is a server that can be stopped and started again.
 type process struct {
-	t    testing.TB
+	t    Owner
 	name string
 	path string
 	args []string
@@ -191,7 +190,7 @@ func (t *tail) String() string {
 }
 
 // Port returns a port of the loopback that nobody else gets before the test ends.
-func Port(t testing.TB) string {
+func Port(t Owner) string {
 	t.Helper()
 	var ports services.Ports
 	addr, err := ports.Take()
@@ -207,7 +206,7 @@ func Port(t testing.TB) string {
 }
 
 // program finds one that `.ci/celery` has installed.
-func program(t testing.TB, names ...string) string {
+func program(t Owner, names ...string) string {
 	t.Helper()
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
@@ -222,7 +221,7 @@ func program(t testing.TB, names ...string) string {
 var errNotYet = errors.New("not yet")
 
 // folder of a server for its data.
-func folder(t testing.TB, name string) string {
+func folder(t Owner, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.MkdirAll(path, 0o700); err != nil {

@@ -16,31 +16,33 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// RabbitMQ is a server of its own, with a name service of its own.
+// RabbitMQ is a virtual host of a server with a name service of its own.
 type RabbitMQ struct {
-	process
+	*process
 	// Addr is where it listens.
 	Addr string
 
-	names process // epmd, which would start by itself otherwise, and stay
+	vhost string
+	names *process // epmd, which would start by itself otherwise, and stay
 	node  string
 }
 
-// StartRabbitMQ starts a server that ends with the test.
-func StartRabbitMQ(t testing.TB) *RabbitMQ {
+// StartRabbitMQ starts a server that ends with its owner, and returns the virtual
+// host that it has from its start.
+func StartRabbitMQ(t Owner) *RabbitMQ {
 	t.Helper()
 	data, port, namePort := folder(t, "rabbitmq"), Port(t), Port(t)
-	r := &RabbitMQ{Addr: net.JoinHostPort("127.0.0.1", port), node: "lab" + port + "@localhost"}
+	r := &RabbitMQ{Addr: net.JoinHostPort("127.0.0.1", port), node: "lab" + port + "@localhost", vhost: "/"}
 	if err := os.WriteFile(filepath.Join(data, "plugins"), []byte("[].\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.names = process{
+	r.names = &process{
 		t: t, name: "epmd", path: program(t, "epmd"), args: []string{"-address", "127.0.0.1", "-port", namePort},
 		up: func(ctx context.Context) error { return connects(ctx, net.JoinHostPort("127.0.0.1", namePort)) },
 	}
 	t.Cleanup(r.names.Kill)
 	r.names.start()
-	r.process = process{
+	r.process = &process{
 		t: t, name: "rabbitmq-server", path: program(t, "/usr/lib/rabbitmq/bin/rabbitmq-server"), dir: data, up: r.open,
 		env: []string{
 			"HOME=" + data, // for its cookie
@@ -58,8 +60,29 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	return r
 }
 
-// URL of the server.
-func (r *RabbitMQ) URL() string { return "amqp://guest:guest@" + r.Addr + "//" }
+// virtualHosts makes other virtual hosts on the server, all with one command, since
+// a command takes seconds.
+func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
+	r.t.Helper()
+	const each = `rabbit_vhost:add(V, <<"lab">>), rabbit_auth_backend_internal:set_permissions(` +
+		`<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"lab">>)`
+	r.control("eval", fmt.Sprintf(`[begin %s end || N <- lists:seq(0, %d), V <- [<<"guest", (integer_to_binary(N))/binary>>]].`, each, n-1))
+	all := make([]*RabbitMQ, n)
+	for i := range all {
+		other := *r
+		other.vhost = fmt.Sprint("guest", i)
+		all[i] = &other
+	}
+	return all
+}
+
+// URL of the virtual host.
+func (r *RabbitMQ) URL() string { return r.URLAt(r.Addr, "guest:guest") }
+
+// URLAt is the URL for a user who goes through a proxy.
+func (r *RabbitMQ) URLAt(addr, user string) string {
+	return "amqp://" + user + "@" + addr + "/" + r.vhost
+}
 
 func connects(ctx context.Context, addr string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -105,8 +128,14 @@ func (r *RabbitMQ) Channel(t testing.TB) *amqp.Channel {
 	return channel
 }
 
-// Control runs rabbitmqctl.
-func (r *RabbitMQ) Control(args ...string) {
+// Permit creates a user and says what it may do, as rabbitmqctl takes it.
+func (r *RabbitMQ) Permit(user, password, configure, write, read string) {
+	r.t.Helper()
+	r.control("add_user", user, password)
+	r.control("set_permissions", "-p", r.vhost, user, configure, write, read)
+}
+
+func (r *RabbitMQ) control(args ...string) {
 	r.t.Helper()
 	cmd := exec.Command(program(r.t, "/usr/lib/rabbitmq/bin/rabbitmqctl"), append([]string{"-n", r.node}, args...)...)
 	cmd.Env = append(os.Environ(), r.env...)

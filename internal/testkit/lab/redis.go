@@ -23,7 +23,7 @@ type Redis struct {
 
 // StartRedis starts a server that ends with the test. Arguments are as on its
 // command line; it keeps nothing in files unless they say so.
-func StartRedis(t testing.TB, args ...string) *Redis {
+func StartRedis(t Owner, args ...string) *Redis {
 	t.Helper()
 	port := Port(t)
 	r := &Redis{Addr: net.JoinHostPort("127.0.0.1", port)}
@@ -67,7 +67,7 @@ type Sentinel struct {
 }
 
 // StartSentinel starts one that takes another master within seconds.
-func StartSentinel(t testing.TB, name string, master *Redis) *Sentinel {
+func StartSentinel(t Owner, name string, master *Redis) *Sentinel {
 	t.Helper()
 	port, data := Port(t), folder(t, "sentinel")
 	host, masterPort, err := net.SplitHostPort(master.Addr)

@@ -61,10 +61,19 @@ def touch(path, seconds=0):
 
 
 @app.task(name="lab.progress", bind=True)
-def progress(self, total, seconds=0.0):
+def progress(self, total):
     for current in range(1, total + 1):
-        self.update_state(state="PROGRESS", meta={"current": current, "total": total, "at": time.time()})
-        time.sleep(seconds)
+        self.update_state(state="PROGRESS", meta={"current": current, "total": total})
+    return {"done": total}
+
+
+@app.task(name="lab.steps", bind=True)
+def steps(self, total, path):
+    """Goes on only when somebody who has seen a step has left a trace of that."""
+    for current in range(1, total + 1):
+        self.update_state(state="PROGRESS", meta={"current": current})
+        while not os.path.exists(path) or os.path.getsize(path) < current:
+            time.sleep(0.002)
     return {"done": total}
 
 

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
 )
 
 // Versions of Celery that are installed: the oldest and the newest.
@@ -38,7 +37,7 @@ type WorkerOptions struct {
 }
 
 // StartWorker starts a worker that ends with the test.
-func StartWorker(t testing.TB, o WorkerOptions) *Worker {
+func StartWorker(t Owner, o WorkerOptions) *Worker {
 	t.Helper()
 	if o.Version == "" {
 		o.Version = Versions[len(Versions)-1]
@@ -66,7 +65,7 @@ func StartWorker(t testing.TB, o WorkerOptions) *Worker {
 }
 
 // celery finds one that `.ci/celery` has installed.
-func celery(t testing.TB, version string) string {
+func celery(t Owner, version string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -36,6 +36,7 @@ const rights = "resetchannels resetkeys -@all " +
 // TestRedisWithPasswordsAndRights: the client gets along with the least rights,
 // and says clearly what is missing.
 func TestRedisWithPasswordsAndRights(t *testing.T) {
+	t.Parallel()
 	c := combination{"redis", "redis"}
 	p := newPlace(t, c)
 	admin := p.redis.Client(t, 0)
@@ -122,6 +123,7 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 }
 
 func TestRedisWithTLS(t *testing.T) {
+	t.Parallel()
 	folder, port := certificate(t), lab.Port(t)
 	at := func(name string) string { return filepath.Join(folder, name) }
 	redis := lab.StartRedis(t, "--tls-port", port, "--tls-cert-file", at("cert.pem"), "--tls-key-file", at("key.pem"),
@@ -179,6 +181,7 @@ func certificate(t *testing.T) (folder string) {
 
 // Sentinel says which server is the master, also after that has changed.
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	master := lab.StartRedis(t)
 	_, masterPort, err := net.SplitHostPort(master.Addr)
 	if err != nil {
@@ -216,12 +219,12 @@ const (
 )
 
 func TestRabbitMQWithTheLeastRights(t *testing.T) {
+	t.Parallel()
 	c := combination{"amqp", "rpc"}
 	p := newPlace(t, c)
-	p.rabbit.Control("add_user", "caddy", "p@ss/w:rd")
-	p.rabbit.Control("set_permissions", "caddy", configures, writes, reads)
+	p.rabbit.Permit("caddy", "p@ss/w:rd", configures, writes, reads)
 	p.startWorker(c, lab.WorkerOptions{})
-	server := celeryamqp.Server{URL: "amqp://caddy:p%40ss%2Fw%3Ard@" + p.amqpProxy.Addr() + "//"}
+	server := celeryamqp.Server{URL: p.rabbit.URLAt(p.amqpProxy.Addr(), "caddy:p%40ss%2Fw%3Ard")}
 	broker, err := celeryamqp.OpenBroker(celeryamqp.BrokerSettings{Server: server})
 	opened(t, broker, err)
 	backend, err := celeryamqp.OpenBackend(celeryamqp.BackendSettings{Server: server})
@@ -252,9 +255,10 @@ func TestRabbitMQWithTheLeastRights(t *testing.T) {
 }
 
 func TestRabbitMQThatRefuses(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, combination{"amqp", "rpc"})
 	for url, word := range map[string]string{
-		"amqp://guest:wrong@" + p.amqpProxy.Addr() + "//":      "403",
+		p.rabbit.URLAt(p.amqpProxy.Addr(), "guest:wrong"):      "403",
 		"amqp://guest:guest@" + p.amqpProxy.Addr() + "/absent": "vhost",
 	} {
 		server := celeryamqp.Server{URL: url}
@@ -275,9 +279,11 @@ func TestRabbitMQThatRefuses(t *testing.T) {
 // Names that are not Celery's own: a prefix for all keys of the broker, one for
 // results, and another exchange for commands.
 func TestOtherNames(t *testing.T) {
+	t.Parallel()
 	env := []string{"BROKER_PREFIX=app1_", "RESULT_PREFIX=app1", "CONTROL_EXCHANGE=orders"}
 	for _, c := range []combination{{"redis", "redis"}, {"amqp", "redis"}, {"redis", "rpc"}} {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, c)
 			var broker celery.Broker
 			if c.broker == "amqp" {
@@ -313,8 +319,10 @@ func TestOtherNames(t *testing.T) {
 
 // Results that are not JSON are told to be so, not waited for.
 func TestResultsInAnotherSerializer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []combination{{"redis", "redis"}, {"redis", "rpc"}, {"amqp", "rpc"}} {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, c, lab.WorkerOptions{Env: []string{"RESULT_SERIALIZER=pickle"}}, celery.Settings{})
 			if _, err := b.run("lab.factorial", 5); !errors.Is(err, celery.ErrUnreadable) {
 				t.Error(err)
@@ -325,6 +333,7 @@ func TestResultsInAnotherSerializer(t *testing.T) {
 
 // A server that does not allow to subscribe is asked again and again.
 func TestPolling(t *testing.T) {
+	t.Parallel()
 	c := combination{"redis", "redis"}
 	p := newPlace(t, c)
 	p.startWorker(c, lab.WorkerOptions{})

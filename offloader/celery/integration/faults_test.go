@@ -83,9 +83,11 @@ func (b *bench) load(callers int, stop <-chan struct{}) (ended *tally, wait func
 // Whatever happens to the servers while calls are made, each call ends with its
 // result or with an error that says why not, and afterwards all is as before.
 func TestServersThatFailUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, c := range combinations {
 		t.Run(c.String(), func(t *testing.T) {
-			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{Revoke: celery.RevokeOn})
+			t.Parallel()
+			b := benchAt(newOwnPlace(t, c), c, lab.WorkerOptions{Slots: 4}, celery.Settings{Revoke: celery.RevokeOn})
 			for _, fault := range faultsOf(b) {
 				t.Run(fault.name, func(t *testing.T) {
 					stop := make(chan struct{})
@@ -159,6 +161,7 @@ func (p *place) stall(stall bool) {
 // A queue that no worker has ever made is told at once, and nothing is sent into
 // the void.
 func TestAQueueThatIsAbsent(t *testing.T) {
+	t.Parallel()
 	c := combination{"amqp", "rpc"}
 	p := newPlace(t, c)
 	client := celery.NewClient(p.openBroker(c), p.openBackend(c), celery.Settings{})
@@ -177,9 +180,11 @@ func TestAQueueThatIsAbsent(t *testing.T) {
 // The broker goes while a task runs. With results in Redis its result arrives all
 // the same; with replies it arrives when the broker is back.
 func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
+	t.Parallel()
 	for _, c := range []combination{{"amqp", "redis"}, {"amqp", "rpc"}} {
 		t.Run(c.String(), func(t *testing.T) {
-			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{})
+			t.Parallel()
+			b := benchAt(newOwnPlace(t, c), c, lab.WorkerOptions{Slots: 4}, celery.Settings{})
 			trace, read := b.trace()
 			var calls []*celery.Call
 			for range 4 {
@@ -209,6 +214,7 @@ func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
 // The queue for replies is gone with all the broker's data: what was sent there
 // is lost, and who waits hears so at once.
 func TestTheQueueForRepliesIsGone(t *testing.T) {
+	t.Parallel()
 	c := combination{"amqp", "rpc"}
 	b := newBench(t, c, lab.WorkerOptions{}, celery.Settings{})
 	replier, ok := b.backend.(celery.Replier)
@@ -230,9 +236,11 @@ func TestTheQueueForRepliesIsGone(t *testing.T) {
 // A broker that keeps its data loses no task that it has accepted, also when it
 // is killed, and who waits goes on waiting.
 func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
+	t.Parallel()
 	for _, c := range combinations {
 		t.Run(c.String(), func(t *testing.T) {
-			p := newPlace(t, c)
+			t.Parallel()
+			p := newOwnPlace(t, c)
 			p.redis = lab.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 			p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
 			if p.rabbit != nil {
@@ -280,8 +288,10 @@ func (p *place) killBroker() {
 // Redis cuts off who is sent more than it keeps for a subscriber. The caller of
 // that task hears why; all others get theirs.
 func TestAHugeResultHarmsNobodyElse(t *testing.T) {
+	t.Parallel()
 	for _, c := range []combination{{"redis", "redis"}, {"amqp", "rpc"}} {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, c, lab.WorkerOptions{Slots: 4}, celery.Settings{})
 			var calls []*celery.Call
 			for range 20 {

@@ -19,7 +19,18 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(withServers{m}) }
+
+// shared is what tests share that do not take it away.
+var shared lab.Shared
+
+// withServers ends it after the last test.
+type withServers struct{ *testing.M }
+
+func (w withServers) Run() int {
+	defer shared.End()
+	return w.M.Run()
+}
 
 // combination of a broker and a backend.
 type combination struct{ broker, backend string }
@@ -29,8 +40,8 @@ func (c combination) String() string { return c.broker + " and " + c.backend }
 // combinations are those of the scene that this began with.
 var combinations = []combination{{"amqp", "redis"}, {"redis", "redis"}, {"amqp", "rpc"}, {"redis", "rpc"}}
 
-// place is where a test plays: servers of its own, and proxies in front of them
-// that only the client goes through.
+// place is where a test plays: a Redis of its own, a virtual host of a RabbitMQ,
+// and proxies in front of them that only the client goes through.
 type place struct {
 	t          *testing.T
 	ctx        context.Context
@@ -43,15 +54,36 @@ type place struct {
 
 func newPlace(t *testing.T, c combination) *place {
 	t.Helper()
+	p := newPlaceWithout(t)
+	if c.broker == "amqp" {
+		p.setRabbit(shared.RabbitMQ(t))
+	}
+	return p
+}
+
+// newOwnPlace is for tests that take RabbitMQ away.
+func newOwnPlace(t *testing.T, c combination) *place {
+	t.Helper()
+	p := newPlaceWithout(t)
+	if c.broker == "amqp" {
+		p.setRabbit(lab.StartRabbitMQ(t))
+	}
+	return p
+}
+
+// newPlaceWithout has no RabbitMQ.
+func newPlaceWithout(t *testing.T) *place {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	p := &place{t: t, ctx: ctx, redis: lab.StartRedis(t)}
 	p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
-	if c.broker == "amqp" {
-		p.rabbit = lab.StartRabbitMQ(t)
-		p.amqpProxy = celerytest.NewProxy(t, p.rabbit.Addr)
-	}
 	return p
+}
+
+func (p *place) setRabbit(r *lab.RabbitMQ) {
+	p.t.Helper()
+	p.rabbit, p.amqpProxy = r, celerytest.NewProxy(p.t, r.Addr)
 }
 
 // cut breaks all connections of the client.
@@ -66,7 +98,7 @@ func (p *place) amqpServer() celeryamqp.Server {
 	if p.direct {
 		return celeryamqp.Server{URL: p.rabbit.URL()}
 	}
-	return celeryamqp.Server{URL: "amqp://guest:guest@" + p.amqpProxy.Addr() + "//"}
+	return celeryamqp.Server{URL: p.rabbit.URLAt(p.amqpProxy.Addr(), "guest:guest")}
 }
 
 func (p *place) redisServer(db int) celeryredis.Server {

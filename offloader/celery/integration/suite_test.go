@@ -24,8 +24,10 @@ func (m mixed) Report(ctx context.Context, task *celery.Message, payload []byte)
 
 // The suite that the fakes pass, against the servers themselves.
 func TestServersPassTheSuite(t *testing.T) {
+	t.Parallel()
 	for _, c := range combinations {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, c)
 			celerytest.Run(t, func(t *testing.T) celerytest.System { return p.system(t, c) })
 		})

@@ -20,9 +20,11 @@ import (
 var byBroker = []combination{{"amqp", "rpc"}, {"redis", "redis"}}
 
 func TestWhatIsKnownOfWorkers(t *testing.T) {
+	t.Parallel()
 	for _, version := range lab.Versions {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
+				t.Parallel()
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 3}, celery.Settings{})
 				workers := celery.NewWorkers(b.broker)
 				ctx, stop := context.WithCancel(b.ctx)
@@ -93,9 +95,11 @@ func gone(t *testing.T, b *bench, workers *celery.Workers) {
 
 // A task that was revoked or has expired while it was in the queue never runs.
 func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
+	t.Parallel()
 	for _, version := range lab.Versions {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
+				t.Parallel()
 				// Both tasks that keep the slots busy and what waits are prefetched.
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeOn})
 				trace, read := b.trace()
@@ -149,9 +153,11 @@ func (b *bench) wantEnd(call *celery.Call, want error) {
 }
 
 func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
+	t.Parallel()
 	for _, version := range lab.Versions {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
+				t.Parallel()
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeTerminate})
 				trace, read := b.trace()
 				call := b.start(celery.Task{Name: "lab.touch", Args: []any{trace, 60}})
@@ -178,8 +184,10 @@ func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
 // A worker whose machine is gone says nothing: the caller's deadline ends the
 // wait. One that is back takes the next task.
 func TestAWorkerThatDiesUnderATask(t *testing.T) {
+	t.Parallel()
 	for _, c := range byBroker {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t, c, lab.WorkerOptions{Slots: 1}, celery.Settings{})
 			trace, read := b.trace()
 			call := b.start(celery.Task{Name: "lab.touch", Args: []any{trace, 60}})
@@ -202,8 +210,10 @@ func TestAWorkerThatDiesUnderATask(t *testing.T) {
 
 // One meaning of a priority, whatever the broker.
 func TestTheMostUrgentTaskRunsFirst(t *testing.T) {
+	t.Parallel()
 	for _, c := range byBroker {
 		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
 			env := []string{"PREFETCH=1", "MAX_PRIORITY=9"}
 			b := newBench(t, c, lab.WorkerOptions{Slots: 1, Env: env, Args: []string{"-O", "fair"}}, celery.Settings{})
 			trace, read := b.trace()
