@@ -234,7 +234,9 @@ func TestTheQueueForRepliesIsGone(t *testing.T) {
 }
 
 // A broker that keeps its data loses no task that it has accepted, also when it
-// is killed, and who waits goes on waiting.
+// is killed, and who waits goes on waiting. That is for queues that RabbitMQ has
+// had for more than two seconds: a younger one may be gone with all that is in it,
+// whatever it has confirmed.
 func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for _, c := range combinations {
@@ -256,7 +258,9 @@ func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer call.Close()
-				calls = append(calls, call)
+				if calls = append(calls, call); n == 0 && p.rabbit != nil {
+					p.rabbit.Settle() // there are queues for tasks and replies
+				}
 			}
 			p.killBroker()
 			worker := p.startWorker(c, lab.WorkerOptions{})
