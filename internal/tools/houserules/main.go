@@ -1,6 +1,7 @@
 // Command houserules checks the rules of this project that no linter knows: no
 // markers of unfinished work in Go and Markdown files, no Go file and no
-// function longer than a reader can hold. It prints what it finds and fails.
+// function longer than a reader can hold, no test in the documents that is not
+// there. It prints what it finds and fails.
 //
 //	go run ./internal/tools/houserules [root]
 package main
@@ -62,6 +63,7 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	var tests namedTests
 	for _, name := range names {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
@@ -72,8 +74,9 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 			return nil, 0, err
 		}
 		findings = append(findings, found...)
+		tests.read(name, string(content))
 	}
-	return findings, len(names), nil
+	return append(findings, tests.missing()...), len(names), nil
 }
 
 // checkFile applies the rules for the kind of file.

@@ -107,6 +107,22 @@ func TestReportPrintsFindingsAndTheirNumber(t *testing.T) {
 	}
 }
 
+func TestTestsThatDocumentsNameAreThere(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	_, err := report(fstest.MapFS{
+		"docs/a.md": {Data: []byte("Tests: `TestHere` (x),\n`TestGone`, `FuzzHere/seed`.\nTestInProse, `Testing`\n")},
+		"a_test.go": {Data: []byte("package a\n\nfunc TestHere(t *testing.T) {}\n\nfunc FuzzHere(f *testing.F) {}\n")},
+		"a.go":      {Data: []byte("package a\n\nfunc TestGone(t *testing.T) {}\n")},
+	}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "docs/a.md:2: no such test: TestGone\nhouse rules: 3 files, 1 findings\n"; out.String() != want {
+		t.Errorf("output is %q, want %q", out.String(), want)
+	}
+}
+
 func TestCleanTreePasses(t *testing.T) {
 	t.Parallel()
 	ok, err := report(fstest.MapFS{"a.go": {Data: []byte("package a\n")}}, new(strings.Builder))

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"path"
+	"regexp"
+	"strings"
+)
+
+// namedTests knows which tests there are and which the documents name as proof.
+type namedTests struct {
+	declared map[string]bool
+	named    []finding // with the test as its text
+}
+
+var (
+	declaredTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	namedTest    = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)")
+)
+
+// read takes in a file, if it is one that has tests or may name them.
+func (n *namedTests) read(name, content string) {
+	switch {
+	case strings.HasSuffix(name, "_test.go"):
+		if n.declared == nil {
+			n.declared = make(map[string]bool)
+		}
+		for _, match := range declaredTest.FindAllStringSubmatch(content, -1) {
+			n.declared[match[1]] = true
+		}
+	case path.Ext(name) == ".md":
+		line := 1
+		for text := range strings.Lines(content) {
+			for _, match := range namedTest.FindAllStringSubmatch(text, -1) {
+				n.named = append(n.named, finding{name, line, match[1]})
+			}
+			line++
+		}
+	}
+}
+
+// missing returns a finding for each name of a test that there is not.
+func (n *namedTests) missing() []finding {
+	var findings []finding
+	for _, f := range n.named {
+		if !n.declared[f.text] {
+			findings = append(findings, finding{f.file, f.line, "no such test: " + f.text})
+		}
+	}
+	return findings
+}
