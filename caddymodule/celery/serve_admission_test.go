@@ -110,26 +110,28 @@ func TestServersThatAreNotAvailable(t *testing.T) {
 	}
 }
 
-// Waiting requests end when their results are lost.
+// Waiting requests end when their results are lost, or too large to be taken.
 func TestLostResults(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
 	s := l.serve("task lab.add")
-	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-		var waiting sync.WaitGroup
-		for range 5 {
-			waiting.Go(func() {
-				res, body := site.Get(t, c, url)
-				wantProblem(t, res, body, 502, "result_lost")
-			})
-		}
-		site.Eventually(t, func() bool { return l.Watching() == 5 })
-		for range 5 {
-			l.take()
-		}
-		l.Lose(fmt.Errorf("%w: restarted", celery.ErrResultLost))
-		waiting.Wait()
-	})
+	for cause, reason := range map[error]string{celery.ErrResultLost: "result_lost", celery.ErrTooLarge: "result_too_large"} {
+		s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+			var waiting sync.WaitGroup
+			for range 5 {
+				waiting.Go(func() {
+					res, body := site.Get(t, c, url)
+					wantProblem(t, res, body, 502, reason)
+				})
+			}
+			site.Eventually(t, func() bool { return l.Watching() == 5 })
+			for range 5 {
+				l.take()
+			}
+			l.Lose(fmt.Errorf("%w: 10.0.0.7:6379", cause))
+			waiting.Wait()
+		})
+	}
 }
 
 // No more requests wait than the workers can be expected to serve.

@@ -49,6 +49,18 @@ func TestStatesOfACall(t *testing.T) {
 		}
 		s.wantError(result.Err(), celery.ErrTimeLimit)
 	})
+	play(t, "a revoked task stays revoked, though it runs to its end", celery.Settings{}, func(s *stage) {
+		call := s.start(echo)
+		defer call.Close()
+		m := s.take()
+		s.report(m, celery.Revoked, `{"exc_type": "TaskRevokedError", "exc_message": ["revoked"]}`)
+		s.report(m, celery.Success, "1")
+		result, err := call.Wait(s.ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantError(result.Err(), celery.ErrRevoked)
+	})
 	play(t, "a loss after the end does not count", celery.Settings{}, func(s *stage) {
 		call := s.start(echo)
 		defer call.Close()

@@ -181,7 +181,7 @@ func TestFetchingIsBounded(t *testing.T) {
 }
 
 // A server that has lost everything has lost the result: nobody can know, and
-// the caller's deadline ends the wait.
+// the caller's deadline ends the wait. The task is not sent again.
 func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
@@ -194,6 +194,9 @@ func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
 	defer cancel()
 	if _, err := call.Wait(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
+	}
+	if n := l.server.Count("LPUSH"); n != 1 {
+		t.Errorf("sent %d times", n)
 	}
 	again, m := l.start()
 	l.succeed(m, "2")
@@ -255,6 +258,30 @@ func TestAServerThatForbidsToSubscribe(t *testing.T) {
 	call, m := polling.start()
 	polling.succeed(m, "1")
 	polling.wantValue(call, "1")
+}
+
+// However many wait, one command fetches what has come.
+func TestPollingAsksForAllAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, celeryredis.BackendSettings{Poll: true})
+	const calls = 100
+	var open []*celery.Call
+	var tasks []*celery.Message
+	for range calls {
+		call, m := l.start()
+		open, tasks = append(open, call), append(tasks, m)
+	}
+	l.proxy.Refuse(true)
+	for i, m := range tasks {
+		l.succeed(m, fmt.Sprint(i))
+	}
+	l.proxy.Refuse(false)
+	for i, call := range open {
+		l.wantValue(call, fmt.Sprint(i))
+	}
+	if n := l.server.Count("MGET"); n == 0 || n > calls/5 {
+		t.Errorf("%d commands for %d results", n, calls)
+	}
 }
 
 func TestPrefixes(t *testing.T) {
