@@ -68,7 +68,7 @@ func (s Server) dial(ctx context.Context, url string) (*amqp.Connection, error) 
 	defer cancel()
 	conn, err := amqp.DialConfig(url, amqp.Config{
 		Heartbeat:       s.Heartbeat,
-		TLSClientConfig: s.TLS,
+		TLSClientConfig: s.TLS.Clone(), // the library writes into it
 		Properties:      amqp.Table{"connection_name": "caddy-offload"},
 		Dial: func(network, addr string) (net.Conn, error) {
 			return dial(ctx, network, addr)
