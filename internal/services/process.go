@@ -19,6 +19,8 @@ type Program struct {
 	Log  string   // file that takes what it prints
 
 	Package string // of Debian, that it comes with; empty: none
+
+	Farewell time.Duration // how long it may take to end; default 10 s
 }
 
 // Process is a program that was started.
@@ -29,12 +31,15 @@ type Process struct {
 	err     error // written before exited is closed
 }
 
-// farewell is how long a process may take to end after it was told to.
-const farewell = 10 * time.Second
+// defaultFarewell is how long a process may take to end after it was told to.
+const defaultFarewell = 10 * time.Second
 
 // Start starts a program in a process group of its own, so that an interrupt at
 // the terminal reaches only this process, which then ends things in order.
 func Start(p Program) (*Process, error) {
+	if p.Farewell == 0 {
+		p.Farewell = defaultFarewell
+	}
 	path, err := exec.LookPath(p.Args[0])
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w%s", p.Name, err, p.hint())
@@ -79,11 +84,11 @@ func (s *Process) Stop() error {
 	case <-s.exited:
 		end(s.cmd.Process)
 		return nil
-	case <-time.After(farewell):
+	case <-time.After(s.program.Farewell):
 	}
 	end(s.cmd.Process)
 	<-s.exited
-	return fmt.Errorf("%s did not end within %v and was killed", s.program.Name, farewell)
+	return fmt.Errorf("%s did not end within %v and was killed", s.program.Name, s.program.Farewell)
 }
 
 // Kill ends the process without a farewell.

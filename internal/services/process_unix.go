@@ -22,3 +22,8 @@ func askToEnd(p *os.Process) {
 func end(p *os.Process) {
 	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // it fails if nobody is left
 }
+
+// Signal sends a signal to the server and what it has started.
+func (s *Server) Signal(signal syscall.Signal) {
+	_ = syscall.Kill(-s.process.cmd.Process.Pid, signal) // it fails if nobody is left
+}

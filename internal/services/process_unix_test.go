@@ -110,3 +110,49 @@ func TestMissingProgramIsNamed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestServersCanBeStartedAgain(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	p := Program{Name: "the script", Args: []string{"sh", "-c", "echo here; exec sleep 600"}, Log: log}
+	ready := func(context.Context) error {
+		if logOf(p) != "here\n" {
+			return errWrongAnswer
+		}
+		return nil
+	}
+	s, err := StartServer(t.Context(), p, ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Kill() })
+	for name, end := range map[string]func(){
+		"stop":   func() { _ = s.Stop() },
+		"kill":   func() { s.Kill() },
+		"signal": func() { s.Signal(syscall.SIGTERM); <-s.process.Exited() },
+	} {
+		if !s.Running() {
+			t.Errorf("%s: it does not run", name)
+		}
+		if end(); s.Running() {
+			t.Errorf("%s: it still runs", name)
+		}
+		if err := s.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Log(); got != "here\n" {
+			t.Errorf("%s: the log of the new run is %q", name, got)
+		}
+	}
+}
+
+func TestServersThatAreNotReadyAreEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	p := Program{Name: "the script", Args: []string{"sleep", "600"}, Log: filepath.Join(t.TempDir(), "log")}
+	s, err := StartServer(ctx, p, func(context.Context) error { return errWrongAnswer })
+	if !errors.Is(err, errWrongAnswer) || s.Running() {
+		t.Errorf("it runs: %t, %v", s.Running(), err)
+	}
+}

@@ -8,78 +8,108 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // RabbitMQ is a broker, and the daemon where Erlang nodes look each other's
 // ports up: the one on the usual port might belong to others, and would stay.
 type RabbitMQ struct {
-	names, broker *Process
+	*Server // the broker
+
+	names *Server
+	ports Ports
+	env   []string
 }
+
+// node is its name for the daemon, which knows no other.
+const node = "offload@localhost"
+
+// rabbitFarewell is long enough for a broker on a busy machine.
+const rabbitFarewell = time.Minute
 
 // StartRabbitMQ starts a broker on addr with the user guest, as it is when new.
 func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) {
-	names, dist, err := twoAddresses()
-	if err != nil {
-		return nil, fmt.Errorf("starting RabbitMQ: %w", err)
-	}
-	env, err := rabbitEnvironment(folder, addr, names, dist)
-	if err != nil {
-		return nil, fmt.Errorf("starting RabbitMQ: %w", err)
-	}
 	r := &RabbitMQ{}
-	r.names, err = Start(Program{Name: "epmd", Args: []string{"epmd"}, Env: env, Log: filepath.Join(folder, "epmd.log"), Package: "rabbitmq-server"})
+	err := r.start(ctx, addr, folder)
 	if err != nil {
-		return nil, err
-	}
-	// The node looks for it once, when it starts.
-	r.names, err = ready(ctx, r.names, Listening(names))
-	if err != nil {
-		return nil, err
-	}
-	r.broker, err = Start(Program{
-		Name: "RabbitMQ",
-		Args: []string{rabbitCommand()},
-		Env:  env,
-		Dir:  folder,
-		Log:  filepath.Join(folder, "rabbitmq.log"),
-
-		Package: "rabbitmq-server",
-	})
-	if err == nil {
-		r.broker, err = ready(ctx, r.broker, func(ctx context.Context) error {
-			return greet(ctx, addr, "AMQP\x00\x00\x09\x01", "\x01\x00\x00")
-		})
-	}
-	if err != nil {
-		return nil, errors.Join(err, r.names.Stop())
+		return nil, errors.Join(fmt.Errorf("starting RabbitMQ: %w", err), r.Close())
 	}
 	return r, nil
 }
 
-// Stop ends broker and daemon.
-func (r *RabbitMQ) Stop() error { return errors.Join(r.broker.Stop(), r.names.Stop()) }
+func (r *RabbitMQ) start(ctx context.Context, addr, folder string) error {
+	names, err := r.ports.Take()
+	if err != nil {
+		return err
+	}
+	dist, err := r.ports.Take()
+	if err != nil {
+		return err
+	}
+	if r.env, err = rabbitEnvironment(folder, addr, names, dist); err != nil {
+		return err
+	}
+	// The node looks for it once, when it starts.
+	r.names, err = StartServer(ctx, Program{
+		Name: "epmd", Args: []string{"epmd"}, Env: r.env, Log: filepath.Join(folder, "epmd.log"), Package: "rabbitmq-server",
+	}, Listening(names))
+	if err != nil {
+		return err
+	}
+	broker := Program{
+		Name: "RabbitMQ",
+		Args: []string{rabbitCommand("rabbitmq-server")},
+		Env:  r.env,
+		Dir:  folder,
+		Log:  filepath.Join(folder, "rabbitmq.log"),
+
+		Package:  "rabbitmq-server",
+		Farewell: rabbitFarewell,
+	}
+	r.Server, err = StartServer(ctx, broker, func(ctx context.Context) error {
+		// Before it says so itself, what listens there may be something else.
+		if !strings.Contains(logOf(broker), "Server startup complete") {
+			return errWrongAnswer
+		}
+		return greet(ctx, addr, "AMQP\x00\x00\x09\x01", "\x01\x00\x00")
+	})
+	return err
+}
+
+// Control runs a command of rabbitmqctl.
+func (r *RabbitMQ) Control(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, rabbitCommand("rabbitmqctl"), append([]string{"-n", node}, args...)...)
+	cmd.Env = append(os.Environ(), r.env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("rabbitmqctl %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// Close ends broker and daemon for good.
+func (r *RabbitMQ) Close() error {
+	var errs []error
+	for _, server := range []*Server{r.Server, r.names} {
+		if server != nil && server.process != nil {
+			errs = append(errs, server.Stop())
+		}
+	}
+	r.ports.Release()
+	return errors.Join(errs...)
+}
 
 // rabbitCommand goes past Debian's wrapper, which runs as the user rabbitmq and
 // in that user's home.
-func rabbitCommand() string {
-	const packaged = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-	if path, err := exec.LookPath(packaged); err == nil {
+func rabbitCommand(name string) string {
+	if path, err := exec.LookPath("/usr/lib/rabbitmq/bin/" + name); err == nil {
 		return path
 	}
-	return "rabbitmq-server"
-}
-
-// twoAddresses are for the daemon and for what nodes have to say to each other.
-func twoAddresses() (names, dist string, err error) {
-	var ports Ports
-	defer ports.Release()
-	names, err = ports.Take()
-	dist, err2 := ports.Take()
-	return names, dist, errors.Join(err, err2)
+	return name
 }
 
 // rabbitEnvironment keeps the broker to its folder and to the loopback interface.
-func rabbitEnvironment(folder, node, names, dist string) ([]string, error) {
+func rabbitEnvironment(folder, addr, names, dist string) ([]string, error) {
 	in := func(name string) string { return filepath.Join(folder, name) }
 	env := []string{
 		"HOME=" + folder, // for the cookie
@@ -98,12 +128,12 @@ func rabbitEnvironment(folder, node, names, dist string) ([]string, error) {
 		// Its starter then becomes the broker instead of waiting for it.
 		"RUNNING_UNDER_SYSTEMD=true",
 	}
-	for name, addr := range map[string]string{"RABBITMQ_NODE_PORT": node, "ERL_EPMD_PORT": names, "RABBITMQ_DIST_PORT": dist} {
-		_, port, err := net.SplitHostPort(addr)
+	for name, at := range map[string]string{"RABBITMQ_NODE_PORT": addr, "ERL_EPMD_PORT": names, "RABBITMQ_DIST_PORT": dist} {
+		_, port, err := net.SplitHostPort(at)
 		if err != nil {
 			return nil, err
 		}
 		env = append(env, name+"="+port)
 	}
-	return append(env, fmt.Sprintf("RABBITMQ_NODENAME=offload-%d@localhost", os.Getpid())), nil
+	return append(env, "RABBITMQ_NODENAME="+node), nil
 }

@@ -9,31 +9,21 @@ import (
 	"path/filepath"
 )
 
-// Redis starts a Redis server that keeps its data in memory, on addr.
-func Redis(ctx context.Context, addr, folder string) (*Process, error) {
+// Redis starts a Redis server on addr that keeps its data in memory. More
+// arguments are as on its command line.
+func Redis(ctx context.Context, addr, folder string, more ...string) (*Server, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
-	p, err := Start(Program{
+	args := []string{"redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"}
+	return StartServer(ctx, Program{
 		Name: "Redis",
-		Args: []string{"redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"},
+		Args: append(args, more...),
 		Log:  filepath.Join(folder, "redis.log"),
 
 		Package: "redis-server",
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ready(ctx, p, func(ctx context.Context) error { return greet(ctx, addr, "PING\r\n", "+PONG") })
-}
-
-// ready returns the process when it answers, or ends it.
-func ready(ctx context.Context, p *Process, try func(context.Context) error) (*Process, error) {
-	if err := p.Until(ctx, try); err != nil {
-		return nil, errors.Join(err, p.Stop())
-	}
-	return p, nil
+	}, func(ctx context.Context) error { return greet(ctx, addr, "PING\r\n", "+PONG") })
 }
 
 // Listening tries whether somebody listens on addr.

@@ -29,7 +29,7 @@ func (s *stack) startServers(ctx context.Context, o settings, a addresses) (err 
 		if err != nil {
 			return err
 		}
-		s.stops = append(s.stops, rabbit.Stop)
+		s.stops = append(s.stops, rabbit.Close)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,11 +11,13 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // Redis is a server of its own.
 type Redis struct {
-	process
+	*server
 	// Addr is where it listens.
 	Addr string
 }
@@ -25,16 +26,11 @@ type Redis struct {
 // command line; it keeps nothing in files unless they say so.
 func StartRedis(t Owner, args ...string) *Redis {
 	t.Helper()
-	port := Port(t)
-	r := &Redis{Addr: net.JoinHostPort("127.0.0.1", port)}
-	r.process = process{
-		t: t, name: "redis-server", path: program(t, "redis-server"),
-		args: append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder(t, "redis")}, args...),
-		up:   r.ping,
-	}
-	t.Cleanup(r.Kill)
-	r.start()
-	return r
+	addr := address(t)
+	ctx, cancel := starting()
+	defer cancel()
+	redis, err := services.Redis(ctx, addr, folder(t, "redis"), args...)
+	return &Redis{started(t, redis, err), addr}
 }
 
 // URL of a database of the server.
@@ -48,19 +44,9 @@ func (r *Redis) Client(t testing.TB, db int) *redis.Client {
 	return client
 }
 
-func (r *Redis) ping(ctx context.Context) error {
-	client := redis.NewClient(&redis.Options{Addr: r.Addr, DialerRetries: 1, MaxRetries: -1})
-	defer client.Close()
-	err := client.Ping(ctx).Err()
-	if _, refused := errors.AsType[redis.Error](err); refused && err.Error() != "LOADING Redis is loading the dataset in memory" {
-		return nil // it answers, if only that a password is needed
-	}
-	return err
-}
-
 // Sentinel watches over a master and its replicas.
 type Sentinel struct {
-	process
+	*server
 	// Addr is where it listens.
 	Addr   string
 	master string
@@ -80,14 +66,14 @@ func StartSentinel(t Owner, name string, master *Redis) *Sentinel {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &Sentinel{Addr: net.JoinHostPort("127.0.0.1", port), master: name}
-	s.process = process{
-		t: t, name: "redis-sentinel", path: program(t, "redis-server"), args: []string{config, "--sentinel"},
-		up: func(ctx context.Context) error { return connects(ctx, s.Addr) },
-	}
-	t.Cleanup(s.Kill)
-	s.start()
-	return s
+	ctx, cancel := starting()
+	defer cancel()
+	addr := net.JoinHostPort(services.Loopback, port)
+	sentinel, err := services.StartServer(ctx, services.Program{
+		Name: "Sentinel", Args: []string{"redis-server", config, "--sentinel"},
+		Log: filepath.Join(data, "log"), Package: "redis-server",
+	}, services.Listening(addr))
+	return &Sentinel{started(t, sentinel, err), addr, name}
 }
 
 // Master returns the address of the master.

@@ -3,12 +3,14 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
+
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // Versions of Celery that are installed: the oldest and the newest.
@@ -18,7 +20,11 @@ var Versions = []string{"5.2.6", "5.6.3"}
 var tasks []byte
 
 // Worker is a Celery worker.
-type Worker struct{ process }
+type Worker struct {
+	*server
+	// Version of Celery.
+	Version string
+}
 
 // WorkerOptions of a worker.
 type WorkerOptions struct {
@@ -53,15 +59,18 @@ func StartWorker(t Owner, o WorkerOptions) *Worker {
 	if err := os.WriteFile(filepath.Join(dir, "tasks.py"), tasks, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := new(Worker)
-	w.process = process{
-		t: t, name: "celery " + o.Version, path: celery(t, o.Version), dir: dir, up: w.ready,
-		args: append([]string{"-A", "tasks", "worker", "-P", pool, "-c", strconv.Itoa(o.Slots), "-l", "INFO", "-n", "w@" + filepath.Base(filepath.Dir(dir))}, o.Args...),
-		env:  append([]string{"BROKER=" + o.Broker, "BACKEND=" + o.Backend, "PYTHONDONTWRITEBYTECODE=1"}, o.Env...),
+	p := services.Program{
+		Name: "Celery " + o.Version, Dir: dir, Log: filepath.Join(dir, "log"), Farewell: startTimeout,
+		Args: append([]string{
+			celery(t, o.Version), "-A", "tasks", "worker", "-P", pool, "-c", strconv.Itoa(o.Slots),
+			"-l", "INFO", "-n", "w@" + filepath.Base(filepath.Dir(dir)),
+		}, o.Args...),
+		Env: append([]string{"BROKER=" + o.Broker, "BACKEND=" + o.Backend, "PYTHONDONTWRITEBYTECODE=1"}, o.Env...),
 	}
-	t.Cleanup(w.Kill)
-	w.start()
-	return w
+	ctx, cancel := starting()
+	defer cancel()
+	worker, err := services.StartServer(ctx, p, func(context.Context) error { return isReady(p.Log) })
+	return &Worker{started(t, worker, err), o.Version}
 }
 
 // celery finds one that `.ci/celery` has installed.
@@ -71,13 +80,17 @@ func celery(t Owner, version string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return program(t, filepath.Join(cache, "caddy-offload", "celery-"+version, "bin", "celery"))
+	return filepath.Join(cache, "caddy-offload", "celery-"+version, "bin", "celery")
 }
 
-func (w *Worker) ready(context.Context) error {
-	// It says so once for each start.
-	if strings.Contains(w.Log(), " ready.") {
-		return nil
+// isReady looks into the log: a worker says so there once for each start.
+func isReady(log string) error {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return err
 	}
-	return errNotYet
+	if !bytes.Contains(text, []byte(" ready.")) {
+		return errNotYet
+	}
+	return nil
 }

@@ -50,7 +50,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-func isOld(b *bench) bool { return strings.Contains(b.worker.Name(), lab.Versions[0]) }
+func isOld(b *bench) bool { return b.worker.Version == lab.Versions[0] }
 
 func exactResults(t *testing.T, b *bench) {
 	for _, test := range []struct {
