@@ -56,7 +56,8 @@ func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
 }
 
 // Settle makes sure that the queues there are now outlive a crash. The server has
-// confirmed them, but notes for up to two seconds in memory alone that it did.
+// confirmed them, but for a moment its log does not say that it has: then they are
+// undone when it comes back.
 func (r *RabbitMQ) Settle() {
 	r.t.Helper()
 	r.control("eval", "mnesia:dump_log().")

@@ -235,8 +235,8 @@ func TestTheQueueForRepliesIsGone(t *testing.T) {
 
 // A broker that keeps its data loses no task that it has accepted, also when it
 // is killed, and who waits goes on waiting. That is for queues that RabbitMQ has
-// had for more than two seconds: a younger one may be gone with all that is in it,
-// whatever it has confirmed.
+// had for a while: one that was declared just before may be gone with all that is
+// in it, whatever was confirmed.
 func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for _, c := range combinations {
