@@ -8,6 +8,7 @@ import time
 import uuid
 
 from celery import Celery
+from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject
 
 app = Celery("lab", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
@@ -75,6 +76,16 @@ def steps(self, total, path):
         while not os.path.exists(path) or os.path.getsize(path) < current:
             time.sleep(0.002)
     return {"done": total}
+
+
+@app.task(name="lab.abortable", bind=True, base=AbortableTask)
+def abortable(self, path):
+    """Says that it runs by a trace, and ends when it is told to."""
+    with open(path, "a", encoding="ascii") as trace:
+        trace.write("x")
+    while not self.is_aborted():
+        time.sleep(0.01)
+    return "aborted"
 
 
 @app.task(name="lab.fail")

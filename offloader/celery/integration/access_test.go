@@ -74,6 +74,7 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 		}
 		call.Close()
 		workers := celery.NewWorkers(broker)
+		defer workers.Close()
 		if err := workers.Ready(p.ctx, "celery"); err != nil {
 			t.Error(err)
 		}
@@ -236,6 +237,7 @@ func TestRabbitMQWithTheLeastRights(t *testing.T) {
 		p.cut()
 	}
 	workers := celery.NewWorkers(broker)
+	defer workers.Close()
 	ctx, stop := context.WithCancel(p.ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); workers.Follow(ctx) }()
@@ -310,7 +312,9 @@ func TestOtherNames(t *testing.T) {
 			if result, err := client.Run(p.ctx, celery.Task{Name: "lab.factorial", Args: []any{5}}, nil); err != nil || string(result.Value) != "120" {
 				t.Errorf("%s %v", result.Value, err)
 			}
-			if names, err := celery.NewWorkers(broker).Ping(p.ctx); len(names) != 1 || err != nil {
+			workers := celery.NewWorkers(broker)
+			defer workers.Close()
+			if names, err := workers.Ping(p.ctx); len(names) != 1 || err != nil {
 				t.Errorf("workers: %v %v", names, err)
 			}
 		})
