@@ -32,8 +32,8 @@ func (p *Progress) Say(format string, args ...any) {
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// Watch shows how a run is getting on until it is finished. Its line fits a
-// narrow terminal: one that is broken in two can't be overwritten.
+// Watch shows how a run is getting on until it is finished; fast may be nil. Its
+// line fits a narrow terminal: one that is broken in two can't be overwritten.
 func (p *Progress) Watch(finished <-chan struct{}, blocking, fast *Tally) {
 	every, form := 5*time.Second, "%s\n"
 	if p.terminal {
@@ -47,8 +47,11 @@ func (p *Progress) Watch(finished <-chan struct{}, blocking, fast *Tally) {
 		case <-finished:
 			return
 		case <-ticker.C:
-			fmt.Fprintf(p.w, form, fmt.Sprintf("  %2.0f s  %v; fast: %v",
-				time.Since(start).Seconds(), blocking, fast))
+			line := fmt.Sprintf("  %2.0f s  %v", time.Since(start).Seconds(), blocking)
+			if fast != nil {
+				line += fmt.Sprintf("; fast: %v", fast)
+			}
+			fmt.Fprintf(p.w, form, line)
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
@@ -35,6 +36,8 @@ type options struct {
 	only        string
 	rounds      int
 	json, serve bool
+	probe       string
+	patience    time.Duration
 	command     []string
 }
 
@@ -47,6 +50,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 1, "how often to play everything")
 	flag.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	flag.BoolVar(&o.serve, "serve", false, "play nothing and serve until Ctrl-C")
+	flag.StringVar(&o.probe, "probe", "", "ask this `URL` until the input ends, and print what came of it: what the program does beside itself")
+	flag.DurationVar(&o.patience, "patience", 0, "how long -probe waits for an answer")
 	flag.Parse()
 	o.command = flag.Args()
 
@@ -67,6 +72,9 @@ func main() {
 
 // run does what the options say.
 func run(ctx context.Context, o options) (err error) {
+	if o.probe != "" {
+		return probe(ctx, o.probe, o.patience)
+	}
 	variants, err := chosen(o.only)
 	if err != nil {
 		return err

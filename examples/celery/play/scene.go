@@ -62,18 +62,22 @@ func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 
 	stopped, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
-	blocking, ping := load.NewTally(), load.NewTally()
+	probe, err := startProbe(ctx, base+"/ping", w)
+	if err != nil {
+		return result{}, err
+	}
+	blocking := load.NewTally()
 	finished := make(chan struct{})
 	var beside sync.WaitGroup
-	beside.Go(func() { load.Probe{Every: probeEvery, URL: base + "/ping"}.Run(stopped, finished, c, ping) })
-	beside.Go(func() { s.progress.Watch(finished, blocking, ping) })
+	beside.Go(func() { s.progress.Watch(finished, blocking, nil) })
 	began := time.Now()
 	load.Crowd{Clients: clients, Each: each, URL: base + path(v, w), Want: v.want}.Run(stopped, c, blocking)
 	wall := time.Since(began)
 	close(finished)
 	beside.Wait()
+	ping, err := probe.end()
 	if ctx.Err() != nil {
 		return result{}, context.Cause(ctx)
 	}
-	return newResult(v, w, wall, blocking.Route(), ping.Route()), nil
+	return newResult(v, w, wall, blocking.Route(), ping), err
 }
