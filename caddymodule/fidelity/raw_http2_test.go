@@ -203,15 +203,31 @@ var ownHTTP2 = map[string]string{
 	"H2.CL too large": "400 ",
 }
 
+// rawOwnHTTP2 plays a probe that gets another answer on purpose. What the upstream
+// gets too much may be the last of the probe before, but not twice.
+func rawOwnHTTP2(t *testing.T, r *rawUpstream, offloaded *site.Site, probe func(*rawHTTP2), want string) {
+	t.Helper()
+	most := 2
+	if want == "400 " {
+		most = 1
+	}
+	for try := 1; ; try++ {
+		answers, requests := rawPlayHTTP2(t, offloaded, probe, rawMaxPatience), r.take()
+		if answers[0] == want && len(requests) <= most {
+			return
+		}
+		if try == 2 {
+			t.Fatalf("the answers are %q, the upstream got %q", answers, requests)
+		}
+	}
+}
+
 func TestRawHTTP2(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for name, probe := range http2Probes {
 		t.Run(name, func(t *testing.T) {
 			if want := ownHTTP2[name]; want != "" {
-				answers := rawPlayHTTP2(t, offloaded, probe, rawMaxPatience)
-				if requests := r.take(); answers[0] != want || len(requests) > 2 || (want == "400 " && len(requests) > 1) {
-					t.Errorf("the answers are %q, the upstream got %q", answers, requests)
-				}
+				rawOwnHTTP2(t, r, offloaded, probe, want)
 				return
 			}
 			rawCompare(t, r,
