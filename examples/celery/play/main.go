@@ -1,7 +1,7 @@
 // Command play starts everything that this example consists of - Redis, RabbitMQ,
 // a Celery worker, the Sanic service and Caddy - and plays a crowd of 100 clients
 // with 5 requests each on every way to wait for a task, without offload and with
-// it, while a probe asks /ping. One table says what came of it.
+// it, while a probe asks /ping beside them. One table says what came of it.
 //
 //	go run ./examples/celery/play                            RabbitMQ, results in Redis
 //	go run ./examples/celery/play -broker redis -backend rpc
@@ -47,6 +47,7 @@ func main() {
 	flag.StringVar(&o.backend, "backend", "redis", "what keeps results: redis, or `rpc` for replies through the broker")
 	flag.StringVar(&o.requirements, "requirements", "requirements.txt", "`file` with the Python packages")
 	flag.StringVar(&o.only, "only", "", "comma-separated `beginnings` of routes to play; all without it")
+	flag.StringVar(&o.bystander, "bystander", "/ping", "`path` that is asked beside the crowd; Caddy itself answers /hello")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often to play everything")
 	flag.BoolVar(&o.json, "json", false, "print one JSON object instead of a table")
 	flag.BoolVar(&o.serve, "serve", false, "play nothing and serve until Ctrl-C")
@@ -91,7 +92,7 @@ func run(ctx context.Context, o options) (err error) {
 	case len(o.command) > 0:
 		return s.accompany(ctx, o.command)
 	}
-	r := &report{Broker: o.broker, Backend: o.backend, LoadBefore: machineLoad()}
+	r := &report{Broker: o.broker, Backend: o.backend, Bystander: o.bystander, LoadBefore: machineLoad()}
 	for range o.rounds {
 		if err := r.play(ctx, s, variants); err != nil {
 			return err

@@ -19,7 +19,8 @@ func example() *report {
 	ping := load.Route{Completed: 60, Latencies: load.Latencies{P99: 2.5}}
 	all := load.Route{Completed: 500, Latencies: load.Latencies{P50: 150, P99: 300}}
 	return &report{
-		Broker: "rabbitmq", Backend: "redis", LoadBefore: "0.10 0.20 0.30", LoadAfter: "1.00 0.50 0.40",
+		Bystander: "/ping",
+		Broker:    "rabbitmq", Backend: "redis", LoadBefore: "0.10 0.20 0.30", LoadAfter: "1.00 0.50 0.40",
 		Runs: []result{
 			newResult(threads, ways[0], 15*time.Second,
 				load.Route{Lost: 500, Errors: map[string]int{load.GaveUp: 200, load.NeverSent: 300}},

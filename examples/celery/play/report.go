@@ -16,6 +16,7 @@ import (
 type report struct {
 	Broker     string   `json:"broker"`
 	Backend    string   `json:"backend"`
+	Bystander  string   `json:"bystander"`
 	Rounds     int      `json:"rounds"`
 	LoadBefore string   `json:"load_before"` // of the machine; empty where it can't be told
 	LoadAfter  string   `json:"load_after"`

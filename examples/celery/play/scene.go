@@ -62,7 +62,7 @@ func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 
 	stopped, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
-	probe, err := startProbe(ctx, base+"/ping", w)
+	probe, err := startProbe(ctx, base+s.bystander, w)
 	if err != nil {
 		return result{}, err
 	}

@@ -18,19 +18,22 @@ import (
 type settings struct {
 	broker, backend string
 	requirements    string // file, relative to the example
+	bystander       string // path that is asked beside the crowd
 }
 
 // stack is everything that runs: what Celery needs, its worker, the services and
 // Caddy.
 type stack struct {
 	progress *load.Progress
-	folder   string // for what the servers write
-	example  string // folder of the example
-	python   string // folder of Python's commands
-	env      []string
-	caddy    string // where Caddy listens
-	sanic    string // where the service listens
-	stops    []func() error
+
+	bystander string // path that is asked beside the crowd
+	folder    string // for what the servers write
+	example   string // folder of the example
+	python    string // folder of Python's commands
+	env       []string
+	caddy     string // where Caddy listens
+	sanic     string // where the service listens
+	stops     []func() error
 }
 
 // startStack starts everything but the service, which is a new one for each run.
@@ -39,7 +42,7 @@ func startStack(ctx context.Context, o settings, p *load.Progress) (s *stack, er
 	if err != nil {
 		return nil, err
 	}
-	s = &stack{progress: p, example: filepath.Join(root, "examples", "celery")}
+	s = &stack{progress: p, bystander: o.bystander, example: filepath.Join(root, "examples", "celery")}
 	if s.folder, err = os.MkdirTemp("", "caddy-offload-celery-"); err != nil {
 		return nil, fmt.Errorf("making a folder for the servers: %w", err)
 	}

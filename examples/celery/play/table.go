@@ -19,7 +19,7 @@ func (r *report) table(w io.Writer) error {
 	if r.LoadBefore != "" {
 		fmt.Fprintf(&b, "load of the machine: %s before, %s after\n", r.LoadBefore, r.LoadAfter)
 	}
-	fmt.Fprintf(&b, "\n%-29s%-9s%8s%9s%8s%9s%9s%11s  %s\n", "", "", "answered", "wall", "req/s", "p50", "p99", "/ping p99", "lost")
+	fmt.Fprintf(&b, "\n%-29s%-9s%8s%9s%8s%9s%9s%11s  %s\n", "", "", "answered", "wall", "req/s", "p50", "p99", r.Bystander+" p99", "lost")
 	before := "" // the title of the line above
 	for _, one := range r.rows() {
 		title := one.Variant
@@ -29,7 +29,7 @@ func (r *report) table(w io.Writer) error {
 		before = one.Variant
 		line := fmt.Sprintf("%-29s%-9s%8d%9s%8.0f%9s%9s%11s  %s",
 			title, one.Way, one.Completed, seconds(one.WallS), one.PerSecond,
-			millis(one.P50), millis(one.P99), millis(one.Ping.P99), one.kinds())
+			millis(one.P50), millis(one.P99), millis(one.Ping.P99), one.kinds(r.Bystander))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	b.WriteString(r.verdict())
@@ -63,7 +63,7 @@ func (r *report) verdict() string {
 }
 
 // kinds says what became of the requests that were lost, the most frequent first.
-func (one *result) kinds() string {
+func (one *result) kinds(bystander string) string {
 	kinds := slices.SortedFunc(maps.Keys(one.Errors), func(a, b string) int {
 		return cmp.Or(one.Errors[b]-one.Errors[a], strings.Compare(a, b))
 	})
@@ -72,7 +72,7 @@ func (one *result) kinds() string {
 		parts = append(parts, fmt.Sprintf("%d %s", one.Errors[kind], kind))
 	}
 	if one.Ping.Lost > 0 {
-		parts = append(parts, fmt.Sprintf("/ping: %d of %d", one.Ping.Lost, one.Ping.Lost+one.Ping.Completed))
+		parts = append(parts, fmt.Sprintf("%s: %d of %d", bystander, one.Ping.Lost, one.Ping.Lost+one.Ping.Completed))
 	}
 	return strings.Join(parts, ", ")
 }
