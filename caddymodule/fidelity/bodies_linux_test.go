@@ -20,6 +20,7 @@ var bodiesSize = flag.String("bodies.size", "64MiB", "how large the bodies of th
 // bodies.
 type bodyStage struct {
 	*site.Process
+	started  chan struct{} // closed when there is a process
 	dir      string
 	size     int64
 	spooled  atomic.Int64  // bytes in files when the upstream got the request
@@ -31,7 +32,7 @@ func newBodyStage(t *testing.T) *bodyStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bodyStage{dir: t.TempDir(), size: int64(size), produced: make(chan struct{}, 1)}
+	b := &bodyStage{dir: t.TempDir(), size: int64(size), started: make(chan struct{}), produced: make(chan struct{}, 1)}
 	b.Process = site.Start(t, b, "offload {\n\t\tspool {\n\t\t\tdir "+b.dir+"\n\t\t}\n\t}", `
 	offload {
 		name large
@@ -39,11 +40,13 @@ func newBodyStage(t *testing.T) *bodyStage {
 		response_spool 256KiB 3GiB
 	}
 	reverse_proxy UPSTREAM`, site.Limits{})
+	close(b.started)
 	return b
 }
 
 // ServeHTTP answers a GET with the sequence, and checks that of a POST.
 func (b *bodyStage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	<-b.started
 	size, of := b.size, sequence(b.size)
 	fmt.Sscan(r.URL.Query().Get("size"), &size)
 	if r.Method == http.MethodPost {

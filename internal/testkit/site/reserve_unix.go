@@ -28,18 +28,19 @@ func reserve(t testing.TB) string {
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		fd, err := take(port)
+		// HTTP/3 needs it too, and servers of others are promised their ports with it:
+		// those must not be touched.
+		packets, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			lastErr = err
 			continue
 		}
-		packets, err := net.ListenPacket("udp", addr)
-		if err != nil { // HTTP/3 needs it too
+		fd, err := take(port)
+		packets.Close()
+		if err != nil {
 			lastErr = err
-			unix.Close(fd)
 			continue
 		}
-		packets.Close()
 		t.Cleanup(func() { unix.Close(fd) })
 		return addr
 	}
