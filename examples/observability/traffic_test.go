@@ -34,9 +34,9 @@ func TestTraffic(t *testing.T) {
 	for _, k := range kinds {
 		traffic.send(t.Context(), k)
 	}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*tick)
 	defer cancel()
-	began := time.Now()
 	traffic.run(ctx)
 	for _, k := range kinds {
 		if body, ok := seen[k.path]; !ok || body != int64(k.body) {
