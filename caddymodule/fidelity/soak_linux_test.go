@@ -54,9 +54,7 @@ func TestSoak(t *testing.T) {
 		stage.round(tally, reloads, seed+uint64(round), share)
 		levels = append(levels, stage.rest(t))
 	}
-	warm := levels[0]
-	warm.heap = max(warm.heap, levels[1].heap) // caches may fill later than goroutines end
-	end := stage.backAt(t, warm, levels[1])
+	end := stage.backAt(t, levels[0], levels[1])
 	t.Attr("soak", fmt.Sprintf("%s with seed %d: %s; %d reloads; wrong answers: %d; after warming up %s; after one half %s; in the end %s",
 		length, seed, tally, reloads.count.Load(), len(tally.wrong), levels[0], levels[1], end))
 	for _, wrong := range append(tally.wrong, stage.upstream.failures()...) {
