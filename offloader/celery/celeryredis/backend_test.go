@@ -53,6 +53,23 @@ func (l *lab) start() (*celery.Call, *celery.Message) {
 	return call, m
 }
 
+// reportUnheard starts calls and cuts the client off, and then their tasks succeed
+// with their numbers.
+func (l *lab) reportUnheard(calls int) []*celery.Call {
+	l.t.Helper()
+	var open []*celery.Call
+	var tasks []*celery.Message
+	for range calls {
+		call, m := l.start()
+		open, tasks = append(open, call), append(tasks, m)
+	}
+	l.proxy.Refuse(true)
+	for i, m := range tasks {
+		l.succeed(m, fmt.Sprint(i))
+	}
+	return open
+}
+
 func (l *lab) succeed(m *celery.Message, value string) {
 	l.t.Helper()
 	if err := l.system.Report(l.ctx, m, celerytest.Succeed(m, value)); err != nil {
@@ -95,16 +112,7 @@ func TestResultsPublishedIntoTheGapAreFetched(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
 	const calls = 50
-	var open []*celery.Call
-	var tasks []*celery.Message
-	for range calls {
-		call, m := l.start()
-		open, tasks = append(open, call), append(tasks, m)
-	}
-	l.proxy.Refuse(true)
-	for i, m := range tasks {
-		l.succeed(m, fmt.Sprint(i))
-	}
+	open := l.reportUnheard(calls)
 	if l.server.Count("MGET") != 0 {
 		t.Error("fetched already")
 	}
@@ -265,16 +273,7 @@ func TestPollingAsksForAllAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{Poll: true})
 	const calls = 100
-	var open []*celery.Call
-	var tasks []*celery.Message
-	for range calls {
-		call, m := l.start()
-		open, tasks = append(open, call), append(tasks, m)
-	}
-	l.proxy.Refuse(true)
-	for i, m := range tasks {
-		l.succeed(m, fmt.Sprint(i))
-	}
+	open := l.reportUnheard(calls)
 	l.proxy.Refuse(false)
 	for i, call := range open {
 		l.wantValue(call, fmt.Sprint(i))
