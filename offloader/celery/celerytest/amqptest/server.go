@@ -28,8 +28,8 @@ type Server struct {
 type queue struct {
 	messages  []*message
 	consumers []*consumer
-	next      int // of the consumers
-	fleeting  bool
+	next      int  // of the consumers
+	fleeting  bool // goes with its last consumer, but not before there was one
 }
 
 type binding struct{ key, queue string }
@@ -228,8 +228,9 @@ func (s *Server) leave(c *conn) {
 func (s *Server) closeChannel(ch *channel) {
 	delete(ch.conn.channels, ch.number)
 	for name, q := range s.queues {
+		before := len(q.consumers)
 		q.consumers = slices.DeleteFunc(q.consumers, func(c *consumer) bool { return c.channel == ch })
-		if q.fleeting && len(q.consumers) == 0 {
+		if lastOne := before > 0 && len(q.consumers) == 0; lastOne && q.fleeting {
 			delete(s.queues, name)
 		}
 	}
