@@ -121,6 +121,9 @@ func (s *soakStage) round(tally *soakTally, reloads *soakReloads, seed uint64, l
 // soakClients are one for each version of HTTP.
 func (s *soakStage) soakClients() map[string]*http.Client {
 	clients := s.Clients()
+	for _, version := range []string{"h1", "h2"} { // not at the moment in which Caddy closes them
+		clients[version].Transport.(*http.Transport).IdleConnTimeout = idleTimeout / 2
+	}
 	h3 := clients["h3"].Transport.(*http3.Transport)
 	h3.QUICConfig = &quic.Config{MaxIdleTimeout: 5 * time.Second}
 	h3.Dial = func(ctx context.Context, addr string, security *tls.Config, config *quic.Config) (*quic.Conn, error) {

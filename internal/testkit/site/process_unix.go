@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,10 @@ type Limits struct {
 	FileSize uint64
 	// OpenFiles is how many descriptors it can have, connections included.
 	OpenFiles uint64
+	// Goroutines is how many have been before Caddy starts. The runtime never gives
+	// back what it keeps of each, so a test that compares levels of memory needs
+	// more than will ever be at once.
+	Goroutines int
 }
 
 // The variables that make a test's binary such a process.
@@ -95,7 +100,7 @@ func (p *Process) Run() {
 	}
 	defer output.Close()
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), configEnv+"="+p.config, fmt.Sprintf("%s=%d %d", limitsEnv, p.limits.FileSize, p.limits.OpenFiles))
+	p.cmd.Env = append(os.Environ(), configEnv+"="+p.config, limitsEnv+"="+p.limits.String())
 	p.cmd.Stdout, p.cmd.Stderr = output, output
 	if _, err := p.cmd.StdinPipe(); err != nil { // it ends when the test does, however that ends
 		p.t.Fatal(err)
@@ -234,7 +239,7 @@ func runProcess() {
 		return
 	}
 	var limits Limits
-	if _, err := fmt.Sscan(os.Getenv(limitsEnv), &limits.FileSize, &limits.OpenFiles); err != nil {
+	if _, err := fmt.Sscan(os.Getenv(limitsEnv), &limits.FileSize, &limits.OpenFiles, &limits.Goroutines); err != nil {
 		panic(err)
 	}
 	signal.Ignore(syscall.SIGXFSZ)
@@ -247,7 +252,17 @@ func runProcess() {
 	caddycmd.Main()
 }
 
+// String returns what a process is told of its limits.
+func (l Limits) String() string { return fmt.Sprint(l.FileSize, l.OpenFiles, l.Goroutines) }
+
 func (l Limits) apply() {
+	begin := make(chan struct{})
+	var all sync.WaitGroup
+	for range l.Goroutines {
+		all.Go(func() { <-begin })
+	}
+	close(begin)
+	all.Wait()
 	for resource, limit := range map[int]uint64{syscall.RLIMIT_FSIZE: l.FileSize, syscall.RLIMIT_NOFILE: l.OpenFiles} {
 		if limit == 0 {
 			continue
