@@ -20,6 +20,11 @@ func (w *Writer) inform(status int) {
 	before := h.Clone()
 	replaceHeader(h, w.header)
 	defer replaceHeader(h, before)
+	if w.req.ProtoMajor == 2 {
+		// net/http may still read the map after WriteHeader, if the client leaves
+		// meanwhile. It reads a copy of one with this field, which no 1xx has.
+		h["Content-Length"] = []string{"0"}
+	}
 	w.client.WriteHeader(status)
 }
 

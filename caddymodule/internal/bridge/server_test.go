@@ -315,6 +315,36 @@ func TestCutIsSeen(t *testing.T) {
 	})
 }
 
+// A client may leave while a 1xx head is written to it. On HTTP/2 net/http returns
+// then at once, and its own goroutine goes on reading the header map: a write to
+// that would end the process.
+func TestLeavingWhileInformed(t *testing.T) {
+	t.Parallel()
+	const fields = 100 // enough to take a while
+	b := newBridged(t, func(w http.ResponseWriter, _ *http.Request) {
+		for n := range fields {
+			w.Header().Set(fmt.Sprintf("X-%d", n), string(pattern(100)))
+		}
+		for range 10 {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+	})
+	eachVersion(t, b, func(t *testing.T, s *site) {
+		for n := range 100 {
+			ctx, leave := context.WithCancel(t.Context())
+			time.AfterFunc(time.Duration(n)*20*time.Microsecond, leave)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res, err := s.client.Do(req); err == nil {
+				res.Body.Close()
+			}
+			leave()
+		}
+	})
+}
+
 // What a killed run has written to its client reaches it, also where nothing is
 // spooled and nobody has flushed. A client that got nothing would ask again.
 func TestKillKeepsWhatWasWritten(t *testing.T) {

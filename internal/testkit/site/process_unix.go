@@ -224,11 +224,15 @@ func (p *Process) Output() string {
 }
 
 // crash finds what no process may say.
-var crash = regexp.MustCompile(`(?s)(WARNING: DATA RACE|fatal error: |panic: |panic serving|"level":"(panic|fatal)").{0,900}`)
+var crash = regexp.MustCompile(`(WARNING: DATA RACE|fatal error: |panic: |panic serving|"level":"(panic|fatal)")`)
+
+// crashReport is how much of one is shown, in bytes: both stacks of a race.
+const crashReport = 5000
 
 func (p *Process) checkOutput() {
-	if found := crash.FindString(p.Output()); found != "" {
-		p.t.Errorf("Caddy said: %s", found)
+	output := p.Output()
+	if at := crash.FindStringIndex(output); at != nil {
+		p.t.Errorf("Caddy said: %s", output[at[0]:min(at[0]+crashReport, len(output))])
 	}
 }
 
