@@ -22,7 +22,8 @@ func (w *Writer) inform(status int) {
 	defer replaceHeader(h, before)
 	if w.req.ProtoMajor == 2 {
 		// net/http may still read the map after WriteHeader, if the client leaves
-		// meanwhile. It reads a copy of one with this field, which no 1xx has.
+		// meanwhile (go.dev/issue/67940). It reads a copy of one with this field,
+		// which no 1xx has.
 		h["Content-Length"] = []string{"0"}
 	}
 	w.client.WriteHeader(status)
