@@ -331,8 +331,7 @@ func TestLeavingWhileInformed(t *testing.T) {
 	})
 	eachVersion(t, b, func(t *testing.T, s *site) {
 		for n := range 100 {
-			ctx, leave := context.WithCancel(t.Context())
-			time.AfterFunc(time.Duration(n)*20*time.Microsecond, leave)
+			ctx, leave := context.WithTimeout(t.Context(), time.Duration(n)*20*time.Microsecond)
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 			if err != nil {
 				t.Fatal(err)

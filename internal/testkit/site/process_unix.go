@@ -42,9 +42,9 @@ type Limits struct {
 	FileSize uint64
 	// OpenFiles is how many descriptors it can have, connections included.
 	OpenFiles uint64
-	// Goroutines is how many have been before Caddy starts. The runtime never gives
-	// back what it keeps of each, so a test that compares levels of memory needs
-	// more than will ever be at once.
+	// Goroutines is no limit but how many have been at once before Caddy starts.
+	// The runtime never gives back what it keeps of each, so a test that compares
+	// levels of memory needs more than there will ever be.
 	Goroutines int
 }
 
@@ -248,6 +248,7 @@ func runProcess() {
 	}
 	signal.Ignore(syscall.SIGXFSZ)
 	limits.apply()
+	runAtOnce(limits.Goroutines)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1) // the test has ended
@@ -260,13 +261,6 @@ func runProcess() {
 func (l Limits) String() string { return fmt.Sprint(l.FileSize, l.OpenFiles, l.Goroutines) }
 
 func (l Limits) apply() {
-	begin := make(chan struct{})
-	var all sync.WaitGroup
-	for range l.Goroutines {
-		all.Go(func() { <-begin })
-	}
-	close(begin)
-	all.Wait()
 	for resource, limit := range map[int]uint64{syscall.RLIMIT_FSIZE: l.FileSize, syscall.RLIMIT_NOFILE: l.OpenFiles} {
 		if limit == 0 {
 			continue
@@ -275,4 +269,15 @@ func (l Limits) apply() {
 			panic(err)
 		}
 	}
+}
+
+// runAtOnce returns when there have been n goroutines at once.
+func runAtOnce(n int) {
+	end := make(chan struct{})
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() { <-end })
+	}
+	close(end)
+	all.Wait()
 }
