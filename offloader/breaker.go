@@ -63,6 +63,8 @@ type breaker struct {
 	state    atomic.Uint32 // BreakerState
 	probing  atomic.Int32  // probes that have not reported
 	tripping atomic.Bool   // trip on the next failure, tell nobody
+	era      atomic.Uint32 // how often the state has changed
+	row      row
 
 	mu      sync.Mutex
 	opened  time.Time   // last time that it tripped
@@ -103,21 +105,22 @@ func (b *breaker) refuses() bool {
 	return false
 }
 
-// allow asks for one run. The function it returns takes the run's outcome and
-// must be called; only its first call counts.
-func (b *breaker) allow() (settle func(error), ok bool) {
+// allow asks for one run, which has to tell its outcome to the hearing.
+func (b *breaker) allow() (hearing, bool) {
 	if b.forced {
-		return nil, false
+		return hearing{}, false
 	}
 	defer b.told.notify()
+	h := hearing{breaker: b, era: b.era.Load()} // before: no result counts for a later era
 	done, err := b.two.Allow()
 	if err != nil {
-		return nil, false
+		return hearing{}, false
 	}
-	if b.State() != BreakerHalfOpen {
-		return done, true
+	h.settle = done
+	if b.State() == BreakerHalfOpen {
+		h.settle, h.probe = b.probe(done), true
 	}
-	return b.probe(done), true
+	return h, true
 }
 
 // probe makes sure that the outcome of a probe comes in time: one that hangs
@@ -143,7 +146,7 @@ func (b *breaker) probe(done func(error)) func(error) {
 
 // readyToTrip is called by gobreaker after each failure, under its mutex.
 func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
-	if b.tripping.Load() {
+	if b.tripping.Load() || b.row.ready() {
 		return true
 	}
 	s := b.settings
@@ -163,6 +166,8 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 	if b.closed {
 		return
 	}
+	b.era.Add(1)
+	b.row.end()
 	b.state.Store(uint32(stateOf(to)))
 	if !b.tripping.Load() {
 		b.told.add(transition{from: stateOf(from), to: stateOf(to)})
@@ -185,6 +190,11 @@ func (b *breaker) endCoolDown() {
 func (b *breaker) startTripped() {
 	b.tripping.Store(true)
 	defer b.tripping.Store(false)
+	b.fail()
+}
+
+// fail books a failure of this moment.
+func (b *breaker) fail() {
 	if done, err := b.two.Allow(); err == nil {
 		done(errFailure)
 	}

@@ -71,7 +71,7 @@ func (p *Pool) forcedBreaker(c BreakerControl, s Settings) *breaker {
 	case s.Breaker == nil:
 		return nil
 	}
-	return newBreaker(p.name, s.Breaker.WithDefaults(s.LongestRun), &p.transitions)
+	return p.newBreaker(s)
 }
 
 // newForcedOpen returns a breaker that refuses everything. Its cool-down is what

@@ -19,23 +19,6 @@ const (
 	queueUp               // room to wait
 )
 
-// slot is one permit's place. It is reused by later permits, each with a
-// generation of its own, so that an old permit's release finds nothing.
-type slot struct {
-	// generation of the permit that holds the slot. It is raised by the one
-	// who releases, with a compare-and-swap: that decides between two of them.
-	generation atomic.Uint64
-	next       *slot // in the list of free slots
-
-	// These belong to the holder of the current generation.
-	started moment
-	settle  func(error) // tells the breaker the outcome, nil without one
-
-	// Guarded by the gate's mutex.
-	abandoned bool
-	recovery  int // gate.recoveries when it was taken
-}
-
 // gate hands out slots: at once while there are any, else in the queue's order
 // as they come back. It reads no clock; callers pass the time in where it
 // matters, and it calls nobody while it holds its mutex.
@@ -46,8 +29,9 @@ type gate struct {
 
 	// All guarded by mu.
 	concurrency int // as configured
-	limit       int // concurrency, or less while ramping up
-	round       int // successes at this limit while ramping up
+	limit       int // of fresh runs: concurrency, or less while ramping up
+	fresh       int // running since the last ramp began, not abandoned, not lingering
+	round       int // good answers at this limit while ramping up
 	recoveries  int // how often a ramp has begun
 	places      int
 	maxWait     time.Duration
@@ -124,7 +108,7 @@ func (g *gate) abandon(w *waiter) bool {
 func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mean.add(run, now)
+	g.learn(s, run, now)
 	g.ramp(s, o)
 	return g.giveBack(s, now), g.due()
 }
@@ -141,8 +125,9 @@ func (g *gate) cede(s *slot, now moment) verdicts {
 func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mean.add(run, now)
+	g.learn(s, run, now)
 	g.ramp(s, o)
+	g.retire(s)
 	g.lingering++
 	var out verdicts
 	g.handOver(now, &out) // the ramp may have made room
@@ -175,16 +160,6 @@ func (g *gate) configure(s Settings, now moment) verdicts {
 	g.handOver(now, &out)
 	g.refuseLate(now, &out)
 	return out
-}
-
-// abandonRun counts a run as abandoned, if it still holds its slot.
-func (g *gate) abandonRun(s *slot, generation uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if s.generation.Load() == generation && !s.abandoned {
-		s.abandoned = true
-		g.abandoned++
-	}
 }
 
 // expire refuses the waiters whose time is up and returns when to look again,
@@ -236,7 +211,7 @@ func (g *gate) decide() (answer, Reason) {
 	switch {
 	case shut != 0:
 		return refuse, shut
-	case g.running < g.limit && g.queue.len == 0 && !g.paused():
+	case g.vacant() && g.queue.len == 0 && !g.paused():
 		return admit, 0
 	case g.queue.len >= g.places && !g.displaces():
 		return refuse, QueueFull
@@ -246,6 +221,7 @@ func (g *gate) decide() (answer, Reason) {
 
 func (g *gate) take() *slot {
 	g.running++
+	g.fresh++
 	s := g.free
 	if s == nil {
 		s = new(slot)
@@ -257,10 +233,11 @@ func (g *gate) take() *slot {
 
 func (g *gate) giveBack(s *slot, now moment) verdicts {
 	g.running--
+	g.retire(s)
 	if s.abandoned {
-		s.abandoned = false
 		g.abandoned--
 	}
+	s.marks = marks{}
 	s.next, g.free = g.free, s
 	var out verdicts
 	g.handOver(now, &out)
@@ -271,10 +248,10 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 // longer be served in time is refused first, so that no slot goes to somebody who
 // has to leave.
 func (g *gate) handOver(now moment, out *verdicts) {
-	if g.running < g.limit {
+	if g.vacant() {
 		g.refuseLate(now, out)
 	}
-	for g.running < g.limit && g.queue.len > 0 && !g.paused() {
+	for g.vacant() && g.queue.len > 0 && !g.paused() {
 		w := g.pick()
 		if w.deadline != 0 && w.deadline <= now {
 			g.refuse(w, WaitTimeout, out)

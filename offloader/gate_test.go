@@ -104,13 +104,16 @@ func (r *rig) step() {
 	case n < 70:
 		what = "a run was abandoned"
 		r.abandonRun()
-	case n < 76:
+	case n < 75:
+		what = "a report"
+		r.report()
+	case n < 80:
 		what = "a waiter left"
 		r.leave()
-	case n < 78:
+	case n < 82:
 		what = "a waiter was cancelled"
 		r.cancel()
-	case n < 92:
+	case n < 93:
 		what = "time passed"
 		r.pass()
 	case n < 96:
@@ -212,13 +215,12 @@ func (r *rig) release() {
 	s := r.slots[id]
 	switch r.rnd.IntN(8) {
 	case 0: // the breaker changed its mind
-		s.generation.Add(1)
+		s.release(s.generation(), Success)
 		delete(r.slots, id)
 		delete(r.model.running, id)
 		r.model.serve(r.now)
 		r.collect(r.gate.cede(s, r.now))
 	case 1:
-		s.generation.Add(1)
 		r.linger(id)
 	default:
 		r.end(id)
@@ -227,8 +229,7 @@ func (r *rig) release() {
 
 func (r *rig) end(id int) {
 	s, run := r.slots[id], r.model.running[id]
-	o := Outcome(r.rnd.IntN(int(outcomeCount)))
-	s.generation.Add(1)
+	o, _, _ := s.release(s.generation(), Outcome(r.rnd.IntN(int(outcomeCount))))
 	delete(r.slots, id)
 	delete(r.model.running, id)
 	r.model.ran(run, r.now, o)
@@ -240,7 +241,9 @@ func (r *rig) end(id int) {
 
 func (r *rig) linger(id int) {
 	s, run := r.slots[id], r.model.running[id]
-	o := Outcome(r.rnd.IntN(int(outcomeCount)))
+	o, _, _ := s.release(s.generation(), Outcome(r.rnd.IntN(int(outcomeCount))))
+	s.cancelled = true
+	run.untimed = true
 	r.model.ran(run, r.now, o)
 	run.lingering = true
 	r.model.running[id] = run
@@ -264,12 +267,51 @@ func (r *rig) abandonRun() {
 	if !ok {
 		return
 	}
-	s, stale := r.slots[id], uint64(r.rnd.IntN(2))
-	r.gate.abandonRun(s, s.generation.Load()-stale)
-	if run := r.model.running[id]; stale == 0 {
-		run.abandoned = true
-		r.model.running[id] = run
+	s, stale := r.slots[id], uint64(r.rnd.IntN(2))*generationStep
+	out := r.gate.abandonRun(s, s.generation()-stale, r.now)
+	if stale == 0 {
+		r.model.abandon(id, r.now)
 	}
+	r.collect(out)
+}
+
+// report says something about a run, at times with a permit that is not valid any
+// more.
+func (r *rig) report() {
+	id, ok := r.pick(false)
+	if !ok {
+		return
+	}
+	s, run := r.slots[id], r.model.running[id]
+	stale := r.rnd.IntN(4) == 0
+	generation := s.generation()
+	if stale {
+		generation -= generationStep
+	}
+	o, out := Outcome(r.rnd.IntN(int(outcomeCount))), verdicts{}
+	switch r.rnd.IntN(3) {
+	case 0:
+		r.gate.untimed(s, generation)
+		run.untimed = run.untimed || !stale
+	case 1:
+		_, out = r.gate.began(s, generation, r.now)
+		if !stale && !run.reported {
+			r.model.good(&run)
+		}
+	default:
+		_, first := r.gate.report(s, generation, o)
+		if want := !stale && !run.reported; first != want {
+			r.t.Fatalf("a report of run %d counts: %v, want %v", id, first, want)
+		}
+		if first {
+			run.reported = true
+			r.model.judge(&run, o)
+			out = r.gate.reported(s, generation, o, r.now)
+		}
+	}
+	r.model.running[id] = run
+	r.model.serve(r.now)
+	r.collect(out)
 }
 
 func (r *rig) leave() {
@@ -353,7 +395,8 @@ func (r *rig) ramp() {
 	if r.rnd.IntN(3) > 0 {
 		r.model.limit, r.model.round = 1, 0
 		r.model.ramps++
-		r.gate.startRamp()
+		r.model.serve(r.now)
+		r.collect(r.gate.startRamp(r.now))
 		return
 	}
 	r.model.limit = r.model.concurrency
@@ -385,9 +428,9 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s:\ngate  %v\nmodel %v", step, r.log, r.model.log)
 	}
 	g, m := &r.gate, &r.model
-	if got, want := [...]int{g.running, g.queue.len, g.limit, g.lingering, g.abandoned, g.inFlight()},
-		[...]int{len(m.running), len(m.queue), m.limit, m.lingering(), m.abandoned(), m.inFlight()}; got != want {
-		r.t.Fatalf("after %s: running, waiting, limit, lingering, abandoned, in flight are %v, want %v", step, got, want)
+	if got, want := [...]int{g.running, g.fresh, g.queue.len, g.limit, g.lingering, g.abandoned, g.inFlight()},
+		[...]int{len(m.running), m.fresh(), len(m.queue), m.limit, m.lingering(), m.abandoned(), m.inFlight()}; got != want {
+		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
 	for w := g.queue.front; w != nil; w = w.next {

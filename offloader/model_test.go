@@ -11,8 +11,8 @@ import (
 type model struct {
 	phase       phase
 	concurrency int
-	limit       int // less than concurrency while ramping up
-	round       int // successes at this limit
+	limit       int // of fresh runs, less than concurrency while ramping up
+	round       int // good answers at this limit
 	ramps       int // how many there were
 	places      int
 	maxWait     time.Duration
@@ -35,6 +35,9 @@ type modelRun struct {
 	ramp      int // the ramp in which it began
 	abandoned bool
 	lingering bool
+	untimed   bool
+	good      bool // counted by the ramp
+	reported  bool
 }
 
 func (m *model) rest() float64 {
@@ -84,16 +87,24 @@ func (m *model) dropLate(now moment) {
 	}
 }
 
+// vacant reports whether there is a permit to give out.
+func (m *model) vacant() bool { return len(m.running) < m.concurrency && m.fresh() < m.limit }
+
+// bounded reports whether the ramp bounds a run.
+func (m *model) bounded(r modelRun) bool { return r.ramp == m.ramps && !r.abandoned && !r.lingering }
+
+func (m *model) fresh() int { return m.count(m.bounded) }
+
 func (m *model) admit(id int, now moment) {
 	m.running[id] = modelRun{started: now, ramp: m.ramps}
 	m.say(id, "admitted")
 }
 
 func (m *model) serve(now moment) {
-	if len(m.running) < m.limit {
+	if m.vacant() {
 		m.dropLate(now)
 	}
-	for len(m.running) < m.limit && len(m.queue) > 0 && m.phase != phasePaused {
+	for m.vacant() && len(m.queue) > 0 && m.phase != phasePaused {
 		i := m.next()
 		w := m.queue[i]
 		m.queue = slices.Delete(m.queue, i, i+1)
@@ -113,7 +124,7 @@ func (m *model) decide() string {
 		return "draining"
 	case m.phase == phaseClosed:
 		return "closed"
-	case len(m.running) < m.limit && len(m.queue) == 0 && m.phase != phasePaused:
+	case m.vacant() && len(m.queue) == 0 && m.phase != phasePaused:
 		return "admitted"
 	case len(m.queue) >= m.places && !displaces:
 		return "queue_full"
@@ -167,20 +178,41 @@ func (m *model) remove(id int) {
 
 // ran counts the end of a run.
 func (m *model) ran(run modelRun, now moment, o Outcome) {
-	m.mean.add(time.Duration(now-run.started), now)
-	if m.limit == m.concurrency || run.ramp != m.ramps {
-		return
+	if !run.untimed && !run.abandoned {
+		m.mean.add(time.Duration(now-run.started), now)
 	}
-	switch o {
-	case Success:
-		m.round++
-	case Failure:
+	if !run.reported {
+		m.judge(&run, o)
+	}
+}
+
+// judge counts an outcome for the ramp.
+func (m *model) judge(run *modelRun, o Outcome) {
+	switch {
+	case o == Success:
+		m.good(run)
+	case o == Failure && m.bounded(*run):
 		m.round = 0
 	}
-	if m.round < m.limit {
+}
+
+// good counts a good answer for the ramp.
+func (m *model) good(run *modelRun) {
+	if m.limit == m.concurrency || !m.bounded(*run) || run.good {
 		return
 	}
-	m.limit, m.round = min(2*m.limit, m.concurrency), 0
+	run.good = true
+	m.round++
+	if m.round >= m.limit {
+		m.limit, m.round = min(2*m.limit, m.concurrency), 0
+	}
+}
+
+func (m *model) abandon(id int, now moment) {
+	run := m.running[id]
+	run.abandoned = true
+	m.running[id] = run
+	m.serve(now)
 }
 
 func (m *model) configure(s Settings, now moment) {

@@ -15,15 +15,14 @@ type Permit struct {
 	generation uint64
 }
 
-// Release ends the run and tells the breaker its outcome.
-func (p Permit) Release(o Outcome) { p.end(o, 0) }
+// Release ends the run and tells the breaker its outcome, unless that was reported
+// before.
+func (p Permit) Release(o Outcome) { p.end(o, false) }
 
 // ReleaseCancelled is Release for a run that was cancelled. The pool keeps the
 // permit for Settings.Linger more, since the backend may still be at work.
 func (p Permit) ReleaseCancelled(o Outcome) {
-	if p.pool != nil {
-		p.end(o, p.pool.Settings().Linger)
-	}
+	p.end(o, true)
 }
 
 // Upgrade releases the permit of a run that goes on as something else, such as
@@ -31,6 +30,7 @@ func (p Permit) ReleaseCancelled(o Outcome) {
 func (p Permit) Upgrade() {
 	if p.pool != nil {
 		p.pool.upgraded.Add(1)
+		p.Untimed()
 		p.Release(Success)
 	}
 }
@@ -38,27 +38,27 @@ func (p Permit) Upgrade() {
 // EndUpgrade says that what Permit.Upgrade counted has ended.
 func (p *Pool) EndUpgrade() { p.upgraded.Add(-1) }
 
-// Abandon counts the run as one that nobody waits for any more. It keeps its
-// permit until it is released.
-func (p Permit) Abandon() {
-	if p.pool != nil {
-		p.pool.gate.abandonRun(p.slot, p.generation)
-	}
-}
-
-func (p Permit) end(o Outcome, linger time.Duration) {
-	if p.pool == nil || !p.slot.generation.CompareAndSwap(p.generation, p.generation+1) {
+func (p Permit) end(o Outcome, cancelled bool) {
+	if p.pool == nil {
 		return
 	}
 	pool, s := p.pool, p.slot
+	o, reported, ok := s.release(p.generation, o)
+	if !ok {
+		return
+	}
 	now := pool.now()
 	pool.ended[o].Add(1)
 	// The breaker first: if this outcome trips it, nobody is let in after it.
-	if s.settle != nil {
-		s.settle(o.err())
-		pool.transitions.notify()
+	if !reported {
+		s.hearing.tell(o, false)
 	}
+	s.cancelled = cancelled
 	run := time.Duration(now - s.started)
+	linger := time.Duration(0)
+	if cancelled {
+		linger = pool.Settings().Linger
+	}
 	if linger == 0 {
 		out, due := pool.gate.leave(s, run, o, now)
 		pool.handOn(out, due, now)

@@ -214,17 +214,17 @@ func (p *Pool) await(ctx context.Context, w *waiter) bool {
 
 // begin makes a permit of a slot, unless the breaker has changed its mind.
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
-	s.started, s.settle = now, nil
+	s.started, s.hearing = now, hearing{}
 	if b := p.breaker.Load(); b != nil {
-		settle, ok := b.allow()
+		h, ok := b.allow()
 		if !ok {
 			p.gate.cede(s, now).tell()
 			return Permit{}, p.reject(BreakerOpen)
 		}
-		s.settle = settle
+		s.hearing = h
 	}
 	p.admitted.Add(1)
-	return Permit{pool: p, slot: s, generation: s.generation.Load()}, nil
+	return Permit{pool: p, slot: s, generation: s.generation()}, nil
 }
 
 func (p *Pool) deadline(ctx context.Context) moment {

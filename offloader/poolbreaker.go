@@ -15,11 +15,11 @@ func (p *Pool) setBreaker(s Settings) {
 		}
 		return
 	}
-	want := s.Breaker.WithDefaults(s.LongestRun)
-	if old != nil && old.settings == want {
+	if old != nil && old.settings == s.Breaker.WithDefaults(s.LongestRun) {
+		old.row.limit(s.Concurrency, old.settings)
 		return
 	}
-	b := newBreaker(p.name, want, &p.transitions)
+	b := p.newBreaker(s)
 	if old != nil {
 		old.close() // first: from then on its state stays
 		if old.State() != BreakerClosed {
@@ -27,6 +27,13 @@ func (p *Pool) setBreaker(s Settings) {
 		}
 	}
 	p.breaker.Store(b)
+}
+
+// newBreaker makes a breaker that follows the rules of settings.
+func (p *Pool) newBreaker(s Settings) *breaker {
+	b := newBreaker(p.name, s.Breaker.WithDefaults(s.LongestRun), &p.transitions)
+	b.row.limit(s.Concurrency, b.settings)
+	return b
 }
 
 // breakerChanged handles what has happened to the breaker, outside of all locks.
@@ -42,7 +49,7 @@ func (p *Pool) breakerChanged(t transition) {
 	case t.unbounded:
 		p.gate.stopRamp(p.now()).tell()
 	case t.to == BreakerClosed && t.from != BreakerClosed:
-		p.gate.startRamp()
+		p.gate.startRamp(p.now()).tell()
 	}
 	if p.onTrips != nil && t.from != t.to {
 		p.onTrips(t.from, t.to)

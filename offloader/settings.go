@@ -78,7 +78,10 @@ type Settings struct {
 }
 
 // BreakerSettings configure a pool's circuit breaker. It trips when either
-// rule is met.
+// rule is met, and after as many timeouts in a row (Permit.ReportTimeout) as the
+// pool has permits, at least MinTimeouts: a pool whose permits are all abandoned has
+// no more results to count. Without a limit of permits it takes MinRequests timeouts
+// in a row, or that rule is off where FailureRatio is.
 type BreakerSettings struct {
 	// FailureRatio of the results in the window that trips, above 0 and up to
 	// 1. Zero: this rule is off.
