@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// alarm is the one timer of a queue. It may ring early, when the waiter that
-// it was set for has left meanwhile; it then is set anew. That is cheaper than
-// to touch it whenever the queue moves.
+// alarm is the one timer of a queue, or of a ramp. It may ring early, when the
+// waiter that it was set for has left meanwhile; it then is set anew. That is
+// cheaper than to touch it whenever the queue moves.
 type alarm struct {
 	ring func() // called on the timer's goroutine; it must not block
 

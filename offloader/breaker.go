@@ -94,15 +94,23 @@ const windowBuckets = 10
 // State returns the state without asking gobreaker, which would lock.
 func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 
-// refuses reports whether a newcomer would be refused now. It is cheap.
-func (b *breaker) refuses() bool {
+// refuses reports whether a newcomer would be refused now. While it probes, there
+// are only so many newcomers as there are probes: those who wait for a permit are
+// the next ones, and waiting counts them. It is cheap.
+func (b *breaker) refuses(waiting func() int) bool {
 	switch b.State() {
 	case BreakerTripped:
 		return true
 	case BreakerHalfOpen:
-		return int(b.probing.Load()) >= b.settings.Probes
+		return int(b.probing.Load()) >= b.settings.Probes || b.probes()+waiting() >= b.settings.Probes
 	}
 	return false
+}
+
+// probes counts those that go on and those that have succeeded.
+func (b *breaker) probes() int {
+	c := b.two.Counts()
+	return int(c.Requests) - int(c.TotalExclusions)
 }
 
 // allow asks for one run, which has to tell its outcome to the hearing.

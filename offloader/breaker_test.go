@@ -281,32 +281,4 @@ func TestProbes(t *testing.T) {
 		s.pass(time.Minute)
 		s.wantBreaker(offloader.BreakerClosed)
 	})
-	play(t, "waiters probe one after the other, and those without a place are refused", func(s *offloader.Settings) {
-		s.Concurrency, s.Breaker = 2, inARow(2)
-	}, func(s *stage) {
-		s.configure(func(s *offloader.Settings) { s.Concurrency = 4 })
-		stuck := s.arrivals(4)
-		stuck[0].release(offloader.Failure)
-		stuck[1].release(offloader.Failure)
-		s.configure(func(s *offloader.Settings) { s.Concurrency = 2 })
-		s.pass(10*second + 1)
-		all := s.arrivals(3) // two permits are held since before it tripped
-		s.want(all, "waiting waiting waiting")
-		stuck[2].permit.Release(offloader.Success)
-		stuck[3].permit.Release(offloader.Success)
-		synctest.Wait()
-		stuck[2].finished, stuck[3].finished = true, true
-		s.wantGauges("1 of 2 running, 0 waiting")
-		admitted := 0
-		for _, c := range all {
-			if got := c.state(); got == "admitted" {
-				admitted++
-			} else if got != "breaker_open" {
-				s.t.Errorf("a waiter is %s", got)
-			}
-		}
-		if admitted != 1 {
-			s.t.Errorf("%d probes", admitted)
-		}
-	})
 }

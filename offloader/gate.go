@@ -31,8 +31,8 @@ type gate struct {
 	concurrency int // as configured
 	limit       int // of fresh runs: concurrency, or less while ramping up
 	fresh       int // running since the last ramp began, not abandoned, not lingering
-	round       int // good answers at this limit while ramping up
-	recoveries  int // how often a ramp has begun
+	warmUp      warmUp
+	recoveries  int // how often a warm-up has begun
 	places      int
 	maxWait     time.Duration
 	fifo        bool
@@ -64,6 +64,12 @@ func (g *gate) room() Reason {
 	defer g.mu.Unlock()
 	_, r := g.decide()
 	return r
+}
+
+func (g *gate) waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.queue.len
 }
 
 // wait queues a newcomer whom enter told to, unless things changed meanwhile:
@@ -109,7 +115,7 @@ func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdict
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.learn(s, run, now)
-	g.ramp(s, o)
+	g.judge(s, o, now)
 	return g.giveBack(s, now), g.due()
 }
 
@@ -126,7 +132,7 @@ func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdic
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.learn(s, run, now)
-	g.ramp(s, o)
+	g.judge(s, o, now)
 	g.retire(s)
 	g.lingering++
 	var out verdicts

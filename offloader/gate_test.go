@@ -116,6 +116,9 @@ func (r *rig) step() {
 	case n < 93:
 		what = "time passed"
 		r.pass()
+	case n < 94:
+		what = "a limit that has held for its time"
+		r.warm()
 	case n < 96:
 		what = "a resize"
 		r.resize()
@@ -296,7 +299,7 @@ func (r *rig) report() {
 	case 1:
 		_, out = r.gate.began(s, generation, r.now)
 		if !stale && !run.reported {
-			r.model.good(&run)
+			r.model.good(&run, r.now)
 		}
 	default:
 		_, first := r.gate.report(s, generation, o)
@@ -305,7 +308,7 @@ func (r *rig) report() {
 		}
 		if first {
 			run.reported = true
-			r.model.judge(&run, o)
+			r.model.judge(&run, r.now, o)
 			out = r.gate.reported(s, generation, o, r.now)
 		}
 	}
@@ -393,15 +396,32 @@ func (r *rig) resize() {
 
 func (r *rig) ramp() {
 	if r.rnd.IntN(3) > 0 {
-		r.model.limit, r.model.round = 1, 0
-		r.model.ramps++
-		r.model.serve(r.now)
-		r.collect(r.gate.startRamp(r.now))
+		r.model.startRamp(r.now)
+		out, due := r.gate.startRamp(modelStep, r.now)
+		r.collect(out)
+		r.wantWarmDue(due)
 		return
 	}
 	r.model.limit = r.model.concurrency
 	r.model.serve(r.now)
 	r.collect(r.gate.stopRamp(r.now))
+}
+
+func (r *rig) warm() {
+	r.model.warm(r.now)
+	out, due := r.gate.warm(r.now)
+	r.collect(out)
+	r.wantWarmDue(due)
+	if due != 0 && due <= r.now {
+		r.t.Fatalf("asked to warm up again at %d, at %d", due, r.now)
+	}
+}
+
+func (r *rig) wantWarmDue(due moment) {
+	r.t.Helper()
+	if want := r.model.warmDue(); due != want {
+		r.t.Fatalf("asked to warm up at %d, want %d", due, want)
+	}
 }
 
 func (r *rig) changePhase() {

@@ -38,6 +38,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.enterPhase(phaseClosed)
 	p.gate.refuseAll(Closed).tell()
 	p.alarm.close()
+	p.warming.close()
 	p.lingers.close(p.endLinger)
 	if b := p.breaker.Load(); b != nil {
 		b.close()

@@ -13,6 +13,7 @@ type model struct {
 	concurrency int
 	limit       int // of fresh runs, less than concurrency while ramping up
 	round       int // good answers at this limit
+	widened     moment
 	ramps       int // how many there were
 	places      int
 	maxWait     time.Duration
@@ -182,30 +183,57 @@ func (m *model) ran(run modelRun, now moment, o Outcome) {
 		m.mean.add(time.Duration(now-run.started), now)
 	}
 	if !run.reported {
-		m.judge(&run, o)
+		m.judge(&run, now, o)
 	}
 }
 
 // judge counts an outcome for the ramp.
-func (m *model) judge(run *modelRun, o Outcome) {
+func (m *model) judge(run *modelRun, now moment, o Outcome) {
 	switch {
 	case o == Success:
-		m.good(run)
+		m.good(run, now)
 	case o == Failure && m.bounded(*run):
 		m.round = 0
 	}
 }
 
 // good counts a good answer for the ramp.
-func (m *model) good(run *modelRun) {
+func (m *model) good(run *modelRun, now moment) {
 	if m.limit == m.concurrency || !m.bounded(*run) || run.good {
 		return
 	}
 	run.good = true
 	m.round++
 	if m.round >= m.limit {
-		m.limit, m.round = min(2*m.limit, m.concurrency), 0
+		m.widen(now)
 	}
+}
+
+// modelStep is how long one limit of a ramp holds.
+const modelStep = 40
+
+func (m *model) startRamp(now moment) {
+	m.limit, m.round, m.widened = 1, 0, now
+	m.ramps++
+	m.serve(now)
+}
+
+func (m *model) widen(now moment) {
+	m.limit, m.round, m.widened = min(2*m.limit, m.concurrency), 0, now
+}
+
+func (m *model) warm(now moment) {
+	if m.limit < m.concurrency && now-m.widened >= modelStep {
+		m.widen(now)
+		m.serve(now)
+	}
+}
+
+func (m *model) warmDue() moment {
+	if m.limit == m.concurrency {
+		return 0
+	}
+	return m.widened + modelStep
 }
 
 func (m *model) abandon(id int, now moment) {

@@ -18,7 +18,8 @@ type Pool struct {
 	onSaturated func()
 
 	gate    gate
-	alarm   alarm
+	alarm   alarm                   // of the queue
+	warming alarm                   // of the ramp
 	breaker atomic.Pointer[breaker] // nil for none, and while it is forced closed
 	lingers lingers
 	waiters waiterPool
@@ -68,6 +69,7 @@ func WithSaturationObserver(observe func()) Option {
 func New(name string, s Settings, opts ...Option) (*Pool, error) {
 	p := &Pool{name: name, epoch: time.Now()}
 	p.alarm.ring = p.expire
+	p.warming.ring = p.warm
 	p.transitions.handle = p.breakerChanged
 	p.gate.limit = unlimited
 	p.gate.concurrency = unlimited
@@ -90,7 +92,7 @@ func (p *Pool) Name() string { return p.name }
 // would be admitted or could wait, else the rejection. Use it to refuse before
 // work is done for a request, such as reading its body.
 func (p *Pool) Check() error {
-	if b := p.breaker.Load(); b != nil && b.refuses() {
+	if p.breakerRefuses() {
 		return p.reject(p.breakerReason())
 	}
 	if r := p.gate.room(); r != 0 {
@@ -159,7 +161,7 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
 func (p *Pool) enter() (*slot, answer, error) {
-	if b := p.breaker.Load(); b != nil && b.refuses() {
+	if p.breakerRefuses() {
 		return nil, refuse, p.reject(p.breakerReason())
 	}
 	s, a, r := p.gate.enter()

@@ -49,11 +49,36 @@ func (p *Pool) breakerChanged(t transition) {
 	case t.unbounded:
 		p.gate.stopRamp(p.now()).tell()
 	case t.to == BreakerClosed && t.from != BreakerClosed:
-		p.gate.startRamp(p.now()).tell()
+		p.startRamp()
 	}
 	if p.onTrips != nil && t.from != t.to {
 		p.onTrips(t.from, t.to)
 	}
+}
+
+// startRamp begins to warm up. One limit holds for a cool-down at most: that is
+// what the backend is given to recover.
+func (p *Pool) startRamp() {
+	atMost := DefaultCoolDown
+	if s := p.Settings().Breaker; s != nil {
+		atMost = s.CoolDown
+	}
+	now := p.now()
+	out, due := p.gate.startRamp(atMost, now)
+	out.tell()
+	p.warming.set(due, now)
+}
+
+func (p *Pool) warm() {
+	now := p.now()
+	out, due := p.gate.warm(now)
+	out.tell()
+	p.warming.set(due, now)
+}
+
+func (p *Pool) breakerRefuses() bool {
+	b := p.breaker.Load()
+	return b != nil && b.refuses(p.gate.waiting)
 }
 
 // breakerReason is the reason of a rejection by the breaker: a pool that does

@@ -69,7 +69,7 @@ func (g *gate) reported(s *slot, generation uint64, o Outcome, now moment) verdi
 	defer g.mu.Unlock()
 	var out verdicts
 	if s.generation() == generation { // else the release has counted it
-		g.ramp(s, o)
+		g.judge(s, o, now)
 		g.handOver(now, &out)
 	}
 	return out
@@ -84,7 +84,7 @@ func (g *gate) began(s *slot, generation uint64, now moment) (hearing, verdicts)
 		return hearing{}, out
 	}
 	s.began = true
-	if g.good(s) {
+	if g.good(s, now) {
 		g.handOver(now, &out)
 	}
 	return s.hearing, out

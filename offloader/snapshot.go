@@ -12,11 +12,15 @@ type Snapshot struct {
 	Phase string `json:"phase"`
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
-	// how many are given out now, fewer while a breaker's ramp goes on.
+	// how many are given out now, fewer while the pool warms up.
 	Concurrency int `json:"concurrency"`
 	Limit       int `json:"limit"`
-	// Running holds permits, Abandoned is the part of it that nobody waits
-	// for any more, Lingering the part whose run has ended.
+	// WarmingUp is how many runs that have begun since the breaker closed may go
+	// on at once, zero while the pool does not warm up. Limit counts the other
+	// runs too: those from before, the abandoned, the lingering.
+	WarmingUp int `json:"warming_up,omitempty"`
+	// Running holds permits, Abandoned is the part of it whose callers have
+	// left, Lingering the part whose run has ended.
 	Running   int `json:"running"`
 	Abandoned int `json:"abandoned"`
 	Lingering int `json:"lingering"`
@@ -86,7 +90,10 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.Phase = phase(g.phase.Load()).String()
-	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
+	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.givenOut())
+	if g.warming() {
+		s.WarmingUp = g.limit
+	}
 	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
@@ -117,7 +124,7 @@ func (p *Pool) Gauges() Gauges {
 func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := Gauges{Running: g.running, Limit: boundedOrZero(g.limit), Waiting: g.queue.len, QueueLimit: g.places}
+	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.places}
 	if a, _ := g.decide(); a != admit {
 		n.PredictedWait = g.predictNext()
 	}
