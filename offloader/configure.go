@@ -72,6 +72,7 @@ func (p *Pool) apply(configured Settings, override Override) {
 	p.configured, p.override, p.settings = configured, override, s
 	p.mu.Unlock()
 	p.setBreaker(s)
+	p.lingers.limit(s.Linger)
 	now := p.now()
 	p.gate.configure(s, now).tell()
 	p.alarm.set(p.gate.nextDue(), now)

@@ -39,7 +39,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.gate.refuseAll(Closed).tell()
 	p.alarm.close()
 	p.warming.close()
-	p.lingers.close(p.endLinger)
+	p.lingers.close()
 	if b := p.breaker.Load(); b != nil {
 		b.close()
 	}

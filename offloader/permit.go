@@ -1,9 +1,6 @@
 package offloader
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // Permit is the right to one run. It is a value that may be copied: whichever
 // copy is released first gives the permit back, any later release does nothing,
@@ -66,7 +63,7 @@ func (p Permit) end(o Outcome, cancelled bool) {
 	}
 	out, due := pool.gate.linger(s, run, o, now)
 	pool.handOn(out, due, now)
-	if !pool.lingers.add(s, linger, pool.endLinger) {
+	if !pool.lingers.add(s, linger) {
 		pool.endLinger(s)
 	}
 }
@@ -78,49 +75,3 @@ func (p *Pool) handOn(out verdicts, due, now moment) {
 }
 
 func (p *Pool) endLinger(s *slot) { p.gate.lingered(s, p.now()).tell() }
-
-// lingers holds the timers of permits that are kept after their run.
-type lingers struct {
-	mu     sync.Mutex
-	timers map[*slot]*time.Timer
-	closed bool
-}
-
-// add keeps s for d and then calls end. It reports false if the pool is closed
-// and nothing is kept any more.
-func (l *lingers) add(s *slot, d time.Duration, end func(*slot)) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	if l.timers == nil {
-		l.timers = make(map[*slot]*time.Timer)
-	}
-	l.timers[s] = time.AfterFunc(d, func() {
-		if l.remove(s) {
-			end(s)
-		}
-	})
-	return true
-}
-
-func (l *lingers) remove(s *slot) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.timers[s]
-	delete(l.timers, s)
-	return ok
-}
-
-// close ends the lingering of all.
-func (l *lingers) close(end func(*slot)) {
-	l.mu.Lock()
-	timers := l.timers
-	l.timers, l.closed = nil, true
-	l.mu.Unlock()
-	for s, timer := range timers {
-		timer.Stop()
-		end(s)
-	}
-}

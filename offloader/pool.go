@@ -70,6 +70,7 @@ func New(name string, s Settings, opts ...Option) (*Pool, error) {
 	p := &Pool{name: name, epoch: time.Now()}
 	p.alarm.ring = p.expire
 	p.warming.ring = p.warm
+	p.lingers.end = p.endLinger
 	p.transitions.handle = p.breakerChanged
 	p.gate.limit = unlimited
 	p.gate.concurrency = unlimited

@@ -36,7 +36,7 @@ func TestClosedPoolsLeaveNoTimer(t *testing.T) {
 		if err := <-waiting; err == nil {
 			t.Error("the waiter was admitted by an open breaker")
 		}
-		lingering := p.lingers.timers[permits[1].slot]
+		lingering := p.lingers.kept[permits[1].slot].timer
 		permits[2].Release(Success)
 		if err := p.Close(t.Context()); err != nil {
 			t.Fatal(err)

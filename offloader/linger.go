@@ -1,0 +1,100 @@
+package offloader
+
+import (
+	"sync"
+	"time"
+)
+
+// lingers are the permits that are kept after their runs.
+type lingers struct {
+	end func(*slot) // gives a permit back; called outside of the lock
+
+	mu     sync.Mutex
+	kept   map[*slot]*lingering
+	atMost time.Duration // the setting in force
+	closed bool
+}
+
+// lingering is one permit that is kept. A slot may linger again later, with another
+// value of this type.
+type lingering struct {
+	slot        *slot
+	since, ends time.Time
+	timer       *time.Timer
+}
+
+// add keeps s for d, but not longer than the setting says by now. It reports false
+// if nothing is kept any more.
+func (l *lingers) add(s *slot, d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d = min(d, l.atMost)
+	if l.closed || d == 0 {
+		return false
+	}
+	if l.kept == nil {
+		l.kept = make(map[*slot]*lingering)
+	}
+	k := &lingering{slot: s, since: time.Now()}
+	k.endAfter(d, l)
+	l.kept[s] = k
+	return true
+}
+
+// over gives a permit back, unless that has happened.
+func (l *lingers) over(k *lingering) {
+	l.mu.Lock()
+	kept := l.kept[k.slot] == k
+	if kept {
+		delete(l.kept, k.slot)
+	}
+	l.mu.Unlock()
+	if kept {
+		l.end(k.slot)
+	}
+}
+
+// limit applies a setting to the permits that linger already: a shorter one ends
+// them earlier, a longer one changes nothing.
+func (l *lingers) limit(atMost time.Duration) {
+	l.mu.Lock()
+	shorter := atMost < l.atMost
+	l.atMost = atMost
+	var ended []*lingering
+	for _, k := range l.kept {
+		if shorter && k.shorten(atMost, l) {
+			ended = append(ended, k)
+		}
+	}
+	l.mu.Unlock()
+	for _, k := range ended {
+		l.over(k)
+	}
+}
+
+// shorten makes k end after atMost, if that is earlier, and reports whether it has to
+// end now. It requires l.mu.
+func (k *lingering) shorten(atMost time.Duration, l *lingers) bool {
+	ends := k.since.Add(atMost)
+	if !ends.Before(k.ends) {
+		return false
+	}
+	rest, waits := time.Until(ends), k.timer.Stop()
+	if rest > 0 && waits { // else its timer gives it back just now
+		k.endAfter(rest, l)
+	}
+	return rest <= 0
+}
+
+func (k *lingering) endAfter(d time.Duration, l *lingers) {
+	k.ends = time.Now().Add(d)
+	k.timer = time.AfterFunc(d, func() { l.over(k) })
+}
+
+// close ends the lingering of all.
+func (l *lingers) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.limit(0)
+}
