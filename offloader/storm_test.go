@@ -152,6 +152,7 @@ func (s *storm) call(rnd *rand.Rand) {
 		return
 	}
 	s.work(rnd)
+	s.report(permit, rnd)
 	if rnd.IntN(10) == 0 {
 		permit.Abandon()
 		<-time.After(time.Duration(rnd.IntN(3)) * time.Second)
@@ -166,6 +167,26 @@ func (s *storm) call(rnd *rand.Rand) {
 		<-time.After(time.Duration(rnd.IntN(100)) * time.Millisecond)
 		permit.Release(offloader.Failure)
 		permit.Abandon()
+		s.report(permit, rnd)
+	}
+}
+
+// report says things about a run, at times by several threads at once.
+func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
+	outcome := s.outcome(rnd)
+	for range rnd.IntN(3) {
+		say := [...]func(){
+			permit.Began, permit.Untimed, permit.Began, permit.Abandon,
+			func() { permit.Report(outcome) }, func() { permit.Report(offloader.Excluded) },
+		}[rnd.IntN(6)]
+		switch {
+		case s.sick.Load() && rnd.IntN(2) == 0:
+			permit.ReportTimeout()
+		case rnd.IntN(2) == 0:
+			s.all.Go(say)
+		default:
+			say()
+		}
 	}
 }
 
