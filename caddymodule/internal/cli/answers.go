@@ -5,16 +5,18 @@ import "time"
 // What the commands read of the server's answers.
 
 type pool struct {
-	Name       string
-	Phase      string
-	Limit      int
-	Running    int
-	Abandoned  int
-	Lingering  int
-	Upgraded   int
-	Waiting    int
-	QueueLimit int           `json:"queue_limit"`
-	OldestWait time.Duration `json:"oldest_wait_ns"`
+	Name        string
+	Phase       string
+	Concurrency int
+	Limit       int
+	WarmingUp   int `json:"warming_up"`
+	Running     int
+	Abandoned   int
+	Lingering   int
+	Upgraded    int
+	Waiting     int
+	QueueLimit  int           `json:"queue_limit"`
+	OldestWait  time.Duration `json:"oldest_wait_ns"`
 
 	NewestFirst   bool          `json:"newest_first"`
 	MeanRun       time.Duration `json:"mean_run_ns"`

@@ -66,7 +66,7 @@ func (s *call) change(method, action string, body any) error {
 func (p *pool) line() string {
 	parts := []string{
 		p.Phase, share(p.Running, p.Limit) + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
-		"breaker " + p.Breaker + map[bool]string{true: " (forced)"}[p.BreakerForced],
+		"breaker " + p.breakerState(),
 	}
 	return clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
 }

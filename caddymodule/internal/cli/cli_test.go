@@ -195,3 +195,22 @@ func TestNothingToShow(t *testing.T) {
 		}
 	}
 }
+
+func TestNotesOfPools(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]pool{
+		"":                                {Concurrency: 3, Limit: 3, Running: 2},
+		"warming up, 1 of 3":              {Concurrency: 3, Limit: 1, WarmingUp: 1},
+		"warming up, 512":                 {Limit: 512, WarmingUp: 512},
+		"2 abandoned, 1 lingering":        {Concurrency: 8, Limit: 8, Running: 4, Abandoned: 2, Lingering: 1},
+		"breaker forced, 3 upgraded":      {BreakerForced: true, Upgraded: 3},
+		"warming up, 2 of 8, 1 abandoned": {Concurrency: 8, Limit: 3, WarmingUp: 2, Running: 1, Abandoned: 1},
+		"newest first, linger 5h (configured off)": {
+			NewestFirst: true, Settings: settings{Linger: "5h"}, Overridden: map[string]string{"linger": "off"},
+		},
+	} {
+		if got := p.notes(); got != want {
+			t.Errorf("notes are '%s', want '%s'", got, want)
+		}
+	}
+}

@@ -59,20 +59,43 @@ func (s *call) orJSON(text []byte, err error) error {
 
 // notes are what is unusual about a pool.
 func (p *pool) notes() string {
-	var notes []string
+	notes := p.warmUp()
 	if p.BreakerForced {
 		notes = append(notes, "breaker forced")
 	}
 	if p.NewestFirst {
 		notes = append(notes, "newest first")
 	}
-	if p.Abandoned > 0 {
-		notes = append(notes, fmt.Sprintf("%d abandoned", p.Abandoned))
-	}
-	if p.Upgraded > 0 {
-		notes = append(notes, fmt.Sprintf("%d upgraded", p.Upgraded))
+	for _, of := range []struct {
+		n    int
+		what string
+	}{{p.Abandoned, "abandoned"}, {p.Lingering, "lingering"}, {p.Upgraded, "upgraded"}} {
+		if of.n > 0 {
+			notes = append(notes, fmt.Sprintf("%d %s", of.n, of.what))
+		}
 	}
 	return strings.Join(append(notes, p.overrides()...), ", ")
+}
+
+// warmUp says how many new runs may go on at once after the breaker has closed, if
+// these are not all.
+func (p *pool) warmUp() []string {
+	switch {
+	case p.WarmingUp == 0:
+		return nil
+	case p.Concurrency == 0:
+		return []string{fmt.Sprintf("warming up, %d", p.WarmingUp)}
+	}
+	return []string{fmt.Sprintf("warming up, %d of %d", p.WarmingUp, p.Concurrency)}
+}
+
+// breakerState is the state of the breaker and what goes with it.
+func (p *pool) breakerState() string {
+	state := p.Breaker
+	if p.BreakerForced {
+		state += " (forced)"
+	}
+	return strings.Join(append([]string{state}, p.warmUp()...), ", ")
 }
 
 // overrides are the settings that are overridden, as "concurrency 16 (configured 8)".
@@ -119,7 +142,7 @@ func showPool(s *call) error {
 	}
 	line("waiting", "%d/%d, oldest %s, %s", p.Waiting, p.QueueLimit, brief(p.OldestWait), order)
 	line("mean run", "%s", brief(p.MeanRun))
-	line("breaker", "%s%s", p.Breaker, map[bool]string{true: " (forced)"}[p.BreakerForced])
+	line("breaker", "%s", p.breakerState())
 	for _, word := range []string{"concurrency", "queue", "max_wait", "order", "linger"} {
 		configured := ""
 		if was, ok := p.Overridden[word]; ok {
