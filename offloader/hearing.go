@@ -12,6 +12,7 @@ type hearing struct {
 	breaker *breaker
 	settle  func(error) // of gobreaker, or of a probe
 	probe   bool
+	begun   bool   // the answer has begun well; set for a report
 	era     uint32 // of the breaker when the run began
 }
 
@@ -22,8 +23,12 @@ func (h hearing) tell(o Outcome, timeout bool) {
 	}
 	defer h.breaker.told.notify()
 	b, current := h.breaker, h.current()
-	if current {
-		b.row.note(o, timeout)
+	switch {
+	case !current || o == Excluded:
+	case !timeout:
+		b.row.end()
+	case !h.begun: // an answer that takes too long is not a backend that hangs
+		b.row.length.Add(1)
 	}
 	if !timeout || h.probe || !current {
 		h.settle(o.err())
@@ -57,16 +62,6 @@ func (h hearing) current() bool { return h.era == h.breaker.era.Load() }
 type row struct {
 	length atomic.Int32
 	trips  atomic.Int32 // the length that trips, zero for none
-}
-
-// note counts a result that is no excluded one.
-func (r *row) note(o Outcome, timeout bool) {
-	switch {
-	case timeout:
-		r.length.Add(1)
-	case o != Excluded:
-		r.end()
-	}
 }
 
 // end begins a new row.

@@ -8,7 +8,7 @@ func (p Permit) Report(o Outcome) { p.report(o, false) }
 
 // ReportTimeout reports that the run has exceeded its time, which is a failure. A
 // breaker also trips after as many timeouts in a row as the pool has permits, at
-// least MinTimeouts: see BreakerSettings.
+// least MinTimeouts, of runs whose answers have not begun: see BreakerSettings.
 func (p Permit) ReportTimeout() { p.report(Failure, true) }
 
 // Began reports that the run's answer has begun well: a probe counts as a success
@@ -60,7 +60,9 @@ func (g *gate) report(s *slot, generation uint64, o Outcome) (hearing, bool) {
 	if o >= outcomeCount || !s.report(generation, o) {
 		return hearing{}, false
 	}
-	return s.hearing, true
+	h := s.hearing
+	h.begun = s.began
+	return h, true
 }
 
 // reported lets the ramp count a reported outcome.

@@ -149,9 +149,16 @@ func TestRowsOfTimeouts(t *testing.T) {
 		"a good head":        {func(s *stage, c *caller) { c.permit.Began() }, true},
 		"an excluded run":    {func(s *stage, c *caller) { c.release(offloader.Excluded) }, false},
 		"an abandoned run":   {func(s *stage, c *caller) { c.permit.Abandon() }, false},
+		"a cut answer that began before": {func(s *stage, c *caller) {
+			s.wantBreaker(offloader.BreakerClosed)
+			c.permit.ReportTimeout()
+		}, false},
 	} {
 		play(t, what+" between them", many(6), func(s *stage) {
 			other := s.arrive()
+			if what == "a cut answer that began before" {
+				other.permit.Began()
+			}
 			for range 5 {
 				s.timesOut().release(offloader.Failure)
 			}
@@ -162,6 +169,19 @@ func TestRowsOfTimeouts(t *testing.T) {
 			}
 		})
 	}
+	play(t, "answers that take too long are failures like others", many(3), func(s *stage) {
+		for range 3 {
+			for _, c := range s.arrivals(3) {
+				c.permit.Began()
+				s.pass(time.Minute)
+			}
+			for _, c := range s.came[len(s.came)-3:] {
+				c.timesOut()
+				c.release(offloader.Failure)
+			}
+		}
+		s.wantBreaker(offloader.BreakerClosed)
+	})
 	play(t, "the concurrency in force counts", many(8), func(s *stage) {
 		for range 3 {
 			s.timesOut().release(offloader.Failure)
@@ -191,6 +211,7 @@ func TestRowsOfTimeouts(t *testing.T) {
 	})
 	play(t, "without a limit and a ratio they are failures like others", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 0, inARow(30)
+		s.Breaker.MinRequests = 5
 	}, func(s *stage) {
 		for range 29 {
 			s.timesOut().release(offloader.Failure)
@@ -218,16 +239,42 @@ func TestRowsOfTimeouts(t *testing.T) {
 		s.wantBreaker(offloader.BreakerClosed)
 	})
 	play(t, "a timeout of a run from before the breaker tripped says nothing", many(3), func(s *stage) {
-		old := s.arrive()
+		old := s.arrivals(2)
 		for range 3 {
 			s.timesOut().release(offloader.Failure)
 		}
 		s.pass(10*second + 1)
 		s.outcomes("s")
 		s.timesOut().release(offloader.Failure)
+		old[0].timesOut()
+		old[1].timesOut()
 		s.timesOut().release(offloader.Failure)
-		old.timesOut()
 		s.wantBreaker(offloader.BreakerClosed)
+		s.timesOut()
+		s.wantBreaker(offloader.BreakerTripped)
+	})
+	play(t, "after closing a row begins anew", func(s *offloader.Settings) {
+		s.Concurrency, s.Breaker = 6, byRatio()
+	}, func(s *stage) {
+		for range 4 {
+			s.timesOut().release(offloader.Failure)
+		}
+		s.pass(10*second + 1)
+		s.arrive().begins()
+		s.wantBreaker(offloader.BreakerClosed)
+		s.timesOut().release(offloader.Failure)
+		s.timesOut().release(offloader.Failure)
+		s.wantBreaker(offloader.BreakerClosed)
+	})
+	play(t, "a beginning that is said again ends no other row", many(4), func(s *stage) {
+		c := s.arrive()
+		c.begins()
+		for range 3 {
+			s.timesOut().release(offloader.Failure)
+		}
+		c.begins()
+		s.timesOut()
+		s.wantBreaker(offloader.BreakerTripped)
 	})
 	play(t, "a timeout counts when it happens, however long the run was", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 10, byRatio()

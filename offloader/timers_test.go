@@ -55,6 +55,61 @@ func TestClosedPoolsLeaveNoTimer(t *testing.T) {
 	})
 }
 
+// A timer that rings while its permit is given back early ends no later lingering of
+// the same slot, and a permit that begins to linger as the setting changes keeps to it.
+func TestLateTimersOfLingeringPermits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := 0
+		l := lingers{end: func(*slot) { ended++ }}
+		l.limit(time.Second)
+		s := new(slot)
+		l.add(s, time.Hour)
+		late := l.kept[s]
+		<-time.After(time.Second - 1)
+		if ended != 0 {
+			t.Error("ended early")
+		}
+		<-time.After(1)
+		synctest.Wait()
+		if ended != 1 {
+			t.Errorf("ended %d times", ended)
+		}
+		l.add(s, time.Second)
+		l.over(late)
+		if ended != 1 {
+			t.Error("a late timer ended another lingering")
+		}
+		l.close()
+		if ended != 2 || l.add(s, time.Second) {
+			t.Errorf("ended %d times", ended)
+		}
+	})
+}
+
+// Closing a pool that warms up stops the timer of its ramp.
+func TestClosedPoolsDoNotWarmUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := DefaultSettings()
+		p, err := New("reports", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ForceBreaker(BreakerForcedOpen)
+		p.ForceBreaker(BreakerAuto)
+		if got := p.Snapshot().WarmingUp; got != 1 {
+			t.Fatalf("warming up: %d", got)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p.warming.timer.Stop() {
+			t.Error("the ramp's timer goes on")
+		}
+	})
+}
+
 // One timer serves the whole queue: it is not touched while the queue moves
 // and rings early at times.
 func TestAlarmOfQueue(t *testing.T) {
