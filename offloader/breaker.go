@@ -94,9 +94,9 @@ const windowBuckets = 10
 // State returns the state without asking gobreaker, which would lock.
 func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 
-// refuses reports whether a newcomer would be refused now. While it probes, there
-// are only so many newcomers as there are probes: those who wait for a permit are
-// the next ones, and waiting counts them. It is cheap.
+// refuses reports whether a newcomer would be refused now. A half-open breaker lets in
+// one for each probe that is to be made; waiting counts the callers in the queue,
+// which are the next probes. It is cheap.
 func (b *breaker) refuses(waiting func() int) bool {
 	switch b.State() {
 	case BreakerTripped:

@@ -24,7 +24,7 @@ type lingering struct {
 }
 
 // add keeps s for d, but not longer than the setting says by now. It reports false
-// if nothing is kept any more.
+// if s is not kept at all.
 func (l *lingers) add(s *slot, d time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -66,7 +66,7 @@ func TestLingeringPermits(t *testing.T) {
 		s.pass(10 * second) // its timer is gone
 		wantIdle(s.t, s.pool)
 	})
-	play(t, "after that nothing lingers any more", lingering, func(s *stage) {
+	play(t, "after that nothing lingers", lingering, func(s *stage) {
 		c := s.arrive()
 		if err := s.pool.Close(ended(errLeft)); err == nil {
 			s.t.Error("closed while a run goes on")

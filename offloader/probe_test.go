@@ -62,7 +62,7 @@ func TestProbesThatWait(t *testing.T) {
 		all[2].release(offloader.Success)
 		s.wantBreaker(offloader.BreakerClosed)
 	})
-	play(t, "a probe that fails refuses those who wait for theirs", four(2), func(s *stage) {
+	play(t, "a probe that fails refuses the waiting ones", four(2), func(s *stage) {
 		hung := s.hang()
 		all := s.arrivals(2)
 		hung[0].release(offloader.Excluded)
@@ -92,7 +92,7 @@ func TestProbesThatWait(t *testing.T) {
 		second.release(offloader.Success)
 		s.wantBreaker(offloader.BreakerClosed)
 	})
-	play(t, "nobody waits longer than max_wait, and the next newcomer may", func(s *offloader.Settings) {
+	play(t, "a probe waits no longer than max_wait, and the next newcomer takes its place", func(s *offloader.Settings) {
 		four(1)(s)
 		s.MaxWait = 5 * second
 	}, func(s *stage) {

@@ -20,7 +20,7 @@ const (
 	MinWindow = 30 * time.Second
 	// WindowRuns is how many of the longest runs a breaker's window should hold:
 	// a result is booked at the time its run started, so a run that outlives
-	// the window never counts.
+	// the window never counts, unless it is reported as a timeout.
 	WindowRuns = 3
 )
 
@@ -94,14 +94,17 @@ type BreakerSettings struct {
 	// Window that results are counted over. Zero: the larger of MinWindow and
 	// WindowRuns x Settings.LongestRun.
 	Window time.Duration
-	// CoolDown is how long the breaker stays open before it probes.
+	// CoolDown is how long the breaker stays open before it probes, and how long one
+	// limit holds at most while the pool warms up after that.
 	CoolDown time.Duration
 	// Probes is how many runs may probe at once, and how many must succeed to
-	// close the breaker.
+	// close the breaker. A probe waits in the queue when no permit is free; other
+	// callers are refused meanwhile.
 	Probes int
-	// ProbeTimeout is when a probe that has not ended counts as failed, so
-	// that a hung one cannot keep the breaker half-open. Zero: one second
-	// more than Settings.LongestRun, or MinWindow if that is unknown.
+	// ProbeTimeout is when a probe that has neither begun well (Permit.Began) nor
+	// ended counts as failed, so that a hung one cannot keep the breaker
+	// half-open. Zero: one second more than Settings.LongestRun, or MinWindow if
+	// that is unknown.
 	ProbeTimeout time.Duration
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// slot is one permit's place. It is reused by later permits, each with a
-// generation of its own, so that an old permit's release finds nothing.
+// slot is one permit's place. It is reused by later permits, each with another
+// generation, so that an old permit's release finds nothing.
 type slot struct {
 	// state is the generation of the permit that holds the slot, and in the
 	// lowest bits what was reported of its run. Release raises the generation with

@@ -17,7 +17,7 @@ func (s *stage) wantWarmUp(limit, warmingUp int) {
 	}
 }
 
-// servedAll lets callers come one after the other, all of whom are served at once.
+// servedAll lets callers come one after the other, and each is served at once.
 func (s *stage) servedAll(n int) {
 	s.t.Helper()
 	for i := range n {
@@ -133,7 +133,7 @@ func TestWarmUpEndsByTime(t *testing.T) {
 	t.Parallel()
 	play(t, "one limit holds for a cool-down at most, whatever the runs do", ramping, func(s *stage) {
 		s.recover()
-		all := s.arrivals(20) // none of whom has an answer
+		all := s.arrivals(20) // no answer begins
 		for _, limit := range []int{1, 2, 4} {
 			s.pass(10*second - 1)
 			s.wantWarmUp(limit, limit)
@@ -144,7 +144,7 @@ func TestWarmUpEndsByTime(t *testing.T) {
 		wantRunning(s, 8)
 		s.want(all[7:9], "admitted waiting")
 	})
-	play(t, "a wider limit has a time of its own", ramping, func(s *stage) {
+	play(t, "a wider limit has the whole time again", ramping, func(s *stage) {
 		s.recover()
 		s.pass(9 * second)
 		s.outcomes("s")
