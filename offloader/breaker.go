@@ -95,14 +95,14 @@ const windowBuckets = 10
 func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 
 // refuses reports whether a newcomer would be refused now. A half-open breaker lets in
-// one for each probe that is to be made; waiting counts the callers in the queue,
-// which are the next probes. It is cheap.
-func (b *breaker) refuses(waiting func() int) bool {
+// one for each probe that is to be made; the callers in the gate's queue are the next
+// probes. It is cheap.
+func (b *breaker) refuses(g *gate) bool {
 	switch b.State() {
 	case BreakerTripped:
 		return true
 	case BreakerHalfOpen:
-		return int(b.probing.Load()) >= b.settings.Probes || b.probes()+waiting() >= b.settings.Probes
+		return int(b.probing.Load()) >= b.settings.Probes || b.probes()+g.waiting() >= b.settings.Probes
 	}
 	return false
 }
@@ -114,21 +114,20 @@ func (b *breaker) probes() int {
 }
 
 // allow asks for one run, which has to tell its outcome to the hearing.
-func (b *breaker) allow() (hearing, bool) {
+func (b *breaker) allow(h *hearing) bool {
 	if b.forced {
-		return hearing{}, false
+		return false
 	}
-	defer b.told.notify()
-	h := hearing{breaker: b, era: b.era.Load()} // before: no result counts for a later era
+	era := b.era.Load() // before: no result counts for a later era
 	done, err := b.two.Allow()
-	if err != nil {
-		return hearing{}, false
+	if err == nil {
+		*h = hearing{breaker: b, settle: done, era: era}
+		if b.State() == BreakerHalfOpen {
+			h.settle, h.probe = b.probe(done), true
+		}
 	}
-	h.settle = done
-	if b.State() == BreakerHalfOpen {
-		h.settle, h.probe = b.probe(done), true
-	}
-	return h, true
+	b.told.notify()
+	return err == nil
 }
 
 // probe makes sure that the outcome of a probe comes in time: one that hangs

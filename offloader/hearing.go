@@ -21,7 +21,6 @@ func (h hearing) tell(o Outcome, timeout bool) {
 	if h.breaker == nil {
 		return
 	}
-	defer h.breaker.told.notify()
 	b, current := h.breaker, h.current()
 	switch {
 	case !current || o == Excluded:
@@ -30,14 +29,15 @@ func (h hearing) tell(o Outcome, timeout bool) {
 	case !h.begun: // an answer that takes too long is not a backend that hangs
 		b.row.length.Add(1)
 	}
-	if !timeout || h.probe || !current {
+	if timeout && current && !h.probe {
+		// gobreaker books a result at the time at which its run began. A timeout
+		// counts from now on, however long the run was.
+		h.settle(errExcluded)
+		b.fail()
+	} else {
 		h.settle(o.err())
-		return
 	}
-	// gobreaker books a result at the time at which its run began. A timeout
-	// counts from now on, however long the run was.
-	h.settle(errExcluded)
-	b.fail()
+	b.told.notify()
 }
 
 // began tells of an answer that has begun well.

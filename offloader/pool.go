@@ -217,14 +217,10 @@ func (p *Pool) await(ctx context.Context, w *waiter) bool {
 
 // begin makes a permit of a slot, unless the breaker has changed its mind.
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
-	s.started, s.hearing = now, hearing{}
-	if b := p.breaker.Load(); b != nil {
-		h, ok := b.allow()
-		if !ok {
-			p.gate.cede(s, now).tell()
-			return Permit{}, p.reject(BreakerOpen)
-		}
-		s.hearing = h
+	s.started, s.hearing.breaker = now, nil
+	if b := p.breaker.Load(); b != nil && !b.allow(&s.hearing) {
+		p.gate.cede(s, now).tell()
+		return Permit{}, p.reject(BreakerOpen)
 	}
 	p.admitted.Add(1)
 	return Permit{pool: p, slot: s, generation: s.generation()}, nil

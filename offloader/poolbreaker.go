@@ -78,7 +78,7 @@ func (p *Pool) warm() {
 
 func (p *Pool) breakerRefuses() bool {
 	b := p.breaker.Load()
-	return b != nil && b.refuses(p.gate.waiting)
+	return b != nil && b.State() != BreakerClosed && b.refuses(&p.gate)
 }
 
 // breakerReason is the reason of a rejection by the breaker: a pool that does
