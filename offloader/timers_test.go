@@ -2,6 +2,7 @@ package offloader
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,29 +61,29 @@ func TestClosedPoolsLeaveNoTimer(t *testing.T) {
 func TestLateTimersOfLingeringPermits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ended := 0
-		l := lingers{end: func(*slot) { ended++ }}
+		var ended atomic.Int32
+		l := lingers{end: func(*slot) { ended.Add(1) }}
 		l.limit(time.Second)
 		s := new(slot)
 		l.add(s, time.Hour)
 		late := l.kept[s]
 		<-time.After(time.Second - 1)
-		if ended != 0 {
+		if ended.Load() != 0 {
 			t.Error("ended early")
 		}
 		<-time.After(1)
 		synctest.Wait()
-		if ended != 1 {
-			t.Errorf("ended %d times", ended)
+		if ended.Load() != 1 {
+			t.Errorf("ended %d times", ended.Load())
 		}
 		l.add(s, time.Second)
 		l.over(late)
-		if ended != 1 {
+		if ended.Load() != 1 {
 			t.Error("a late timer ended another lingering")
 		}
 		l.close()
-		if ended != 2 || l.add(s, time.Second) {
-			t.Errorf("ended %d times", ended)
+		if ended.Load() != 2 || l.add(s, time.Second) {
+			t.Errorf("ended %d times", ended.Load())
 		}
 	})
 }
