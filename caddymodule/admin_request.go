@@ -33,15 +33,15 @@ func cancelRequest(c *adminCall) error {
 		if run == nil {
 			return failed(http.StatusNotFound, "no request '%s': it has ended, or there never was one", c.name)
 		}
-		if run.cancelledFor() != 0 {
-			return failed(http.StatusConflict, "request '%s' has been cancelled or has timed out, and has not ended yet", c.name)
-		}
 		if phase, ok := run.interrupt(); ok {
 			pool := run.handler.pool.Name()
 			logPool(zapcore.InfoLevel, "request cancelled by hand", pool, zap.String("id", c.name), zap.Stringer("phase", phase))
 			return c.answer(http.StatusOK, cancelled{c.name, pool, phase})
 		}
 		time.Sleep(cancelPause)
+	}
+	if run := findRun(id); run != nil && run.cancelledFor() != 0 {
+		return failed(http.StatusConflict, "request '%s' has been cancelled or has timed out, and its handler has not ended yet", c.name)
 	}
 	return failed(http.StatusConflict, "request '%s' could not be cancelled: try again", c.name)
 }

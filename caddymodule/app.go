@@ -38,6 +38,7 @@ type App struct {
 	ShowQuery bool `json:"show_query,omitempty"`
 
 	claims    map[string]*claim // by pool name
+	rewired   bool
 	limits    spool.Limits
 	budget    *lease[spool.Limits]
 	listener  *listener

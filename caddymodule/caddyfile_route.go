@@ -15,7 +15,7 @@ import (
 // routeWords are the words that configure a route.
 var routeWords = []string{
 	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "stall_timeout",
-	"upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
+	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
 }
 
 // parseHandler reads the directive:
@@ -26,6 +26,8 @@ var routeWords = []string{
 //		run_timeout        <duration>|off
 //		first_byte_timeout <duration>|off
 //		on_abandon         auto|finish|cancel
+//		abandon_timeout    <duration>|off
+//		resend             <n>|off
 //		request_spool      <memory> [<file>]|off
 //		response_spool     <memory> [<file>]|off
 //		stall_timeout      <duration>|off
@@ -173,6 +175,10 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 		h.FirstByteTimeout, err = b.Duration(true)
 	case "on_abandon":
 		h.OnAbandon, err = b.Choice("auto", "finish", "cancel")
+	case "abandon_timeout":
+		h.AbandonTimeout, err = b.Duration(true)
+	case "resend":
+		h.Resend, err = b.Count(words.Counts{Least: 1, Most: maxResends, MayBeOff: true})
 	case "request_spool":
 		h.RequestSpool, err = bounds(b)
 	case "response_spool":

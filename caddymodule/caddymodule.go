@@ -16,6 +16,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(adminAPI{})
+	caddy.RegisterModule(Transport{})
 	httpcaddyfile.RegisterGlobalOption("offload", parseApp)
 	httpcaddyfile.RegisterDirective("offload", parseHandler)
 	httpcaddyfile.RegisterDirectiveOrder("offload", httpcaddyfile.Before, "invoke")

@@ -4,21 +4,7 @@ import (
 	"math"
 	"strconv"
 	"time"
-
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 )
-
-// pastDeadline reports whether the client has set a limit to its call that is
-// over. Only gRPC has one, and its servers end calls by that themselves, which
-// looks like a failure of theirs: any client could open the breaker for all by
-// asking for too little time.
-func (run *run) pastDeadline() bool {
-	if !bridge.IsGRPC(run.client.Header) {
-		return false
-	}
-	limit, ok := grpcTimeout(run.client.Header.Get("Grpc-Timeout"))
-	return ok && time.Since(run.arrived) >= limit
-}
 
 // grpcUnits are those of the field grpc-timeout.
 var grpcUnits = map[byte]time.Duration{

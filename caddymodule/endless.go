@@ -3,7 +3,9 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -18,6 +20,10 @@ var errExiting = fmt.Errorf("the process exits: %w", context.Canceled)
 // too.
 var endlessRuns runSet
 
+// abandonedRuns are the runs whose answer is of no use any more and that go on. When
+// the process exits they are given up at once.
+var abandonedRuns runSet
+
 // runSet is a set of runs.
 type runSet struct {
 	mu    sync.Mutex
@@ -25,18 +31,18 @@ type runSet struct {
 	ended bool
 }
 
-// add takes a run in, or ends it if all were ended.
-func (s *runSet) add(r *run) {
+// add takes a run in. It reports false if all were ended: then so should this one.
+func (s *runSet) add(r *run) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
 	if s.runs == nil {
 		s.runs = make(map[*run]struct{})
 	}
 	s.runs[r] = struct{}{}
-	ended := s.ended
-	s.mu.Unlock()
-	if ended {
-		r.abandonFor(errExiting)
-	}
+	return true
 }
 
 func (s *runSet) remove(r *run) {
@@ -45,17 +51,14 @@ func (s *runSet) remove(r *run) {
 	delete(s.runs, r)
 }
 
-// end cancels all runs of the set, and all that come later.
-func (s *runSet) end() {
+// end calls f for all runs of the set. Later ones are not taken in.
+func (s *runSet) end(f func(*run)) {
 	s.mu.Lock()
 	s.ended = true
-	runs := make([]*run, 0, len(s.runs))
-	for r := range s.runs {
-		runs = append(runs, r)
-	}
+	runs := slices.Collect(maps.Keys(s.runs))
 	s.mu.Unlock()
 	for _, r := range runs {
-		r.abandonFor(errExiting)
+		f(r)
 	}
 }
 

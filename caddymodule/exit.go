@@ -67,7 +67,8 @@ func beginExit() {
 	exiting.began, exiting.was = began, was
 	exiting.Unlock()
 	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more", zap.Int("running", running), zap.Int("waiting", waiting))
-	endlessRuns.end()
+	endlessRuns.end(func(r *run) { r.abandonFor(errExiting) })
+	abandonedRuns.end(func(r *run) { r.giveUp(errExiting) })
 }
 
 // allPools are the living ones and those that were removed but are not empty.

@@ -62,11 +62,24 @@ type Handler struct {
 	// off. Default: 60s.
 	FirstByteTimeout caddy.Duration `json:"first_byte_timeout,omitempty"`
 
-	// What happens to the run when the client leaves. `finish` lets it go on,
-	// with its permit, `cancel` cancels it. `auto` lets it go on until the
-	// answer has begun, since a blocking backend would not notice the cancel,
-	// and cancels it after that. Default: `auto`.
+	// What happens to the run when the client leaves, or is answered because of a
+	// timeout. `auto` presumes that the backend works on, and lets it, with its
+	// permit; streams of events, gRPC and handlers that notice cancels are cancelled.
+	// `finish` lets a run write on to nobody when its client leaves. `cancel` closes
+	// the connection to the backend at once. Default: `auto`.
 	OnAbandon string `json:"on_abandon,omitempty"`
+
+	// How much longer the run may keep its permit when its client has left or was
+	// answered because of a timeout, while the backend still works. -1 is off: until
+	// it ends. Default: the larger of the two timeouts once more, 30s at least; off
+	// if both are.
+	AbandonTimeout caddy.Duration `json:"abandon_timeout,omitempty"`
+
+	// How often a request may be sent again when the connection to the backend ends
+	// without an answer, by itself and only where HTTP allows it: safe methods, and
+	// others with an `Idempotency-Key`. What the backend cannot have noticed does not
+	// count. -1 is off. Default: 1.
+	Resend int `json:"resend,omitempty"`
 
 	// How much of a request's body is kept before it waits for a permit. A
 	// larger one is refused with status 413. Default: 256 KiB in memory, then
@@ -101,11 +114,16 @@ type Handler struct {
 	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
-	pool         *livePool
-	logger       *zap.Logger
-	firstByte    *offloader.Timeouts
-	runTime      *offloader.Timeouts
-	nudge        *offloader.Timeouts
+	pool      *livePool
+	logger    *zap.Logger
+	firstByte *offloader.Timeouts
+	runTime   *offloader.Timeouts
+	nudge     *offloader.Timeouts
+	notice    *offloader.Timeouts
+
+	abandonTimeout time.Duration // zero: until the backend has ended
+	resends        int
+
 	showQuery    bool
 	reqBounds    spool.Bounds
 	respOptions  stream.Options
@@ -127,6 +145,9 @@ type SpoolBounds struct {
 const (
 	defaultFirstByteTimeout = 60 * time.Second
 	defaultStallTimeout     = 60 * time.Second
+	minAbandonTimeout       = 30 * time.Second
+	defaultResends          = 1
+	maxResends              = 100
 	defaultRejectStatus     = http.StatusServiceUnavailable
 	defaultSpoolMemory      = 256 << 10
 	defaultSpoolFile        = 1 << 30
@@ -160,6 +181,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the offload app: %w", err)
 	}
 	app := appModule.(*App)
+	app.rewireOnce(ctx)
 	if err := h.check(); err != nil {
 		return err
 	}
@@ -168,6 +190,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.firstByte = offloader.NewTimeouts(firstByte)
 	h.runTime = offloader.NewTimeouts(runTime)
 	h.nudge = offloader.NewTimeouts(nudgeAfter)
+	h.notice = offloader.NewTimeouts(noticeAfter)
+	h.abandonTimeout = time.Duration(orDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime))))
+	h.resends = orDefault(h.Resend, defaultResends)
 	h.reqBounds = h.RequestSpool.bounds()
 	h.respOptions = stream.Options{
 		Budget:   budget,
@@ -222,6 +247,8 @@ func (h *Handler) check() error {
 	fail(h.RunTimeout < off, "run_timeout must not be negative")
 	fail(h.FirstByteTimeout < off, "first_byte_timeout must not be negative")
 	fail(h.StallTimeout < off, "stall_timeout must not be negative")
+	fail(h.AbandonTimeout < off, "abandon_timeout must not be negative")
+	fail(h.Resend < off, "resend must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
 	fail(!slices.Contains([]string{"", "auto", "finish", "cancel"}, h.OnAbandon), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
@@ -254,6 +281,15 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 		return spool.Bounds{}
 	}
 	return spool.Bounds{Memory: b.Memory, File: b.File}
+}
+
+// defaultAbandonTimeout gives a run as much time again as it had for its client.
+// Without any timeout the user has said that runs may take as long as they like.
+func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
+	if longest == 0 {
+		return off
+	}
+	return caddy.Duration(max(longest, minAbandonTimeout))
 }
 
 // nameless makes a name out of settings, for pools that have none.

@@ -19,7 +19,7 @@ func (run *run) interrupt() (requestPhase, bool) {
 	case phaseUploading:
 		return phase, run.cutUpload()
 	case phaseRunning, phaseUpgraded:
-		return phase, run.cancelFor(offloader.Cancelled)
+		return phase, run.cancelFor(offloader.Cancelled) || run.endAbandoned()
 	case phaseStreaming:
 		return phase, run.cutRest()
 	}
@@ -27,12 +27,12 @@ func (run *run) interrupt() (requestPhase, bool) {
 }
 
 // cancelFor ends the run from outside. It reports whether it did: not when the run
-// has ended or was cancelled before, or when only the first byte was to be waited
+// has ended or was cut off before, or when only the first byte was to be waited
 // for and has just come.
 func (run *run) cancelFor(reason offloader.Reason) bool {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	if run.ended || run.late != 0 {
+	if run.ended || run.cause != nil {
 		return false
 	}
 	cause := &cancelError{reason}
@@ -46,10 +46,33 @@ func (run *run) cancelFor(reason offloader.Reason) bool {
 		run.writer.Kill(cause)
 	}
 	run.late = reason
-	run.permit.Abandon()
-	run.cancel(cause)
+	run.report(reason)
+	run.cutOff(cause)
 	time.AfterFunc(stuckAfter, run.answerIfStuck)
 	return true
+}
+
+// report tells the breaker at once what has ended the run: its permit may come back
+// much later.
+func (run *run) report(reason offloader.Reason) {
+	if run.unspooled != nil && run.unspooled.waits() {
+		run.unspooled.failed.Store(true)
+	}
+	switch {
+	case run.clientAtFault(), reason == offloader.Cancelled:
+		run.permit.Report(offloader.Excluded)
+	default:
+		run.permit.ReportTimeout()
+	}
+}
+
+// endAbandoned ends a run that was cut off from its client and still has its permit.
+// It reports whether there was one.
+func (run *run) endAbandoned() bool {
+	run.mu.Lock()
+	held := run.held
+	run.mu.Unlock()
+	return held && run.giveUp(&cancelError{offloader.Cancelled})
 }
 
 // cutUpload makes the reading of the body fail. Its reader is told the reason by

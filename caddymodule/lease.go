@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -91,6 +92,15 @@ func (p *livePool) Destruct() error {
 			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting))
 	}
 	return nil
+}
+
+// observeRun counts how long a run has had its permit.
+func (p *livePool) observeRun(r *run) {
+	if r.upgraded {
+		p.EndUpgrade()
+		return
+	}
+	p.runs.Observe(time.Since(r.arrived.Add(r.waited)).Seconds())
 }
 
 // finish waits for the last request in a removed pool. Nothing but these ends it.

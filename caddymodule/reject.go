@@ -25,13 +25,6 @@ type answer struct {
 // requestIDField tells the id of a request that we answer ourselves.
 const requestIDField = "Offload-Request-Id"
 
-// gRPC status codes, as in google.golang.org/grpc/codes.
-const (
-	grpcDeadlineExceeded  = 4
-	grpcResourceExhausted = 8
-	grpcUnavailable       = 14
-)
-
 // answerFor is the one place that knows what a reason means in HTTP. The errors
 // of Proxy-Status are those of RFC 9209, section 2.3.
 func (h *Handler) answerFor(r offloader.Reason) answer {
@@ -47,7 +40,7 @@ func (h *Handler) answerFor(r offloader.Reason) answer {
 	case offloader.BodyTooLarge:
 		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
 	case offloader.Cancelled:
-		return answer{http.StatusServiceUnavailable, grpcUnavailable, false, "http_request_denied"}
+		return answer{http.StatusServiceUnavailable, grpcCanceled, false, "proxy_internal_error"}
 	}
 	return answer{http.StatusInternalServerError, grpcUnavailable, false, "proxy_internal_error"}
 }
@@ -73,7 +66,10 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 		leaveBody(run.w, run.client)
 	}
 	switch {
-	case bridge.IsGRPC(run.client.Header):
+	case run.grpc:
+		if run.pastDeadline() {
+			a.grpc = grpcDeadlineExceeded // its own: it does not matter what it met
+		}
 		rejectGRPC(run.w, a.grpc, rejected.Reason)
 		return nil
 	case h.rejectRoutes != nil && !run.hadPermit():

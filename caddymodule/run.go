@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -25,7 +27,11 @@ const stuckAfter = 50 * time.Millisecond
 var (
 	errClientLeft = fmt.Errorf("the client left: %w", context.Canceled)
 	errRunEnded   = fmt.Errorf("the run has ended: %w", context.Canceled)
+	errGivenUp    = fmt.Errorf("the backend took too long for a run that nobody waits for: %w", context.Canceled)
 )
+
+// errResent is what a handler gets that would send a body once more than it may.
+var errResent = errors.New("the request was sent again before: not sent once more")
 
 // run is one request on its way through a pool. Everything in it belongs to the
 // goroutine of the connection unless it says otherwise.
@@ -60,19 +66,35 @@ type run struct {
 
 	firstByte offloader.Timeout
 	runTime   offloader.Timeout
+	notice    offloader.Timeout // after which its client is watched
 	cancel    context.CancelCauseFunc
 	upgraded  bool // it has left the pool
-	endless   bool // it is in endlessRuns
+	grpc      bool // it is a call of gRPC
+	endless   bool // its answer is a stream of events; written under mu
 
-	// uploadFailed is set by whoever reads a body that is not spooled.
-	uploadFailed atomic.Bool
+	// exchange is the last request that it has sent to the backend and that is not
+	// over, nil without. It is written under mu, by the run before it sends.
+	exchange *exchange.Exchange
+	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
+
+	// unspooled is the client's body where it is passed on as it comes, nil if not.
+	unspooled *clientBody
 
 	mu        sync.Mutex       // guards the rest
 	unwatch   func() bool      // ends the watch over the client's leaving, nil without
 	ended     bool             // next has returned
 	over      bool             // and the client has got what it will get
 	late      offloader.Reason // why it was ended from outside, zero if it was not
-	abandoned bool             // cancelled because nobody has any use for it
+	abandoned bool             // cut off because nobody has any use for it
+	notices   bool             // a handler behind stops when the context is cancelled
+	cause     error            // why it was cut off from its client, nil if it was not
+	cancelled bool             // the backend was cancelled before it had answered
+	held      bool             // next has returned, and the permit waits for the backend
+	patience  *time.Timer      // how long it may, nil without
+	inSet     bool             // it is in abandonedRuns
+	reopened  int              // how often its body was, by handlers without an exchange
+	gone      bool             // the request is over for its client
+	failed    bool             // its handler returned an error
 }
 
 // detached is a request's context without its end, which a run has to survive.
@@ -89,8 +111,11 @@ func (detached) Done() <-chan struct{}       { return nil }
 func (detached) Err() error                  { return nil }
 
 func (d *detached) Value(key any) any {
-	if key == (runKey{}) {
+	switch key {
+	case runKey{}:
 		return d.run
+	case exchange.Key:
+		return d.run.exchange
 	}
 	return d.Context.Value(key)
 }
@@ -105,14 +130,24 @@ func runOf(ctx context.Context) *run {
 // request's context is cancelled. With on_abandon auto a run of such a handler
 // is cancelled as soon as its client leaves. Call it before the work starts.
 func NoticesCancel(ctx context.Context) {
-	if run := runOf(ctx); run != nil && run.handler.OnAbandon != "finish" {
+	run := runOf(ctx)
+	if run == nil {
+		return
+	}
+	run.mu.Lock()
+	run.notices = true
+	run.mu.Unlock()
+	if run.handler.OnAbandon != "finish" {
 		run.watchClient()
 	}
 }
 
 func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run {
 	now := time.Now()
-	run := &run{handler: h, client: r, w: w, outer: outer, arrived: now, who: identityOf(r, now, h.showQuery)}
+	run := &run{
+		handler: h, client: r, w: w, outer: outer, arrived: now,
+		who: identityOf(r, now, h.showQuery), grpc: bridge.IsGRPC(r.Header),
+	}
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.place.Owner = run
 	run.progress.enter(phaseWaiting, now)
@@ -142,9 +177,17 @@ func (run *run) decide() {
 	run.decided = true
 }
 
-// openBody makes a transport able to send the body again on another connection.
-func openBody(b *spool.Body) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) { return b.Open(), nil }
+// openBody lets a handler behind send the body again, as often as the route allows.
+// Where an exchange sends, it counts by itself.
+func (run *run) openBody() (io.ReadCloser, error) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.exchange == nil {
+		if run.reopened++; run.reopened > run.Resends() {
+			return nil, errResent
+		}
+	}
+	return run.body.Open(), nil
 }
 
 // enter notes the phase that the run is in from that time on, and lists it.
@@ -159,29 +202,45 @@ func (run *run) enter(phase requestPhase, at time.Time) {
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *run) leave(err error) {
 	run.remember()
+	run.mu.Lock()
+	run.failed = err != nil
+	run.gone = true
+	held := run.held
+	run.mu.Unlock()
+	if run.body != nil {
+		run.hideBody()
+	}
+	if !held {
+		run.dispose()
+	}
+}
+
+// hideBody ends the time in which placeholders are shown the spooled body. The routes
+// that answer an error run after this, and may try elsewhere: they get it anew.
+func (run *run) hideBody() {
+	known := run.root().client
+	switch {
+	case run.failed:
+		run.giveBody(known)
+	case run.hidden != nil:
+		known.Body = run.hidden
+	}
+}
+
+// dispose gives back what the run has, once neither its client nor its backend can
+// want it any more. The server ends the request's context when the routes that answer
+// an error are done.
+func (run *run) dispose() {
 	if run.listed {
 		run.handler.pool.requests.remove(run)
 	}
-	run.endBody(err)
-}
-
-// endBody gives the body back, once nobody can want it any more: the routes that
-// answer an error run after this, and may try elsewhere. The server ends the
-// request's context when they are done.
-func (run *run) endBody(err error) {
-	if run.body == nil {
-		return
+	switch {
+	case run.body == nil:
+	case run.failed:
+		context.AfterFunc(run.root().client.Context(), run.body.Close)
+	default:
+		run.body.Close()
 	}
-	known := run.root().client
-	if err != nil {
-		run.giveBody(known)
-		context.AfterFunc(known.Context(), run.body.Close)
-		return
-	}
-	if run.hidden != nil {
-		known.Body = run.hidden
-	}
-	run.body.Close()
 }
 
 // root is the outermost of nested runs.

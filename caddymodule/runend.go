@@ -3,11 +3,11 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -25,11 +25,11 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	defer cancel(errRunEnded)
 	if h.OnAbandon == "cancel" {
 		run.watchClient()
 	}
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
+	h.notice.Start(&run.notice, run)
 	h.firstByte.Start(&run.firstByte, run)
 	h.runTime.Start(&run.runTime, run)
 
@@ -116,7 +116,8 @@ func (run *run) cut(err error) error {
 	return nil
 }
 
-// end gives the permit back. From here on no timeout has an effect.
+// end gives the permit back, or leaves it to the backend. From here on no timeout has
+// an effect on the run.
 func (run *run) end(o offloader.Outcome) {
 	run.mu.Lock()
 	run.ended = true
@@ -124,55 +125,82 @@ func (run *run) end(o offloader.Outcome) {
 	run.left = run.abandoned
 	unwatch := run.unwatch
 	run.mu.Unlock()
-	h := run.handler
-	h.firstByte.Stop(&run.firstByte)
-	h.runTime.Stop(&run.runTime)
+	run.stopTimeouts()
 	if run.endless {
 		endlessRuns.remove(run)
+	}
+	run.took = time.Since(run.arrived) - run.waited
+	run.outcome = run.outcomeAs(o)
+	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.endSpan()
+	run.mu.Lock()
+	held := run.hold()
+	run.mu.Unlock()
+	if !held {
+		run.progress.enter(phaseStreaming, run.arrived.Add(run.waited+run.took))
+		run.giveBack()
 	}
 	if unwatch != nil {
 		unwatch()
 	}
-	run.took = time.Since(run.arrived) - run.waited
-	run.progress.enter(phaseStreaming, run.arrived.Add(run.waited+run.took))
-	cancelled := run.left || run.reason != 0
-	switch {
-	case run.reason == offloader.Cancelled:
-		o = offloader.Excluded
-	case run.reason != 0:
-		o = offloader.Failure
-	case run.left, run.writer.Broken(), run.uploadFailed.Load(), o == offloader.Failure && run.pastDeadline():
-		o = offloader.Excluded
-	}
-	run.outcome = o
-	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
-	run.endSpan()
-	if cancelled {
-		run.permit.ReleaseCancelled(o)
-	} else {
-		run.permit.Release(o)
-	}
-	if run.upgraded {
-		h.pool.EndUpgrade()
-	} else {
-		h.pool.runs.Observe(run.took.Seconds())
-	}
 	if err := run.writer.SpoolError(); err != nil {
-		h.logSpoolFull("a response could not be spooled, its run has waited for the client", err)
+		run.handler.logSpoolFull("a response could not be spooled, its run has waited for the client", err)
 	}
 }
 
+func (run *run) stopTimeouts() {
+	h := run.handler
+	h.notice.Stop(&run.notice)
+	h.firstByte.Stop(&run.firstByte)
+	h.runTime.Stop(&run.runTime)
+}
+
+// outcomeAs corrects what a run tells about the backend by what ended it.
+func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
+	switch {
+	case run.reason == offloader.Cancelled, run.clientAtFault():
+		return offloader.Excluded
+	case run.reason != 0:
+		return offloader.Failure
+	case run.left, run.writer.Broken(), o == offloader.Failure && run.pastDeadline():
+		return offloader.Excluded
+	}
+	return o
+}
+
+// clientAtFault reports whether the run has ended because its client's body, which is
+// not spooled, did not come.
+func (run *run) clientAtFault() bool { return run.unspooled != nil && run.unspooled.failed.Load() }
+
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {
-	status := run.writer.Status()
 	switch {
 	case err != nil:
-		if status = statusOf(err); status < 500 {
+		if _, refused := errors.AsType[reverseproxy.DialError](err); refused {
+			run.permit.Untimed() // no work was done in that time
+		}
+		status := statusOf(err)
+		if status < 500 {
 			return offloader.Excluded
 		}
+		return judgeStatus(status)
 	case !run.writer.Complete(), run.writer.Answered():
 		return offloader.Failure
+	case run.grpc:
+		return judgeCall(run.writer.Status(), run.writer.Header())
 	}
+	return judgeStatus(run.writer.Status())
+}
+
+// judgeHead says whether an answer that begins so is a good one, as far as it tells.
+func (run *run) judgeHead(status int) offloader.Outcome {
+	if run.grpc && callStatus(run.writer.Header()) != "" {
+		return judgeCall(status, run.writer.Header())
+	}
+	return judgeStatus(status)
+}
+
+func judgeStatus(status int) offloader.Outcome {
 	if status >= 500 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported {
 		return offloader.Failure
 	}
@@ -193,26 +221,3 @@ func (run *run) logLeft() {
 		run.w.WriteHeader(statusClientLeft) // for the log alone
 	}
 }
-
-// clientBody is the body of a request that is not spooled. It notes when it is
-// the client that fails, which handlers report like a failure of the backend.
-type clientBody struct {
-	run *run
-	src io.ReadCloser // nil before the first read
-}
-
-// Read reads from the client, or what a placeholder has read before and put in the
-// body's place.
-func (b *clientBody) Read(p []byte) (int, error) {
-	if b.src == nil {
-		b.src = b.run.client.Body
-	}
-	n, err := b.src.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.run.uploadFailed.Store(true)
-	}
-	return n, err
-}
-
-// Close ends the client's body.
-func (b *clientBody) Close() error { return b.run.client.Body.Close() }

@@ -20,11 +20,14 @@ func (e *cancelError) Unwrap() error { return context.Canceled }
 
 // Expired is called by the timer of one of the run's timeouts.
 func (run *run) Expired(t *offloader.Timeout) {
-	reason := offloader.RunTimeout
-	if t == &run.firstByte {
-		reason = offloader.FirstByteTimeout
+	switch t {
+	case &run.notice:
+		run.watchClient()
+	case &run.firstByte:
+		run.cancelFor(offloader.FirstByteTimeout)
+	default:
+		run.cancelFor(offloader.RunTimeout)
 	}
-	run.cancelFor(reason)
 }
 
 func (run *run) answerIfStuck() {
@@ -41,18 +44,36 @@ func (run *run) answerIfStuck() {
 }
 
 // HeadSent ends the wait for the first byte.
-func (run *run) HeadSent(int, bool) {
+func (run *run) HeadSent(status int, _ bool) {
 	run.handler.firstByte.Stop(&run.firstByte)
+	if run.judgeHead(status) == offloader.Success {
+		run.permit.Began()
+	}
 	if isEndless(run.writer.Header()) {
-		run.endless = true
-		endlessRuns.add(run)
+		run.beginEndless()
+	}
+}
+
+// beginEndless notes that the answer is a stream of events.
+func (run *run) beginEndless() {
+	run.permit.Untimed()
+	run.mu.Lock()
+	run.endless = true
+	run.mu.Unlock()
+	if !endlessRuns.add(run) {
+		run.abandonFor(errExiting)
 	}
 }
 
 // GoesOn watches the client of a response that has no helper to notice that it
-// leaves. Most are over before this.
+// leaves. Most are over before this. A client that left before the answer began is of
+// no concern to a watch that told so then.
 func (run *run) GoesOn() {
-	if run.handler.OnAbandon != "finish" {
+	switch {
+	case run.handler.OnAbandon == "finish":
+	case run.client.Context().Err() != nil:
+		run.abandon()
+	default:
 		run.watchClient()
 	}
 }
@@ -74,28 +95,4 @@ func (run *run) ClientLost() {
 	if run.handler.OnAbandon != "finish" {
 		run.abandon()
 	}
-}
-
-// watchClient cancels the run when the client leaves.
-func (run *run) watchClient() {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.unwatch == nil && !run.ended {
-		run.unwatch = context.AfterFunc(run.client.Context(), run.abandon)
-	}
-}
-
-func (run *run) abandon() { run.abandonFor(errClientLeft) }
-
-// abandonFor cancels a run whose answer is of no use any more.
-func (run *run) abandonFor(cause error) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.late != 0 {
-		return
-	}
-	run.abandoned = true
-	run.writer.Kill(cause)
-	run.permit.Abandon()
-	run.cancel(cause)
 }

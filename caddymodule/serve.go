@@ -34,7 +34,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		run.decide()
 		return h.refuse(run, err)
 	}
-	permit, err := h.pool.AcquireAt(r.Context(), &run.place)
+	ctx, stop := run.waitContext()
+	permit, err := h.pool.AcquireAt(ctx, &run.place)
+	stop()
 	run.decide()
 	if err != nil {
 		return h.refuse(run, err)
@@ -153,7 +155,8 @@ func (run *run) forwarded(ctx context.Context) *http.Request {
 		run.giveBody(r)
 		run.showBody()
 	case r.Body != nil && r.ContentLength != 0:
-		r.Body = &clientBody{run: run}
+		run.unspooled = &clientBody{run: run}
+		r.Body = run.unspooled
 	}
 	return r
 }
@@ -182,7 +185,7 @@ func (run *run) giveBody(r *http.Request) {
 		return
 	}
 	r.Body = run.body.Open()
-	r.GetBody = openBody(run.body)
+	r.GetBody = run.openBody
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
 	if len(r.Trailer) == 0 { // trailers need the chunked form

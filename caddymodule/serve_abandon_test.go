@@ -140,6 +140,7 @@ func TestAnswersThatBeginTooLate(t *testing.T) {
 				up.Enter()
 				defer up.Leave()
 				<-begin
+				w.Header().Set("Content-Type", "text/event-stream")
 				for range 100 { // an endless one, for a test's time
 					if _, err := io.WriteString(w, "more"); err != nil || r.Context().Err() != nil {
 						return
@@ -176,12 +177,13 @@ func TestAnswersThatBeginTooLate(t *testing.T) {
 	}
 }
 
-// A client that leaves after the first byte ends its run.
-func TestLeavingAfterTheFirstByteCancels(t *testing.T) {
+// A client that leaves a stream of events ends its run: nothing else would.
+func TestLeavingEventsCancels(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		up.Enter()
 		defer up.Leave()
+		w.Header().Set("Content-Type", "text/event-stream")
 		w.WriteHeader(200)
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -257,6 +259,7 @@ func TestStormEndsAtZero(t *testing.T) {
 		queue 10
 		max_wait 300ms
 		first_byte_timeout 200ms
+		abandon_timeout 200ms
 		breaker off
 		request_spool 16KiB 64KiB
 	}

@@ -227,6 +227,7 @@ func TestServerTiming(t *testing.T) {
 		max_wait 400ms
 		order fifo
 		first_byte_timeout 500ms
+		abandon_timeout 1ms
 		server_timing
 	}
 	reverse_proxy UPSTREAM`)

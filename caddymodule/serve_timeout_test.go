@@ -24,6 +24,7 @@ func TestFirstByteTimeout(t *testing.T) {
 	s := site.Serve(t, hang(&up), `
 	offload {
 		name first-byte
+		on_abandon cancel
 		first_byte_timeout 300ms
 		breaker off
 		proxy_status_name edge
@@ -61,6 +62,7 @@ func TestTimeoutsDoNotBlameTheUpstream(t *testing.T) {
 	}), `
 	offload {
 		name blames
+		abandon_timeout 200ms
 		first_byte_timeout 200ms
 		breaker off
 	}
@@ -150,6 +152,7 @@ func TestLinger(t *testing.T) {
 	s := site.Serve(t, hang(&up), `
 	offload {
 		name linger
+		on_abandon cancel
 		concurrency 1
 		queue 0
 		linger 400ms

@@ -77,6 +77,7 @@ const traced = `
 			concurrency 1
 			queue 0
 			first_byte_timeout 300ms
+			abandon_timeout 1ms
 			breaker off
 		}
 		reverse_proxy UPSTREAM

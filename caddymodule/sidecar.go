@@ -66,6 +66,8 @@ func newSidecar() *sidecar {
 		{of: inDirective, word: "first_byte_timeout", usage: "The longest time until an answer begins, or 'off' (default 60s)"},
 		{of: inDirective, word: "run_timeout", usage: "The longest time until an answer is complete, or 'off' (default off)"},
 		{of: inDirective, word: "on_abandon", usage: "What happens when a client leaves: 'auto', 'finish' or 'cancel' (default auto)"},
+		{of: inDirective, word: "abandon_timeout", usage: "How long a run may go on that nobody waits for, or 'off' (default from the timeouts)"},
+		{of: inDirective, word: "resend", usage: "How often a request may be sent to the service again, or 'off' (default 1)"},
 		{of: inDirective, word: "request_spool", usage: "What is kept of a request: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
 		{of: inDirective, word: "response_spool", usage: "What is kept of a response: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
 		{of: inDirective, word: "stall_timeout", usage: "How long a full spool may block a run, or 'off' (default 60s)"},

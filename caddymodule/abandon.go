@@ -1,0 +1,237 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
+)
+
+// An abandoned run is one whose answer is of no use any more: its client has left, or
+// was answered without it. Most backends work on all the same, so the run keeps its
+// permit until the backend has answered, or its connection has ended, or its patience
+// has: abandon_timeout after it was abandoned.
+
+// noticeAfter is how long a run goes on before its client is watched. Most are over by
+// then, and a watch costs more than a run has to spare.
+const noticeAfter = time.Second
+
+// forgetAfter is how long a backend that was let go may take to end its connection.
+// Some transports do not close it.
+const forgetAfter = 100 * time.Millisecond
+
+// Begin is called when a request of the run is about to be sent to the backend.
+func (run *run) Begin(x *exchange.Exchange) error {
+	for r := run; r != nil; r = r.outer {
+		if err := r.begin(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (run *run) begin(x *exchange.Exchange) error {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.cause == nil {
+		run.exchange = x
+	}
+	return run.cause
+}
+
+// Sent counts a send to the backend.
+func (run *run) Sent() {
+	for r := run; r != nil; r = r.outer {
+		r.sends.Add(1)
+	}
+}
+
+// Resends is how often a request may be sent again.
+func (run *run) Resends() int { return run.handler.resends }
+
+// Endless reports whether an answer goes on until its client leaves.
+func (run *run) Endless(h http.Header) bool { return isEndless(h) || bridge.IsGRPC(h) }
+
+// Outlasts reports whether the backend of a run that ends before its answer is presumed
+// to work on, so that the rest is read.
+func (run *run) Outlasts() bool {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.outlasts()
+}
+
+// outlasts requires run.mu.
+func (run *run) outlasts() bool {
+	return run.handler.OnAbandon != "cancel" && !run.notices && !run.cancelled && !run.endless &&
+		!run.grpc && (run.unspooled == nil || run.unspooled.ended())
+}
+
+// End is called when the backend has answered or its connection has ended. cut says
+// that it was made to.
+func (run *run) End(x *exchange.Exchange, cut bool) {
+	for r := run; r != nil; r = r.outer {
+		r.backendEnded(x, cut)
+	}
+}
+
+func (run *run) backendEnded(x *exchange.Exchange, cut bool) {
+	run.mu.Lock()
+	if run.exchange == x {
+		run.exchange = nil
+	}
+	run.cancelled = run.cancelled || cut
+	held := run.held && run.exchange == nil
+	run.held = run.held && !held
+	run.mu.Unlock()
+	if held {
+		run.giveBack()
+	}
+}
+
+// cutOff takes the run from its client. Its handlers return, and the backend works on
+// if it is presumed to. It requires run.mu.
+func (run *run) cutOff(cause error) {
+	run.cause = cause
+	run.permit.Abandon()
+	lasts := run.outlasts()
+	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || !run.joinAbandoned() {
+		run.cancelBackend(cause)
+	}
+	run.losePatience()
+	if run.unspooled != nil && !run.unspooled.ended() {
+		run.unspooled.stop()
+	}
+}
+
+// cancelBackend closes the backend's connection. It requires run.mu.
+func (run *run) cancelBackend(cause error) {
+	run.cancelled = true
+	run.cancel(cause)
+}
+
+// losePatience begins the time after which an abandoned run is given up. It requires
+// run.mu.
+func (run *run) losePatience() {
+	if d := run.handler.abandonTimeout; d > 0 && run.patience == nil {
+		run.patience = time.AfterFunc(d, func() { run.giveUp(errGivenUp) })
+	}
+}
+
+// giveUp ends a run that nobody waits for, whatever its backend does. It reports false
+// if the run is over.
+func (run *run) giveUp(cause error) bool {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.ended && !run.held {
+		return false
+	}
+	if run.cause == nil {
+		run.cause, run.abandoned = cause, true
+		run.writer.Kill(cause)
+		run.permit.Abandon()
+	}
+	run.cancelBackend(cause)
+	if x := run.exchange; x != nil && x.Leave(cause) {
+		time.AfterFunc(forgetAfter, x.Forget)
+	}
+	return true
+}
+
+// watchClient makes the run notice that its client leaves.
+func (run *run) watchClient() {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.unwatch == nil && !run.ended {
+		run.unwatch = context.AfterFunc(run.client.Context(), run.clientLeft)
+	}
+}
+
+// clientLeft decides about a run whose client has left.
+func (run *run) clientLeft() {
+	run.mu.Lock()
+	notices := run.notices
+	run.mu.Unlock()
+	rule := run.handler.OnAbandon
+	switch {
+	case rule != "finish" && (rule == "cancel" || notices || run.writer.Status() != 0):
+		run.abandon()
+	case !run.presumeBlocked():
+		run.giveUp(errExiting)
+	}
+}
+
+// presumeBlocked lets a run go on whose client left before its answer. It reports false
+// if the process ends, which nothing is waited for by then.
+func (run *run) presumeBlocked() bool {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.ended || run.cause != nil {
+		return true
+	}
+	run.permit.Abandon()
+	if run.handler.OnAbandon == "finish" {
+		return true
+	}
+	run.losePatience()
+	return run.joinAbandoned()
+}
+
+// joinAbandoned enters abandonedRuns. It reports false if the process ends. It requires
+// run.mu.
+func (run *run) joinAbandoned() bool {
+	run.inSet = run.inSet || abandonedRuns.add(run)
+	return run.inSet
+}
+
+func (run *run) abandon() { run.abandonFor(errClientLeft) }
+
+// abandonFor cuts off a run whose answer is of no use any more.
+func (run *run) abandonFor(cause error) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.ended || run.cause != nil {
+		return
+	}
+	run.abandoned = true
+	run.writer.Kill(cause)
+	run.cutOff(cause)
+}
+
+// hold keeps the permit of a run whose handlers have returned before its backend has
+// answered. It reports whether there is a reason to. It requires run.mu.
+func (run *run) hold() bool {
+	x := run.exchange
+	run.held = x != nil && x.Left()
+	if run.held {
+		run.permit.Abandon()
+		run.losePatience()
+	}
+	return run.held
+}
+
+// giveBack gives the permit back: nothing of the run goes on in the backend.
+func (run *run) giveBack() {
+	run.mu.Lock()
+	cancelled, patience, set, gone := run.cancelled, run.patience, run.inSet, run.gone
+	run.mu.Unlock()
+	if patience != nil {
+		patience.Stop()
+	}
+	if set {
+		abandonedRuns.remove(run)
+	}
+	if cancelled {
+		run.permit.ReleaseCancelled(run.outcome)
+	} else {
+		run.permit.Release(run.outcome)
+	}
+	run.handler.pool.observeRun(run)
+	run.cancel(errRunEnded)
+	if gone {
+		run.dispose()
+	}
+}
+
+var _ exchange.Owner = (*run)(nil)

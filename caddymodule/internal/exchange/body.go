@@ -1,0 +1,190 @@
+package exchange
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+)
+
+// ringSize is how far the worker reads ahead of the run. It is as much as reverse_proxy
+// reads at once.
+const ringSize = 32 << 10
+
+// rings keeps the memory of rings. They are arrays, so that to keep one costs no
+// allocation.
+var rings = sync.Pool{New: func() any { return new([ringSize]byte) }}
+
+// errClosed is what reading a closed body returns.
+var errClosed = errors.New("read on closed response body")
+
+// ring holds the bytes of a body between the worker, which fills it, and the run, which
+// empties it.
+type ring struct {
+	memory   *[ringSize]byte
+	from, to int   // counted from the beginning of the body
+	err      error // of the source, behind the last byte
+	closed   bool  // the run reads no more
+}
+
+// free returns the room behind the last byte, up to the end of the memory.
+func (r *ring) free() []byte {
+	at := r.to % ringSize
+	return r.memory[at:min(ringSize, at+ringSize-(r.to-r.from))]
+}
+
+// held returns the bytes that the run has not read, up to the end of the memory.
+func (r *ring) held() []byte {
+	at := r.from % ringSize
+	return r.memory[at:min(ringSize, at+r.to-r.from)]
+}
+
+// open puts the ring between the worker and the run, and returns the answer for the
+// run. An answer that may have trailers is copied: the transport writes them into its
+// own at the end of the body. It requires x.mu.
+func (x *Exchange) open(res *http.Response) *http.Response {
+	x.source = res.Body
+	x.room = make(chan struct{}, 1)
+	x.ring.memory = rings.Get().(*[ringSize]byte)
+	if res.ContentLength < 0 || res.ProtoMajor > 1 {
+		own := *res
+		own.Trailer = maps.Clone(res.Trailer)
+		own.Body = &body{x: x, own: &own, trailers: res}
+		return &own
+	}
+	res.Body = &body{x: x}
+	return res
+}
+
+// pump fills the ring until the body ends or the run takes no more of it.
+func (x *Exchange) pump(res *http.Response) {
+	for {
+		room, left := x.awaitRoom()
+		if room == nil {
+			if left {
+				x.drain(x.source)
+				_ = x.source.Close()
+			}
+			return
+		}
+		n, err := x.source.Read(room)
+		x.filled(n, err)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// awaitRoom returns room for more bytes, nil when the run takes no more.
+func (x *Exchange) awaitRoom() (room []byte, left bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.left == nil && !x.ring.closed {
+		if room := x.ring.free(); len(room) > 0 {
+			return room, false
+		}
+		x.mu.Unlock()
+		<-x.room
+		x.mu.Lock()
+	}
+	return nil, x.left != nil
+}
+
+func (x *Exchange) filled(n int, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ring.to += n
+	x.ring.err = err
+	signal(x.wake)
+}
+
+// body is the answer's body as the run reads it.
+type body struct {
+	x             *Exchange
+	own, trailers *http.Response // where trailers go to and come from, nil without
+}
+
+// Read returns what the worker has read.
+func (b *body) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	held, err := b.x.awaitBytes()
+	n := copy(p, held)
+	if n > 0 {
+		err = b.x.taken(n)
+	}
+	if errors.Is(err, io.EOF) && b.own != nil {
+		b.own.Trailer = b.trailers.Trailer
+	}
+	return n, err
+}
+
+// awaitBytes returns bytes, or why no more come.
+func (x *Exchange) awaitBytes() ([]byte, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for {
+		switch {
+		case x.left != nil:
+			return nil, x.left
+		case x.panicked != nil:
+			panic(x.panicked)
+		case x.ring.closed:
+			return nil, errClosed
+		case x.ring.from < x.ring.to:
+			return x.ring.held(), nil
+		case x.ring.err != nil:
+			return nil, x.ring.err
+		}
+		x.mu.Unlock()
+		<-x.wake
+		x.mu.Lock()
+	}
+}
+
+// taken makes room of bytes that the run has read. It returns io.EOF with the last
+// ones, which saves a read.
+func (x *Exchange) taken(n int) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ring.from += n
+	signal(x.room)
+	if x.ring.from == x.ring.to && errors.Is(x.ring.err, io.EOF) {
+		return io.EOF
+	}
+	return nil
+}
+
+// Close ends the body. One that has not been read to its end is left, if the backend
+// is presumed to work on; else its connection is closed, as it would be without the
+// exchange.
+func (b *body) Close() error {
+	x := b.x
+	outlasts := !x.ended() && x.owner.Outlasts()
+	x.mu.Lock()
+	closed, left := x.ring.closed, x.left != nil
+	x.ring.closed = true
+	switch {
+	case closed || left:
+	case x.ring.err != nil: // the worker needs it no more
+		rings.Put(x.ring.memory)
+		x.ring.memory = nil
+	case outlasts:
+		x.left, left = errClosed, true
+	}
+	signal(x.room)
+	x.mu.Unlock()
+	if closed || left { // then the worker closes the source
+		return nil
+	}
+	return x.source.Close()
+}
+
+// ended reports whether the worker has read the body to its end.
+func (x *Exchange) ended() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.ring.err != nil
+}
