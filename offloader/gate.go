@@ -55,6 +55,7 @@ type gate struct {
 	running     int // slots taken, lingering ones included
 	lingering   int
 	abandoned   int // running for nobody
+	uploading   int // let in and not here yet
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
 	free        *slot
@@ -64,12 +65,14 @@ type gate struct {
 }
 
 // enter takes a slot for a newcomer if one is free and nobody waits.
-func (g *gate) enter() (*slot, answer, Reason) {
+func (g *gate) enter(pl *Place) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.decide()
+	a, r := g.decide(pl)
 	if a == admit {
-		return g.take(), a, r
+		s := g.take()
+		g.endUpload(pl)
+		return s, a, r
 	}
 	return nil, a, r
 }
@@ -78,7 +81,7 @@ func (g *gate) enter() (*slot, answer, Reason) {
 func (g *gate) room() Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, r := g.decide()
+	_, r := g.decide(nil)
 	return r
 }
 
@@ -89,10 +92,11 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 	defer g.mu.Unlock()
 	var out verdicts
 	g.refuseLate(now, &out)
-	a, r := g.decide()
+	a, r := g.decide(w.place)
 	switch a {
 	case admit:
 		w.slot = g.take()
+		g.endUpload(w.place)
 	case queueUp:
 		if g.queue.len >= g.places {
 			g.refuse(g.queue.front, QueueFull, &out)
@@ -101,6 +105,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		g.queued = max(now, 1)
 		g.noteArrival(w.place)
 		g.queue.push(w)
+		g.endUpload(w.place)
 		g.refuseLate(now, &out)
 	}
 	return a, r, out
@@ -231,8 +236,9 @@ func (g *gate) refuseAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-func (g *gate) decide() (answer, Reason) {
-	shut := g.shut()
+// decide says what becomes of a newcomer; pl is its place, nil if it has none.
+func (g *gate) decide(pl *Place) (answer, Reason) {
+	shut := g.shutFor(pl)
 	switch {
 	case shut != 0:
 		return refuse, shut

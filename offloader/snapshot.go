@@ -21,6 +21,9 @@ type Snapshot struct {
 	Abandoned int `json:"abandoned"`
 	Lingering int `json:"lingering"`
 
+	// Uploading have been let in and are not here yet: Pool.BeginUpload.
+	Uploading int `json:"uploading"`
+
 	// Upgraded is how many have left the pool by Permit.Upgrade and go on.
 	Upgraded int64 `json:"upgraded"`
 
@@ -88,6 +91,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.Phase = phase(g.phase.Load()).String()
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
 	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
+	s.Uploading = g.uploading
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
 	s.MeanRun = time.Duration(g.mean.ns)
@@ -118,7 +122,7 @@ func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := Gauges{Running: g.running, Limit: boundedOrZero(g.limit), Waiting: g.queue.len, QueueLimit: g.places}
-	if a, _ := g.decide(); a != admit {
+	if a, _ := g.decide(nil); a != admit {
 		n.PredictedWait = g.predictNext()
 	}
 	return n
