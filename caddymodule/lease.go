@@ -71,32 +71,44 @@ type livePool struct {
 	*offloader.Pool
 	leases leases[offloader.Settings]
 	used   atomic.Bool          // a configuration with it has started
+	gone   atomic.Bool          // no configuration names it any more
 	waits  prometheus.Histogram // of those who got a permit, in seconds
 	runs   prometheus.Histogram // from the permit to its release, in seconds
 
 	requests registry
 }
 
-// Destruct is called when no configuration names the pool any more. Requests of
-// the last one may still be in it: they finish, nobody else is admitted, and then
-// nothing refers to it.
+// Destruct is called when no configuration names the pool any more. Requests that
+// the last one had accepted are in it, or on their way through handlers before
+// "offload": a reload loses none of them. It admits as before, and once they are
+// served nothing refers to it. Only a pause ends, since nothing else could end it.
 func (p *livePool) Destruct() error {
-	if p.Drain(ended) != nil {
-		removedPools.add(p)
-		go p.finish()
+	p.gone.Store(true)
+	if p.Snapshot().Phase == "paused" {
+		p.Resume()
 	}
+	p.entered()
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
 		logPool(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
-			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting))
+			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Uploading))
 	}
 	return nil
 }
 
+// entered lists a removed pool that a request is in. It is called after each has
+// entered: those that do so later come from the configuration that has ended.
+func (p *livePool) entered() {
+	if p.gone.Load() && p.Wait(ended) != nil && removedPools.add(p) {
+		go p.finish()
+	}
+}
+
 // finish waits for the last request in a removed pool. Nothing but these ends it.
 func (p *livePool) finish() {
-	_ = p.Drain(context.Background())
+	_ = p.Wait(context.Background())
 	removedPools.remove(p)
+	p.entered() // another one may have come in between
 }
 
 // follow gives the pool the settings of the configuration that rules.

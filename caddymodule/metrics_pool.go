@@ -17,6 +17,10 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return float64(s.Running - s.Lingering + s.Waiting) },
 	},
 	{
+		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Uploading) },
+	},
+	{
 		describe("running", "Permits that are taken.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Running) },
 	},

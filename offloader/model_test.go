@@ -227,4 +227,6 @@ func (m *model) count(so func(modelRun) bool) int {
 
 func (m *model) lingering() int { return m.count(func(r modelRun) bool { return r.lingering }) }
 func (m *model) abandoned() int { return m.count(func(r modelRun) bool { return r.abandoned }) }
-func (m *model) inFlight() int  { return len(m.running) - m.lingering() + len(m.queue) + len(m.uploading) }
+func (m *model) inFlight() int {
+	return len(m.running) - m.lingering() + len(m.queue) + len(m.uploading)
+}

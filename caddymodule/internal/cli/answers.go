@@ -11,6 +11,7 @@ type pool struct {
 	Running    int
 	Abandoned  int
 	Lingering  int
+	Uploading  int
 	Upgraded   int
 	Waiting    int
 	QueueLimit int           `json:"queue_limit"`

@@ -118,6 +118,9 @@ func showPool(s *call) error {
 		order = "newest first"
 	}
 	line("waiting", "%d/%d, oldest %s, %s", p.Waiting, p.QueueLimit, brief(p.OldestWait), order)
+	if p.Uploading > 0 {
+		line("uploading", "%d", p.Uploading)
+	}
 	line("mean run", "%s", brief(p.MeanRun))
 	line("breaker", "%s%s", p.Breaker, map[bool]string{true: " (forced)"}[p.BreakerForced])
 	for _, word := range []string{"concurrency", "queue", "max_wait", "order", "linger"} {
