@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
@@ -55,6 +56,26 @@ func (o *operator) untilUploading(pool string, n int) {
 	o.eventually(pool, func(p object) bool { return p["uploading"] == float64(n) })
 }
 
+// loadFor loads a configuration and connects the client to it: for a moment the
+// servers of the one before may still accept connections.
+func loadFor(t *testing.T, s *site.Site, c *http.Client, url, body string) {
+	t.Helper()
+	mark := fmt.Sprint(loads.Add(1))
+	s.Load("header X-Load " + mark + "\n" + body)
+	site.Eventually(t, func() bool {
+		c.CloseIdleConnections()
+		res, err := c.Get(url)
+		if err != nil {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		return res.Header.Get("X-Load") == mark
+	})
+}
+
+var loads atomic.Int64
+
 // An upload that has begun is served whatever a reload does to its route.
 func TestUploadsSurviveReloads(t *testing.T) {
 	const first = "offload /up* {\n name first\n }\n reverse_proxy UPSTREAM"
@@ -70,7 +91,7 @@ func TestUploadsSurviveReloads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, o := serveOperatedWith(t, http.HandlerFunc(echoBody), "offload {\n pool shared\n }", first)
 			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-				s.Load(first)
+				loadFor(t, s, c, url, first)
 				up := beginUpload(t, c, url+"/up")
 				o.untilUploading("first", 1)
 				s.Load(second)
@@ -145,6 +166,7 @@ func TestNestedPoolsSurviveReloads(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), fmt.Sprintf(nested, 0))
 	n := 0
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		loadFor(t, s, c, url, fmt.Sprintf(nested, n))
 		up := beginUpload(t, c, url)
 		o.untilUploading(fmt.Sprintf("outer%d", n), 1)
 		n++
