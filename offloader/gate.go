@@ -52,15 +52,18 @@ type gate struct {
 	places      int
 	maxWait     time.Duration
 	fifo        bool
-	running     int // slots taken, lingering ones included
+	running     int // slots taken, lingering and lent ones included
 	lingering   int
 	abandoned   int // running for nobody
 	uploading   int // let in and not here yet
+	lent        int // held by runs of pools that this one succeeds
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
 	free        *slot
 	mean        meanRun
 	line        virtualLine
+	asking      []*loan       // of those pools, which wait for permits
+	loan        *loan         // the other way round, nil without a successor
 	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
 }
 
@@ -68,7 +71,7 @@ type gate struct {
 func (g *gate) enter(pl *Place) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.decide(pl)
+	a, r := g.admission(pl)
 	if a == admit {
 		s := g.take()
 		g.endUpload(pl)
@@ -92,7 +95,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 	defer g.mu.Unlock()
 	var out verdicts
 	g.refuseLate(now, &out)
-	a, r := g.decide(w.place)
+	a, r := g.admission(w.place)
 	switch a {
 	case admit:
 		w.slot = g.take()
@@ -277,6 +280,7 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 // longer be served in time is refused first, so that no slot goes to somebody who
 // has to leave.
 func (g *gate) handOver(now moment, out *verdicts) {
+	g.grant(out)
 	if g.running < g.limit {
 		g.refuseLate(now, out)
 	}
@@ -286,11 +290,15 @@ func (g *gate) handOver(now moment, out *verdicts) {
 			g.refuse(w, WaitTimeout, out)
 			continue
 		}
+		if !g.claim() {
+			break
+		}
 		g.queue.remove(w)
 		w.slot = g.take()
 		w.slot.started = now
 		out.add(w)
 	}
+	g.repay(out)
 	g.wakeIfIdle()
 }
 

@@ -52,7 +52,13 @@ func (p *Pool) Close(ctx context.Context) error {
 
 func (p *Pool) enterPhase(to phase) { p.gate.setPhase(to, p.now()).tell() }
 
+// idle waits for the pools that this one has succeeded first.
 func (p *Pool) idle(ctx context.Context) error {
+	for _, elder := range p.predecessors() {
+		if err := elder.idle(ctx); err != nil {
+			return err
+		}
+	}
 	idle := p.gate.whenIdle()
 	select {
 	case <-idle:

@@ -39,6 +39,7 @@ type Pool struct {
 	override    Override
 	settings    Settings // in force: override on top of configured
 	control     BreakerControl
+	elders      []*Pool // that this one has succeeded
 }
 
 // Option adds a collaborator to a pool.

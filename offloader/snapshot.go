@@ -12,9 +12,11 @@ type Snapshot struct {
 	Phase string `json:"phase"`
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
-	// how many are given out now, fewer while a breaker's ramp goes on.
+	// how many are given out now, fewer while a breaker's ramp goes on, or while
+	// Lent are held by runs of pools that this one has succeeded.
 	Concurrency int `json:"concurrency"`
 	Limit       int `json:"limit"`
+	Lent        int `json:"lent"`
 	// Running holds permits, Abandoned is the part of it that nobody waits
 	// for any more, Lingering the part whose run has ended.
 	Running   int `json:"running"`
@@ -23,6 +25,9 @@ type Snapshot struct {
 
 	// Uploading have been let in and are not here yet: Pool.BeginUpload.
 	Uploading int `json:"uploading"`
+
+	// Predecessors is how many are in flight in pools that this one has succeeded.
+	Predecessors int `json:"predecessors"`
 
 	// Upgraded is how many have left the pool by Permit.Upgrade and go on.
 	Upgraded int64 `json:"upgraded"`
@@ -69,6 +74,7 @@ func (p *Pool) Snapshot() Snapshot {
 		BreakerChanged: make(map[string]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
+	s.Predecessors = p.inFlightBefore()
 	s.Breaker, s.BreakerForced = p.breakerState()
 	s.Overridden = p.Overridden().replaced(p.Configured())
 	for r := range p.rejected {
@@ -89,8 +95,9 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.Phase = phase(g.phase.Load()).String()
-	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.limit)
-	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
+	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), g.ownLimit()
+	s.Lent = g.lent
+	s.Running, s.Abandoned, s.Lingering = g.running-g.lent, g.abandoned, g.lingering
 	s.Uploading = g.uploading
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
@@ -103,7 +110,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 // Gauges are the numbers of a pool that change with every request. They cost less
 // than a Snapshot.
 type Gauges struct {
-	Running, Limit      int // Limit is zero without one
+	Running, Limit      int // Limit is zero without one, and when predecessors hold all
 	Waiting, QueueLimit int
 	Breaker             BreakerState
 	// PredictedWait is how long a newcomer would wait, by the mean run; zero if
@@ -121,7 +128,7 @@ func (p *Pool) Gauges() Gauges {
 func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := Gauges{Running: g.running, Limit: boundedOrZero(g.limit), Waiting: g.queue.len, QueueLimit: g.places}
+	n := Gauges{Running: g.running - g.lent, Limit: g.ownLimit(), Waiting: g.queue.len, QueueLimit: g.places}
 	if a, _ := g.decide(nil); a != admit {
 		n.PredictedWait = g.predictNext()
 	}
