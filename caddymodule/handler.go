@@ -101,6 +101,7 @@ type Handler struct {
 	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
+	app          *App
 	pool         *livePool
 	logger       *zap.Logger
 	firstByte    *offloader.Timeouts
@@ -160,6 +161,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the offload app: %w", err)
 	}
 	app := appModule.(*App)
+	h.app = app
 	if err := h.check(); err != nil {
 		return err
 	}

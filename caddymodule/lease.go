@@ -22,7 +22,7 @@ import (
 type leases[T any] struct {
 	mu    sync.Mutex
 	all   []*lease[T] // in the order in which they started
-	apply func(T)
+	apply func(T)     // nil for those that ask for the last
 }
 
 // lease is the claim of one configuration.
@@ -36,8 +36,20 @@ func (l *leases[T]) start(value T) *lease[T] {
 	defer l.mu.Unlock()
 	one := &lease[T]{of: l, value: value}
 	l.all = append(l.all, one)
-	l.apply(value)
+	if l.apply != nil {
+		l.apply(value)
+	}
 	return one
+}
+
+// last is the value of the configuration that rules, zero without one.
+func (l *leases[T]) last() (value T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.all); n > 0 {
+		value = l.all[n-1].value
+	}
+	return value
 }
 
 // none reports whether no configuration has started.
@@ -57,7 +69,7 @@ func (l *lease[T]) end() {
 	all := l.of.all
 	newest := all[len(all)-1] == l
 	l.of.all = slices.DeleteFunc(all, func(other *lease[T]) bool { return other == l })
-	if n := len(l.of.all); newest && n > 0 {
+	if n := len(l.of.all); newest && n > 0 && l.of.apply != nil {
 		l.of.apply(l.of.all[n-1].value)
 	}
 }
@@ -70,10 +82,12 @@ var livePools = caddy.NewUsagePool()
 type livePool struct {
 	*offloader.Pool
 	leases leases[offloader.Settings]
-	used   atomic.Bool          // a configuration with it has started
-	gone   atomic.Bool          // no configuration names it any more
-	waits  prometheus.Histogram // of those who got a permit, in seconds
-	runs   prometheus.Histogram // from the permit to its release, in seconds
+	used   atomic.Bool // a configuration with it has started
+	gone   atomic.Bool // no configuration names it any more
+
+	successor atomic.Pointer[succession] // nil without one
+	waits     prometheus.Histogram       // of those who got a permit, in seconds
+	runs      prometheus.Histogram       // from the permit to its release, in seconds
 
 	requests registry
 }
@@ -87,11 +101,15 @@ func (p *livePool) Destruct() error {
 	if p.Snapshot().Phase == "paused" {
 		p.Resume()
 	}
+	if p.Wait(ended) == nil {
+		p.forgotten()
+	}
 	p.entered()
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
 		logPool(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
-			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Uploading))
+			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Uploading),
+			zap.String("successor", p.successorName()))
 	}
 	return nil
 }
@@ -108,6 +126,7 @@ func (p *livePool) entered() {
 func (p *livePool) finish() {
 	_ = p.Wait(context.Background())
 	removedPools.remove(p)
+	p.forgotten()
 	p.entered() // another one may have come in between
 }
 

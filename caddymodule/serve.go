@@ -26,6 +26,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if outer.admittedTo(h.pool) {
 		return next.ServeHTTP(w, r)
 	}
+	if !h.app.linking.done.Load() {
+		h.app.link()
+	}
 	run := newRun(h, w, r, outer)
 	defer func() { run.leave(err) }()
 	run.place.PassDrain = outer != nil && exitBegan.Load()

@@ -110,7 +110,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 // Gauges are the numbers of a pool that change with every request. They cost less
 // than a Snapshot.
 type Gauges struct {
-	Running, Limit      int // Limit is zero without one, and when predecessors hold all
+	Running, Limit      int // Limit is zero without one; what is lent runs here
 	Waiting, QueueLimit int
 	Breaker             BreakerState
 	// PredictedWait is how long a newcomer would wait, by the mean run; zero if
@@ -128,7 +128,7 @@ func (p *Pool) Gauges() Gauges {
 func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := Gauges{Running: g.running - g.lent, Limit: g.ownLimit(), Waiting: g.queue.len, QueueLimit: g.places}
+	n := Gauges{Running: g.running, Limit: boundedOrZero(g.limit), Waiting: g.queue.len, QueueLimit: g.places}
 	if a, _ := g.decide(nil); a != admit {
 		n.PredictedWait = g.predictNext()
 	}

@@ -5,17 +5,22 @@ import "time"
 // What the commands read of the server's answers.
 
 type pool struct {
-	Name       string
-	Phase      string
-	Limit      int
-	Running    int
-	Abandoned  int
-	Lingering  int
-	Uploading  int
-	Upgraded   int
-	Waiting    int
-	QueueLimit int           `json:"queue_limit"`
-	OldestWait time.Duration `json:"oldest_wait_ns"`
+	Name      string
+	Phase     string
+	Limit     int
+	Running   int
+	Abandoned int
+	Lingering int
+	Uploading int
+	Lent      int
+	// Predecessors is what is in flight in pools that this one has succeeded.
+	Predecessors int
+
+	Concurrency int
+	Upgraded    int
+	Waiting     int
+	QueueLimit  int           `json:"queue_limit"`
+	OldestWait  time.Duration `json:"oldest_wait_ns"`
 
 	NewestFirst   bool          `json:"newest_first"`
 	MeanRun       time.Duration `json:"mean_run_ns"`

@@ -65,10 +65,13 @@ func (s *call) change(method, action string, body any) error {
 // line says in one line how a pool is.
 func (p *pool) line() string {
 	parts := []string{
-		p.Phase, share(p.Running, p.Limit) + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
+		p.Phase, p.share() + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
 	}
 	if p.Uploading > 0 {
 		parts = append(parts, fmt.Sprintf("%d uploading", p.Uploading))
+	}
+	if p.Predecessors > 0 {
+		parts = append(parts, fmt.Sprintf("%d in predecessors", p.Predecessors))
 	}
 	parts = append(parts, "breaker "+p.Breaker+map[bool]string{true: " (forced)"}[p.BreakerForced])
 	return clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
@@ -140,7 +143,9 @@ func (s *call) drain(wait time.Duration) error {
 }
 
 // inFlight is what a drain waits for.
-func (p *pool) inFlight() int { return p.Running - p.Lingering + p.Waiting + p.Uploading }
+func (p *pool) inFlight() int {
+	return p.Running - p.Lingering + p.Waiting + p.Uploading + p.Predecessors
+}
 
 // exitWith makes Caddy exit with a code above 1, without a word.
 func exitWith(cmd *cobra.Command, code int) error {
