@@ -218,8 +218,8 @@ func (a *App) Cleanup() error {
 	a.explained.end()
 	a.explained = nil
 	a.ruling.end()
+	a.part(a.ruling != nil)
 	a.ruling = nil
-	a.partUnlessGone()
 	var errs []error
 	for name, c := range a.claims {
 		c.lease.end()

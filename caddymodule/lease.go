@@ -86,6 +86,7 @@ type livePool struct {
 	gone   atomic.Bool // no configuration names it any more
 
 	successor atomic.Pointer[succession] // nil without one
+	spots     atomic.Pointer[[]spot]     // where the configuration that ruled last has it
 	waits     prometheus.Histogram       // of those who got a permit, in seconds
 	runs      prometheus.Histogram       // from the permit to its release, in seconds
 
@@ -101,9 +102,7 @@ func (p *livePool) Destruct() error {
 	if p.Snapshot().Phase == "paused" {
 		p.Resume()
 	}
-	if p.Wait(ended) == nil {
-		p.forgotten()
-	}
+	p.forgetIfIdle()
 	p.entered()
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
@@ -126,7 +125,7 @@ func (p *livePool) entered() {
 func (p *livePool) finish() {
 	_ = p.Wait(context.Background())
 	removedPools.remove(p)
-	p.forgotten()
+	p.forgetIfIdle()
 	p.entered() // another one may have come in between
 }
 

@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
@@ -150,3 +153,47 @@ func TestSuccessorsAreFound(t *testing.T) {
 		})
 	}
 }
+
+// A pool that comes back while requests are still in the one that was removed shares
+// its limit with these; a configuration that fails in between changes nothing.
+func TestPoolThatComesBack(t *testing.T) {
+	work := make(chan struct{})
+	release := sync.OnceFunc(func() { close(work) })
+	defer release()
+	const config = "offload {\n name back\n concurrency 1\n max_wait off\n }\n reverse_proxy UPSTREAM"
+	s, o := serveOperated(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			<-work
+		}
+	}), config)
+	url := "https://" + s.Addr
+	held := ask(t, s.Clients()["h1"], url+"/hold")
+	o.eventually("back", func(p object) bool { return p["running"] == 1.0 })
+	s.Load("respond nothing")
+	fails := strings.Replace(string(s.Config(config)), `"apps":{`, `"apps":{"offload_test_fails":{},`, 1)
+	for range 5 { // apps start in random order
+		if err := caddy.Load([]byte(fails), true); err == nil {
+			t.Fatal("it has started")
+		}
+	}
+	s.Load(config)
+	o.eventually("back", func(p object) bool { return p["limit"] == 0.0 && p["lent"] == 1.0 })
+	next := ask(t, s.Clients()["h2"], url)
+	o.untilWaiting("back", 1)
+	release()
+	held.want(t, 200)
+	next.want(t, 200)
+	o.eventually("back", func(p object) bool { return p["limit"] == 1.0 && p["lent"] == 0.0 })
+}
+
+// failsToStart is an app that does so.
+type failsToStart struct{}
+
+func (failsToStart) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "offload_test_fails", New: func() caddy.Module { return new(failsToStart) }}
+}
+
+func (*failsToStart) Start() error { return errors.New("bad start") }
+func (*failsToStart) Stop() error  { return nil }
+
+func init() { caddy.RegisterModule(failsToStart{}) }

@@ -17,7 +17,7 @@ type Backed interface{ Backends() []string }
 
 // spot is one "offload" in a configuration.
 type spot struct {
-	pool     string
+	pool     *livePool
 	server   string   // by its addresses
 	backends []string // of what comes behind it; none if that is not known
 }
@@ -71,7 +71,7 @@ func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string)
 	switch h := handler.(type) {
 	case *Handler:
 		w.routes(h.HandleReject, nil)
-		w.found = append(w.found, spot{pool: h.pool.Name(), server: w.server, backends: behind})
+		w.found = append(w.found, spot{pool: h.pool, server: w.server, backends: behind})
 	case *caddyhttp.Subroute:
 		if h.Errors != nil {
 			w.routes(h.Errors.Routes, nil)

@@ -33,14 +33,9 @@ func (a *App) link() {
 	a.linking.once.Do(func() {
 		defer a.linking.done.Store(true)
 		a.spots = a.findSpots()
-		before := ruling.last()
-		if before == nil {
-			return
-		}
-		for _, pair := range successors(before.spots, a.spots) {
-			elder, heir := before.claims[pair.elder].pool, a.claims[pair.heir].pool
-			if s := heir.Succeed(elder.Pool); s != nil {
-				a.successions = append(a.successions, succession{s, elder, heir.Name()})
+		for _, pair := range successors(spotsBefore(), a.spots) {
+			if s := pair.heir.Succeed(pair.elder.Pool); s != nil {
+				a.successions = append(a.successions, succession{s, pair.elder, pair.heir.Name()})
 			}
 		}
 	})
@@ -54,20 +49,40 @@ func (a *App) findSpots() []spot {
 	return spotsOf(module.(*caddyhttp.App))
 }
 
-// succeed makes the pools that are replaced keep within the limits of their successors.
+// spotsBefore are those of the configuration that rules, and those that removed pools
+// had in which requests still are.
+func spotsBefore() []spot {
+	var all []spot
+	for _, p := range removedPools.list() {
+		if spots := p.spots.Load(); spots != nil {
+			all = append(all, *spots...)
+		}
+	}
+	if before := ruling.last(); before != nil {
+		all = append(all, before.spots...)
+	}
+	return all
+}
+
+// succeed makes the pools that are replaced keep within the limits of their
+// successors, once this configuration rules.
 func (a *App) succeed() {
+	for _, p := range byPool(a.spots) {
+		p.pool.spots.Store(&p.spots)
+	}
 	for i := range a.successions {
 		s := &a.successions[i]
 		s.Bind()
 		s.elder.successor.Store(s)
+		s.elder.forgetIfIdle()
 	}
 }
 
-// partUnlessGone is for the end of a configuration. The pools that it was to replace
-// live on if it has not started, or has been rolled back.
-func (a *App) partUnlessGone() {
+// part is for the end of a configuration. What it was to replace is a pool like others
+// again if it has not ruled, or was rolled back.
+func (a *App) part(ruled bool) {
 	for _, s := range a.successions {
-		if !s.elder.gone.Load() {
+		if !ruled || !s.elder.gone.Load() {
 			s.elder.successor.Store(nil)
 			s.Undo()
 		}
@@ -75,9 +90,9 @@ func (a *App) partUnlessGone() {
 	a.successions = nil
 }
 
-// forgotten lets go of a removed pool that nothing is in.
-func (p *livePool) forgotten() {
-	if s := p.successor.Load(); s != nil {
+// forgetIfIdle lets go of a removed pool that nothing is in.
+func (p *livePool) forgetIfIdle() {
+	if s := p.successor.Load(); s != nil && p.gone.Load() && p.Wait(ended) == nil {
 		s.Forget()
 	}
 }
@@ -90,67 +105,73 @@ func (p *livePool) successorName() string {
 	return ""
 }
 
-// pair is a pool that only the older of two configurations names, and the one of the
-// newer that takes its place.
-type pair struct{ elder, heir string }
+// pair is a pool that only the older of two configurations has a route for, and the
+// one of the newer that takes its place.
+type pair struct{ elder, heir *livePool }
 
-// successors matches pools that the newer configuration does not name any more with
-// those that only it names. A pool takes the place of one in front of the same
-// backends; if it is not known what is behind, of one on the same server. Of several
-// that fit, in the order of the configuration, each takes the first that no other has
-// taken, or the first of all if there are more old ones than new ones.
+// successors matches pools for which the newer configuration has no route any more
+// with those for which only it has one. A pool takes the place of one of its name,
+// which was removed for a while, or of one in front of the same backends; if it is not
+// known what is behind, of one on the same server. Of several that fit, in the order
+// of the configuration, each takes the first that no other has taken, or the first of
+// all if there are more old ones than new ones.
 func successors(older, newer []spot) []pair {
 	var pairs []pair
-	taken := make(map[string]bool)
+	taken := make(map[*livePool]bool)
 	added := onlyIn(newer, older)
 	for _, elder := range onlyIn(older, newer) {
-		var fit []string
-		for _, heir := range added {
-			if elder.sharesWith(heir) {
-				fit = append(fit, heir.name)
-			}
+		heir := elder.successorAmong(added, taken)
+		if heir != nil {
+			taken[heir] = true
+			pairs = append(pairs, pair{elder.pool, heir})
 		}
-		if len(fit) == 0 {
-			continue
-		}
-		heir := fit[0]
-		if i := slices.IndexFunc(fit, func(name string) bool { return !taken[name] }); i >= 0 {
-			heir = fit[i]
-		}
-		taken[heir] = true
-		pairs = append(pairs, pair{elder.name, heir})
 	}
 	return pairs
 }
 
 // poolSpots are all spots of one pool.
 type poolSpots struct {
-	name  string
+	pool  *livePool
 	spots []spot
 }
 
-// onlyIn returns the pools of one configuration that another one does not have.
-func onlyIn(one, other []spot) (all []poolSpots) {
-	for _, s := range one {
-		if slices.ContainsFunc(other, func(o spot) bool { return o.pool == s.pool }) {
-			continue
+func (p poolSpots) successorAmong(added []poolSpots, taken map[*livePool]bool) (heir *livePool) {
+	for _, other := range added {
+		switch {
+		case other.pool.Name() == p.pool.Name():
+			return other.pool
+		case !p.sharesWith(other):
+		case heir == nil, taken[heir] && !taken[other.pool]:
+			heir = other.pool
 		}
-		i := slices.IndexFunc(all, func(p poolSpots) bool { return p.name == s.pool })
+	}
+	return heir
+}
+
+// byPool gathers the spots of each pool, in the order of their first.
+func byPool(spots []spot) (all []poolSpots) {
+	for _, s := range spots {
+		i := slices.IndexFunc(all, func(p poolSpots) bool { return p.pool == s.pool })
 		if i < 0 {
 			i = len(all)
-			all = append(all, poolSpots{name: s.pool})
+			all = append(all, poolSpots{pool: s.pool})
 		}
 		all[i].spots = append(all[i].spots, s)
 	}
 	return all
 }
 
+// onlyIn returns the pools of one configuration that another one does not have.
+func onlyIn(one, other []spot) []poolSpots {
+	return slices.DeleteFunc(byPool(one), func(p poolSpots) bool {
+		return slices.ContainsFunc(other, func(o spot) bool { return o.pool == p.pool })
+	})
+}
+
 func (p poolSpots) sharesWith(other poolSpots) bool {
 	for _, a := range p.spots {
-		for _, b := range other.spots {
-			if a.sharesWith(b) {
-				return true
-			}
+		if slices.ContainsFunc(other.spots, a.sharesWith) {
+			return true
 		}
 	}
 	return false
