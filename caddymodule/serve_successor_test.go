@@ -119,11 +119,16 @@ func TestSuccessorsAreFound(t *testing.T) {
 		older, newer, heir string
 		lent               float64
 	}{
-		"another name":             {"offload {\n name a\n }" + proxy, "offload {\n name b\n }" + proxy, "b", 1},
-		"a pool of the app":        {"offload {\n name a\n }" + proxy, "offload shared" + proxy, "shared", 1},
-		"within handle":            {"offload {\n name a\n }" + proxy, "handle {\n offload {\n name b\n }" + proxy + "\n }", "b", 1},
-		"within route, headers":    {"offload {\n name a\n }" + proxy, "route {\n offload {\n name b\n }\n header X y" + proxy + "\n }", "b", 1},
-		"another backend":          {"offload {\n name a\n }" + proxy, "handle /other {\n offload {\n name b\n }\n reverse_proxy 127.0.0.1:1\n }" + proxy, "b", 0},
+		"another name":            {"offload {\n name a\n }" + proxy, "offload {\n name b\n }" + proxy, "b", 1},
+		"a pool of the app":       {"offload {\n name a\n }" + proxy, "offload shared" + proxy, "shared", 1},
+		"within handle":           {"offload {\n name a\n }" + proxy, "handle {\n offload {\n name b\n }" + proxy + "\n }", "b", 1},
+		"within route, headers":   {"offload {\n name a\n }" + proxy, "route {\n offload {\n name b\n }\n header X y" + proxy + "\n }", "b", 1},
+		"another backend":         {"offload {\n name a\n }" + proxy, "handle /other {\n offload {\n name b\n }\n reverse_proxy 127.0.0.1:1\n }" + proxy, "b", 0},
+		"behind an authorization": {"offload {\n name a\n }" + proxy, "offload {\n name b\n }\n forward_auth 127.0.0.1:1 {\n uri /\n }" + proxy, "b", 1},
+		"the same authorization": {
+			"offload {\n name a\n }" + proxy,
+			"handle /other {\n offload {\n name b\n }\n forward_auth UPSTREAM {\n uri /\n }\n reverse_proxy 127.0.0.1:1\n }" + proxy, "b", 0,
+		},
 		"nothing known, one place": {"offload {\n name a\n }\n behind WAITS", "offload {\n name b\n }\n behind WAITS", "b", 1},
 		"the next of two": {
 			"handle /x {\n offload {\n name x\n }" + proxy + "\n }\nhandle {\n offload {\n name a\n }" + proxy + "\n }",

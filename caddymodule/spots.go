@@ -86,11 +86,23 @@ func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string)
 		defer func() { w.inside = w.inside[:len(w.inside)-1] }()
 		return w.routes(caddyhttp.RouteList{*route}, behind)
 	case *reverseproxy.Handler:
-		return upstreams(h)
+		return w.proxy(h, behind)
 	case Backed:
 		return h.Backends()
 	}
 	return nil
+}
+
+// proxy returns its upstreams. One that handles responses by itself may be asked for
+// permission only (forward_auth): then what is behind counts.
+func (w *spotWalk) proxy(h *reverseproxy.Handler, behind []string) []string {
+	for _, response := range h.HandleResponse {
+		w.routes(response.Routes, behind)
+	}
+	if len(h.HandleResponse) > 0 && len(behind) > 0 {
+		return nil
+	}
+	return upstreams(h)
 }
 
 func upstreams(h *reverseproxy.Handler) (all []string) {

@@ -69,6 +69,12 @@ func (p *pool) notes() string {
 	if p.Abandoned > 0 {
 		notes = append(notes, fmt.Sprintf("%d abandoned", p.Abandoned))
 	}
+	if p.Uploading > 0 {
+		notes = append(notes, fmt.Sprintf("%d uploading", p.Uploading))
+	}
+	if p.Predecessors > 0 {
+		notes = append(notes, fmt.Sprintf("%d in predecessors", p.Predecessors))
+	}
 	if p.Upgraded > 0 {
 		notes = append(notes, fmt.Sprintf("%d upgraded", p.Upgraded))
 	}
