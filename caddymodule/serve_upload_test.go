@@ -176,3 +176,34 @@ func TestNestedPoolsSurviveReloads(t *testing.T) {
 	})
 	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }
+
+// A request that is in a handler before "offload" while a reload removes the pool is
+// served, although nothing was in the pool.
+func TestRequestsOnTheirWaySurviveReloads(t *testing.T) {
+	s, o := serveOperated(t, http.HandlerFunc(blocking), `
+	route {
+		forward_auth UPSTREAM {
+			uri /hold
+		}
+		offload {
+			name behind
+		}
+		reverse_proxy UPSTREAM
+	}`)
+	allow := make(chan struct{})
+	blockUntil["/hold"] = allow
+	var all []*asked
+	for _, c := range s.Clients() {
+		all = append(all, ask(t, c, "https://"+s.Addr))
+	}
+	site.Eventually(t, func() bool { return blocked.Now.Load() == 3 })
+	if p := o.get("pools/{name}", "behind"); p["running"] != 0.0 {
+		t.Errorf("the pool is %v", p)
+	}
+	s.Load("respond other")
+	close(allow)
+	for _, a := range all {
+		a.want(t, 200)
+	}
+	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+}

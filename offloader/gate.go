@@ -280,7 +280,9 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 // longer be served in time is refused first, so that no slot goes to somebody who
 // has to leave.
 func (g *gate) handOver(now moment, out *verdicts) {
-	g.grant(out)
+	if len(g.asking) > 0 {
+		g.grant(out)
+	}
 	if g.running < g.limit {
 		g.refuseLate(now, out)
 	}
@@ -290,7 +292,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 			g.refuse(w, WaitTimeout, out)
 			continue
 		}
-		if !g.claim() {
+		if g.loan != nil && !g.claim() {
 			break
 		}
 		g.queue.remove(w)
@@ -298,7 +300,9 @@ func (g *gate) handOver(now moment, out *verdicts) {
 		w.slot.started = now
 		out.add(w)
 	}
-	g.repay(out)
+	if g.loan != nil {
+		g.repay(out)
+	}
 	g.wakeIfIdle()
 }
 

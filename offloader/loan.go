@@ -132,7 +132,7 @@ func (g *gate) claim() bool {
 func (g *gate) admission(pl *Place) (answer, Reason) {
 	a, r := g.decide(pl)
 	switch {
-	case a != admit || g.claim():
+	case a != admit || g.loan == nil || g.claim():
 		return a, r
 	case g.places == 0:
 		return refuse, QueueFull
@@ -161,7 +161,7 @@ func (g *gate) grant(out *verdicts) {
 
 // repay gives the successor back what is not used.
 func (g *gate) repay(out *verdicts) {
-	if l := g.loan; l != nil && l.kept > g.running {
+	if l := g.loan; l.kept > g.running {
 		out.send(transfer{loan: l, back: l.kept - g.running})
 		l.kept = g.running
 	}

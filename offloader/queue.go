@@ -113,5 +113,7 @@ func (v verdicts) tell() {
 		w.wake <- struct{}{}
 		w = next
 	}
-	v.transfers.carryOut()
+	if v.transfers != nil {
+		v.transfers.carryOut()
+	}
 }
