@@ -44,6 +44,11 @@ type App struct {
 	listener  *listener
 	listening *lease[*listener]
 	explained *lease[int]
+
+	linking     *linking
+	spots       []spot
+	successions []succession
+	ruling      *lease[*App]
 }
 
 // claim is what one configuration holds of one pool.
@@ -71,6 +76,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the named pools. It changes none that lives already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
+	a.linking = new(linking)
 	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -156,6 +162,7 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 // is, it goes on serving when an app that starts after this one fails, and must
 // not have been changed in between: the settings count from the event "started".
 func (a *App) Start() error {
+	a.link()
 	if budgetLeases.none() {
 		return a.commit()
 	}
@@ -185,6 +192,8 @@ func (a *App) commit() error {
 		return nil
 	}
 	a.budget = budgetLeases.start(a.limits)
+	a.ruling = ruling.start(a)
+	a.succeed()
 	a.explained = explainLeases.start(orDefault(a.Explain, defaultExplain))
 	spool.Sweep(a.limits.Dir)
 	for name, c := range a.claims {
@@ -209,6 +218,9 @@ func (a *App) Cleanup() error {
 	a.budget = nil
 	a.explained.end()
 	a.explained = nil
+	a.ruling.end()
+	a.part(a.ruling != nil)
+	a.ruling = nil
 	var errs []error
 	for name, c := range a.claims {
 		c.lease.end()

@@ -262,3 +262,33 @@ func TestCommandsCompleteNames(t *testing.T) {
 		t.Errorf("got %s, %v", out, err)
 	}
 }
+
+// A drain says what it still waits for: uploads, and what is left in the pool that this
+// one has replaced.
+func TestCommandsShowUploads(t *testing.T) {
+	const config = "offload {\n name %s\n concurrency 2\n }\n reverse_proxy UPSTREAM"
+	s, o := serveOperated(t, http.HandlerFunc(blocking), fmt.Sprintf(config, "old"))
+	c, url := s.Clients()["h1"], "https://"+s.Addr
+	holdOne(t, s, c, "/hold")
+	up := beginUpload(t, c, url)
+	o.untilUploading("old", 1)
+	drain := func(pool, want string) {
+		t.Helper()
+		got := command(t, "drain", pool, "--wait", "10ms", "--address", o.addr)
+		if got.code != 3 || got.err != "" || got.out != want+"\n" {
+			t.Errorf("got %+v, want %s", got, want)
+		}
+	}
+	drain("old", "old: draining, 1/2 running, 0/100 waiting, 1 uploading, breaker closed")
+	s.Load(fmt.Sprintf(config, "new"))
+	drain("new", "new: draining, 0/1 running, 0/100 waiting, 2 in predecessors, breaker closed")
+	if got := o.offload("pool", "new"); !strings.Contains(got, "predecessors 2 in flight, with 1 permits of this pool\n") {
+		t.Errorf("got %s", got)
+	}
+	if got := o.offload("pools"); !strings.Contains(got, "2 in predecessors") {
+		t.Errorf("got %s", got)
+	}
+	up.end()
+	up.want(t, 200)
+	drain("new", "new: draining, 0/1 running, 0/100 waiting, 1 in predecessors, breaker closed")
+}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,9 @@ var ended = func() context.Context {
 	return ctx
 }()
 
+// exitBegan is set before admission stops.
+var exitBegan atomic.Bool
+
 func init() { caddy.OnExit(summarize) }
 
 // stopping is called when Caddy begins to stop the app's configuration. On a
@@ -52,21 +56,25 @@ func (a *App) stopping() {
 }
 
 // beginExit stops admission to all pools, and ends streams that would go on for
-// ever.
+// ever. What is in a pool has been admitted, uploads that are under way among it, and
+// the pools that it is going to enter let it in.
 func beginExit() {
+	exitBegan.Store(true)
 	began, was := time.Now(), make(map[*livePool]offloader.Snapshot)
-	running, waiting := 0, 0
+	running, waiting, uploading := 0, 0, 0
 	for _, pool := range allPools() {
 		_ = pool.Drain(ended)
 		s := pool.Snapshot()
 		was[pool] = s
 		running += s.Running
 		waiting += s.Waiting
+		uploading += s.Uploading
 	}
 	exiting.Lock()
 	exiting.began, exiting.was = began, was
 	exiting.Unlock()
-	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more", zap.Int("running", running), zap.Int("waiting", waiting))
+	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more",
+		zap.Int("running", running), zap.Int("waiting", waiting), zap.Int("uploading", uploading))
 	endlessRuns.end(func(r *run) { r.abandonFor(errExiting) })
 	abandonedRuns.end(func(r *run) { r.giveUp(errExiting) })
 }
@@ -100,7 +108,7 @@ func (f *finale) add(other finale) {
 func finaleOf(was, is offloader.Snapshot) finale {
 	return finale{
 		Finished: int(total(is.Ended) - total(was.Ended)),
-		Cut:      is.Running - is.Lingering + is.Waiting,
+		Cut:      is.Running - is.Lingering + is.Waiting + is.Uploading,
 		Rejected: int(total(is.Rejected) - total(was.Rejected)),
 		Left:     int(is.Left - was.Left),
 	}
@@ -157,10 +165,15 @@ type poolSet struct {
 	all []*livePool
 }
 
-func (s *poolSet) add(p *livePool) {
+// add reports whether p was not in the set.
+func (s *poolSet) add(p *livePool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.Contains(s.all, p) {
+		return false
+	}
 	s.all = append(s.all, p)
+	return true
 }
 
 func (s *poolSet) remove(p *livePool) {

@@ -114,6 +114,7 @@ type Handler struct {
 	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
+	app       *App
 	pool      *livePool
 	logger    *zap.Logger
 	firstByte *offloader.Timeouts
@@ -182,6 +183,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	app := appModule.(*App)
 	app.rewireOnce(ctx)
+	h.app = app
 	if err := h.check(); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 type leases[T any] struct {
 	mu    sync.Mutex
 	all   []*lease[T] // in the order in which they started
-	apply func(T)
+	apply func(T)     // nil for those that ask for the last
 }
 
 // lease is the claim of one configuration.
@@ -37,8 +37,20 @@ func (l *leases[T]) start(value T) *lease[T] {
 	defer l.mu.Unlock()
 	one := &lease[T]{of: l, value: value}
 	l.all = append(l.all, one)
-	l.apply(value)
+	if l.apply != nil {
+		l.apply(value)
+	}
 	return one
+}
+
+// last is the value of the configuration that rules, zero without one.
+func (l *leases[T]) last() (value T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.all); n > 0 {
+		value = l.all[n-1].value
+	}
+	return value
 }
 
 // none reports whether no configuration has started.
@@ -58,7 +70,7 @@ func (l *lease[T]) end() {
 	all := l.of.all
 	newest := all[len(all)-1] == l
 	l.of.all = slices.DeleteFunc(all, func(other *lease[T]) bool { return other == l })
-	if n := len(l.of.all); newest && n > 0 {
+	if n := len(l.of.all); newest && n > 0 && l.of.apply != nil {
 		l.of.apply(l.of.all[n-1].value)
 	}
 }
@@ -71,25 +83,33 @@ var livePools = caddy.NewUsagePool()
 type livePool struct {
 	*offloader.Pool
 	leases leases[offloader.Settings]
-	used   atomic.Bool          // a configuration with it has started
-	waits  prometheus.Histogram // of those who got a permit, in seconds
-	runs   prometheus.Histogram // from the permit to its release, in seconds
+	used   atomic.Bool // a configuration with it has started
+	gone   atomic.Bool // no configuration names it any more
+
+	successor atomic.Pointer[succession] // nil without one
+	spots     atomic.Pointer[[]spot]     // where the configuration that ruled last has it
+	waits     prometheus.Histogram       // of those who got a permit, in seconds
+	runs      prometheus.Histogram       // from the permit to its release, in seconds
 
 	requests registry
 }
 
-// Destruct is called when no configuration names the pool any more. Requests of
-// the last one may still be in it: they finish, nobody else is admitted, and then
-// nothing refers to it.
+// Destruct is called when no configuration names the pool any more. Requests that
+// the last one had accepted are in it, or on their way through handlers before
+// "offload": a reload loses none of them. It admits as before, and once they are
+// served nothing refers to it. Only a pause ends, since nothing else could end it.
 func (p *livePool) Destruct() error {
-	if p.Drain(ended) != nil {
-		removedPools.add(p)
-		go p.finish()
+	p.gone.Store(true)
+	if p.Snapshot().Phase == "paused" {
+		p.Resume()
 	}
+	p.forgetIfIdle()
+	p.entered()
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
 		logPool(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
-			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting))
+			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Uploading),
+			zap.String("successor", p.successorName()))
 	}
 	return nil
 }
@@ -103,10 +123,20 @@ func (p *livePool) observeRun(r *run) {
 	p.runs.Observe(time.Since(r.arrived.Add(r.waited)).Seconds())
 }
 
+// entered lists a removed pool that a request is in. It is called after each has
+// entered: those that do so later come from the configuration that has ended.
+func (p *livePool) entered() {
+	if p.gone.Load() && p.Wait(ended) != nil && removedPools.add(p) {
+		go p.finish()
+	}
+}
+
 // finish waits for the last request in a removed pool. Nothing but these ends it.
 func (p *livePool) finish() {
-	_ = p.Drain(context.Background())
+	_ = p.Wait(context.Background())
 	removedPools.remove(p)
+	p.forgetIfIdle()
+	p.entered() // another one may have come in between
 }
 
 // follow gives the pool the settings of the configuration that rules.

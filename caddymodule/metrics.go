@@ -85,6 +85,14 @@ func orInfinite(n int) float64 {
 	return float64(n)
 }
 
+// limitOf is a pool's limit, which is zero where predecessors hold all permits.
+func limitOf(s *offloader.Snapshot) float64 {
+	if s.Concurrency > 0 {
+		return float64(s.Limit)
+	}
+	return orInfinite(s.Limit)
+}
+
 // isWord is the value of a series that stands for a word: of all words of its
 // metric, one has 1.
 func isWord(current, word string) float64 {

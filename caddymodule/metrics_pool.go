@@ -17,6 +17,10 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return float64(s.Running - s.Lingering + s.Waiting) },
 	},
 	{
+		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Uploading) },
+	},
+	{
 		describe("running", "Permits that are taken.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Running) },
 	},
@@ -26,7 +30,11 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("limit", "Permits that are given out at most now.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return orInfinite(s.Limit) },
+		func(s *offloader.Snapshot) float64 { return limitOf(s) },
+	},
+	{
+		describe("lent", "Permits that runs of pools hold that this one has succeeded.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Lent) },
 	},
 	{
 		describe("concurrency", "Permits that are configured.", "pool"), prometheus.GaugeValue,
@@ -38,7 +46,7 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("saturation_ratio", "Permits that are taken, as a share of the limit.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Running) / orInfinite(s.Limit) },
+		func(s *offloader.Snapshot) float64 { return float64(s.Running+s.Lent) / (limitOf(s) + float64(s.Lent)) },
 	},
 	{
 		describe("oldest_wait_seconds", "Time that the oldest waiter has waited.", "pool"), prometheus.GaugeValue,

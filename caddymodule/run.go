@@ -201,6 +201,7 @@ func (run *run) enter(phase requestPhase, at time.Time) {
 
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *run) leave(err error) {
+	run.handler.pool.EndUpload(&run.place) // of one that panics while its body is read
 	run.remember()
 	run.mu.Lock()
 	run.failed = err != nil

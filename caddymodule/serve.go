@@ -26,8 +26,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if outer.admittedTo(h.pool) {
 		return next.ServeHTTP(w, r)
 	}
+	if !h.app.linking.done.Load() {
+		h.app.link()
+	}
 	run := newRun(h, w, r, outer)
 	defer func() { run.leave(err) }()
+	run.place.PassDrain = outer != nil && exitBegan.Load()
 	err = h.takeBody(run)
 	run.beginWait()
 	if err != nil {
@@ -37,6 +41,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	ctx, stop := run.waitContext()
 	permit, err := h.pool.AcquireAt(ctx, &run.place)
 	stop()
+	h.pool.entered()
 	run.decide()
 	if err != nil {
 		return h.refuse(run, err)
@@ -47,17 +52,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // takeBody reads the request's body into the spool, unless it must be passed on
-// as it comes. What would be refused anyway is refused before that.
+// as it comes. What would be refused anyway is refused before that. From then on the
+// request belongs to the pool, whatever becomes of that meanwhile.
 func (h *Handler) takeBody(run *run) error {
 	r := run.client
 	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 || neverSpooled(r) {
 		return nil
 	}
-	if err := h.pool.Check(); err != nil {
+	if err := h.pool.BeginUpload(&run.place); err != nil {
 		return err
 	}
+	h.pool.entered()
+	err := h.spoolBody(run)
+	if err != nil {
+		h.pool.EndUpload(&run.place)
+	}
+	return err
+}
+
+func (h *Handler) spoolBody(run *run) error {
 	run.enter(phaseUploading, run.arrived)
-	body, err := spool.ReadBody(run.upload(), r.ContentLength, budget, h.reqBounds)
+	body, err := spool.ReadBody(run.upload(), run.client.ContentLength, budget, h.reqBounds)
 	run.body = body
 	switch cut := run.endUpload(); {
 	case cut:

@@ -36,24 +36,30 @@ type gate struct {
 	places      int
 	maxWait     time.Duration
 	fifo        bool
-	running     int // slots taken, lingering ones included
+	running     int // slots taken, lingering and lent ones included
 	lingering   int
 	abandoned   int // running for nobody
+	uploading   int // let in and not here yet
+	lent        int // held by runs of pools that this one succeeds
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
 	free        *slot
 	mean        meanRun
 	line        virtualLine
+	asking      []*loan       // of those pools, which wait for permits
+	loan        *loan         // the other way round, nil without a successor
 	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
 }
 
 // enter takes a slot for a newcomer if one is free and nobody waits.
-func (g *gate) enter() (*slot, answer, Reason) {
+func (g *gate) enter(pl *Place) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.decide()
+	a, r := g.admission(pl)
 	if a == admit {
-		return g.take(), a, r
+		s := g.take()
+		g.endUpload(pl)
+		return s, a, r
 	}
 	return nil, a, r
 }
@@ -62,7 +68,7 @@ func (g *gate) enter() (*slot, answer, Reason) {
 func (g *gate) room() Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, r := g.decide()
+	_, r := g.decide(nil)
 	return r
 }
 
@@ -79,10 +85,11 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 	defer g.mu.Unlock()
 	var out verdicts
 	g.refuseLate(now, &out)
-	a, r := g.decide()
+	a, r := g.admission(w.place)
 	switch a {
 	case admit:
 		w.slot = g.take()
+		g.endUpload(w.place)
 	case queueUp:
 		if g.queue.len >= g.places {
 			g.refuse(g.queue.front, QueueFull, &out)
@@ -91,6 +98,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		g.queued = max(now, 1)
 		g.noteArrival(w.place)
 		g.queue.push(w)
+		g.endUpload(w.place)
 		g.refuseLate(now, &out)
 	}
 	return a, r, out
@@ -212,8 +220,9 @@ func (g *gate) refuseAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-func (g *gate) decide() (answer, Reason) {
-	shut := g.shut()
+// decide says what becomes of a newcomer; pl is its place, nil if it has none.
+func (g *gate) decide(pl *Place) (answer, Reason) {
+	shut := g.shutFor(pl)
 	switch {
 	case shut != 0:
 		return refuse, shut
@@ -254,6 +263,9 @@ func (g *gate) giveBack(s *slot, now moment) verdicts {
 // longer be served in time is refused first, so that no slot goes to somebody who
 // has to leave.
 func (g *gate) handOver(now moment, out *verdicts) {
+	if len(g.asking) > 0 {
+		g.grant(out)
+	}
 	if g.vacant() {
 		g.refuseLate(now, out)
 	}
@@ -263,10 +275,16 @@ func (g *gate) handOver(now moment, out *verdicts) {
 			g.refuse(w, WaitTimeout, out)
 			continue
 		}
+		if g.loan != nil && !g.claim() {
+			break
+		}
 		g.queue.remove(w)
 		w.slot = g.take()
 		w.slot.started = now
 		out.add(w)
+	}
+	if g.loan != nil {
+		g.repay(out)
 	}
 	g.wakeIfIdle()
 }

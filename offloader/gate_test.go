@@ -51,6 +51,7 @@ type rig struct {
 	nextID  int
 	slots   map[int]*slot
 	waiting map[int]*waiter
+	uploads map[int]*Place
 	idle    <-chan struct{} // of somebody who waits until nothing is in flight
 	log     []string
 }
@@ -58,11 +59,11 @@ type rig struct {
 func newRig(t *testing.T, seed uint64) *rig {
 	r := &rig{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: 1,
-		slots: map[int]*slot{}, waiting: map[int]*waiter{},
+		slots: map[int]*slot{}, waiting: map[int]*waiter{}, uploads: map[int]*Place{},
 	}
 	r.gate.limit, r.gate.concurrency = unlimited, unlimited
 	r.model.limit, r.model.concurrency = unlimited, unlimited
-	r.model.running = map[int]modelRun{}
+	r.model.running, r.model.uploading = map[int]modelRun{}, map[int]bool{}
 	r.resize()
 	r.check("the first settings")
 	return r
@@ -74,8 +75,10 @@ func (r *rig) play(steps int) {
 	}
 	r.enter(phaseOpen)
 	r.check("the end of a pause")
-	for len(r.slots) > 0 {
-		if id, ok := r.pick(false); ok {
+	for len(r.slots)+len(r.uploads) > 0 {
+		if id, ok := oneOf(r.rnd, r.uploads); ok {
+			r.dropUpload(id)
+		} else if id, ok := r.pick(false); ok {
 			r.end(id)
 		} else if id, ok := r.pick(true); ok {
 			r.lingered(id)
@@ -90,9 +93,22 @@ func (r *rig) play(steps int) {
 func (r *rig) step() {
 	what := "a change of phase"
 	switch n := r.rnd.IntN(100); {
-	case n < 40:
+	case n < 30:
 		what = "an arrival"
-		r.arrive()
+		r.arrive(r.newcomer())
+	case n < 35:
+		what = "an upload began"
+		r.beginUpload()
+	case n < 39:
+		what = "an upload is over"
+		if id, ok := oneOf(r.rnd, r.uploads); ok {
+			r.arrive(id)
+		}
+	case n < 40:
+		what = "an upload failed"
+		if id, ok := oneOf(r.rnd, r.uploads); ok {
+			r.dropUpload(id)
+		}
 	case n < 62:
 		what = "a release"
 		r.release()
@@ -157,13 +173,13 @@ func (r *rig) collect(out verdicts) {
 
 // arrive lets somebody enter and, at times after something else has happened,
 // queue up.
-func (r *rig) arrive() {
-	id := r.nextID
-	r.nextID++
+func (r *rig) arrive(id int) {
+	place := r.uploads[id]
+	delete(r.uploads, id)
 	answered := r.model.enter(id, r.now)
 	room := r.gate.room()
-	s, a, reason := r.gate.enter()
-	if room != reason {
+	s, a, reason := r.gate.enter(place)
+	if place == nil && room != reason {
 		r.t.Fatalf("room says %s, enter %s", room, reason)
 	}
 	if a == queueUp && !answered {
@@ -171,7 +187,7 @@ func (r *rig) arrive() {
 		for r.rnd.IntN(4) == 0 {
 			r.step()
 		}
-		s, a, reason = r.join(id)
+		s, a, reason = r.join(id, place)
 	}
 	switch a {
 	case admit:
@@ -179,17 +195,50 @@ func (r *rig) arrive() {
 		r.slots[id] = s
 		r.note(id, "admitted")
 	case refuse:
+		if place != nil {
+			r.gate.dropUpload(place)
+		}
 		r.note(id, reason.String())
 	}
 }
 
-func (r *rig) join(id int) (*slot, answer, Reason) {
+func (r *rig) newcomer() int {
+	r.nextID++
+	return r.nextID
+}
+
+// beginUpload lets a caller in, if one that arrived now would not be refused.
+func (r *rig) beginUpload() {
+	id, place := r.newcomer(), &Place{}
+	want := r.model.upload(id)
+	got := r.gate.beginUpload(place)
+	if (got == 0) != (want == "") || (got != 0 && got.String() != want) {
+		r.t.Fatalf("an upload is refused for '%s', want '%s'", got, want)
+	}
+	if got == 0 {
+		r.uploads[id] = place
+	}
+}
+
+// dropUpload ends an upload of a caller that does not come, which works once.
+func (r *rig) dropUpload(id int) {
+	r.gate.dropUpload(r.uploads[id])
+	r.gate.dropUpload(r.uploads[id])
+	delete(r.uploads, id)
+	delete(r.model.uploading, id)
+}
+
+func (r *rig) join(id int, place *Place) (*slot, answer, Reason) {
 	var deadline moment
 	if r.rnd.IntN(4) == 0 {
 		deadline = r.now + moment(r.rnd.IntN(100)) + 1
 	}
 	r.model.join(id, r.now, deadline)
-	w := &waiter{arrived: r.now, deadline: deadline, place: &Place{Owner: id}}
+	if place == nil {
+		place = new(Place)
+	}
+	place.Owner = id
+	w := &waiter{arrived: r.now, deadline: deadline, place: place}
 	a, reason, out := r.gate.wait(w, r.now)
 	if a == queueUp {
 		r.waiting[id] = w
@@ -448,9 +497,9 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s:\ngate  %v\nmodel %v", step, r.log, r.model.log)
 	}
 	g, m := &r.gate, &r.model
-	if got, want := [...]int{g.running, g.fresh, g.queue.len, g.limit, g.lingering, g.abandoned, g.inFlight()},
-		[...]int{len(m.running), m.fresh(), len(m.queue), m.limit, m.lingering(), m.abandoned(), m.inFlight()}; got != want {
-		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, in flight are %v, want %v", step, got, want)
+	if got, want := [...]int{g.running, g.fresh, g.queue.len, g.limit, g.lingering, g.abandoned, g.uploading, g.inFlight()},
+		[...]int{len(m.running), m.fresh(), len(m.queue), m.limit, m.lingering(), m.abandoned(), len(m.uploading), m.inFlight()}; got != want {
+		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, uploading, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
 	for w := g.queue.front; w != nil; w = w.next {

@@ -4,11 +4,11 @@ import "context"
 
 // Phases of a pool:
 //
-//	          newcomers              waiters           runs
-//	open      are admitted or wait   get permits       go on
-//	paused    wait                   wait              go on
-//	draining  are refused: draining  get permits       go on
-//	closed    are refused: closed    are refused too   go on
+//	          newcomers              uploads end and    waiters           runs
+//	open      are admitted or wait   are admitted       get permits       go on
+//	paused    wait                   wait               wait              go on
+//	draining  are refused: draining  are admitted       get permits       go on
+//	closed    are refused: closed    are refused too    are refused too   go on
 //
 // Pause, Drain and Resume may be called in any phase and in any order; the last
 // call counts. Nothing comes after closed.
@@ -19,8 +19,8 @@ import "context"
 // that drains ends the drain's refusals: newcomers wait then.
 func (p *Pool) Pause() { p.enterPhase(phasePaused) }
 
-// Drain stops admission, with the reason Draining, and waits until all that
-// was admitted, waiting or running, has ended, or until ctx has. It may be
+// Drain refuses newcomers, with the reason Draining, and waits until all that was
+// let in, uploading, waiting or running, has ended, or until ctx has. It may be
 // called again to wait longer.
 func (p *Pool) Drain(ctx context.Context) error {
 	p.enterPhase(phaseDraining)
@@ -31,9 +31,14 @@ func (p *Pool) Drain(ctx context.Context) error {
 // closed.
 func (p *Pool) Resume() { p.enterPhase(phaseOpen) }
 
-// Close ends the pool: newcomers and waiters are refused with the reason
-// Closed. It waits until all runs have ended, or until ctx has; a run that
-// ends later still releases its permit safely. It may be called again.
+// Wait waits until nothing is in flight, or until ctx has ended. It changes nothing:
+// newcomers are admitted meanwhile.
+func (p *Pool) Wait(ctx context.Context) error { return p.idle(ctx) }
+
+// Close ends the pool: newcomers and waiters are refused with the reason Closed,
+// and uploads when they are over. It waits until these and all runs have ended, or
+// until ctx has; a run that ends later still releases its permit safely. It may be
+// called again.
 func (p *Pool) Close(ctx context.Context) error {
 	p.enterPhase(phaseClosed)
 	p.gate.refuseAll(Closed).tell()
@@ -48,7 +53,13 @@ func (p *Pool) Close(ctx context.Context) error {
 
 func (p *Pool) enterPhase(to phase) { p.gate.setPhase(to, p.now()).tell() }
 
+// idle waits for the pools that this one has succeeded first.
 func (p *Pool) idle(ctx context.Context) error {
+	for _, elder := range p.predecessors() {
+		if err := elder.idle(ctx); err != nil {
+			return err
+		}
+	}
 	idle := p.gate.whenIdle()
 	select {
 	case <-idle:

@@ -20,6 +20,7 @@ type model struct {
 	fifo        bool
 	queue       []modelWaiter
 	running     map[int]modelRun
+	uploading   map[int]bool
 	mean        meanRun
 	log         []string
 }
@@ -97,6 +98,7 @@ func (m *model) bounded(r modelRun) bool { return r.ramp == m.ramps && !r.abando
 func (m *model) fresh() int { return m.count(m.bounded) }
 
 func (m *model) admit(id int, now moment) {
+	delete(m.uploading, id)
 	m.running[id] = modelRun{started: now, ramp: m.ramps}
 	m.say(id, "admitted")
 }
@@ -117,11 +119,11 @@ func (m *model) serve(now moment) {
 	}
 }
 
-// decide returns what becomes of a newcomer at once, or nothing if it may wait.
-func (m *model) decide() string {
+// decide returns what becomes of a caller at once, or nothing if it may wait.
+func (m *model) decide(id int) string {
 	displaces := m.places > 0 && len(m.queue) > 0 && !m.healthy()
 	switch {
-	case m.phase == phaseDraining:
+	case m.phase == phaseDraining && !m.uploading[id]:
 		return "draining"
 	case m.phase == phaseClosed:
 		return "closed"
@@ -135,16 +137,26 @@ func (m *model) decide() string {
 
 // enter reports false if the newcomer must call join.
 func (m *model) enter(id int, now moment) bool {
-	what := m.decide()
+	what := m.decide(id)
 	switch what {
 	case "":
 		return false
 	case "admitted":
 		m.admit(id, now)
 	default:
+		delete(m.uploading, id)
 		m.say(id, what)
 	}
 	return true
+}
+
+// upload lets a caller in, or returns why not.
+func (m *model) upload(id int) string {
+	if what := m.decide(id); what != "" && what != "admitted" {
+		return what
+	}
+	m.uploading[id] = true
+	return ""
 }
 
 func (m *model) join(id int, now, deadline moment) {
@@ -156,6 +168,7 @@ func (m *model) join(id int, now, deadline moment) {
 		m.say(m.queue[0].id, "queue_full")
 		m.queue = m.queue[1:]
 	}
+	delete(m.uploading, id)
 	m.queue = append(m.queue, modelWaiter{id: id, arrived: now, deadline: deadline})
 	newest := &m.queue[len(m.queue)-1]
 	newest.ahead = slices.Index(m.order(), id)
@@ -274,4 +287,6 @@ func (m *model) count(so func(modelRun) bool) int {
 
 func (m *model) lingering() int { return m.count(func(r modelRun) bool { return r.lingering }) }
 func (m *model) abandoned() int { return m.count(func(r modelRun) bool { return r.abandoned }) }
-func (m *model) inFlight() int  { return len(m.running) - m.lingering() + len(m.queue) }
+func (m *model) inFlight() int {
+	return len(m.running) - m.lingering() + len(m.queue) + len(m.uploading)
+}

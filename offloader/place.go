@@ -9,10 +9,15 @@ type Place struct {
 	// Owner tells the users of Pool.Waiters whose place it is.
 	Owner any
 
+	// PassDrain admits the caller although the pool drains: it belongs to work
+	// that was let in before.
+	PassDrain bool
+
 	// Written by the caller's own goroutine under the gate's mutex.
 	joined    bool
 	ahead     int
 	predicted time.Duration
+	uploading bool // the pool counts it; the caller may read it without the mutex
 
 	waiter *waiter // guarded by the gate's mutex, nil while nobody waits here
 }

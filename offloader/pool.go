@@ -40,6 +40,7 @@ type Pool struct {
 	override    Override
 	settings    Settings // in force: override on top of configured
 	control     BreakerControl
+	elders      []*Pool // that this one has succeeded
 }
 
 // Option adds a collaborator to a pool.
@@ -105,7 +106,7 @@ func (p *Pool) Check() error {
 // TryAcquire returns a permit if one is free, and a [*RejectedError] at once
 // if not.
 func (p *Pool) TryAcquire() (Permit, error) {
-	s, a, err := p.enter()
+	s, a, err := p.enter(nil)
 	switch {
 	case err != nil:
 		return Permit{}, err
@@ -131,10 +132,18 @@ func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.AcquireAt
 // AcquireAt is Acquire for a caller who wants to know its place, and whose place
 // others shall see; nil if not.
 func (p *Pool) AcquireAt(ctx context.Context, place *Place) (Permit, error) {
+	permit, err := p.acquire(ctx, place)
+	if err != nil && place != nil {
+		p.EndUpload(place)
+	}
+	return permit, err
+}
+
+func (p *Pool) acquire(ctx context.Context, place *Place) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, p.gone(ctx)
 	}
-	s, a, err := p.enter()
+	s, a, err := p.enter(place)
 	switch {
 	case err != nil:
 		return Permit{}, err
@@ -161,11 +170,11 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
-func (p *Pool) enter() (*slot, answer, error) {
+func (p *Pool) enter(place *Place) (*slot, answer, error) {
 	if p.breakerRefuses() {
 		return nil, refuse, p.reject(p.breakerReason())
 	}
-	s, a, r := p.gate.enter()
+	s, a, r := p.gate.enter(place)
 	if a == refuse {
 		return nil, a, p.reject(r)
 	}

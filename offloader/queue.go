@@ -83,8 +83,18 @@ func (q *queue) remove(w *waiter) {
 }
 
 // verdicts are waiters that were taken out of the queue and must be told so,
-// in that order. They are gathered under the gate's mutex and told after it.
-type verdicts struct{ first, last *waiter }
+// in that order, and permits for other gates. They are gathered under the gate's
+// mutex and told after it.
+type verdicts struct {
+	first, last *waiter
+	transfers   *transfer
+}
+
+// send adds a transfer. Their order does not matter.
+func (v *verdicts) send(t transfer) {
+	t.next = v.transfers
+	v.transfers = &t
+}
 
 func (v *verdicts) add(w *waiter) {
 	if v.last == nil {
@@ -102,5 +112,8 @@ func (v verdicts) tell() {
 		w.next = nil
 		w.wake <- struct{}{}
 		w = next
+	}
+	if v.transfers != nil {
+		v.transfers.carryOut()
 	}
 }

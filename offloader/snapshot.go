@@ -12,9 +12,11 @@ type Snapshot struct {
 	Phase string `json:"phase"`
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
-	// how many are given out now, fewer while the pool warms up.
+	// how many are given out now, fewer while the pool warms up, or while
+	// Lent are held by runs of pools that this one has succeeded.
 	Concurrency int `json:"concurrency"`
 	Limit       int `json:"limit"`
+	Lent        int `json:"lent"`
 	// WarmingUp is how many runs that have begun since the breaker closed may go
 	// on at once, zero while the pool does not warm up. Limit counts the other
 	// runs too: those from before, the abandoned, the lingering.
@@ -24,6 +26,12 @@ type Snapshot struct {
 	Running   int `json:"running"`
 	Abandoned int `json:"abandoned"`
 	Lingering int `json:"lingering"`
+
+	// Uploading have been let in and are not here yet: Pool.BeginUpload.
+	Uploading int `json:"uploading"`
+
+	// Predecessors is how many are in flight in pools that this one has succeeded.
+	Predecessors int `json:"predecessors"`
 
 	// Upgraded is how many have left the pool by Permit.Upgrade and go on.
 	Upgraded int64 `json:"upgraded"`
@@ -70,6 +78,7 @@ func (p *Pool) Snapshot() Snapshot {
 		BreakerChanged: make(map[string]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
+	s.Predecessors = p.inFlightBefore()
 	s.Breaker, s.BreakerForced = p.breakerState()
 	s.Overridden = p.Overridden().replaced(p.Configured())
 	for r := range p.rejected {
@@ -90,11 +99,13 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.Phase = phase(g.phase.Load()).String()
-	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), boundedOrZero(g.givenOut())
+	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), g.ownLimit()
+	s.Lent = g.lent
 	if g.warming() {
 		s.WarmingUp = g.limit
 	}
-	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
+	s.Running, s.Abandoned, s.Lingering = g.running-g.lent, g.abandoned, g.lingering
+	s.Uploading = g.uploading
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
 	s.MeanRun = time.Duration(g.mean.ns)
@@ -106,7 +117,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 // Gauges are the numbers of a pool that change with every request. They cost less
 // than a Snapshot.
 type Gauges struct {
-	Running, Limit      int // Limit is zero without one
+	Running, Limit      int // Limit is zero without one; what is lent runs here
 	Waiting, QueueLimit int
 	Breaker             BreakerState
 	// PredictedWait is how long a newcomer would wait, by the mean run; zero if
@@ -125,7 +136,7 @@ func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.places}
-	if a, _ := g.decide(); a != admit {
+	if a, _ := g.decide(nil); a != admit {
 		n.PredictedWait = g.predictNext()
 	}
 	return n

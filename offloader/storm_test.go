@@ -142,7 +142,11 @@ func (s *storm) call(rnd *rand.Rand) {
 		s.do(ctx, rnd)
 		return
 	}
-	permit, err := s.pool.Acquire(ctx)
+	var place offloader.Place
+	if rnd.IntN(3) == 0 && !s.upload(rnd, &place) {
+		return
+	}
+	permit, err := s.pool.AcquireAt(ctx, &place)
 	var rejected *offloader.RejectedError
 	switch {
 	case errors.As(err, &rejected):
@@ -188,6 +192,20 @@ func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 			say()
 		}
 	}
+}
+
+// upload is a caller whose request takes a while to come in. It reports false if
+// the caller was refused, or left meanwhile.
+func (s *storm) upload(rnd *rand.Rand, place *offloader.Place) bool {
+	if s.pool.BeginUpload(place) != nil {
+		return false
+	}
+	<-time.After(time.Duration(rnd.IntN(400)) * time.Millisecond)
+	if rnd.IntN(8) == 0 {
+		s.pool.EndUpload(place)
+		return false
+	}
+	return true
 }
 
 func (s *storm) outcome(rnd *rand.Rand) offloader.Outcome {

@@ -64,7 +64,7 @@ func TestSnapshotsAreWrittenWithWords(t *testing.T) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		want := `{"name":"reports","phase":"open","concurrency":1,"limit":1,"running":1,"abandoned":0,"lingering":0,"upgraded":0,` +
+		want := `{"name":"reports","phase":"open","concurrency":1,"limit":1,"lent":0,"running":1,"abandoned":0,"lingering":0,"uploading":0,"predecessors":0,"upgraded":0,` +
 			`"waiting":1,"queue_limit":1,"oldest_wait_ns":1000000000,"newest_first":false,"mean_run_ns":0,"breaker":"closed","breaker_forced":false,` +
 			`"admitted_total":1,"left_total":0,"rejected_total":{"queue_full":1},` +
 			`"ended_total":{"excluded":0,"failure":0,"success":0},"breaker_changed_total":{"closed":0,"half_open":0,"open":0}}`

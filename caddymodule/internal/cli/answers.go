@@ -13,10 +13,15 @@ type pool struct {
 	Running     int
 	Abandoned   int
 	Lingering   int
-	Upgraded    int
-	Waiting     int
-	QueueLimit  int           `json:"queue_limit"`
-	OldestWait  time.Duration `json:"oldest_wait_ns"`
+	Uploading   int
+	Lent        int
+	// Predecessors is what is in flight in pools that this one has succeeded.
+	Predecessors int
+
+	Upgraded   int
+	Waiting    int
+	QueueLimit int           `json:"queue_limit"`
+	OldestWait time.Duration `json:"oldest_wait_ns"`
 
 	NewestFirst   bool          `json:"newest_first"`
 	MeanRun       time.Duration `json:"mean_run_ns"`

@@ -65,9 +65,15 @@ func (s *call) change(method, action string, body any) error {
 // line says in one line how a pool is.
 func (p *pool) line() string {
 	parts := []string{
-		p.Phase, share(p.Running, p.Limit) + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
-		"breaker " + p.breakerState(),
+		p.Phase, p.share() + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
 	}
+	if p.Uploading > 0 {
+		parts = append(parts, fmt.Sprintf("%d uploading", p.Uploading))
+	}
+	if p.Predecessors > 0 {
+		parts = append(parts, fmt.Sprintf("%d in predecessors", p.Predecessors))
+	}
+	parts = append(parts, "breaker "+p.breakerState())
 	return clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
 }
 
@@ -102,9 +108,9 @@ func drainCommand() command {
 	return command{
 		use: "drain NAME [--wait DURATION]", short: "Refuses newcomers of a pool and finishes what is in it",
 		long: `
-Refuses newcomers of a pool; who waits or runs still finishes. With --wait the
-command returns when nothing is left, with exit code 0, or when the time is over,
-with exit code 3. "resume" ends the drain.`,
+Refuses newcomers of a pool; what uploads, waits or runs still finishes. With --wait
+the command returns when nothing is left, with exit code 0, or when the time is over,
+with exit code 3, and says what is left. "resume" ends the drain.`,
 		args: cobra.ExactArgs(1), poolArg: true,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().DurationVar(&wait, "wait", 0, "How long to wait until nothing is left")
@@ -130,10 +136,15 @@ func (s *call) drain(wait time.Duration) error {
 	default:
 		fmt.Fprintln(s.out, p.line())
 	}
-	if wait > 0 && p.Running-p.Lingering+p.Waiting > 0 {
+	if wait > 0 && p.inFlight() > 0 {
 		return exitWith(s.cmd, caddy.ExitCodeFailedQuit)
 	}
 	return nil
+}
+
+// inFlight is what a drain waits for.
+func (p *pool) inFlight() int {
+	return p.Running - p.Lingering + p.Waiting + p.Uploading + p.Predecessors
 }
 
 // exitWith makes Caddy exit with a code above 1, without a word.

@@ -49,6 +49,14 @@ func share(n, of int) string {
 	return fmt.Sprintf("%d/%d", n, of)
 }
 
+// share is how many permits the pool's runs hold of what its predecessors leave.
+func (p *pool) share() string {
+	if p.Concurrency > 0 {
+		return fmt.Sprintf("%d/%d", p.Running, p.Limit)
+	}
+	return share(p.Running, p.Limit)
+}
+
 // tally lists the counters that are not zero, by name.
 func tally(counters map[string]uint64) string {
 	var parts []string

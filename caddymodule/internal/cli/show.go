@@ -41,7 +41,7 @@ func showPools(s *call) error {
 	}
 	t := newTable("POOL", "PHASE", ">RUNNING", ">WAITING", ">OLDEST", ">MEAN RUN", "BREAKER", ">ADMITTED", ">REJECTED", ">FAILED", "NOTES")
 	for _, p := range answer.Pools {
-		t.add(clean(p.Name), p.Phase, share(p.Running, p.Limit), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
+		t.add(clean(p.Name), p.Phase, p.share(), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
 			brief(p.OldestWait), brief(p.MeanRun), p.Breaker,
 			fmt.Sprint(p.Admitted), fmt.Sprint(sum(p.Rejected)), fmt.Sprint(p.Ended["failure"]), p.notes())
 	}
@@ -69,7 +69,7 @@ func (p *pool) notes() string {
 	for _, of := range []struct {
 		n    int
 		what string
-	}{{p.Abandoned, "abandoned"}, {p.Lingering, "lingering"}, {p.Upgraded, "upgraded"}} {
+	}{{p.Abandoned, "abandoned"}, {p.Lingering, "lingering"}, {p.Uploading, "uploading"}, {p.Predecessors, "in predecessors"}, {p.Upgraded, "upgraded"}} {
 		if of.n > 0 {
 			notes = append(notes, fmt.Sprintf("%d %s", of.n, of.what))
 		}
@@ -135,12 +135,18 @@ func showPool(s *call) error {
 	}
 	line("pool", "%s", clean(p.Name))
 	line("phase", "%s", p.Phase)
-	line("running", "%s, %d abandoned, %d lingering, %d upgraded", share(p.Running, p.Limit), p.Abandoned, p.Lingering, p.Upgraded)
+	line("running", "%s, %d abandoned, %d lingering, %d upgraded", p.share(), p.Abandoned, p.Lingering, p.Upgraded)
 	order := "in order"
 	if p.NewestFirst {
 		order = "newest first"
 	}
 	line("waiting", "%d/%d, oldest %s, %s", p.Waiting, p.QueueLimit, brief(p.OldestWait), order)
+	if p.Uploading > 0 {
+		line("uploading", "%d", p.Uploading)
+	}
+	if p.Predecessors > 0 {
+		line("predecessors", "%d in flight, with %d permits of this pool", p.Predecessors, p.Lent)
+	}
 	line("mean run", "%s", brief(p.MeanRun))
 	line("breaker", "%s", p.breakerState())
 	for _, word := range []string{"concurrency", "queue", "max_wait", "order", "linger"} {

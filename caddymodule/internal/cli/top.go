@@ -154,7 +154,7 @@ func (v view) lines(before view) []string {
 		if p.Phase != "open" {
 			breaker = p.Phase + ", " + breaker
 		}
-		t.add(clean(p.Name), bar(p.Running, p.Limit), share(p.Running, p.Limit),
+		t.add(clean(p.Name), bar(p.Running, p.Limit), p.share(),
 			bar(p.Waiting, p.QueueLimit), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
 			brief(p.OldestWait), brief(p.MeanRun), breaker,
 			v.rate(before, p.Name, func(p pool) uint64 { return p.Admitted }),

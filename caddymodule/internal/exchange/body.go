@@ -24,6 +24,7 @@ var errClosed = errors.New("read on closed response body")
 type ring struct {
 	memory   *[ringSize]byte
 	from, to int   // counted from the beginning of the body
+	first    int   // how much the source has given at once in the beginning
 	err      error // of the source, behind the last byte
 	closed   bool  // the run reads no more
 }
@@ -34,10 +35,16 @@ func (r *ring) free() []byte {
 	return r.memory[at:min(ringSize, at+ringSize-(r.to-r.from))]
 }
 
-// held returns the bytes that the run has not read, up to the end of the memory.
+// held returns the bytes that the run has not read, up to the end of the memory. The
+// first ones come as the source has given them: some writers guess the type of a body
+// from the first write, and its size matters to them.
 func (r *ring) held() []byte {
+	to := r.to
+	if r.from < r.first {
+		to = r.first
+	}
 	at := r.from % ringSize
-	return r.memory[at:min(ringSize, at+r.to-r.from)]
+	return r.memory[at:min(ringSize, at+to-r.from)]
 }
 
 // open puts the ring between the worker and the run, and returns the answer for the
@@ -94,6 +101,9 @@ func (x *Exchange) awaitRoom() (room []byte, left bool) {
 func (x *Exchange) filled(n int, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.ring.to == 0 {
+		x.ring.first = n
+	}
 	x.ring.to += n
 	x.ring.err = err
 	signal(x.wake)

@@ -1,0 +1,127 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+// Backed is for handlers behind "offload" that are no reverse_proxy. What they return
+// names their backends: a pool whose route gets another name is succeeded by one in
+// front of the same.
+type Backed interface{ Backends() []string }
+
+// spot is one "offload" in a configuration.
+type spot struct {
+	pool     *livePool
+	server   string   // by its addresses
+	backends []string // of what comes behind it; none if that is not known
+}
+
+// spotsOf finds all spots of a configuration, in its order.
+func spotsOf(app *caddyhttp.App) []spot {
+	var all []spot
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		w := &spotWalk{server: strings.Join(server.Listen, " "), named: server.NamedRoutes}
+		if server.Errors != nil {
+			w.routes(server.Errors.Routes, nil)
+		}
+		w.routes(server.Routes, nil)
+		slices.Reverse(w.found)
+		all = append(all, w.found...)
+	}
+	return all
+}
+
+// spotWalk goes through the routes of a server from the end to the beginning, so that
+// it knows what comes behind.
+type spotWalk struct {
+	server string
+	named  map[string]*caddyhttp.Route
+	inside []string // names of routes that it is in
+	found  []spot
+}
+
+// routes returns the backends in a list of routes. behind are those that come after
+// it; what comes later in the same list counts before these.
+func (w *spotWalk) routes(list caddyhttp.RouteList, behind []string) (in []string) {
+	for _, route := range slices.Backward(list) {
+		after := orElse(in, behind)
+		if route.Terminal {
+			after = nil
+		}
+		in = join(w.handlers(route.Handlers, after), in)
+	}
+	return in
+}
+
+func (w *spotWalk) handlers(list []caddyhttp.MiddlewareHandler, behind []string) (in []string) {
+	for _, handler := range slices.Backward(list) {
+		in = join(w.handler(handler, orElse(in, behind)), in)
+	}
+	return in
+}
+
+func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string) []string {
+	switch h := handler.(type) {
+	case *Handler:
+		w.routes(h.HandleReject, nil)
+		w.found = append(w.found, spot{pool: h.pool, server: w.server, backends: behind})
+	case *caddyhttp.Subroute:
+		if h.Errors != nil {
+			w.routes(h.Errors.Routes, nil)
+		}
+		return w.routes(h.Routes, behind)
+	case *caddyhttp.Invoke:
+		route := w.named[h.Name]
+		if route == nil || slices.Contains(w.inside, h.Name) {
+			return nil
+		}
+		w.inside = append(w.inside, h.Name)
+		defer func() { w.inside = w.inside[:len(w.inside)-1] }()
+		return w.routes(caddyhttp.RouteList{*route}, behind)
+	case *reverseproxy.Handler:
+		return w.proxy(h, behind)
+	case Backed:
+		return h.Backends()
+	}
+	return nil
+}
+
+// proxy returns its upstreams. One that handles responses by itself may be asked for
+// permission only (forward_auth): then what is behind counts.
+func (w *spotWalk) proxy(h *reverseproxy.Handler, behind []string) []string {
+	for _, response := range h.HandleResponse {
+		w.routes(response.Routes, behind)
+	}
+	if len(h.HandleResponse) > 0 && len(behind) > 0 {
+		return nil
+	}
+	return upstreams(h)
+}
+
+func upstreams(h *reverseproxy.Handler) (all []string) {
+	for _, upstream := range h.Upstreams {
+		all = append(all, upstream.Dial)
+	}
+	if h.DynamicUpstreams != nil {
+		if text, err := json.Marshal(h.DynamicUpstreams); err == nil {
+			all = append(all, string(text))
+		}
+	}
+	return all
+}
+
+func orElse(a, b []string) []string {
+	if len(a) > 0 {
+		return a
+	}
+	return b
+}
+
+func join(a, b []string) []string { return slices.Concat(a, b) }

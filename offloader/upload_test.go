@@ -1,0 +1,195 @@
+package offloader_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// upload lets a caller in whose request is on its way.
+func (s *stage) upload() *offloader.Place {
+	s.t.Helper()
+	place := new(offloader.Place)
+	if err := s.pool.BeginUpload(place); err != nil {
+		s.t.Fatalf("an upload is %s", word(err))
+	}
+	return place
+}
+
+// arriveAfter lets the caller of an upload come.
+func (s *stage) arriveAfter(upload *offloader.Place) *caller {
+	return s.arriveAt(context.Background(), upload)
+}
+
+func (s *stage) wantUploading(want int) {
+	s.t.Helper()
+	if got := s.pool.Snapshot().Uploading; got != want {
+		s.t.Errorf("%s in: %d uploading, want %d", time.Since(s.began), got, want)
+	}
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	play(t, "a drain waits for it, its run included, and lets it through", nil, func(s *stage) {
+		upload := s.upload()
+		s.wantUploading(1)
+		drained := s.drain()
+		if err := s.pool.BeginUpload(new(offloader.Place)); word(err) != "draining" {
+			s.t.Errorf("another upload is %s", word(err))
+		}
+		s.want(s.arrivals(1), "draining")
+		s.pass(time.Hour)
+		s.wantNotEnded(drained)
+		run := s.arriveAfter(upload)
+		s.wantUploading(0)
+		s.want([]*caller{run}, "admitted")
+		s.wantNotEnded(drained)
+		run.release(offloader.Success)
+		s.wantEndedWith(drained, nil)
+	})
+	play(t, "after it the caller waits like others, while the pool drains", nil, func(s *stage) {
+		run, upload := s.arrive(), s.upload()
+		drained := s.drain()
+		waiter := s.arriveAfter(upload)
+		s.wantUploading(0)
+		s.want([]*caller{run, waiter}, "admitted waiting")
+		run.release(offloader.Success)
+		s.want([]*caller{waiter}, "admitted")
+		s.wantNotEnded(drained)
+		waiter.release(offloader.Success)
+		s.wantEndedWith(drained, nil)
+	})
+	play(t, "one that is given up ends a drain", nil, func(s *stage) {
+		upload := s.upload()
+		drained := s.drain()
+		s.pool.EndUpload(upload)
+		s.pool.EndUpload(upload)
+		s.wantUploading(0)
+		s.wantEndedWith(drained, nil)
+		s.want([]*caller{s.arriveAfter(upload)}, "draining") // it is a newcomer now
+	})
+	play(t, "it passes one drain, not those that come after its run", nil, func(s *stage) {
+		upload := s.upload()
+		first := s.arriveAfter(upload)
+		first.release(offloader.Success)
+		s.drain()
+		s.want([]*caller{s.arriveAfter(upload)}, "draining")
+	})
+	play(t, "holds neither a permit nor a place", func(s *offloader.Settings) { s.Queue = 1 }, func(s *stage) {
+		uploads := []*offloader.Place{s.upload(), s.upload(), s.upload()}
+		s.wantGauges("0 of 1 running, 0 waiting")
+		others := s.arrivals(2)
+		s.want(others, "admitted waiting")
+		if err := s.pool.BeginUpload(new(offloader.Place)); word(err) != "queue_full" {
+			s.t.Errorf("an upload to a full pool is %s", word(err))
+		}
+		s.want([]*caller{s.arriveAfter(uploads[0])}, "queue_full")
+		s.wantUploading(2)
+		s.pool.EndUpload(uploads[1])
+		s.pool.EndUpload(uploads[2])
+	})
+	play(t, "a closed pool refuses it when it is over, and waits until then", nil, func(s *stage) {
+		upload := s.upload()
+		closed := s.close()
+		s.wantNotEnded(closed)
+		s.want([]*caller{s.arriveAfter(upload)}, "closed")
+		s.wantEndedWith(closed, nil)
+	})
+	play(t, "waits for its permit while the pool is paused", nil, func(s *stage) {
+		upload := s.upload()
+		s.pool.Pause()
+		waiter := s.arriveAfter(upload)
+		s.want([]*caller{waiter}, "waiting")
+		drained := s.drain()
+		s.want([]*caller{waiter}, "admitted")
+		waiter.release(offloader.Success)
+		s.wantEndedWith(drained, nil)
+	})
+	play(t, "a reload that changes the limits keeps it", nil, func(s *stage) {
+		uploads := []*offloader.Place{s.upload(), s.upload()}
+		s.configure(func(s *offloader.Settings) { s.Concurrency, s.Queue = 2, 0 })
+		runs := []*caller{s.arriveAfter(uploads[0]), s.arriveAfter(uploads[1])}
+		s.want(runs, "admitted admitted")
+	})
+}
+
+// Whatever ends the way of an upload, it is counted no more and a drain ends.
+func TestUploadLeaves(t *testing.T) {
+	t.Parallel()
+	for name, scene := range map[string]struct {
+		want  string
+		comes func(s *stage, upload *offloader.Place) *caller
+	}{
+		"its client has left": {"left", func(s *stage, upload *offloader.Place) *caller {
+			return s.arriveAt(ended(errLeft), upload)
+		}},
+		"its deadline has passed": {"wait_timeout", func(s *stage, upload *offloader.Place) *caller {
+			ctx, cancel := context.WithTimeout(context.Background(), -1)
+			defer cancel()
+			return s.arriveAt(ctx, upload)
+		}},
+		"the breaker is open by then": {"breaker_open", func(s *stage, upload *offloader.Place) *caller {
+			s.pool.ForceBreaker(offloader.BreakerForcedOpen)
+			return s.arriveAfter(upload)
+		}},
+		"it waits for too long": {"wait_timeout", func(s *stage, upload *offloader.Place) *caller {
+			s.arrive()
+			c := s.arriveAfter(upload)
+			s.pass(16 * second)
+			return c
+		}},
+		"it is cancelled in the queue": {"cancelled", func(s *stage, upload *offloader.Place) *caller {
+			s.arrive()
+			c := s.arriveAfter(upload)
+			s.pool.Cancel(upload)
+			return c
+		}},
+	} {
+		play(t, name, sixteenSeconds, func(s *stage) {
+			upload := s.upload()
+			c := scene.comes(s, upload)
+			s.pass(0)
+			s.want([]*caller{c}, scene.want)
+			s.wantUploading(0)
+			drained := s.drain()
+			s.finish()
+			s.wantEndedWith(drained, nil)
+		})
+	}
+}
+
+// A caller whose work was let in elsewhere passes a drain, but no more than that.
+func TestPassDrain(t *testing.T) {
+	t.Parallel()
+	play(t, "drains", nil, func(s *stage) {
+		s.drain()
+		inner := &offloader.Place{PassDrain: true}
+		if err := s.pool.BeginUpload(inner); err != nil {
+			s.t.Fatal(err)
+		}
+		all := []*caller{s.arriveAfter(inner), s.arriveAfter(&offloader.Place{PassDrain: true}), s.arrive()}
+		s.want(all, "admitted waiting draining")
+		s.close()
+		s.want([]*caller{all[1], s.arriveAfter(inner)}, "closed closed")
+	})
+}
+
+// Wait changes nothing: newcomers are admitted meanwhile, and it waits for them too.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	play(t, "wait", nil, func(s *stage) {
+		if err := s.pool.Wait(ended(errLeft)); err != nil {
+			s.t.Error(err)
+		}
+		run := s.arrive()
+		waited := s.end(context.Background(), s.pool.Wait)
+		waiter := s.arrive()
+		run.release(offloader.Success)
+		s.want([]*caller{waiter}, "admitted")
+		s.wantNotEnded(waited)
+		waiter.release(offloader.Success)
+		s.wantEndedWith(waited, nil)
+	})
+}
