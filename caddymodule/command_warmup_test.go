@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // Commands say why a pool gives out fewer permits than it has, and what holds them.
@@ -35,5 +37,33 @@ func TestCommandsShowWarmUps(t *testing.T) {
 	}
 	if got := o.get("pools/{name}", "reports"); got["warming_up"] != 1.0 || got["limit"] != 2.0 || got["concurrency"] != 3.0 {
 		t.Errorf("pool: %v", got)
+	}
+}
+
+// A mistyped linger is taken back: permits that linger already come back at once.
+func TestCommandsTakeBackLinger(t *testing.T) {
+	var up site.Counter
+	s, o := serveOperated(t, hang(&up), `
+	route {
+		offload {
+			name reports
+			concurrency 2
+			first_byte_timeout 100ms
+			on_abandon cancel
+			breaker off
+		}
+		reverse_proxy UPSTREAM
+	}`)
+	o.offload("set", "reports", "linger=5h")
+	if res, _ := site.Get(t, s.Clients()["h1"], "https://"+s.Addr); res.StatusCode != 504 {
+		t.Fatalf("got %d", res.StatusCode)
+	}
+	o.eventually("reports", func(p object) bool { return p["lingering"] == 1.0 })
+	if got, want := o.offload("pools"), "  1 lingering, linger 5h (configured off)\n"; !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	o.offload("reset", "reports")
+	if p := o.get("pools/{name}", "reports"); p["lingering"] != 0.0 || p["running"] != 0.0 {
+		t.Errorf("pool: %v", p)
 	}
 }

@@ -57,7 +57,7 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return s.MeanRun.Seconds() },
 	},
 	{
-		describe("abandoned", "Runs whose callers have left and that hold a permit.", "pool"), prometheus.GaugeValue,
+		describe("abandoned", "Runs that go on without their callers and hold a permit.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Abandoned) },
 	},
 	{

@@ -142,6 +142,7 @@ func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdic
 	g.learn(s, run, now)
 	g.judge(s, o, now)
 	g.retire(s)
+	g.ends(s)
 	g.lingering++
 	var out verdicts
 	g.handOver(now, &out) // the ramp may have made room
@@ -249,9 +250,7 @@ func (g *gate) take() *slot {
 func (g *gate) giveBack(s *slot, now moment) verdicts {
 	g.running--
 	g.retire(s)
-	if s.abandoned {
-		g.abandoned--
-	}
+	g.ends(s)
 	s.marks = marks{}
 	s.next, g.free = g.free, s
 	var out verdicts

@@ -297,7 +297,7 @@ func (r *rig) linger(id int) {
 	s.cancelled = true
 	run.untimed = true
 	r.model.ran(run, r.now, o)
-	run.lingering = true
+	run.lingering, run.abandoned = true, false
 	r.model.running[id] = run
 	r.model.serve(r.now)
 	out, due := r.gate.linger(s, time.Duration(r.now-s.started), o, r.now)

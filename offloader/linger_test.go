@@ -54,6 +54,9 @@ func TestLingeringPermits(t *testing.T) {
 		c := s.arrive()
 		c.permit.Abandon()
 		cancelled(c)
+		if got := s.pool.Snapshot(); got.Running != 1 || got.Abandoned != 0 || got.Lingering != 1 {
+			s.t.Errorf("%+v", got)
+		}
 		s.pass(5 * second)
 		wantIdle(s.t, s.pool)
 	})

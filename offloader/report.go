@@ -100,6 +100,14 @@ func (g *gate) untimed(s *slot, generation uint64) {
 	}
 }
 
+// ends takes a run out of the abandoned ones. It requires g.mu.
+func (g *gate) ends(s *slot) {
+	if s.abandoned {
+		s.abandoned = false
+		g.abandoned--
+	}
+}
+
 // abandonRun counts a run as abandoned, if it still holds its slot.
 func (g *gate) abandonRun(s *slot, generation uint64, now moment) verdicts {
 	g.mu.Lock()

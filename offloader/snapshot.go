@@ -21,8 +21,8 @@ type Snapshot struct {
 	// on at once, zero while the pool does not warm up. Limit counts the other
 	// runs too: those from before, the abandoned, the lingering.
 	WarmingUp int `json:"warming_up,omitempty"`
-	// Running holds permits, Abandoned is the part of it whose callers have
-	// left, Lingering the part whose run has ended.
+	// Running holds permits, Abandoned is the part of it whose runs go on without
+	// their callers, Lingering the part whose runs have ended.
 	Running   int `json:"running"`
 	Abandoned int `json:"abandoned"`
 	Lingering int `json:"lingering"`
