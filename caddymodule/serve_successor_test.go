@@ -202,3 +202,34 @@ func (*failsToStart) Start() error { return errors.New("bad start") }
 func (*failsToStart) Stop() error  { return nil }
 
 func init() { caddy.RegisterModule(failsToStart{}) }
+
+// A configuration that names the pool differently and fails to start leaves it as it
+// was, requests and all.
+func TestFailedRenameChangesNothing(t *testing.T) {
+	work := make(chan struct{})
+	release := sync.OnceFunc(func() { close(work) })
+	defer release()
+	const config = "offload {\n name %s\n concurrency %d\n max_wait off\n }\n reverse_proxy UPSTREAM"
+	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			<-work
+		}
+		echoBody(w, r)
+	}), fmt.Sprintf(config, "stays", 2))
+	c, url := s.Clients()["h2"], "https://"+s.Addr
+	held, up := ask(t, c, url+"/hold"), beginUpload(t, c, url)
+	o.eventually("stays", func(p object) bool { return p["running"] == 1.0 && p["uploading"] == 1.0 })
+	fails := strings.Replace(string(s.Config(fmt.Sprintf(config, "fails", 1))), `"apps":{`, `"apps":{"offload_test_fails":{},`, 1)
+	for range 5 { // apps start in random order
+		if err := caddy.Load([]byte(fails), true); err == nil || !strings.Contains(err.Error(), "bad start") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if p := o.get("pools/{name}", "stays"); p["limit"] != 2.0 || p["running"] != 1.0 || p["uploading"] != 1.0 {
+		t.Errorf("the pool is %v", p)
+	}
+	up.end()
+	up.wantEcho(t)
+	release()
+	held.want(t, 200)
+}

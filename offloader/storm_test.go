@@ -143,7 +143,7 @@ func (s *storm) call(rnd *rand.Rand) {
 		return
 	}
 	var place offloader.Place
-	if rnd.IntN(3) == 0 && !s.upload(rnd, &place) {
+	if rnd.IntN(6) == 0 && !s.upload(rnd, &place) {
 		return
 	}
 	permit, err := s.pool.AcquireAt(ctx, &place)
@@ -200,7 +200,7 @@ func (s *storm) upload(rnd *rand.Rand, place *offloader.Place) bool {
 	if s.pool.BeginUpload(place) != nil {
 		return false
 	}
-	<-time.After(time.Duration(rnd.IntN(400)) * time.Millisecond)
+	<-time.After(time.Duration(rnd.IntN(100)) * time.Millisecond)
 	if rnd.IntN(8) == 0 {
 		s.pool.EndUpload(place)
 		return false

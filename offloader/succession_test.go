@@ -139,6 +139,20 @@ func TestSuccession(t *testing.T) {
 		s.wantLimit(heir, 0, 2)
 		s.want([]*caller{s.arriveIn(heir, nil)}, "admitted")
 	})
+	play(t, "an old pool that is forgotten still keeps within the limit", nil, func(s *stage) {
+		heir := s.open(offloader.Settings{Concurrency: 1, Queue: 10})
+		succession := succeed(s.t, heir, s.pool)
+		succession.Bind()
+		succession.Forget()
+		next := s.arriveIn(heir, nil)
+		late := s.arrive()
+		s.want([]*caller{next, late}, "admitted waiting")
+		if got := heir.Snapshot().Predecessors; got != 0 {
+			s.t.Errorf("%d in flight in predecessors", got)
+		}
+		next.release(offloader.Success)
+		s.want([]*caller{late}, "admitted")
+	})
 	play(t, "a drain of the new pool waits for the old one", nil, func(s *stage) {
 		upload := s.upload()
 		heir := s.heir(s.pool, 1)
