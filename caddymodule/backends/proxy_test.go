@@ -78,19 +78,22 @@ func (p *proxy) gauges(name string) (g gauges) {
 	return g
 }
 
-// running are the ids of the requests that hold a permit.
-func (p *proxy) running(name string) (ids []string) {
+// request is one that an operator sees.
+type request struct {
+	ID        string        `json:"id"`
+	Phase     string        `json:"phase"`
+	Abandoned bool          `json:"abandoned"`
+	InPhase   time.Duration `json:"in_phase_ns"`
+}
+
+// running are the requests that hold a permit.
+func (p *proxy) running(name string) []request {
 	p.t.Helper()
 	var list struct {
-		Requests []struct{ ID, Phase string }
+		Requests []request `json:"requests"`
 	}
 	p.ask(http.MethodGet, "/offload/pools/"+name+"/running", &list)
-	for _, r := range list.Requests {
-		if r.Phase == "running" {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids
+	return list.Requests
 }
 
 // cancel ends a request by hand, if it is still there.
