@@ -85,6 +85,13 @@ reload_storm() {
 	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
 }
 
+# backend_tests counts the requests inside real backends behind a pool. Its backends wait
+# more than they compute, so they run side by side.
+backend_tests() {
+	.ci/backends
+	test_json backends -tags=integration -count=1 -parallel=10 -timeout=15m ./caddymodule/backends
+}
+
 # celery_tests runs Celery's own workers, Redis and RabbitMQ. Tests that measure come
 # first, one at a time; most others wait more than they compute.
 celery_tests() {

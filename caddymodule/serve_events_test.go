@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -78,16 +77,21 @@ const listens = `
 	}`
 
 const eventful = `
-	offload {
-		name eventful
-		concurrency 1
-		max_wait %s
-		breaker {
-			consecutive_failures 2
-			cool_down 100ms
-		}
+	handle /metrics {
+		metrics
 	}
-	reverse_proxy UPSTREAM`
+	handle {
+		offload {
+			name eventful
+			concurrency 1
+			max_wait %s
+			breaker {
+				consecutive_failures 2
+				cool_down 100ms
+			}
+		}
+		reverse_proxy UPSTREAM
+	}`
 
 // The events of a pool reach the handlers of the Caddyfile, once each and in
 // order, also after reloads.
@@ -96,7 +100,7 @@ func TestEvents(t *testing.T) {
 	c := s.Clients()["h2"]
 	breaks := func() {
 		t.Helper()
-		for range 3 {
+		for range 2 { // one more would be a probe, if it came late
 			heard(t, c, "https://"+s.Addr+"/fails")
 		}
 		events := records(t, 2)
@@ -119,7 +123,9 @@ func TestEvents(t *testing.T) {
 	breaks()
 	holdOne(t, s, c, "/hold")
 	for range 3 { // they wait one after the other
-		leaveAfter(50*time.Millisecond)(t, c, "https://"+s.Addr)
+		site.Leave(t, c, "https://"+s.Addr, func() {
+			site.Eventually(t, func() bool { return scrape(t, s)[`waiting{pool="eventful"}`] == 1 })
+		})
 	}
 	if got := records(t, 1); !slices.Equal(got, []string{"offload.saturated eventful offload"}) {
 		t.Errorf("got %q", got)

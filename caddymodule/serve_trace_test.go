@@ -76,7 +76,7 @@ const traced = `
 			name inner
 			concurrency 1
 			queue 0
-			first_byte_timeout 300ms
+			first_byte_timeout 2s
 			abandon_timeout 1ms
 			breaker off
 		}

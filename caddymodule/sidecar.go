@@ -1,18 +1,10 @@
 package caddymodule
 
 import (
-	"errors"
-	"fmt"
-	"net"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
@@ -104,6 +96,10 @@ requests do.
 The proxy is configured by the flags alone, one for each word of a Caddyfile.
 --print shows the Caddyfile that they stand for, as a start for one of your own.
 
+It listens where --from says and nowhere else, in plain HTTP unless that begins with
+https://, and serves requests for any host: 127.0.0.1:8080, [::1]:8080, name:8080,
+8080 for every address, or unix//run/offload.sock.
+
 Its admin endpoint is where the other commands look for it, unless another server
 is there already. Beside another Caddy give it an address of its own with --admin,
 and the commands the same with --address.`,
@@ -113,7 +109,7 @@ and the commands the same with --address.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVarP(&s.from, "from", "f", ":8080", "The address to listen on")
+	flags.StringVarP(&s.from, "from", "f", "127.0.0.1:8080", "The address to listen on; a port alone is every address")
 	flags.StringSliceVarP(&s.to, "to", "t", nil, "The address of the service, or several")
 	flags.StringSliceVarP(&s.match, "match", "m", nil, "The paths that block (default all)")
 	flags.StringVar(&s.admin, "admin", adminAuto, "The address of the admin endpoint, or 'off'")
@@ -127,158 +123,4 @@ and the commands the same with --address.`,
 	flags.BoolVar(&s.serverTiming, "server-timing", false, "Add Server-Timing fields with the time that requests have waited")
 	flags.StringVar(&s.handleReject, "handle-reject", "", "Directives that answer rejected requests, such as 'respond \"busy\" 503'")
 	return cmd
-}
-
-func (s *sidecar) run() (int, error) {
-	if !s.print {
-		s.chooseAdmin()
-	}
-	text, err := s.caddyfile()
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
-	if s.print {
-		_, err := os.Stdout.Write(text)
-		return caddy.ExitCodeSuccess, err
-	}
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, map[string]any{"filename": "flags"})
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("%w (see --print for the lines)", err)
-	}
-	caddy.TrapSignals()
-	if err := caddy.Load(config, true); err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
-	fmt.Fprintf(os.Stderr, "caddy offload: %s -> %s\n", s.from, strings.Join(s.to, " "))
-	select {} // until a signal ends the process
-}
-
-// adminAuto is the admin endpoint where the commands look for it, unless another
-// server is there: on some systems both could listen, and a reload that is meant for
-// one would reach the other.
-const adminAuto = "auto"
-
-// chooseAdmin settles what "auto" means here.
-func (s *sidecar) chooseAdmin() {
-	if s.admin != adminAuto || !answers(caddy.DefaultAdminListen) {
-		return
-	}
-	s.admin = "off"
-	fmt.Fprintf(os.Stderr, "caddy offload: a server has its admin endpoint at %s already; this one has none, so commands do not reach it (see --admin)\n",
-		caddy.DefaultAdminListen)
-}
-
-// answers reports whether somebody listens at an address.
-func answers(address string) bool {
-	parsed, err := caddy.ParseNetworkAddress(address)
-	if err != nil {
-		return false
-	}
-	conn, err := net.DialTimeout(parsed.Network, parsed.JoinHostPort(0), time.Second)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
-}
-
-// caddyfile writes what the flags stand for.
-func (s *sidecar) caddyfile() ([]byte, error) {
-	if len(s.to) == 0 {
-		return nil, errors.New("--to is required: the address of the service, such as 127.0.0.1:8000")
-	}
-	if s.lines(inBreaker) != "" && s.value("breaker") != "" {
-		return nil, errors.New("--breaker off goes with no other flag of the breaker")
-	}
-	var b strings.Builder
-	b.WriteString("{\n")
-	if s.admin != adminAuto {
-		fmt.Fprintf(&b, "admin %s\n", quote(s.admin))
-	}
-	fmt.Fprintf(&b, "persist_config off\n%s}\n\n%s {\n", s.option(), quote(s.from))
-	if s.log {
-		b.WriteString("log\n")
-	}
-	matcher := ""
-	if len(s.match) > 0 {
-		fmt.Fprintf(&b, "@blocking path%s\n", quoteAll(s.match))
-		matcher = "@blocking "
-	}
-	fmt.Fprintf(&b, "offload %s{\n%s}\nreverse_proxy%s\n}\n", matcher, s.directive(), quoteAll(s.to))
-	return caddyfile.Format([]byte(b.String())), nil
-}
-
-// directive writes the block of the directive.
-func (s *sidecar) directive() string {
-	text := s.lines(inDirective)
-	if s.value("name") == "" {
-		text = "name sidecar\n" + text
-	}
-	text += wrapped("breaker", s.lines(inBreaker))
-	if s.serverTiming {
-		text += "server_timing\n"
-	}
-	if s.handleReject != "" {
-		text += wrapped("handle_reject", s.handleReject+"\n")
-	}
-	return text
-}
-
-// option writes the global option, if it is needed.
-func (s *sidecar) option() string {
-	text := wrapped("spool", s.lines(inSpool)) + s.lines(inOption)
-	if s.showQuery {
-		text += "show_query\n"
-	}
-	return wrapped("offload", text)
-}
-
-// wrapped writes a block, or nothing around nothing.
-func wrapped(word, lines string) string {
-	if lines == "" {
-		return ""
-	}
-	return word + " {\n" + lines + "}\n"
-}
-
-// lines writes the words of a block that are set.
-func (s *sidecar) lines(of string) string {
-	var b strings.Builder
-	for _, w := range s.words {
-		if w.of != of || w.value == "" {
-			continue
-		}
-		values := []string{w.value}
-		if w.word == "request_spool" || w.word == "response_spool" {
-			values = strings.Fields(w.value)
-		}
-		fmt.Fprintf(&b, "%s%s\n", w.word, quoteAll(values))
-	}
-	return b.String()
-}
-
-// value is what was given for a word of the directive.
-func (s *sidecar) value(word string) string {
-	for _, w := range s.words {
-		if w.of == inDirective && w.word == word {
-			return w.value
-		}
-	}
-	return ""
-}
-
-func quoteAll(tokens []string) string {
-	var b strings.Builder
-	for _, t := range tokens {
-		b.WriteString(" " + quote(t))
-	}
-	return b.String()
-}
-
-// quote makes one token of a Caddyfile out of a flag's value.
-func quote(token string) string {
-	if token != "" && !strings.ContainsAny(token, " \t\r\n\"`{}#\\") {
-		return token
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(token) + `"`
 }

@@ -87,3 +87,20 @@ func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 		}
 	}
 }
+
+// An address that another server has is refused, for the admin endpoint and for
+// requests: on Linux both would listen, and each would get a part.
+func TestSidecarRefusesAddressesOfOthers(t *testing.T) {
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	taken := other.Listener.Addr().String()
+	for flag, args := range map[string][]string{
+		"--from":  {"--from", taken, "--admin", "off"},
+		"--admin": {"--from", site.FreeAddr(t), "--admin", taken},
+	} {
+		got := command(t, append([]string{"run", "--to", "127.0.0.1:1"}, args...)...)
+		if want := flag + " " + taken + ": another server listens there"; got.code == 0 || !strings.Contains(got.err, want) {
+			t.Errorf("got %+v, want %s", got, want)
+		}
+	}
+}

@@ -45,7 +45,7 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 	for name, test := range map[string]struct{ args, want string }{
 		"nothing but the service": {
 			"--to 127.0.0.1:8000",
-			"{\n\tpersist_config off\n}\n\n:8080 {\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
+			"{\n\tpersist_config off\n}\n\nhttp://:8080 {\n\tbind 127.0.0.1\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
 		},
 		"everything": {
 			`--from|:80|--to|127.0.0.1:8000,127.0.0.1:8001|--match|/a/*,/b/*|--admin|off|--access-log|--name|my pool|--concurrency|4|` +
@@ -59,7 +59,7 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 	persist_config off
 	offload {
 		spool {
-			dir "/tmp/a b"
+			dir ` + "`/tmp/a b`" + `
 			memory 1MiB
 			disk 2MiB
 			uploads 3
@@ -70,11 +70,11 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 	}
 }
 
-:80 {
+http://:80 {
 	log
 	@blocking path /a/* /b/*
 	offload @blocking {
-		name "my pool"
+		name ` + "`my pool`" + `
 		concurrency 4
 		queue 5
 		max_wait 6s

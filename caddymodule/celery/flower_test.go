@@ -342,7 +342,7 @@ func TestFlowerApplyForAWhile(t *testing.T) {
 func TestFlowerApplyRevokes(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
-	s := l.flower("timeout 100ms")
+	s := l.flower("timeout 500ms")
 	status, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.slow", "")
 	m := l.take()
 	if status != 504 || got["task_id"] != m.CorrelationID {

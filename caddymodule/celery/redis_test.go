@@ -190,7 +190,7 @@ func TestTLS(t *testing.T) {
 		"": 503,
 	} {
 		s := site.Serve(t, nil, "celery {\nbroker rediss://"+addr+"\nbackend "+server.URL()+"\n"+words+
-			"\ntask lab.echo\nargs int({query.n})\nserver_timeout 1s\n}")
+			"\ntask lab.echo\nargs int({query.n})\nserver_timeout 2s\n}")
 		res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr+"/?n=7")
 		if res.StatusCode != want {
 			t.Errorf("%s: got %d %s", words, res.StatusCode, body)

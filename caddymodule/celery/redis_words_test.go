@@ -30,7 +30,7 @@ func TestNamesOnRedis(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := site.Serve(t, nil, "celery {\nbroker "+server.URL()+"\nbackend "+server.URL()+"\n"+tt.words+
-				"worker_check off\ntask_check off\ntimeout 500ms\ntask lab.echo\n}")
+				"worker_check off\ntask_check off\ntimeout 2s\ntask lab.echo\n}")
 			done := make(chan struct{})
 			go func() {
 				defer close(done)

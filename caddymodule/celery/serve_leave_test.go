@@ -126,7 +126,7 @@ func TestRevokesAreGathered(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
-	s := l.serve("task lab.slow\ntimeout 100ms")
+	s := l.serve("task lab.slow\ntimeout 500ms")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Get(t, c, url)
 		fields := wantProblem(t, res, body, 504, "timeout")
@@ -140,7 +140,7 @@ func TestTimeout(t *testing.T) {
 
 // A run that offload ends is answered by offload, and its task is revoked.
 func TestTimeoutOfTheRun(t *testing.T) {
-	for _, words := range []string{"first_byte_timeout 100ms", "first_byte_timeout off\nrun_timeout 100ms"} {
+	for _, words := range []string{"first_byte_timeout 500ms", "first_byte_timeout off\nrun_timeout 500ms"} {
 		t.Run(words, func(t *testing.T) {
 			l := newLab(t)
 			l.work(0, nil)

@@ -17,8 +17,8 @@ func newIdleStage(t *testing.T) *diskStage {
 	servers {
 		protocols h1 h2 h2c h3
 		timeouts {
-			read_body_idle 300ms
-			write_idle 300ms
+			read_body_idle 1s
+			write_idle 1s
 		}
 	}`, diskRoute, site.Limits{})
 	return d

@@ -310,7 +310,11 @@ func TestRawBehindRefusals(t *testing.T) {
 			if slices.Contains(tt.answers, "waits") {
 				patience = rawPatience
 			}
-			if answers := rawPlay(t, s.Clear, tt.text+rawLast, patience); !slices.Equal(answers, tt.answers) {
+			answers := rawPlay(t, s.Clear, tt.text+rawLast, patience)
+			if !slices.Equal(answers, tt.answers) && patience < rawMaxPatience { // a busy machine may not have answered yet
+				answers = rawPlay(t, s.Clear, tt.text+rawLast, rawMaxPatience)
+			}
+			if !slices.Equal(answers, tt.answers) {
 				t.Errorf("the answers are %q, want %q", answers, tt.answers)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,14 +28,14 @@ func dialHTTP3(t *testing.T, s *site.Site) *http3.ClientConn {
 	return new(http3.Transport).NewClientConn(conn)
 }
 
-// sendHTTP3 sends a request that declares one length and has another.
-func sendHTTP3(t *testing.T, s *site.Site, declared int64, body string) string {
+// sendHTTP3 sends a request for a path that declares one length and has another.
+func sendHTTP3(t *testing.T, s *site.Site, path string, declared int64, body string) string {
 	t.Helper()
 	stream, err := dialHTTP3(t, s).OpenRequestStream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, _ := http.NewRequest(http.MethodPost, "https://127.0.0.1/first", http.NoBody)
+	req, _ := http.NewRequest(http.MethodPost, "https://127.0.0.1"+path, http.NoBody)
 	req.ContentLength = declared
 	if err := stream.SendRequestHeader(req); err != nil {
 		t.Fatal(err)
@@ -56,15 +57,20 @@ func TestRawHTTP3Lengths(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for declared, body := range map[int64]string{0: rawSmuggled, 4: "body" + rawSmuggled, 400: "body", 1: ""} {
 		t.Run(fmt.Sprintf("%d of %d", len(body), declared), func(t *testing.T) {
-			want := sendHTTP3(t, plain, declared, body)
-			wantRequests := r.take()
-			answer, requests := sendHTTP3(t, offloaded, declared, body), r.take()
-			if int64(len(body)) < declared {
-				want = strings.Replace(want, "502", "400", 1)
+			path := fmt.Sprintf("/offloaded/%d", declared)
+			want := sendHTTP3(t, plain, "/plain", declared, body)
+			answer := sendHTTP3(t, offloaded, path, declared, body)
+			if int64(len(body)) >= declared { // then what fits may be sent on before more is seen
+				if answer != want {
+					t.Errorf("the answer is %q, want %q", answer, want)
+				}
+				return
 			}
-			more := int64(len(body)) > declared // then what fits may be sent on before more is seen
-			if answer != want || (!more && len(requests) != len(wantRequests)) {
-				t.Errorf("the answer is %q, want %q; the upstream got %q, want %q", answer, want, requests, wantRequests)
+			want = strings.Replace(want, "502", "400", 1)
+			// Half a request of plain Caddy may reach the upstream, also after its answer.
+			requests := slices.DeleteFunc(r.take(), func(request string) bool { return !strings.Contains(request, path+" ") })
+			if answer != want || len(requests) > 0 {
+				t.Errorf("the answer is %q, want %q; the upstream got %q", answer, want, requests)
 			}
 		})
 	}

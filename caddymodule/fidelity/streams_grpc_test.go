@@ -134,7 +134,7 @@ func checkBoth(t *testing.T, c rpc.TestServiceClient) {
 
 // A deadline ends a call at both ends.
 func checkDeadlines(t *testing.T, s *callee, c rpc.TestServiceClient) {
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := c.UnaryCall(ctx, &rpc.SimpleRequest{Payload: payloadOf(hang)})
 	if code := codeOf(err); code != "deadlineexceeded" && code != "unavailable" {
@@ -193,7 +193,7 @@ func TestStreamsGRPCRefusals(t *testing.T) {
 
 func checkGRPCRefusals(t *testing.T) {
 	s := newCallee()
-	st := site.Serve(t, nil, "offload {\nname refusals\nconcurrency 1\nqueue 0\nfirst_byte_timeout 300ms\nrun_timeout 600ms\nbreaker off\n}\n"+
+	st := site.Serve(t, nil, "offload {\nname refusals\nconcurrency 1\nqueue 0\nfirst_byte_timeout 1s\nrun_timeout 2s\nbreaker off\n}\n"+
 		stateRoute+clearCallee(t, s))
 	for name, secure := range map[string]bool{"in the clear": false, "over TLS": true} {
 		t.Run(name, func(t *testing.T) {

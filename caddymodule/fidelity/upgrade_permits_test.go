@@ -174,7 +174,7 @@ func TestUpgradesOfClientsThatLeave(t *testing.T) {
 func TestUpgradeTimeouts(t *testing.T) {
 	for words, lasts := range map[string]bool{"upgrades pass": true, "upgrades hold": false} {
 		t.Run(words, func(t *testing.T) {
-			s, u := upgradeSite(t, words+"\nfirst_byte_timeout 300ms\nrun_timeout 300ms")
+			s, u := upgradeSite(t, words+"\nfirst_byte_timeout 1s\nrun_timeout 1s")
 			for version, c := range upgraders(t, s) {
 				if version == "h2" {
 					continue
@@ -184,7 +184,7 @@ func TestUpgradeTimeouts(t *testing.T) {
 				}
 				site.Eventually(t, func() bool { return u.Now.Load() == 0 })
 				conn := dialWS(t, s, c, "/echo")
-				ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
 				if _, _, err := conn.Read(ctx); errors.Is(err, context.DeadlineExceeded) != lasts {
 					t.Errorf("%s: after the run timeout the tunnel says %v", version, err)

@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
-100 clients x 5 requests; broker rabbitmq, results by redis
+100 clients x 5 requests, 25 of those that only wait; broker rabbitmq, results by redis
 load of the machine: 0.10 0.20 0.30 before, 1.00 0.50 0.40 after
 
                                       answered     wall   req/s      p50      p99  /ping p99  lost

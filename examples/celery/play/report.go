@@ -47,7 +47,7 @@ func newResult(v variant, w way, wall time.Duration, blocking, ping load.Route) 
 		Variant:   v.title,
 		Path:      path(v, w),
 		Way:       w.name,
-		Requests:  clients * each,
+		Requests:  clients * v.each(),
 		WallS:     thousandths(wall.Seconds()),
 		PerSecond: thousandths(float64(blocking.Completed) / wall.Seconds()),
 		Route:     blocking,

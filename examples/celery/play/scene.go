@@ -10,9 +10,10 @@ import (
 
 // The crowd of the scene that this project comes from.
 const (
-	clients    = 100
-	each       = 5
-	probeEvery = 20 * time.Millisecond
+	clients     = 100
+	each        = 5
+	eachWaiting = 25
+	probeEvery  = 20 * time.Millisecond
 )
 
 // way is with or without offload.
@@ -71,7 +72,7 @@ func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.progress.Watch(finished, blocking, nil) })
 	began := time.Now()
-	load.Crowd{Clients: clients, Each: each, URL: base + path(v, w), Want: v.want}.Run(stopped, c, blocking)
+	load.Crowd{Clients: clients, Each: v.each(), URL: base + path(v, w), Want: v.want}.Run(stopped, c, blocking)
 	wall := time.Since(began)
 	close(finished)
 	beside.Wait()

@@ -15,7 +15,7 @@ import (
 // table writes the report for a person.
 func (r *report) table(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d clients x %d requests; broker %s, results by %s%s\n", clients, each, r.Broker, r.Backend, r.rounds())
+	fmt.Fprintf(&b, "\n%d clients x %d requests, %d of those that only wait; broker %s, results by %s%s\n", clients, each, eachWaiting, r.Broker, r.Backend, r.rounds())
 	if r.LoadBefore != "" {
 		fmt.Fprintf(&b, "load of the machine: %s before, %s after\n", r.LoadBefore, r.LoadAfter)
 	}

@@ -111,7 +111,7 @@ func TestErrorsOfPublishing(t *testing.T) {
 	t.Run("the server does not answer in time", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.NewServer(t)
-		broker := brokerWith(t, celeryredis.BrokerSettings{Server: celeryredis.Server{URL: server.URL(), Timeout: 50 * time.Millisecond}})
+		broker := brokerWith(t, celeryredis.BrokerSettings{Server: celeryredis.Server{URL: server.URL(), Timeout: time.Second}})
 		if _, err := broker.Queue(t.Context(), "celery"); err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestErrorsOfPublishing(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.SetDeaf(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := publish(t, ctx, broker, task); !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)

