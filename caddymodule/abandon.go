@@ -45,6 +45,7 @@ func (run *run) begin(x *exchange.Exchange) error {
 func (run *run) Sent() {
 	for r := run; r != nil; r = r.outer {
 		r.sends.Add(1)
+		r.handler.pool.sends.Add(1)
 	}
 }
 
@@ -131,6 +132,9 @@ func (run *run) giveUp(cause error) bool {
 		run.cause, run.abandoned = cause, true
 		run.writer.Kill(cause)
 		run.permit.Abandon()
+	}
+	if cause == errGivenUp && run.writer.Status() == 0 {
+		run.permit.ReportTimeout()
 	}
 	run.cancelBackend(cause)
 	if x := run.exchange; x != nil && x.Leave(cause) {

@@ -68,6 +68,9 @@ type Explanation struct {
 	Upload time.Duration `json:"upload_ns"`
 	Waited time.Duration `json:"waited_ns"`
 	Ran    time.Duration `json:"ran_ns"`
+	// Sends is how often it was sent to a backend: 0 if it never was, or by a
+	// handler that does not say.
+	Sends int32 `json:"sends"`
 	// Ahead is how many were to be served before it when it came to the queue,
 	// PredictedWait how long that was to take.
 	Ahead         int           `json:"ahead"`
@@ -90,7 +93,7 @@ func (e *explanation) view() Explanation {
 		ID: e.id.String(), Pool: e.pool, At: &e.at,
 		Client: e.who.read(e.who.client), Method: e.who.read(e.who.method),
 		Host: e.who.read(e.who.host), Path: e.who.read(e.who.path),
-		Decision: e.decision.String(), Upload: e.upload, Waited: e.waited, Ran: e.took,
+		Decision: e.decision.String(), Upload: e.upload, Waited: e.waited, Ran: e.took, Sends: e.sends,
 		Ahead: e.ahead, PredictedWait: e.predicted, Then: pressureOf(e.pressure),
 	}
 	if e.reason != 0 {

@@ -54,6 +54,7 @@ type explanation struct {
 	decision             decision
 	reason               offloader.Reason
 	upload, waited, took time.Duration
+	sends                int32
 	ahead                int
 	predicted            time.Duration
 	pressure             offloader.Gauges // of the pool when it was decided
@@ -97,6 +98,7 @@ func (l *explanations) add(run *run, d decision) {
 	e.id, e.at, e.pool = run.id(), now, run.handler.pool.Name()
 	e.decision, e.reason = d, run.reason
 	e.upload, e.waited, e.took = run.uploadTook, run.waited, run.took
+	e.sends = run.sends.Load()
 	e.pressure = pressure
 	e.ahead, e.predicted = run.place.Ahead(), run.place.PredictedWait()
 	if run.reason == offloader.QueueFull && !run.place.Joined() {

@@ -91,6 +91,7 @@ type livePool struct {
 	waits     prometheus.Histogram       // of those who got a permit, in seconds
 	runs      prometheus.Histogram       // from the permit to its release, in seconds
 
+	sends    atomic.Uint64 // to backends
 	requests registry
 }
 

@@ -25,6 +25,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range poolStates {
 		ch <- m.desc
 	}
+	ch <- sendsTotal
 	for _, m := range budgetBytes {
 		ch <- m.desc
 	}
@@ -62,6 +63,7 @@ func (p *livePool) collect(ch chan<- prometheus.Metric) {
 			ch <- constant(m.desc, m.kind, m.of(&s, word), s.Name, word)
 		}
 	}
+	ch <- constant(sendsTotal, prometheus.CounterValue, p.sends.Load(), s.Name)
 	ch <- p.waits
 	ch <- p.runs
 }

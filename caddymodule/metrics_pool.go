@@ -87,6 +87,8 @@ var poolNumbers = []struct {
 	},
 }
 
+var sendsTotal = describe("sends_total", "Requests sent to backends, those that were sent again included.", "pool")
+
 // poolStates are metrics with a series for each pool and each of some words, all
 // of which begin at zero.
 var poolStates = []struct {

@@ -86,6 +86,9 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if run.took > 0 {
 		enc.AddDuration("run", run.took)
 	}
+	if sends := run.sends.Load(); sends > 1 {
+		enc.AddInt32("sends", sends)
+	}
 	enc.AddString("outcome", run.outcomeWord())
 	if run.reason != 0 {
 		enc.AddString("reason", run.reason.String())

@@ -125,11 +125,14 @@ const smallBody = 64 << 10
 // rejectGRPC sends a response of nothing but trailers, which stand in the
 // header then.
 func rejectGRPC(w http.ResponseWriter, code int, r offloader.Reason) {
-	h := w.Header()
-	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(code))
-	h.Set("Grpc-Message", r.Text())
+	setCallStatus(w.Header(), code, r)
 	w.WriteHeader(http.StatusOK)
+}
+
+func setCallStatus(h http.Header, code int, r offloader.Reason) {
+	h.Set("Content-Type", "application/grpc")
+	h.Set(grpcStatusField, strconv.Itoa(code))
+	h.Set("Grpc-Message", r.Text())
 }
 
 // hasErrorRoutes reports whether handle_errors gets to see an error.
@@ -166,10 +169,12 @@ func validStatusName(name string) bool {
 // serverTiming is a Server-Timing field. The time of the run is in it only if the
 // run is over, which it is in answers of our own: others begin before that, and a
 // trailer would make them chunked for what few clients read.
-func (run *run) serverTiming() string {
-	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(run.queueWait()))
-	if run.took > 0 {
-		text += fmt.Sprintf(", offload_run;dur=%.3f", milliseconds(run.took))
+func (run *run) serverTiming() string { return serverTiming(run.queueWait(), run.took) }
+
+func serverTiming(waited, took time.Duration) string {
+	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(waited))
+	if took > 0 {
+		text += fmt.Sprintf(", offload_run;dur=%.3f", milliseconds(took))
 	}
 	return text
 }

@@ -38,9 +38,28 @@ func (run *run) answerIfStuck() {
 	// nobody to hand it to: the goroutine that could is stuck.
 	defer func() { _ = recover() }()
 	if !ended {
-		status := run.handler.answerFor(reason).status
-		run.writer.AnswerStuck(status, http.StatusText(status)+"\n", http.Header{requestIDField: {run.id().String()}})
+		run.writer.AnswerStuck(run.emergency(reason))
 	}
+}
+
+// emergency is the answer in the place of a run that does not return: what can be said
+// without the outer handlers and the state of the request, which belong to the
+// goroutine that is stuck.
+func (run *run) emergency(reason offloader.Reason) (status int, text string, fields http.Header) {
+	a := run.handler.answerFor(reason)
+	fields = http.Header{requestIDField: {run.id().String()}}
+	if name := run.handler.ProxyStatusName; name != "" {
+		fields.Set("Proxy-Status", proxyStatus(name, a.proxyError, reason))
+	}
+	if run.handler.ServerTiming {
+		fields.Set("Server-Timing", serverTiming(run.waited, time.Since(run.arrived)-run.waited))
+	}
+	if run.grpc {
+		setCallStatus(fields, a.grpc, reason)
+		return http.StatusOK, "", fields
+	}
+	fields.Set("Content-Type", "text/plain; charset=utf-8")
+	return a.status, http.StatusText(a.status) + "\n", fields
 }
 
 // HeadSent ends the wait for the first byte.

@@ -61,6 +61,7 @@ type explanation struct {
 	Upload        time.Duration `json:"upload_ns"`
 	Waited        time.Duration `json:"waited_ns"`
 	Ran           time.Duration `json:"ran_ns"`
+	Sends         int
 	Ahead         int
 	PredictedWait time.Duration `json:"predicted_wait_ns"`
 	Then          pool

@@ -131,7 +131,7 @@ func explain(s *call) error {
 		line("wait", "%s with %d ahead, predicted %s", brief(e.Waited), e.Ahead, brief(e.PredictedWait))
 	}
 	if e.Ran > 0 {
-		line("run", "%s", brief(e.Ran))
+		line("run", "%s%s", brief(e.Ran), sentAgain(e.Sends))
 	}
 	line("pool then", "%s running, %d/%d waiting, breaker %s",
 		share(e.Then.Running, e.Then.Limit), e.Then.Waiting, e.Then.QueueLimit, e.Then.Breaker)
@@ -171,4 +171,12 @@ func explainLast(s *call) error {
 	}
 	t.print(s.out)
 	return nil
+}
+
+// sentAgain says that a request was sent to the backend more than once.
+func sentAgain(sends int) string {
+	if sends < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", sent %d times", sends)
 }
