@@ -58,7 +58,6 @@ func (run *run) emergency(reason offloader.Reason) (status int, text string, fie
 		setCallStatus(fields, a.grpc, reason)
 		return http.StatusOK, "", fields
 	}
-	fields.Set("Content-Type", "text/plain; charset=utf-8")
 	return a.status, http.StatusText(a.status) + "\n", fields
 }
 

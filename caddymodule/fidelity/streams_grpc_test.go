@@ -31,7 +31,7 @@ func checkGRPC(t *testing.T) {
 			if secure {
 				upstream = secureCallee
 			}
-			plain, offloaded := site.ServeTwins(t, nil, "", "offload {\nname calls\nconcurrency 1\nqueue 10\nbreaker {\nconsecutive_failures 1\n}\n}",
+			plain, offloaded := site.ServeTwins(t, nil, "", "offload {\nname calls\nconcurrency 1\nqueue 10\nbreaker off\n}",
 				"OFFLOAD\nrespond /state \"{http.offload.in_flight}\"\n"+upstream(t, s))
 			for name, c := range map[string]rpc.TestServiceClient{"plain": caller(t, plain, secure), "offload": caller(t, offloaded, secure)} {
 				t.Run(name, func(t *testing.T) {

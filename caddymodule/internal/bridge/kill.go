@@ -84,6 +84,7 @@ func (w *Writer) AnswerStuck(status int, text string, fields http.Header) {
 	h := client.Header()
 	maps.Copy(h, fields)
 	if text != "" { // else its head says it all
+		h.Set("Content-Type", "text/plain; charset=utf-8")
 		h.Set("Content-Length", strconv.Itoa(len(text)))
 	}
 	if w.req.ProtoMajor == 1 {
