@@ -122,6 +122,9 @@ type Handler struct {
 	nudge     *offloader.Timeouts
 	notice    *offloader.Timeouts
 
+	slowFirstByte bool // the wait for the first byte begins when a run is noticed
+
+
 	abandonTimeout time.Duration // zero: until the backend has ended
 	resends        int
 
@@ -190,6 +193,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	firstByte := time.Duration(orDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
 	runTime := time.Duration(orDefault(h.RunTimeout, 0))
 	h.firstByte = offloader.NewTimeouts(firstByte)
+	if firstByte > noticeAfter {
+		h.firstByte = offloader.NewTimeouts(firstByte - noticeAfter) // it begins with the notice
+		h.slowFirstByte = true
+	}
 	h.runTime = offloader.NewTimeouts(runTime)
 	h.nudge = offloader.NewTimeouts(nudgeAfter)
 	h.notice = offloader.NewTimeouts(noticeAfter)

@@ -30,7 +30,9 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	}
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.notice.Start(&run.notice, run)
-	h.firstByte.Start(&run.firstByte, run)
+	if !h.slowFirstByte {
+		h.firstByte.Start(&run.firstByte, run)
+	}
 	h.runTime.Start(&run.runTime, run)
 
 	returned := false

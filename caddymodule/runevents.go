@@ -22,11 +22,23 @@ func (e *cancelError) Unwrap() error { return context.Canceled }
 func (run *run) Expired(t *offloader.Timeout) {
 	switch t {
 	case &run.notice:
-		run.watchClient()
+		run.noticed()
 	case &run.firstByte:
 		run.cancelFor(offloader.FirstByteTimeout)
 	default:
 		run.cancelFor(offloader.RunTimeout)
+	}
+}
+
+// noticed is called when a run goes on for longer than most do. What costs more than
+// those have to spare begins here: the watch over its client, and the rest of a long
+// wait for the first byte.
+func (run *run) noticed() {
+	run.watchClient()
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	if run.handler.slowFirstByte && !run.ended && run.writer.Status() == 0 {
+		run.handler.firstByte.Start(&run.firstByte, run)
 	}
 }
 

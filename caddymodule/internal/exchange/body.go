@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// ringSize is how far the worker reads ahead of the run. It is as much as reverse_proxy
-// reads at once.
-const ringSize = 32 << 10
+// ringSize is how far the worker reads ahead of the run: twice as much as reverse_proxy
+// reads at once, so that neither waits for the other after each read.
+const ringSize = 64 << 10
 
 // rings keeps the memory of rings. They are arrays, so that to keep one costs no
 // allocation.
@@ -24,14 +24,19 @@ var errClosed = errors.New("read on closed response body")
 type ring struct {
 	memory   *[ringSize]byte
 	from, to int   // counted from the beginning of the body
+	base     int   // what is at the beginning of the memory
 	first    int   // how much the source has given at once in the beginning
 	err      error // of the source, behind the last byte
 	closed   bool  // the run reads no more
 }
 
-// free returns the room behind the last byte, up to the end of the memory.
+// free returns the room behind the last byte, up to the end of the memory. An empty
+// ring begins anew, so that its room is in one piece.
 func (r *ring) free() []byte {
-	at := r.to % ringSize
+	if r.from == r.to {
+		r.base = r.to
+	}
+	at := (r.to - r.base) % ringSize
 	return r.memory[at:min(ringSize, at+ringSize-(r.to-r.from))]
 }
 
@@ -43,7 +48,7 @@ func (r *ring) held() []byte {
 	if r.from < r.first {
 		to = r.first
 	}
-	at := r.from % ringSize
+	at := (r.from - r.base) % ringSize
 	return r.memory[at:min(ringSize, at+to-r.from)]
 }
 
@@ -52,7 +57,6 @@ func (r *ring) held() []byte {
 // own at the end of the body. It requires x.mu.
 func (x *Exchange) open(res *http.Response) *http.Response {
 	x.source = res.Body
-	x.room = make(chan struct{}, 1)
 	x.ring.memory = rings.Get().(*[ringSize]byte)
 	if res.ContentLength < 0 || res.ProtoMajor > 1 {
 		own := *res
@@ -109,15 +113,18 @@ func (x *Exchange) filled(n int, err error) {
 	signal(x.wake)
 }
 
-// body is the answer's body as the run reads it.
+// body is the answer's body as the run reads it. It belongs to one goroutine.
 type body struct {
-	x             *Exchange
+	x             *Exchange      // nil after Close
 	own, trailers *http.Response // where trailers go to and come from, nil without
 }
 
 // Read returns what the worker has read.
 func (b *body) Read(p []byte) (int, error) {
-	if len(p) == 0 {
+	switch {
+	case b.x == nil:
+		return 0, errClosed
+	case len(p) == 0:
 		return 0, nil
 	}
 	held, err := b.x.awaitBytes()
@@ -172,28 +179,40 @@ func (x *Exchange) taken(n int) error {
 // exchange.
 func (b *body) Close() error {
 	x := b.x
-	outlasts := !x.ended() && x.owner.Outlasts()
-	x.mu.Lock()
-	closed, left := x.ring.closed, x.left != nil
-	x.ring.closed = true
-	switch {
-	case closed || left:
-	case x.ring.err != nil: // the worker needs it no more
-		rings.Put(x.ring.memory)
-		x.ring.memory = nil
-	case outlasts:
-		x.left, left = errClosed, true
-	}
-	signal(x.room)
-	x.mu.Unlock()
-	if closed || left { // then the worker closes the source
+	if x == nil {
 		return nil
 	}
-	return x.source.Close()
+	b.x = nil
+	source := x.close(!x.hasAll() && x.owner.Outlasts())
+	x.done()
+	if source == nil {
+		return nil
+	}
+	return source.Close()
 }
 
-// ended reports whether the worker has read the body to its end.
-func (x *Exchange) ended() bool {
+// close says that the run reads no more. It returns the source if the run has to close
+// it, which the worker does when the run has left.
+func (x *Exchange) close(outlasts bool) io.Closer {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ring.closed = true
+	if x.left == nil && x.ring.err == nil && outlasts {
+		x.left = errClosed
+	}
+	signal(x.room)
+	if x.left != nil {
+		return nil
+	}
+	if x.ring.err != nil { // the worker needs it no more
+		rings.Put(x.ring.memory)
+	}
+	x.ring.memory = nil
+	return x.source
+}
+
+// hasAll reports whether the worker has read the body to its end.
+func (x *Exchange) hasAll() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.ring.err != nil

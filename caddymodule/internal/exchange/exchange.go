@@ -46,11 +46,11 @@ type Owner interface {
 
 // Exchange is one request on its way to the backend and back.
 type Exchange struct {
+	wake chan struct{} // for the run, which waits for the head or for bytes
+	room chan struct{} // for the worker, which waits for room in the ring
+
 	inner http.RoundTripper
 	owner Owner
-	wake  chan struct{} // for the run, which waits for the head or for bytes
-	room  chan struct{} // for the worker, which waits for room in the ring
-
 	sends sends // belongs to the worker
 
 	mu       sync.Mutex // guards the rest
@@ -60,8 +60,32 @@ type Exchange struct {
 	left     error         // why the run has left, nil if it has not
 	over     bool          // the owner knows that it is over
 	cut      bool          // the answer was longer than is read of it
+	ended    bool          // the worker has ended, or the run is done with it
 	source   io.ReadCloser // the body as it comes, nil if the run reads it itself
 	ring     ring
+}
+
+// kept are exchanges that have ended well: worker and run are done with them, and their
+// channels are as good as new.
+var kept = sync.Pool{New: func() any {
+	return &Exchange{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}}
+
+// done is called by the worker and by the run when they are done with an exchange. The
+// second one keeps it, unless the run has left: then others may still know it.
+func (x *Exchange) done() {
+	x.mu.Lock()
+	second := x.ended
+	x.ended = true
+	keep := second && x.left == nil && x.panicked == nil
+	x.mu.Unlock()
+	if !keep {
+		return
+	}
+	drop(x.wake)
+	drop(x.room)
+	*x = Exchange{wake: x.wake, room: x.room}
+	kept.Put(x)
 }
 
 type exchangeKey struct{}
@@ -78,22 +102,33 @@ func of(ctx context.Context) *Exchange {
 // RoundTrip sends req through inner for owner. The answer's body must be closed, as
 // with any RoundTripper. A panic of inner goes on from here, as the identical value.
 func RoundTrip(inner http.RoundTripper, req *http.Request, owner Owner) (*http.Response, error) {
-	x := &Exchange{inner: inner, owner: owner, wake: make(chan struct{}, 1)}
+	x := kept.Get().(*Exchange)
+	x.inner, x.owner = inner, owner
 	if err := owner.Begin(x); err != nil {
 		closeBody(req)
 		return nil, err
 	}
 	go x.work(req)
 	<-x.wake
+	res, err, reads := x.head()
+	if !reads {
+		x.done()
+	}
+	return res, err
+}
+
+// head returns what the worker or Leave has woken the run for, and whether the run has
+// a body to read.
+func (x *Exchange) head() (res *http.Response, err error, reads bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.left != nil:
-		return nil, x.left
+		return nil, x.left, false
 	case x.panicked != nil:
 		panic(x.panicked)
 	}
-	return x.res, x.err
+	return x.res, x.err, x.source != nil
 }
 
 // Leave makes RoundTrip and the reading of the body return cause from now on. What the
@@ -133,6 +168,7 @@ func (x *Exchange) Forget() {
 
 // work is the exchange on its own goroutine.
 func (x *Exchange) work(req *http.Request) {
+	defer x.done()
 	defer x.Forget()
 	defer x.caught()
 	res, err := x.send(req)
@@ -140,7 +176,7 @@ func (x *Exchange) work(req *http.Request) {
 	case x.headArrived(res, err):
 		x.pump(res)
 	case err == nil && x.hasLeft():
-		x.drop(res)
+		x.dropAnswer(res)
 	}
 }
 
@@ -171,8 +207,8 @@ func (x *Exchange) hasLeft() bool {
 	return x.left != nil
 }
 
-// drop takes an answer that comes after the run has left, so that its end shows.
-func (x *Exchange) drop(res *http.Response) {
+// dropAnswer takes an answer that comes after the run has left, so that its end shows.
+func (x *Exchange) dropAnswer(res *http.Response) {
 	switch {
 	case res.Body == nil:
 		return
@@ -212,6 +248,14 @@ func (x *Exchange) caught() {
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
+	}
+}
+
+// drop takes a signal back that nobody has waited for.
+func drop(c chan struct{}) {
+	select {
+	case <-c:
+	default:
 	}
 }
 
