@@ -124,7 +124,6 @@ type Handler struct {
 
 	slowFirstByte bool // the wait for the first byte begins when a run is noticed
 
-
 	abandonTimeout time.Duration // zero: until the backend has ended
 	resends        int
 
