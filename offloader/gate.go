@@ -42,7 +42,8 @@ type gate struct {
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
 	free        *slot
-	mean        meanRun
+	runs        runTimes
+	pace        pace
 	line        virtualLine
 	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
 }
@@ -89,9 +90,12 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 		}
 		w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
 		g.queued = max(now, 1)
+		if g.queue.len == 0 {
+			g.pace.begin(g.running, now)
+		}
+		g.pace.came++
 		g.noteArrival(w.place)
 		g.queue.push(w)
-		g.refuseLate(now, &out)
 	}
 	return a, r, out
 }
@@ -110,20 +114,22 @@ func (g *gate) abandon(w *waiter) bool {
 }
 
 // leave gives a slot back after a run and hands it on. It returns as expire
-// does when to look again: the longer the runs take, the sooner.
+// does when to look again.
 func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.learn(s, run, now)
 	g.judge(s, o, now)
-	return g.giveBack(s, now), g.due()
+	return g.comeFree(s, now), g.due()
 }
 
 // cede gives back a slot that no run has used.
 func (g *gate) cede(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.giveBack(s, now)
+	var out verdicts
+	g.giveBack(s, now, &out)
+	return out
 }
 
 // linger counts a slot whose run has ended but that is kept for a while. It
@@ -146,7 +152,7 @@ func (g *gate) lingered(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lingering--
-	return g.giveBack(s, now)
+	return g.comeFree(s, now)
 }
 
 // configure applies settings to the living gate. A smaller limit takes effect
@@ -191,10 +197,10 @@ func (g *gate) nextDue() moment {
 func (g *gate) expectedWait(now moment) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.mean.n == 0 || g.concurrency == unlimited {
+	if g.runs.n == 0 || g.concurrency == unlimited {
 		return minRetry
 	}
-	rate := float64(g.concurrency) / max(g.mean.ns, 1)
+	rate := float64(g.concurrency) / max(g.predictedRun(), 1)
 	ahead := float64(g.queue.len) + g.line.join(now, rate)
 	return time.Duration(min(ahead/rate, float64(maxRetry)))
 }
@@ -238,15 +244,21 @@ func (g *gate) take() *slot {
 	return s
 }
 
-func (g *gate) giveBack(s *slot, now moment) verdicts {
+// comeFree gives a slot back that a run has used.
+func (g *gate) comeFree(s *slot, now moment) verdicts {
+	var out verdicts
+	g.freed(now, &out)
+	g.giveBack(s, now, &out)
+	return out
+}
+
+func (g *gate) giveBack(s *slot, now moment, out *verdicts) {
 	g.running--
 	g.retire(s)
 	g.ends(s)
 	s.marks = marks{}
 	s.next, g.free = g.free, s
-	var out verdicts
-	g.handOver(now, &out)
-	return out
+	g.handOver(now, out)
 }
 
 // handOver gives free slots to waiters, unless the gate is paused. Who can no
@@ -257,7 +269,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 		g.refuseLate(now, out)
 	}
 	for g.vacant() && g.queue.len > 0 && !g.paused() {
-		w := g.pick()
+		w := g.pick(now)
 		if w.deadline != 0 && w.deadline <= now {
 			g.refuse(w, WaitTimeout, out)
 			continue
@@ -270,71 +282,10 @@ func (g *gate) handOver(now moment, out *verdicts) {
 	g.wakeIfIdle()
 }
 
-func (g *gate) pick() *waiter {
-	if g.healthy() {
-		return g.queue.front
-	}
-	return g.queue.back
-}
-
 func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
 	g.queue.remove(w)
 	w.reason = r
 	out.add(w)
-}
-
-// healthy means that the queue, served in order, would be over within a quarter
-// of the longest wait. Beyond that a queue in order makes everybody late: the
-// newest can still be served quickly, the oldest cannot be helped.
-//
-// The configured concurrency counts, not a limit that is still ramping up:
-// nobody shall be refused because of that, nor because of a slow first round.
-func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
-
-func (g *gate) healthyWith(waiting int) bool {
-	return g.fifo || g.maxWait == 0 || !g.mean.warm || g.turns(waiting) <= float64(g.maxWait)/4
-}
-
-// rest predicts the time until everybody who waits now has had a turn.
-func (g *gate) rest() float64 { return g.turns(g.queue.len) }
-
-// turns predicts the time until so many waiters have had a turn.
-func (g *gate) turns(waiting int) float64 {
-	return float64(waiting) * g.mean.ns / float64(g.concurrency)
-}
-
-// displaces reports whether a newcomer to a full queue takes the place of the
-// oldest waiter.
-func (g *gate) displaces() bool { return g.places > 0 && g.queue.len > 0 && !g.healthy() }
-
-// refuseLate refuses the oldest waiters who waited as long as they may, or who,
-// with the newest served first, will have by the time their turn comes.
-func (g *gate) refuseLate(now moment, out *verdicts) {
-	for g.queue.front != nil && g.maxWait > 0 {
-		w := g.queue.front
-		waited := time.Duration(now - w.arrived)
-		switch {
-		case waited >= g.maxWait:
-			g.refuse(w, WaitTimeout, out)
-		case !g.healthy() && float64(waited)+g.rest() > float64(g.maxWait):
-			g.refuse(w, PredictedLate, out)
-		default:
-			return
-		}
-	}
-	g.wakeIfIdle()
-}
-
-// due is when refuseLate has to look again, zero for never.
-func (g *gate) due() moment {
-	if g.queue.front == nil || g.maxWait == 0 {
-		return 0
-	}
-	at := g.queue.front.arrived + moment(g.maxWait)
-	if !g.healthy() {
-		at -= moment(g.rest()) - 1 // refused when beyond, not when equal
-	}
-	return max(at, 1) // it may have passed; zero would mean never
 }
 
 // calm reports whether nobody has begun to wait for a while.

@@ -73,7 +73,7 @@ func (s *slot) report(generation uint64, o Outcome) bool {
 // learn lets the estimate know of a run that has ended, if it teaches something.
 func (g *gate) learn(s *slot, run time.Duration, now moment) {
 	if s.teaches() {
-		g.mean.add(run, now)
+		g.runs.add(run, now)
 	}
 }
 

@@ -97,7 +97,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.Running, s.Abandoned, s.Lingering = g.running, g.abandoned, g.lingering
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
-	s.MeanRun = time.Duration(g.mean.ns)
+	s.MeanRun = time.Duration(g.predictedRun())
 	if g.queue.front != nil {
 		s.OldestWait = time.Duration(now - g.queue.front.arrived)
 	}
