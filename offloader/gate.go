@@ -25,7 +25,9 @@ const (
 type gate struct {
 	mu sync.Mutex
 
-	phase atomic.Uint32 // a phase; it changes only under mu
+	phase     atomic.Uint32 // a phase; it changes only under mu
+	turned    atomic.Int32  // how many turns are kept; it changes only under mu
+	lastBegan atomic.Int64  // the moment of the last permit
 
 	// All guarded by mu.
 	concurrency int // as configured
@@ -45,25 +47,35 @@ type gate struct {
 	runs        runTimes
 	pace        pace
 	line        virtualLine
+	turns       turns
+	calendar    calendar
 	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
 }
 
-// enter takes a slot for a newcomer if one is free and nobody waits.
-func (g *gate) enter() (*slot, answer, Reason) {
+// enter takes a slot for a newcomer if one is free and nobody waits. The client is
+// zero and the time does not matter while no turns are kept.
+func (g *gate) enter(c *Client, now moment) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.decide()
+	kept := g.turns.len > 0 && g.arrives(c, now)
+	a, r := g.decide(kept)
 	if a == admit {
+		if g.turns.len > 0 {
+			g.served(c, now)
+		}
 		return g.take(), a, r
 	}
 	return nil, a, r
 }
 
 // room reports why a newcomer would be refused at once, or zero.
-func (g *gate) room() Reason {
+func (g *gate) room(c *Client, now moment) Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, r := g.decide()
+	a, r := g.decide(g.takesTurn(c, now))
+	if a == refuse {
+		g.turns.count(c, 1)
+	}
 	return r
 }
 
@@ -75,18 +87,23 @@ func (g *gate) waiting() int {
 
 // wait queues a newcomer whom enter told to, unless things changed meanwhile:
 // then it answers as enter does, with the slot in w.
-func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
+func (g *gate) wait(w *waiter, c *Client, now moment) (answer, Reason, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
 	g.refuseLate(now, &out)
-	a, r := g.decide()
+	kept := g.takesTurn(c, now)
+	a, r := g.decide(kept)
 	switch a {
 	case admit:
+		g.served(c, now)
 		w.slot = g.take()
 	case queueUp:
 		if g.queue.len >= g.places {
-			g.refuse(g.queue.front, QueueFull, &out)
+			g.refuse(g.displaced(), QueueFull, &out)
+		}
+		if kept {
+			g.claim(w, c, now)
 		}
 		w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
 		g.queued = max(now, 1)
@@ -94,7 +111,7 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 			g.pace.begin(g.running, now)
 		}
 		g.pace.came++
-		g.noteArrival(w.place)
+		g.noteArrival(w)
 		g.queue.push(w)
 	}
 	return a, r, out
@@ -102,12 +119,13 @@ func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
 
 // abandon takes a waiter whose caller left out of the queue. It reports false
 // when a verdict was already on its way.
-func (g *gate) abandon(w *waiter) bool {
+func (g *gate) abandon(w *waiter, c *Client) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !w.queued {
 		return false
 	}
+	g.turns.count(c, -1)
 	g.queue.remove(w)
 	g.wakeIfIdle()
 	return true
@@ -192,26 +210,15 @@ func (g *gate) nextDue() moment {
 	return g.due()
 }
 
-// expectedWait gives a refused caller a place in the virtual line behind the
-// queue, and returns when that place should have its turn.
-func (g *gate) expectedWait(now moment) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.runs.n == 0 || g.concurrency == unlimited {
-		return minRetry
-	}
-	rate := float64(g.concurrency) / max(g.predictedRun(), 1)
-	ahead := float64(g.queue.len) + g.line.join(now, rate)
-	return time.Duration(min(ahead/rate, float64(maxRetry)))
-}
-
 // refuseAll empties the queue for one reason.
 func (g *gate) refuseAll(r Reason) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	for g.queue.front != nil {
-		g.refuse(g.queue.front, r, &out)
+	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
+		for l.front != nil {
+			g.refuse(l.front, r, &out)
+		}
 	}
 	g.wakeIfIdle()
 	return out
@@ -219,14 +226,15 @@ func (g *gate) refuseAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-func (g *gate) decide() (answer, Reason) {
+// decide what becomes of a newcomer, who may have come at its turn.
+func (g *gate) decide(kept bool) (answer, Reason) {
 	shut := g.shut()
 	switch {
 	case shut != 0:
 		return refuse, shut
 	case g.vacant() && g.queue.len == 0 && !g.paused():
 		return admit, 0
-	case g.queue.len >= g.places && !g.displaces():
+	case g.queue.len >= g.places && !g.displaces(kept):
 		return refuse, QueueFull
 	}
 	return queueUp, 0
@@ -241,6 +249,7 @@ func (g *gate) take() *slot {
 	}
 	g.free, s.next = s.next, nil
 	s.recovery = g.recoveries
+	s.last = g.running >= g.concurrency || g.fresh >= g.limit
 	return s
 }
 

@@ -182,8 +182,8 @@ func (r *rig) arrive() {
 	id := r.nextID
 	r.nextID++
 	answered := r.model.enter(id, r.now)
-	room := r.gate.room()
-	s, a, reason := r.gate.enter()
+	room := r.gate.room(nil, r.now)
+	s, a, reason := r.gate.enter(nil, r.now)
 	if room != reason {
 		r.t.Fatalf("room says %s, enter %s", room, reason)
 	}
@@ -211,7 +211,7 @@ func (r *rig) join(id int) (*slot, answer, Reason) {
 	}
 	r.model.join(id, r.now, deadline)
 	w := &waiter{arrived: r.now, deadline: deadline, place: &Place{Owner: id}}
-	a, reason, out := r.gate.wait(w, r.now)
+	a, reason, out := r.gate.wait(w, nil, r.now)
 	if a == queueUp {
 		r.waiting[id] = w
 		r.checkArrival(id, w.place)
@@ -345,7 +345,7 @@ func (r *rig) leave() {
 	if !ok {
 		return
 	}
-	if w := r.waiting[id]; !r.gate.abandon(w) || r.gate.abandon(w) {
+	if w := r.waiting[id]; !r.gate.abandon(w, nil) || r.gate.abandon(w, nil) {
 		r.t.Fatalf("waiter %d could not leave once", id)
 	}
 	delete(r.waiting, id)
@@ -372,7 +372,7 @@ func (r *rig) cancel() {
 func (r *rig) checkArrival(id int, got *Place) {
 	r.t.Helper()
 	for _, w := range r.model.queue {
-		if w.id == id && (got.ahead != w.ahead || got.predicted != w.predicted) {
+		if w.id == id && (int(got.ahead) != w.ahead || got.predicted != w.predicted) {
 			r.t.Fatalf("waiter %d found %d ahead and a wait of %d, want %d and %d",
 				id, got.ahead, got.predicted, w.ahead, w.predicted)
 		}
@@ -479,7 +479,7 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
-	for w := g.queue.front; w != nil; w = w.next {
+	for w := g.queue.line.front; w != nil; w = w.next {
 		if r.waiting[m.queue[i].id] != w || (w.next != nil && w.next.prev != w) {
 			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
 		}

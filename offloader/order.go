@@ -19,9 +19,9 @@ func (g *gate) predictedRun() float64 {
 	return float64(g.runs.typical())
 }
 
-// turns predicts the time until so many waiters have had a turn. The configured
+// drain predicts the time until so many waiters have had a turn. The configured
 // concurrency counts, not a limit that is still ramping up.
-func (g *gate) turns(waiting int) float64 {
+func (g *gate) drain(waiting int) float64 {
 	return float64(waiting) * g.predictedRun() / float64(g.concurrency)
 }
 
@@ -39,21 +39,25 @@ func (g *gate) rest() float64 {
 func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
 
 func (g *gate) healthyWith(waiting int) bool {
-	return g.fifo || g.maxWait == 0 || !g.runs.warm || g.turns(waiting) <= float64(g.maxWait)/4
+	return g.fifo || g.maxWait == 0 || !g.runs.warm || g.drain(waiting) <= float64(g.maxWait)/4
 }
 
-// pick returns the waiter who gets the next permit.
+// pick returns the waiter who gets the next permit: first those whose turn was kept.
 func (g *gate) pick(now moment) *waiter {
-	if g.healthy() || g.rescues(now) {
-		return g.queue.front
+	line := &g.queue.line
+	switch {
+	case g.queue.kept.front != nil:
+		return g.queue.kept.front
+	case g.healthy() || g.rescues(now):
+		return line.front
 	}
-	return g.queue.back
+	return line.back
 }
 
 // late reports whether the oldest waiter would be too late if all others had their
 // turn before.
 func (g *gate) late(now moment) bool {
-	return float64(now-g.queue.front.arrived)+g.rest() > float64(g.maxWait)
+	return float64(now-g.queue.line.front.arrived)+g.rest() > float64(g.maxWait)
 }
 
 // rescues reports whether the oldest waiter, who would be late, can have the next
@@ -61,12 +65,22 @@ func (g *gate) late(now moment) bool {
 // what it has left behind can be served in order before the newest is late.
 func (g *gate) rescues(now moment) bool {
 	return g.pace.known() && !g.pace.over && g.late(now) &&
-		float64(now-g.queue.back.arrived)+g.rest() <= float64(g.maxWait)
+		float64(now-g.queue.line.back.arrived)+g.rest() <= float64(g.maxWait)
 }
 
-// displaces reports whether a newcomer to a full queue takes the place of the
-// oldest waiter.
-func (g *gate) displaces() bool { return g.places > 0 && g.queue.len > 0 && !g.healthy() }
+// displaces reports whether a newcomer to a full queue takes the place of a waiter.
+// One that comes at its turn does while others wait.
+func (g *gate) displaces(kept bool) bool {
+	return g.places > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
+}
+
+// displaced is the waiter who would have been served last.
+func (g *gate) displaced() *waiter {
+	if g.healthy() {
+		return g.queue.line.back
+	}
+	return g.queue.line.front
+}
 
 // freed notes that a run's permit comes free, and refuses the oldest waiters who,
 // with the newest served first, would be late when their turn comes. Only here: a
@@ -81,23 +95,25 @@ func (g *gate) freed(now moment, out *verdicts) {
 	if !g.pace.known() || g.maxWait == 0 {
 		return
 	}
-	for n := 1 + g.queue.len/lateShare; n > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
-		g.refuse(g.queue.front, PredictedLate, out)
+	for n := 1 + g.queue.len/lateShare; n > 0 && g.queue.line.len > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
+		g.refuse(g.queue.line.front, PredictedLate, out)
 	}
 }
 
 // refuseLate refuses those who have waited as long as they may.
 func (g *gate) refuseLate(now moment, out *verdicts) {
-	for g.queue.front != nil && g.maxWait > 0 && time.Duration(now-g.queue.front.arrived) >= g.maxWait {
-		g.refuse(g.queue.front, WaitTimeout, out)
+	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
+		for l.front != nil && g.maxWait > 0 && time.Duration(now-l.front.arrived) >= g.maxWait {
+			g.refuse(l.front, WaitTimeout, out)
+		}
 	}
 	g.wakeIfIdle()
 }
 
 // due is when refuseLate has to look again, zero for never.
 func (g *gate) due() moment {
-	if g.queue.front == nil || g.maxWait == 0 {
+	if g.queue.len == 0 || g.maxWait == 0 {
 		return 0
 	}
-	return g.queue.front.arrived + moment(g.maxWait)
+	return g.queue.oldest() + moment(g.maxWait)
 }

@@ -3,7 +3,6 @@ package offloader
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,11 +91,19 @@ func (p *Pool) Name() string { return p.name }
 // Check reports what is known without waiting: nil if a caller who comes now
 // would be admitted or could wait, else the rejection. Use it to refuse before
 // work is done for a request, such as reading its body.
-func (p *Pool) Check() error {
+func (p *Pool) Check() error { return p.CheckAt(nil) }
+
+// CheckAt is Check for a caller who will come with that place.
+func (p *Pool) CheckAt(place *Place) error {
 	if p.breakerRefuses() {
 		return p.reject(p.breakerReason())
 	}
-	if r := p.gate.room(); r != 0 {
+	var known Client
+	c, now := p.visitor(place, &known), moment(0)
+	if c != nil {
+		now = p.now()
+	}
+	if r := p.gate.room(c, now); r != 0 {
 		return p.reject(r)
 	}
 	return nil
@@ -105,7 +112,7 @@ func (p *Pool) Check() error {
 // TryAcquire returns a permit if one is free, and a [*RejectedError] at once
 // if not.
 func (p *Pool) TryAcquire() (Permit, error) {
-	s, a, err := p.enter()
+	s, a, err := p.enter(nil, 0)
 	switch {
 	case err != nil:
 		return Permit{}, err
@@ -134,12 +141,20 @@ func (p *Pool) AcquireAt(ctx context.Context, place *Place) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, p.gone(ctx)
 	}
-	s, a, err := p.enter()
+	if place != nil {
+		place.kept = false
+	}
+	var known Client
+	c, came := p.visitor(place, &known), moment(0)
+	if c != nil {
+		came = p.now()
+	}
+	s, a, err := p.enter(c, came)
 	switch {
 	case err != nil:
 		return Permit{}, err
 	case a == queueUp:
-		return p.wait(ctx, place)
+		return p.wait(ctx, place, c)
 	}
 	return p.begin(s, p.now())
 }
@@ -161,28 +176,28 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
-func (p *Pool) enter() (*slot, answer, error) {
+func (p *Pool) enter(c *Client, now moment) (*slot, answer, error) {
 	if p.breakerRefuses() {
 		return nil, refuse, p.reject(p.breakerReason())
 	}
-	s, a, r := p.gate.enter()
+	s, a, r := p.gate.enter(c, now)
 	if a == refuse {
 		return nil, a, p.reject(r)
 	}
 	return s, a, nil
 }
 
-func (p *Pool) wait(ctx context.Context, place *Place) (Permit, error) {
+func (p *Pool) wait(ctx context.Context, place *Place, c *Client) (Permit, error) {
 	now := p.now()
 	w := p.waiters.get(now, p.deadline(ctx), place)
-	a, r, out := p.gate.wait(w, now)
+	a, r, out := p.gate.wait(w, c, now)
 	out.tell()
 	if a == queueUp {
 		p.alarm.set(p.gate.nextDue(), now)
 		if w.breaksCalm && p.onSaturated != nil {
 			p.onSaturated()
 		}
-		if !p.await(ctx, w) {
+		if !p.await(ctx, w, c) {
 			return Permit{}, p.gone(ctx)
 		}
 		now, r = p.now(), w.reason
@@ -201,13 +216,13 @@ func (p *Pool) wait(ctx context.Context, place *Place) (Permit, error) {
 
 // await returns true when w has its verdict, and false when the caller left
 // before that; w is recycled then.
-func (p *Pool) await(ctx context.Context, w *waiter) bool {
+func (p *Pool) await(ctx context.Context, w *waiter, c *Client) bool {
 	select {
 	case <-w.wake:
 		return true
 	case <-ctx.Done():
 	}
-	if p.gate.abandon(w) {
+	if p.gate.abandon(w, c) {
 		p.waiters.put(w)
 		return false
 	}
@@ -223,6 +238,9 @@ func (p *Pool) begin(s *slot, now moment) (Permit, error) {
 		return Permit{}, p.reject(BreakerOpen)
 	}
 	p.admitted.Add(1)
+	if s.last {
+		p.gate.lastBegan.Store(int64(now))
+	}
 	return Permit{pool: p, slot: s, generation: s.generation()}, nil
 }
 
@@ -258,17 +276,4 @@ func (p *Pool) expire() {
 	due, out := p.gate.expire(now)
 	out.tell()
 	p.alarm.set(due, now)
-}
-
-func (p *Pool) retryAfter(r Reason) time.Duration {
-	switch r {
-	case BreakerOpen:
-		if b := p.breaker.Load(); b != nil {
-			// Up to a second more, so that not all come back in one moment.
-			return wholeSeconds(wholeSeconds(b.retryAfter()) + time.Duration(rand.IntN(2))*time.Second)
-		}
-	case Draining, Closed:
-		return wholeSeconds(jitter(closedRetry))
-	}
-	return wholeSeconds(jitter(p.gate.expectedWait(p.now())))
 }

@@ -18,6 +18,7 @@ type slot struct {
 	// under the gate's mutex, as long as the generation is the current one.
 	started moment
 	hearing hearing // tells the breaker the outcome, zero without one
+	last    bool    // no other slot was left; written under the gate's mutex
 
 	marks // guarded by the gate's mutex, but for cancelled
 }
