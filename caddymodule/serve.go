@@ -51,7 +51,7 @@ func (h *Handler) takeBody(run *run) error {
 	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 || neverSpooled(r) {
 		return nil
 	}
-	if err := h.pool.Check(); err != nil {
+	if err := h.pool.CheckAt(&run.place); err != nil {
 		return err
 	}
 	run.enter(phaseUploading, run.arrived)
