@@ -7,7 +7,7 @@ const (
 	maxTurns = 10_000
 	// turnsOfOne is how many turns one address can have at once: clients that share
 	// it are not turned away for that, and one of them cannot take all.
-	turnsOfOne = 64
+	turnsOfOne = 128
 	// turnKept is how long a turn is kept when its time has come.
 	turnKept = time.Minute
 	// togetherFor is how soon after a refusal another one of the same address, on

@@ -3,9 +3,7 @@ package predict
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,72 +14,69 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-var keep = flag.String("keep", "", "file that the figures are kept in")
-
-// wrongRefusals is how much of what was offered may be refused wrongly.
+// wrongRefusals is the share of the offered requests that may be refused wrongly.
 const wrongRefusals = 0.01
+
+// Requests that are refused could not have been served, whatever the mix: the engine
+// serves nearly as many as an order that knows the future.
+func TestPredictions(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("Mixes of work. best: served by an order that knows the future. wrong: (best - served) / offered.\n" +
+		"fifo: the same with order fifo. Waits of the served, in ms.\n\n")
+	fmt.Fprintf(&text, "%-48s %7s %7s %7s %7s %7s %7s %7s %7s %8s %8s\n",
+		"mix", "offered", "best", "served", "full", "timeout", "late", "wrong %", "fifo %", "p50", "p99")
+	for _, m := range mixes() {
+		f, fifo := m.play(t, offloader.OrderAuto), m.play(t, offloader.OrderFIFO)
+		fmt.Fprintf(&text, "%-48s %7d %7d %7d %7d %7d %7d %7.2f %7.2f %8.1f %8.1f\n", m.name, len(m.arrivals),
+			f.best, f.served(), f.refused[offloader.QueueFull], f.refused[offloader.WaitTimeout], f.refused[offloader.PredictedLate],
+			100*f.wrong(&m), 100*fifo.wrong(&m), stat.Quantile(f.waits, 0.5), stat.Quantile(f.waits, 0.99))
+		if got := f.wrong(&m); got > wrongRefusals {
+			t.Errorf("%s: %.2f %% refused wrongly", m.name, 100*got)
+		}
+	}
+	publish(t, text.String())
+}
 
 // figures of one mix.
 type figures struct {
-	served, failed      int
-	full, timeout, late int
-	clairvoyant         int
-	waits               []float64 // of the served, in ms
+	best int
+
+	mu      sync.Mutex // guards the rest
+	started map[kind]int
+	refused map[offloader.Reason]int
+	waits   []float64 // of the served, in ms
 }
 
-func (f *figures) wrong(offered int) float64 {
-	return float64(f.clairvoyant-f.served) / float64(offered)
+func (f *figures) served() int { return len(f.waits) }
+
+func (f *figures) wrong(m *mix) float64 {
+	return float64(f.best-f.served()) / float64(len(m.arrivals))
 }
 
 // play lets a mix meet the engine.
-func play(t *testing.T, m *mix, order offloader.Order) *figures {
-	f := &figures{clairvoyant: m.clairvoyant()}
+func (m *mix) play(t *testing.T, order offloader.Order) *figures {
+	f := &figures{best: m.clairvoyant(), started: map[kind]int{}, refused: map[offloader.Reason]int{}}
 	synctest.Test(t, func(t *testing.T) {
-		set := m.settings
-		set.Order = order
-		pool, err := offloader.New("mix", set)
+		s := m.settings
+		s.Order = order
+		pool, err := offloader.New("mix", s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		var (
-			mu      sync.Mutex
-			started = map[kind]int{}
-			all     sync.WaitGroup
-		)
+		var all sync.WaitGroup
 		for _, l := range m.limits {
 			all.Go(func() {
 				<-time.After(l.at)
-				set.Concurrency = l.concurrency
-				if err := pool.Configure(set); err != nil {
+				s.Concurrency = l.concurrency
+				if err := pool.Configure(s); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		for _, a := range m.arrivals {
 			<-time.After(a.at - time.Since(began))
-			all.Go(func() {
-				came := time.Now()
-				permit, err := pool.Acquire(context.Background())
-				start := time.Since(began)
-				mu.Lock()
-				if err != nil {
-					f.refused(err)
-					mu.Unlock()
-					return
-				}
-				k := started[a.kind]
-				started[a.kind]++
-				f.served++
-				f.waits = append(f.waits, float64(time.Since(came))/1e6)
-				mu.Unlock()
-				<-time.After(m.run(a.kind, k, start))
-				outcome := offloader.Success
-				if m.fails != nil && m.fails(start) {
-					outcome = offloader.Failure
-				}
-				permit.Release(outcome)
-			})
+			all.Go(func() { m.request(t, pool, began, a.kind, f) })
 		}
 		all.Wait()
 		if err := pool.Close(t.Context()); err != nil {
@@ -91,50 +86,39 @@ func play(t *testing.T, m *mix, order offloader.Order) *figures {
 	return f
 }
 
-func (f *figures) refused(err error) {
-	var rejected *offloader.RejectedError
-	if !errors.As(err, &rejected) {
-		return
-	}
-	switch rejected.Reason {
-	case offloader.QueueFull:
-		f.full++
-	case offloader.WaitTimeout:
-		f.timeout++
-	case offloader.PredictedLate:
-		f.late++
-	}
-}
-
-// What is refused could not have been served, whatever the mix.
-func TestPredictions(t *testing.T) {
-	var text strings.Builder
-	fmt.Fprintf(&text, "%-46s %7s %7s %7s %7s %7s %7s %7s %7s %8s %8s\n", "mix", "offered", "best", "served", "full", "timeout", "late", "wrong %", "fifo %", "p50 ms", "p99 ms")
-	for _, m := range mixes() {
-		f, fifo := play(t, &m, offloader.OrderAuto), play(t, &m, offloader.OrderFIFO)
-		n := len(m.arrivals)
-		fmt.Fprintf(&text, "%-46s %7d %7d %7d %7d %7d %7d %7.2f %7.2f %8.1f %8.1f\n", m.name, n, f.clairvoyant, f.served, f.full, f.timeout, f.late,
-			100*f.wrong(n), 100*fifo.wrong(n), stat.Quantile(f.waits, 0.5), stat.Quantile(f.waits, 0.99))
-		if got := f.wrong(n); got > wrongRefusals {
-			t.Errorf("%s: %.2f %% refused wrongly", m.name, 100*got)
+// request is one arrival, from its coming to the end of its run.
+func (m *mix) request(t *testing.T, pool *offloader.Pool, began time.Time, of kind, f *figures) {
+	came := time.Now()
+	permit, err := pool.Acquire(context.Background())
+	start := time.Since(began)
+	k, ok := f.add(of, err, time.Since(came))
+	switch {
+	case !ok:
+		t.Error(err)
+	case err == nil:
+		<-time.After(m.run(of, k, start))
+		outcome := offloader.Success
+		if m.fails != nil && m.fails(start) {
+			outcome = offloader.Failure
 		}
+		permit.Release(outcome)
 	}
-	publish(t, text.String())
 }
 
-// publish shows a table, and appends it to the file that is kept.
-func publish(t *testing.T, text string) {
-	t.Helper()
-	t.Log("\n" + text)
-	if *keep == "" {
-		return
-	}
-	file, err := os.OpenFile(*keep, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+// add counts an answer, and returns how many runs of the kind have begun before. It
+// reports false if the answer is none that a pool gives.
+func (f *figures) add(of kind, err error, waited time.Duration) (int, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err != nil {
-		t.Fatal(err)
+		rejected, ok := errors.AsType[*offloader.RejectedError](err)
+		if ok {
+			f.refused[rejected.Reason]++
+		}
+		return 0, ok
 	}
-	defer file.Close()
-	if _, err := file.WriteString(text + "\n"); err != nil {
-		t.Fatal(err)
-	}
+	k := f.started[of]
+	f.started[of]++
+	f.waits = append(f.waits, stat.Millis([]time.Duration{waited})...)
+	return k, true
 }
