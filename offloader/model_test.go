@@ -72,7 +72,8 @@ func (m *model) lateWhoCame(at, now moment) bool {
 // rescues reports whether the first waiter would be late, and can be served instead.
 func (m *model) rescues(now moment) bool {
 	first, last := m.queue[0], m.queue[len(m.queue)-1]
-	return m.pace.known() && !m.pace.over && m.lateWhoCame(first.arrived, now) && !m.lateWhoCame(last.arrived, now)
+	inTrouble := float64(now-first.arrived)+m.turns(len(m.queue), m.run()) > float64(m.maxWait)
+	return !m.pace.over && inTrouble && !m.lateWhoCame(last.arrived, now)
 }
 
 // next is the place of the waiter who gets the next permit.

@@ -55,17 +55,18 @@ func (g *gate) pick(now moment) *waiter {
 }
 
 // late reports whether the oldest waiter would be too late if all others had their
-// turn before.
+// turn before, even at the faster of the two paces.
 func (g *gate) late(now moment) bool {
 	return float64(now-g.queue.line.front.arrived)+g.rest() > float64(g.maxWait)
 }
 
-// rescues reports whether the oldest waiter, who would be late, can have the next
-// permit instead: the overload is over, since fewer callers come than are served, and
-// what it has left behind can be served in order before the newest is late.
+// rescues reports whether the oldest waiter has the next permit although the newest are
+// served first: it would be late else, and there is no overload to justify that. Clearly
+// more callers would have to come than are served, or the queue would have to be too
+// long to be served before its newest is late.
 func (g *gate) rescues(now moment) bool {
-	return g.pace.known() && !g.pace.over && g.late(now) &&
-		float64(now-g.queue.line.back.arrived)+g.rest() <= float64(g.maxWait)
+	oldest, newest := float64(now-g.queue.line.front.arrived), float64(now-g.queue.line.back.arrived)
+	return !g.pace.over && oldest+g.drain(g.queue.len) > float64(g.maxWait) && newest+g.rest() <= float64(g.maxWait)
 }
 
 // displaces reports whether a newcomer to a full queue takes the place of a waiter.

@@ -28,7 +28,7 @@ func (pl *Place) Joined() bool { return pl.joined }
 func (pl *Place) Ahead() int { return int(pl.ahead) }
 
 // PredictedWait returns how long the caller was to wait when it joined the queue,
-// by the pool's mean run: zero if it did not have to, or if no run had ended
+// by Snapshot.MeanRun: zero if it did not have to, or if no run had ended
 // before. Only the caller may ask, after its acquisition.
 func (pl *Place) PredictedWait() time.Duration { return pl.predicted }
 
@@ -41,7 +41,7 @@ type Waiter struct {
 }
 
 // Waiters lists those who wait, in the order in which they will be served if
-// nobody comes or leaves.
+// nobody comes or leaves, and none has to be served before its turn lest it be late.
 func (p *Pool) Waiters() []Waiter { return p.gate.waiters(p.now()) }
 
 // Cancel refuses the caller who waits at pl, with the reason Cancelled. It reports

@@ -130,9 +130,11 @@ func (p *Pool) TryAcquire() (Permit, error) {
 // While the queue is short (served in order, it would be over within a quarter
 // of Settings.MaxWait) waiters are served first come, first served, and nobody
 // overtakes. In a longer queue the newest are served first, since they can
-// still be served quickly, and the oldest are refused as soon as they cannot
-// be served in time. OrderFIFO keeps the first rule always. Until a run has
-// ended that began after another had, every queue is taken to be short.
+// still be served quickly, and the oldest are refused as permits come free and
+// show that they would be late. OrderFIFO keeps the first rule always. Until a
+// run has ended that began after another had, every queue is taken to be short.
+// Callers that come at the turn that RejectedError.RetryAfterFor has announced
+// are served before all others.
 func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.AcquireAt(ctx, nil) }
 
 // AcquireAt is Acquire for a caller who wants to know its place, and whose place

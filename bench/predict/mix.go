@@ -66,7 +66,7 @@ func evenly(from, to time.Duration, perSecond float64) []arrival {
 
 // randomly is evenly with exponential gaps.
 func randomly(from, to time.Duration, perSecond float64) []arrival {
-	rnd := rand.New(rand.NewPCG(1, 2))
+	rnd := rand.New(rand.NewPCG(5, 7))
 	var all []arrival
 	for at := from; at < to; at += time.Duration(rnd.ExpFloat64() / perSecond * float64(time.Second)) {
 		all = append(all, arrival{at: at})

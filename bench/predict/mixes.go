@@ -23,7 +23,7 @@ func mixes() []mix {
 	for _, factor := range []float64{0.8, 1, 1.2, 3} {
 		add(mix{
 			name: fmt.Sprintf("at random, %gx", factor), settings: settings(8, 64, 500*ms),
-			arrivals: randomly(0, 60*s, factor*160), run: always(50*ms, 0),
+			arrivals: randomly(0, 120*s, factor*160), run: always(50*ms, 0),
 		})
 	}
 	add(mix{
