@@ -66,29 +66,6 @@ func (p *Pool) retryAfter(r Reason, place *Place) time.Duration {
 	return p.gate.advise(place, clientAt(place, &c), p.now())
 }
 
-// visitor returns who comes, in c, and nil if that does not matter or is not known.
-func (p *Pool) visitor(place *Place, c *Client) *Client {
-	if place == nil || p.gate.turned.Load() == 0 {
-		return nil // no turns are kept
-	}
-	return clientAt(place, c)
-}
-
-func clientAt(place *Place, c *Client) *Client {
-	if place == nil {
-		return nil
-	}
-	v, ok := place.Owner.(Visitor)
-	if !ok {
-		return nil
-	}
-	*c = v.Client()
-	if *c == (Client{}) {
-		return nil
-	}
-	return c
-}
-
 // advise tells a refused caller when to come back, and keeps that turn for it. A client
 // that has a turn already is told of that.
 func (g *gate) advise(place *Place, c *Client, now moment) time.Duration {
@@ -225,7 +202,7 @@ func (g *gate) turnOfKept() time.Duration {
 
 // age is how long the youngest run has lasted if no permit is free, in nanoseconds.
 func (g *gate) age(now moment) float64 {
-	if g.running < g.limit || g.running == 0 {
+	if g.vacant() || g.running == 0 {
 		return 0
 	}
 	return float64(max(now-moment(g.lastBegan.Load()), 0))

@@ -15,20 +15,6 @@ const (
 	togetherFor = 5 * time.Millisecond
 )
 
-// Client says where a caller comes from, so that it is known when it comes back. The
-// zero value is unknown.
-type Client struct {
-	// Address of the client, or what stands for it, such as the first half of an
-	// IPv6 address.
-	Address [16]byte
-	// Connection tells the connections of one address from each other.
-	Connection uint16
-}
-
-// Visitor is implemented by a Place's Owner whose pool shall keep a turn for a client
-// that it has refused.
-type Visitor interface{ Client() Client }
-
 // turn is when a refused client was told to come back.
 type turn struct {
 	client Client

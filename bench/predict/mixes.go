@@ -88,37 +88,42 @@ func trouble() []mix {
 			run:      always(10*ms, run),
 		})
 	}
-	return append(all, mix{
+	return append(all, changes()...)
+}
+
+// changes are backends and pools that change, and runs of all lengths.
+func changes() []mix {
+	return []mix{{
 		name: "one permit, 0.9x, stalls of 3s", settings: settings(1, 1000, 10*s),
 		arrivals: randomly(0, 300*s, 9),
 		run:      stalled(30*s, 33*s, stalled(60*s, 63*s, stalled(200*s, 203*s, always(100*ms, 0)))),
-	}, mix{
+	}, {
 		name: "64 permits, 0.9x, stalls of 3s", settings: settings(64, 10_000, 10*s),
 		arrivals: randomly(0, 60*s, 576), run: stalled(30*s, 33*s, stalled(20*s, 23*s, always(100*ms, 0))),
-	}, mix{
+	}, {
 		name: "exponential runs, 0.95x", settings: settings(8, 1000, 5*s),
 		arrivals: randomly(0, 300*s, 76), run: exponentially(100 * ms),
-	}, mix{
+	}, {
 		name: "exponential runs, 1.5x", settings: settings(8, 1000, 5*s),
 		arrivals: randomly(0, 300*s, 120), run: exponentially(100 * ms),
-	}, mix{
+	}, {
 		name: "fails in 1ms, then runs of 100ms", settings: settings(8, 100, 10*s),
 		arrivals: together(evenly(0, 20*s, 70), burst(5*s, 80, ordinary), burst(12*s, 80, ordinary)), run: changing(100*ms, 3*s, ms, 10*s, 100*ms),
 		fails: func(start time.Duration) bool { return start >= 3*s && start < 10*s },
-	}, mix{
+	}, {
 		name: "a cold start of 8s", settings: settings(8, 200, 10*s),
 		arrivals: together(burst(0, 100, ordinary), evenly(1, 20*s, 10)), run: changing(8*s, 8*s, 100*ms),
-	}, mix{
+	}, {
 		name: "8 permits, then 2, then 16", settings: settings(8, 100, 10*s),
 		arrivals: together(evenly(0, 10*s, 60), evenly(10*s, 20*s, 16), burst(15*s, 40, ordinary), evenly(20*s, 30*s, 120)),
 		limits:   []limit{{10 * s, 2}, {20 * s, 16}}, run: always(100*ms, 0),
-	}, mix{
+	}, {
 		name: "5x slower for good, 2x then", settings: settings(8, 64, 2*s),
 		arrivals: evenly(0, 60*s, 64), run: changing(50*ms, 10*s, 250*ms),
-	}, mix{
+	}, {
 		name: "5x faster after 2x", settings: settings(8, 64, 2*s),
 		arrivals: evenly(0, 60*s, 64), run: changing(250*ms, 30*s, 50*ms),
-	})
+	}}
 }
 
 // bursts are n bursts, one after the other.
