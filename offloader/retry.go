@@ -85,9 +85,9 @@ func (g *gate) advise(place *Place, c *Client, now moment) time.Duration {
 		g.turns.remove(k.due)
 		return g.keepTurn(c, g.turnOfKept(), now)
 	case k.own != 0:
-		return wholeSeconds(time.Duration(g.turns.all[k.own].at - now))
+		return g.turns.again(k.own, now)
 	case k.returns(now):
-		return wholeSeconds(time.Duration(g.turns.all[k.early].at - now))
+		return g.turns.again(k.early, now)
 	}
 	d := g.expectedWait(now)
 	if k.n >= turnsOfOne {

@@ -7,7 +7,7 @@ const (
 	maxTurns = 10_000
 	// turnsOfOne is how many turns one address can have at once: clients that share
 	// it are not turned away for that, and one of them cannot take all.
-	turnsOfOne = 128
+	turnsOfOne = 32
 	// turnKept is how long a turn is kept when its time has come.
 	turnKept = time.Minute
 	// togetherFor is how soon after a refusal another one of the same address, on
@@ -19,7 +19,8 @@ const (
 type turn struct {
 	client Client
 	since  moment // when it was refused first
-	at     moment
+	place  moment // when its turn is, by its place in the line
+	at     moment // when it was told to come at last, not before place
 
 	// Places in turns.all, zero for none.
 	sibling      int32 // the next one of the address
@@ -82,6 +83,9 @@ func (t *turns) find(c *Client, now moment) (k known) {
 		k.n++
 		k.since = max(k.since, e.since)
 	}
+	if k.own != 0 && k.due != 0 && t.all[k.due].client != *c {
+		k.due = 0 // it has one that is still to come, and takes no other's
+	}
 	return k
 }
 
@@ -102,7 +106,7 @@ func (t *turns) add(c *Client, at, now moment) {
 		t.free = t.all[i].newer
 	}
 	a := t.of[c.Address]
-	t.all[i] = turn{client: *c, since: now, at: at, sibling: a.last, older: t.newest}
+	t.all[i] = turn{client: *c, since: now, place: at, at: at, sibling: a.last, older: t.newest}
 	a.last = i
 	t.of[c.Address] = a
 	if t.newest != 0 {
@@ -112,6 +116,16 @@ func (t *turns) add(c *Client, at, now moment) {
 	}
 	t.newest = i
 	t.len++
+}
+
+// again returns when a client that has come back early was told to come, and is told
+// now: its turn is where it was, but in whole seconds, and it may take it only if it
+// obeys this time.
+func (t *turns) again(i int32, now moment) time.Duration {
+	e := &t.all[i]
+	d := wholeSeconds(time.Duration(e.place - now))
+	e.at = now + moment(d)
+	return d
 }
 
 // sweep forgets the oldest turns that nobody has taken.

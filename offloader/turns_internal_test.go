@@ -26,18 +26,23 @@ func TestTurnsAgreeWithAList(t *testing.T) {
 			c := clientNumber(rnd.IntN(5))
 			c.Connection = uint16(rnd.IntN(3))
 			k := table.find(c, now)
-			due, early, n := false, moment(0), 0
+			own, ownDue, due, early, n := false, false, false, moment(0), 0
 			for _, e := range list {
 				if e.client.Address != c.Address || e.at+moment(turnKept) < now {
 					continue
 				}
 				n++
+				mine := e.client == *c
 				if e.at <= now {
-					due = true
-				} else if early == 0 || e.at < early {
+					due, ownDue = true, ownDue || mine
+					continue
+				}
+				own = own || mine
+				if early == 0 || e.at < early {
 					early = e.at
 				}
 			}
+			due = ownDue || (due && !own) // who has one to come takes no other's
 			switch {
 			case (k.due != 0) != due || (k.early != 0) != (early != 0) || k.n != n:
 				t.Fatalf("seed %d: found %+v, want due %v, early %v, %d in all", seed, k, due, early, n)

@@ -90,6 +90,34 @@ func TestTurns(t *testing.T) {
 		s.pass(second)
 		s.want([]*caller{s.visit(guestFrom(1, 9)).caller}, "waiting")
 	})
+	play(t, "a client that does not wait for its turn does not get it", twoPlaces, func(s *stage) {
+		fullHouse(s)
+		s.visit(guestFrom(1, 1)).told()
+		for range 200 { // far beyond its turn
+			s.pass(100 * time.Millisecond)
+			if told := s.visit(guestFrom(1, 1)).told(); told > 8*second {
+				s.t.Errorf("told %s", told)
+			}
+		}
+		s.pass(second) // once is enough
+		s.want([]*caller{s.visit(guestFrom(1, 1)).caller}, "waiting")
+	})
+	play(t, "a client with a turn to come does not take that of another one at its address", twoPlaces, func(s *stage) {
+		fullHouse(s)
+		one, other := s.visit(guestFrom(1, 1)), s.visit(guestFrom(1, 2))
+		first, second_ := one.told(), other.told()
+		if second_ <= first {
+			first, second_ = second_, first
+		}
+		s.pass(first)
+		states := map[string]int{}
+		for connection := range uint16(2) {
+			states[s.visit(guestFrom(1, connection+1)).state()]++
+		}
+		if second_ > first && (states["waiting"] != 1 || states["queue_full"] != 1) {
+			s.t.Errorf("told %s and %s, the two are %v", first, second_, states)
+		}
+	})
 	play(t, "an impatient client counts once", twoPlaces, func(s *stage) {
 		fullHouse(s)
 		s.visit(guestFrom(1, 1)).told()
