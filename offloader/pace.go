@@ -7,7 +7,7 @@ import (
 
 const (
 	// roundsKept is how many of the last rounds count.
-	roundsKept = 5
+	roundsKept = 8
 	// roundsNeeded is how many rounds make evidence: the shorter of two counts, so
 	// that one stall makes none.
 	roundsNeeded = 2
