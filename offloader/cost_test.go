@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -209,7 +210,7 @@ func TestTurnsAllocateNothing(t *testing.T) {
 	place := &offloader.Place{Owner: guestFrom(1, 1)}
 	wantAllocs(t, "a client with a turn", 0, func() {
 		_, err := full.AcquireAt(context.Background(), place)
-		rejected, ok := err.(*offloader.RejectedError)
+		rejected, ok := errors.AsType[*offloader.RejectedError](err)
 		if !ok || rejected.RetryAfterFor(place) < time.Second {
 			t.Errorf("got %v", err)
 		}

@@ -42,7 +42,7 @@ func (g *gate) healthyWith(waiting int) bool {
 	return g.fifo || g.maxWait == 0 || !g.runs.warm || g.drain(waiting) <= float64(g.maxWait)/4
 }
 
-// pick returns the waiter who gets the next permit: first those whose turn was kept.
+// pick returns the waiter for the next permit: first those with a turn.
 func (g *gate) pick(now moment) *waiter {
 	line := &g.queue.line
 	switch {
@@ -75,7 +75,7 @@ func (g *gate) displaces(kept bool) bool {
 	return g.places > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
 }
 
-// displaced is the waiter who would have been served last.
+// displaced is the waiter that would have been served last.
 func (g *gate) displaced() *waiter {
 	if g.healthy() {
 		return g.queue.line.back
@@ -83,10 +83,10 @@ func (g *gate) displaced() *waiter {
 	return g.queue.line.front
 }
 
-// freed notes that a run's permit comes free, and refuses the oldest waiters who,
+// freed notes that a run's permit comes free, and refuses the oldest waiters that,
 // with the newest served first, would be late when their turn comes. Only here: a
 // permit that comes free is the newest evidence there is. While none does, in a
-// stall, nothing is known, and nobody is refused before the longest wait is over.
+// stall, nothing is known, and no waiter is refused before the longest wait is over.
 func (g *gate) freed(now moment, out *verdicts) {
 	if g.queue.len == 0 {
 		return
@@ -101,7 +101,7 @@ func (g *gate) freed(now moment, out *verdicts) {
 	}
 }
 
-// refuseLate refuses those who have waited as long as they may.
+// refuseLate refuses waiters that have waited as long as they may.
 func (g *gate) refuseLate(now moment, out *verdicts) {
 	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
 		for l.front != nil && g.maxWait > 0 && time.Duration(now-l.front.arrived) >= g.maxWait {

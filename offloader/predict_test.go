@@ -72,7 +72,7 @@ func (c *crowd) take() map[string][]time.Duration {
 	return all
 }
 
-// What has been, and is not so any more, refuses nobody.
+// What is over refuses no caller.
 func TestPredictionsAreNotPoisoned(t *testing.T) {
 	t.Parallel()
 	play(t, "by streams", func(s *offloader.Settings) {
@@ -145,8 +145,8 @@ func TestPredictionsAreNotPoisoned(t *testing.T) {
 	})
 }
 
-// An overload that lasts is shed: those who are served are served at once, and most
-// others hear of it long before the longest wait is over.
+// A lasting overload is shed: the served are served at once, and most others are refused
+// long before the longest wait is over.
 func TestOverloadIsShed(t *testing.T) {
 	t.Parallel()
 	const run, maxWait = 50 * time.Millisecond, 500 * time.Millisecond
@@ -178,7 +178,7 @@ func TestOverloadIsShed(t *testing.T) {
 	}
 }
 
-// While no permit comes free nothing is known, so nobody is refused by prediction.
+// While no permit comes free nothing is known, so no caller is refused by prediction.
 func TestNothingIsPredictedInAStall(t *testing.T) {
 	t.Parallel()
 	play(t, "not by what was before", sixteenSeconds, func(s *stage) {

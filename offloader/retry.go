@@ -18,7 +18,7 @@ const (
 	turnShare = 0.9
 )
 
-// virtualLine counts callers who were sent away and will come back, as if they
+// virtualLine counts callers that were refused and will come back, as if they
 // stood in a line that drains at the rate the pool works at. Advising each its
 // place in that line spreads them over just the time that serving them takes.
 type virtualLine struct {
@@ -34,10 +34,10 @@ func (l *virtualLine) join(now moment, rate float64) float64 {
 	return l.length
 }
 
-// leave gives back the place of a caller who was served before its turn.
+// leave gives back the place of a caller that was served before its turn.
 func (l *virtualLine) leave() { l.length = max(0, l.length-1) }
 
-// jitter spreads d by a fifth to both sides, so that callers who were refused
+// jitter spreads d by a fifth to both sides, so that callers that were refused
 // together do not come back together.
 func jitter(d time.Duration) time.Duration {
 	spread := 1 + retryJitter*(2*rand.Float64()-1)
@@ -50,8 +50,8 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// retryAfter advises a caller who was rejected; place is nil or unknown for one that
-// will not be known when it comes back.
+// retryAfter advises a rejected caller; place is nil for one that will not be known
+// when it comes back.
 func (p *Pool) retryAfter(r Reason, place *Place) time.Duration {
 	switch r {
 	case BreakerOpen:
@@ -133,14 +133,14 @@ func (g *gate) takesTurn(c *Client, now moment) bool {
 	return g.turns.len > 0 && c != nil && g.turns.find(c, now).due != 0
 }
 
-// claim gives a place to a caller who comes at its turn.
+// claim gives a place to a caller that comes at its turn.
 func (g *gate) claim(w *waiter, c *Client, now moment) {
 	g.turns.remove(g.turns.find(c, now).due)
 	g.countTurns()
 	w.kept, w.place.kept = true, true
 }
 
-// served forgets one turn of a caller who gets a permit, its own if that is known. Also
+// served forgets one turn of a caller that gets a permit, its own if that is known. Also
 // an early one, which was not needed.
 func (g *gate) served(c *Client, now moment) {
 	if g.turns.len == 0 || c == nil {

@@ -11,7 +11,7 @@ const (
 	// turnKept is how long a turn is kept when its time has come.
 	turnKept = time.Minute
 	// togetherFor is how soon after a refusal another one of the same address, on
-	// another connection, is taken for one of another client: nobody is back so soon.
+	// another connection, is taken for one of another client: no client is back so soon.
 	togetherFor = 5 * time.Millisecond
 )
 
@@ -128,7 +128,7 @@ func (t *turns) again(i int32, now moment) time.Duration {
 	return d
 }
 
-// sweep forgets the oldest turns that nobody has taken.
+// sweep forgets the oldest turns that were not taken.
 func (t *turns) sweep(now moment) {
 	for t.oldest != 0 && t.all[t.oldest].at+moment(turnKept) < now {
 		t.remove(t.oldest)

@@ -42,7 +42,7 @@ func TestTurnsAgreeWithAList(t *testing.T) {
 					early = e.at
 				}
 			}
-			due = ownDue || (due && !own) // who has one to come takes no other's
+			due = ownDue || (due && !own) // a client with one to come takes no other's
 			switch {
 			case (k.due != 0) != due || (k.early != 0) != (early != 0) || k.n != n:
 				t.Fatalf("seed %d: found %+v, want due %v, early %v, %d in all", seed, k, due, early, n)

@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func (c *caller) rejected() *offloader.RejectedError {
 	if c.state() == "waiting" {
 		return nil
 	}
-	rejected, _ := c.err.(*offloader.RejectedError)
+	rejected, _ := errors.AsType[*offloader.RejectedError](c.err)
 	return rejected
 }
 
@@ -155,7 +156,7 @@ func TestTurns(t *testing.T) {
 		s.pass(told)
 		s.want([]*caller{s.visit(guestFrom(1, 1)).caller}, "queue_full")
 	})
-	play(t, "where all who wait came at their turns, the next one keeps its own", twoPlaces, func(s *stage) {
+	play(t, "where all waiters came at their turns, the next one keeps its own", twoPlaces, func(s *stage) {
 		fullHouse(s)
 		var last time.Duration
 		for i := range byte(3) {
@@ -193,7 +194,7 @@ func TestTurns(t *testing.T) {
 			}
 		}
 	})
-	play(t, "who waits is listed with those at their turns first", twoPlaces, func(s *stage) {
+	play(t, "waiters are listed with those at their turns first", twoPlaces, func(s *stage) {
 		fullHouse(s)
 		s.pass(s.visit(guestFrom(1, 1)).told())
 		back := s.visit(guestFrom(1, 1))

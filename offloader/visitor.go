@@ -14,7 +14,8 @@ type Client struct {
 // that it has refused.
 type Visitor interface{ Client() Client }
 
-// visitor returns who comes, in c, and nil if that does not matter or is not known.
+// visitor returns the client that comes, in c, and nil if that does not matter or is not
+// known.
 func (p *Pool) visitor(place *Place, c *Client) *Client {
 	if place == nil || p.gate.turned.Load() == 0 {
 		return nil // no turns are kept
