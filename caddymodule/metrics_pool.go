@@ -53,7 +53,7 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return s.OldestWait.Seconds() },
 	},
 	{
-		describe("mean_run_seconds", "Moving mean of run times.", "pool"), prometheus.GaugeValue,
+		describe("mean_run_seconds", "How long a run takes, by the median.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return s.MeanRun.Seconds() },
 	},
 	{

@@ -54,7 +54,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	header := run.w.Header()
 	header.Set(requestIDField, run.id().String())
 	if a.retryAfter {
-		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfter()/time.Second)))
+		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfterFor(&run.place)/time.Second)))
 	}
 	if h.ProxyStatusName != "" {
 		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, rejected.Reason))

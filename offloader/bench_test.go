@@ -16,7 +16,7 @@ func BenchmarkAdmission(b *testing.B) {
 		g := &gate{concurrency: 8, limit: 8, places: 100}
 		b.ReportAllocs()
 		for b.Loop() {
-			s, _, _ := g.enter(nil)
+			s, _, _ := g.enter(&newcomer{})
 			out, _ := g.leave(s, time.Millisecond, Success, 0)
 			out.tell()
 		}

@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -196,4 +197,22 @@ func memory() runtime.MemStats {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m
+}
+
+// A client that is refused again and again costs its turn, and no allocation.
+func TestTurnsAllocateNothing(t *testing.T) {
+	full := quietPool(t, func(s *offloader.Settings) { s.Concurrency, s.Queue = 1, 0 })
+	permit, err := full.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer permit.Release(offloader.Success)
+	place := &offloader.Place{Owner: guestFrom(1, 1)}
+	wantAllocs(t, "a client with a turn", 0, func() {
+		_, err := full.AcquireAt(context.Background(), place)
+		rejected, ok := errors.AsType[*offloader.RejectedError](err)
+		if !ok || rejected.RetryAfterFor(place) < time.Second {
+			t.Errorf("got %v", err)
+		}
+	})
 }

@@ -50,4 +50,13 @@ func (e *RejectedError) Is(target error) bool {
 // with jitter. Each call stands for one caller who was sent away and will come
 // back: it takes the next place in a virtual line that drains at the rate the
 // pool works at. Call it once for each answer that is written.
-func (e *RejectedError) RetryAfter() time.Duration { return e.from.retryAfter(e.Reason) }
+func (e *RejectedError) RetryAfter() time.Duration { return e.from.retryAfter(e.Reason, nil) }
+
+// RetryAfterFor is RetryAfter for the caller of a place whose Owner is a Visitor. The
+// pool keeps its turn for a minute: when its client comes back at the announced time or
+// after it, it waits before all that have none, and takes one of their places if the
+// queue is full. A client that comes back earlier is told of the same turn again, and
+// has to obey this time.
+func (e *RejectedError) RetryAfterFor(place *Place) time.Duration {
+	return e.from.retryAfter(e.Reason, place)
+}

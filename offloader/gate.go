@@ -25,7 +25,9 @@ const (
 type gate struct {
 	mu sync.Mutex
 
-	phase atomic.Uint32 // a phase; it changes only under mu
+	phase     atomic.Uint32 // a phase; it changes only under mu
+	turned    atomic.Int32  // how many turns are kept; it changes only under mu
+	lastBegan atomic.Int64  // the moment of the last permit
 
 	// All guarded by mu.
 	concurrency int // as configured
@@ -44,32 +46,32 @@ type gate struct {
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
 	free        *slot
-	mean        meanRun
+	runs        runTimes
+	pace        pace
 	line        virtualLine
+	turns       turns
+	calendar    calendar
 	asking      []*loan       // of those pools, which wait for permits
 	loan        *loan         // the other way round, nil without a successor
 	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
 }
 
 // enter takes a slot for a newcomer if one is free and nobody waits.
-func (g *gate) enter(pl *Place) (*slot, answer, Reason) {
+func (g *gate) enter(n *newcomer) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.admission(pl)
+	a, r := g.admission(n.place, g.arrives(&n.client, n.came))
 	if a == admit {
-		s := g.take()
-		g.endUpload(pl)
-		return s, a, r
+		return g.letIn(n, n.came), a, r
 	}
 	return nil, a, r
 }
 
 // room reports why a newcomer would be refused at once, or zero.
-func (g *gate) room() Reason {
+func (g *gate) room(n *newcomer) Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, r := g.decide(nil)
-	return r
+	return g.refusal(n)
 }
 
 func (g *gate) waiting() int {
@@ -80,58 +82,59 @@ func (g *gate) waiting() int {
 
 // wait queues a newcomer whom enter told to, unless things changed meanwhile:
 // then it answers as enter does, with the slot in w.
-func (g *gate) wait(w *waiter, now moment) (answer, Reason, verdicts) {
+func (g *gate) wait(w *waiter, n *newcomer, now moment) (answer, Reason, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
 	g.refuseLate(now, &out)
-	a, r := g.admission(w.place)
+	kept := g.takesTurn(&n.client, now)
+	a, r := g.admission(n.place, kept)
 	switch a {
 	case admit:
-		w.slot = g.take()
-		g.endUpload(w.place)
+		w.slot = g.letIn(n, now)
 	case queueUp:
 		if g.queue.len >= g.places {
-			g.refuse(g.queue.front, QueueFull, &out)
+			g.refuse(g.displaced(), QueueFull, &out)
 		}
-		w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
-		g.queued = max(now, 1)
-		g.noteArrival(w.place)
-		g.queue.push(w)
-		g.endUpload(w.place)
-		g.refuseLate(now, &out)
+		if kept {
+			g.useTurn(w, &n.client, now)
+		}
+		g.join(w, now)
 	}
 	return a, r, out
 }
 
 // abandon takes a waiter whose caller left out of the queue. It reports false
 // when a verdict was already on its way.
-func (g *gate) abandon(w *waiter) bool {
+func (g *gate) abandon(w *waiter, n *newcomer) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !w.queued {
 		return false
 	}
+	g.turns.count(&n.client, -1)
 	g.queue.remove(w)
 	g.wakeIfIdle()
 	return true
 }
 
 // leave gives a slot back after a run and hands it on. It returns as expire
-// does when to look again: the longer the runs take, the sooner.
+// does when to look again.
 func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.learn(s, run, now)
 	g.judge(s, o, now)
-	return g.giveBack(s, now), g.due()
+	return g.comeFree(s, now), g.due()
 }
 
 // cede gives back a slot that no run has used.
 func (g *gate) cede(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.giveBack(s, now)
+	var out verdicts
+	g.giveBack(s, now, &out)
+	return out
 }
 
 // linger counts a slot whose run has ended but that is kept for a while. It
@@ -154,7 +157,7 @@ func (g *gate) lingered(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lingering--
-	return g.giveBack(s, now)
+	return g.comeFree(s, now)
 }
 
 // configure applies settings to the living gate. A smaller limit takes effect
@@ -194,26 +197,15 @@ func (g *gate) nextDue() moment {
 	return g.due()
 }
 
-// expectedWait gives a refused caller a place in the virtual line behind the
-// queue, and returns when that place should have its turn.
-func (g *gate) expectedWait(now moment) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.mean.n == 0 || g.concurrency == unlimited {
-		return minRetry
-	}
-	rate := float64(g.concurrency) / max(g.mean.ns, 1)
-	ahead := float64(g.queue.len) + g.line.join(now, rate)
-	return time.Duration(min(ahead/rate, float64(maxRetry)))
-}
-
 // refuseAll empties the queue for one reason.
 func (g *gate) refuseAll(r Reason) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	for g.queue.front != nil {
-		g.refuse(g.queue.front, r, &out)
+	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
+		for l.front != nil {
+			g.refuse(l.front, r, &out)
+		}
 	}
 	g.wakeIfIdle()
 	return out
@@ -221,18 +213,48 @@ func (g *gate) refuseAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-// decide says what becomes of a newcomer; pl is its place, nil if it has none.
-func (g *gate) decide(pl *Place) (answer, Reason) {
+// decide says what becomes of a newcomer; pl is its place, nil if it has none, and
+// kept says that it comes at its turn.
+func (g *gate) decide(pl *Place, kept bool) (answer, Reason) {
 	shut := g.shutFor(pl)
 	switch {
 	case shut != 0:
 		return refuse, shut
 	case g.vacant() && g.queue.len == 0 && !g.paused():
 		return admit, 0
-	case g.queue.len >= g.places && !g.displaces():
+	case g.queue.len >= g.places && !g.displaces(kept):
 		return refuse, QueueFull
 	}
 	return queueUp, 0
+}
+
+// refusal is why a newcomer is refused before it enters, or zero.
+func (g *gate) refusal(n *newcomer) Reason {
+	a, r := g.decide(n.place, g.takesTurn(&n.client, n.came))
+	if a == refuse {
+		g.turns.count(&n.client, 1) // until it has its answer
+	}
+	return r
+}
+
+// letIn gives a newcomer a slot.
+func (g *gate) letIn(n *newcomer, now moment) *slot {
+	g.served(&n.client, now)
+	g.endUpload(n.place)
+	return g.take()
+}
+
+// join queues a waiter for which there is a place.
+func (g *gate) join(w *waiter, now moment) {
+	w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
+	g.queued = max(now, 1)
+	if g.queue.len == 0 {
+		g.pace.begin(g.running, now)
+	}
+	g.pace.came++
+	g.noteArrival(w)
+	g.queue.push(w)
+	g.endUpload(w.place)
 }
 
 func (g *gate) take() *slot {
@@ -244,18 +266,25 @@ func (g *gate) take() *slot {
 	}
 	g.free, s.next = s.next, nil
 	s.recovery = g.recoveries
+	s.last = g.running >= g.concurrency || g.fresh >= g.limit
 	return s
 }
 
-func (g *gate) giveBack(s *slot, now moment) verdicts {
+// comeFree gives a slot back that a run has used.
+func (g *gate) comeFree(s *slot, now moment) verdicts {
+	var out verdicts
+	g.freed(now, &out)
+	g.giveBack(s, now, &out)
+	return out
+}
+
+func (g *gate) giveBack(s *slot, now moment, out *verdicts) {
 	g.running--
 	g.retire(s)
 	g.ends(s)
 	s.marks = marks{}
 	s.next, g.free = g.free, s
-	var out verdicts
-	g.handOver(now, &out)
-	return out
+	g.handOver(now, out)
 }
 
 // handOver gives free slots to waiters, unless the gate is paused. Who can no
@@ -269,7 +298,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 		g.refuseLate(now, out)
 	}
 	for g.vacant() && g.queue.len > 0 && !g.paused() {
-		w := g.pick()
+		w := g.pick(now)
 		if w.deadline != 0 && w.deadline <= now {
 			g.refuse(w, WaitTimeout, out)
 			continue
@@ -288,71 +317,10 @@ func (g *gate) handOver(now moment, out *verdicts) {
 	g.wakeIfIdle()
 }
 
-func (g *gate) pick() *waiter {
-	if g.healthy() {
-		return g.queue.front
-	}
-	return g.queue.back
-}
-
 func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
 	g.queue.remove(w)
 	w.reason = r
 	out.add(w)
-}
-
-// healthy means that the queue, served in order, would be over within a quarter
-// of the longest wait. Beyond that a queue in order makes everybody late: the
-// newest can still be served quickly, the oldest cannot be helped.
-//
-// The configured concurrency counts, not a limit that is still ramping up:
-// nobody shall be refused because of that, nor because of a slow first round.
-func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
-
-func (g *gate) healthyWith(waiting int) bool {
-	return g.fifo || g.maxWait == 0 || !g.mean.warm || g.turns(waiting) <= float64(g.maxWait)/4
-}
-
-// rest predicts the time until everybody who waits now has had a turn.
-func (g *gate) rest() float64 { return g.turns(g.queue.len) }
-
-// turns predicts the time until so many waiters have had a turn.
-func (g *gate) turns(waiting int) float64 {
-	return float64(waiting) * g.mean.ns / float64(g.concurrency)
-}
-
-// displaces reports whether a newcomer to a full queue takes the place of the
-// oldest waiter.
-func (g *gate) displaces() bool { return g.places > 0 && g.queue.len > 0 && !g.healthy() }
-
-// refuseLate refuses the oldest waiters who waited as long as they may, or who,
-// with the newest served first, will have by the time their turn comes.
-func (g *gate) refuseLate(now moment, out *verdicts) {
-	for g.queue.front != nil && g.maxWait > 0 {
-		w := g.queue.front
-		waited := time.Duration(now - w.arrived)
-		switch {
-		case waited >= g.maxWait:
-			g.refuse(w, WaitTimeout, out)
-		case !g.healthy() && float64(waited)+g.rest() > float64(g.maxWait):
-			g.refuse(w, PredictedLate, out)
-		default:
-			return
-		}
-	}
-	g.wakeIfIdle()
-}
-
-// due is when refuseLate has to look again, zero for never.
-func (g *gate) due() moment {
-	if g.queue.front == nil || g.maxWait == 0 {
-		return 0
-	}
-	at := g.queue.front.arrived + moment(g.maxWait)
-	if !g.healthy() {
-		at -= moment(g.rest()) - 1 // refused when beyond, not when equal
-	}
-	return max(at, 1) // it may have passed; zero would mean never
 }
 
 // calm reports whether nobody has begun to wait for a while.

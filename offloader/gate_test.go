@@ -16,7 +16,12 @@ var modelSeeds = flag.Int("model.seeds", 20_000, "how many random histories the 
 func TestGateAgreesWithModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(*modelSeeds) {
-		newRig(t, seed).play(60)
+		r := newRig(t, seed)
+		r.play(60)
+		if seed%100 == 0 {
+			r = newRig(t, seed)
+			r.crowded(900)
+		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -26,19 +31,6 @@ func TestGateAgreesWithModel(t *testing.T) {
 func FuzzGateAgreesWithModel(f *testing.F) {
 	f.Add(uint64(1), uint8(60))
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) { newRig(t, seed).play(int(steps)) })
-}
-
-// A moment that has passed long ago, even before the pool's first, is not taken
-// for none.
-func TestGateIsNotTooLateToLookAgain(t *testing.T) {
-	t.Parallel()
-	for mean := range 60 {
-		g := &gate{limit: 1, concurrency: 1, places: 1, maxWait: 50, running: 1, mean: meanRun{ns: float64(30 + mean), n: 1, warm: true}}
-		g.queue.push(&waiter{arrived: 1})
-		if got := g.nextDue(); got <= 0 {
-			t.Errorf("mean %v: due at %d", g.mean.ns, got)
-		}
-	}
 }
 
 // rig drives gate and model with the same history.
@@ -52,6 +44,7 @@ type rig struct {
 	slots   map[int]*slot
 	waiting map[int]*waiter
 	uploads map[int]*Place
+	maxWait time.Duration   // of a crowded queue, zero for any
 	idle    <-chan struct{} // of somebody who waits until nothing is in flight
 	log     []string
 }
@@ -88,6 +81,34 @@ func (r *rig) play(steps int) {
 	if n := r.gate.inFlight(); n != 0 {
 		r.t.Fatalf("%d in flight at the end", n)
 	}
+}
+
+// crowded plays a queue that lasts, long enough for predictions to refuse callers.
+func (r *rig) crowded(steps int) {
+	r.maxWait = time.Duration(200 + r.rnd.IntN(1000))
+	r.resize()
+	for i := range steps {
+		arrivals := 50
+		if i/150%2 == 1 {
+			arrivals = 38 // about as many as come free: the overload is over
+		}
+		switch n := r.rnd.IntN(100); {
+		case n < arrivals:
+			r.arrive(r.newcomer())
+		case n == 50:
+			r.leave()
+		case n < 55:
+			if id, ok := r.pick(true); ok {
+				r.lingered(id)
+			}
+		case n < 85:
+			r.release()
+		default:
+			r.pass()
+		}
+		r.check("a step of a crowd")
+	}
+	r.play(0)
 }
 
 func (r *rig) step() {
@@ -177,14 +198,15 @@ func (r *rig) arrive(id int) {
 	place := r.uploads[id]
 	delete(r.uploads, id)
 	answered := r.model.enter(id, r.now)
-	room := r.gate.room()
-	s, a, reason := r.gate.enter(place)
-	if place == nil && room != reason {
+	n := &newcomer{place: place, came: r.now}
+	room := r.gate.room(n)
+	s, a, reason := r.gate.enter(n)
+	if room != reason {
 		r.t.Fatalf("room says %s, enter %s", room, reason)
 	}
 	if a == queueUp && !answered {
 		r.check("an arrival")
-		for r.rnd.IntN(4) == 0 {
+		for r.maxWait == 0 && r.rnd.IntN(4) == 0 {
 			r.step()
 		}
 		s, a, reason = r.join(id, place)
@@ -211,7 +233,7 @@ func (r *rig) newcomer() int {
 func (r *rig) beginUpload() {
 	id, place := r.newcomer(), &Place{}
 	want := r.model.upload(id)
-	got := r.gate.beginUpload(place)
+	got := r.gate.beginUpload(&newcomer{place: place, came: r.now})
 	if (got == 0) != (want == "") || (got != 0 && got.String() != want) {
 		r.t.Fatalf("an upload is refused for '%s', want '%s'", got, want)
 	}
@@ -239,7 +261,7 @@ func (r *rig) join(id int, place *Place) (*slot, answer, Reason) {
 	}
 	place.Owner = id
 	w := &waiter{arrived: r.now, deadline: deadline, place: place}
-	a, reason, out := r.gate.wait(w, r.now)
+	a, reason, out := r.gate.wait(w, &newcomer{place: place}, r.now)
 	if a == queueUp {
 		r.waiting[id] = w
 		r.checkArrival(id, w.place)
@@ -282,9 +304,10 @@ func (r *rig) release() {
 func (r *rig) end(id int) {
 	s, run := r.slots[id], r.model.running[id]
 	o, _, _ := s.release(s.generation(), Outcome(r.rnd.IntN(int(outcomeCount))))
+	r.model.ran(run, r.now, o)
+	r.model.freed(r.now)
 	delete(r.slots, id)
 	delete(r.model.running, id)
-	r.model.ran(run, r.now, o)
 	r.model.serve(r.now)
 	out, due := r.gate.leave(s, time.Duration(r.now-s.started), o, r.now)
 	r.collect(out)
@@ -307,6 +330,7 @@ func (r *rig) linger(id int) {
 
 func (r *rig) lingered(id int) {
 	s := r.slots[id]
+	r.model.freed(r.now)
 	delete(r.slots, id)
 	delete(r.model.running, id)
 	r.model.serve(r.now)
@@ -371,7 +395,7 @@ func (r *rig) leave() {
 	if !ok {
 		return
 	}
-	if w := r.waiting[id]; !r.gate.abandon(w) || r.gate.abandon(w) {
+	if w := r.waiting[id]; !r.gate.abandon(w, &newcomer{}) || r.gate.abandon(w, &newcomer{}) {
 		r.t.Fatalf("waiter %d could not leave once", id)
 	}
 	delete(r.waiting, id)
@@ -398,7 +422,7 @@ func (r *rig) cancel() {
 func (r *rig) checkArrival(id int, got *Place) {
 	r.t.Helper()
 	for _, w := range r.model.queue {
-		if w.id == id && (got.ahead != w.ahead || got.predicted != w.predicted) {
+		if w.id == id && (int(got.ahead) != w.ahead || got.predicted != w.predicted) {
 			r.t.Fatalf("waiter %d found %d ahead and a wait of %d, want %d and %d",
 				id, got.ahead, got.predicted, w.ahead, w.predicted)
 		}
@@ -438,6 +462,9 @@ func (r *rig) resize() {
 	s := Settings{
 		Concurrency: 1 + r.rnd.IntN(4), Queue: r.rnd.IntN(8),
 		MaxWait: time.Duration(r.rnd.IntN(3)) * 50, Order: Order(r.rnd.IntN(2)),
+	}
+	if r.maxWait > 0 {
+		s.MaxWait, s.Queue, s.Order = r.maxWait, 8+r.rnd.IntN(80), OrderAuto
 	}
 	r.model.configure(s, r.now)
 	r.collect(r.gate.configure(s, r.now))
@@ -502,7 +529,7 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, uploading, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
-	for w := g.queue.front; w != nil; w = w.next {
+	for w := g.queue.line.front; w != nil; w = w.next {
 		if r.waiting[m.queue[i].id] != w || (w.next != nil && w.next.prev != w) {
 			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
 		}

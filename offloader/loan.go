@@ -93,14 +93,18 @@ func (g *gate) received(l *loan, now moment) verdicts {
 	return out
 }
 
-// repaid takes permits back from an elder pool.
+// repaid takes permits back from an elder pool. Each one comes free like that of a run
+// in this pool.
 func (g *gate) repaid(n int, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.running -= n
-	g.lent -= n
 	var out verdicts
-	g.handOver(now, &out)
+	for range n {
+		g.freed(now, &out)
+		g.running--
+		g.lent--
+		g.handOver(now, &out)
+	}
 	return out
 }
 
@@ -129,8 +133,8 @@ func (g *gate) claim() bool {
 }
 
 // admission is decide, with a claim for who is admitted.
-func (g *gate) admission(pl *Place) (answer, Reason) {
-	a, r := g.decide(pl)
+func (g *gate) admission(pl *Place, kept bool) (answer, Reason) {
+	a, r := g.decide(pl, kept)
 	switch {
 	case a != admit || g.loan == nil || g.claim():
 		return a, r

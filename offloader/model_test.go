@@ -21,7 +21,8 @@ type model struct {
 	queue       []modelWaiter
 	running     map[int]modelRun
 	uploading   map[int]bool
-	mean        meanRun
+	runs        runTimes
+	pace        pace
 	log         []string
 }
 
@@ -42,31 +43,75 @@ type modelRun struct {
 	reported  bool
 }
 
-func (m *model) rest() float64 {
-	return float64(len(m.queue)) * m.mean.ns / float64(m.concurrency)
+// turns is how long so many waiters need if a run takes that long.
+func (m *model) turns(waiting int, run time.Duration) float64 {
+	return float64(waiting) * float64(run) / float64(m.concurrency)
 }
 
-func (m *model) healthy() bool {
-	return m.fifo || m.maxWait == 0 || !m.mean.warm || m.rest() <= float64(m.maxWait)/4
+// run is how long a run takes.
+func (m *model) run() time.Duration {
+	if len(m.queue) > 0 && m.pace.known() {
+		return m.pace.run
+	}
+	return m.runs.typical()
+}
+
+func (m *model) rest() float64 {
+	return m.turns(len(m.queue), min(m.run(), m.runs.typical()))
+}
+
+func (m *model) healthyWith(waiting int, run time.Duration) bool {
+	return m.fifo || m.maxWait == 0 || !m.runs.warm || m.turns(waiting, run) <= float64(m.maxWait)/4
+}
+
+func (m *model) healthy() bool { return m.healthyWith(len(m.queue), m.run()) }
+
+func (m *model) lateWhoCame(at, now moment) bool {
+	return float64(now-at)+m.rest() > float64(m.maxWait)
+}
+
+// rescues reports whether the first waiter would be late, and can be served instead.
+func (m *model) rescues(now moment) bool {
+	first, last := m.queue[0], m.queue[len(m.queue)-1]
+	inTrouble := float64(now-first.arrived)+m.turns(len(m.queue), m.run()) > float64(m.maxWait)
+	return !m.pace.over && inTrouble && !m.lateWhoCame(last.arrived, now)
 }
 
 // next is the place of the waiter who gets the next permit.
-func (m *model) next() int {
-	if m.healthy() {
+func (m *model) next(now moment) int {
+	if m.healthy() || m.rescues(now) {
 		return 0
 	}
 	return len(m.queue) - 1
 }
 
+// freed counts a permit that comes free, which is still among those that run.
+func (m *model) freed(now moment) {
+	if len(m.queue) == 0 {
+		return
+	}
+	m.pace.freed(len(m.running), now)
+	m.dropLate(now)
+	for n := 1 + len(m.queue)/lateShare; n > 0; n-- {
+		if !m.pace.known() || m.healthy() || !m.lateWhoCame(m.queue[0].arrived, now) || m.rescues(now) {
+			return
+		}
+		m.say(m.queue[0].id, "predicted_late")
+		m.queue = m.queue[1:]
+	}
+}
+
 // order lists the waiters as they would be served if nobody came or left.
 func (m *model) order() []int {
 	var ids []int
-	rest := *m
-	rest.queue = slices.Clone(m.queue)
-	for len(rest.queue) > 0 {
-		i := rest.next()
-		ids = append(ids, rest.queue[i].id)
-		rest.queue = slices.Delete(rest.queue, i, i+1)
+	run, rest := m.run(), slices.Clone(m.queue)
+	for len(rest) > 0 {
+		i := len(rest) - 1
+		if m.healthyWith(len(rest), run) {
+			i = 0
+		}
+		ids = append(ids, rest[i].id)
+		rest = slices.Delete(rest, i, i+1)
 	}
 	return ids
 }
@@ -74,17 +119,8 @@ func (m *model) order() []int {
 func (m *model) say(id int, what string) { m.log = append(m.log, fmt.Sprintf("%d %s", id, what)) }
 
 func (m *model) dropLate(now moment) {
-	for len(m.queue) > 0 && m.maxWait > 0 {
-		first := m.queue[0]
-		waited := time.Duration(now - first.arrived)
-		switch {
-		case waited >= m.maxWait:
-			m.say(first.id, "wait_timeout")
-		case !m.healthy() && float64(waited)+m.rest() > float64(m.maxWait):
-			m.say(first.id, "predicted_late")
-		default:
-			return
-		}
+	for len(m.queue) > 0 && m.maxWait > 0 && time.Duration(now-m.queue[0].arrived) >= m.maxWait {
+		m.say(m.queue[0].id, "wait_timeout")
 		m.queue = m.queue[1:]
 	}
 }
@@ -108,7 +144,7 @@ func (m *model) serve(now moment) {
 		m.dropLate(now)
 	}
 	for m.vacant() && len(m.queue) > 0 && m.phase != phasePaused {
-		i := m.next()
+		i := m.next(now)
 		w := m.queue[i]
 		m.queue = slices.Delete(m.queue, i, i+1)
 		if w.deadline != 0 && w.deadline <= now {
@@ -169,11 +205,14 @@ func (m *model) join(id int, now, deadline moment) {
 		m.queue = m.queue[1:]
 	}
 	delete(m.uploading, id)
+	if len(m.queue) == 0 {
+		m.pace.begin(len(m.running), now)
+	}
+	m.pace.came++
 	m.queue = append(m.queue, modelWaiter{id: id, arrived: now, deadline: deadline})
 	newest := &m.queue[len(m.queue)-1]
 	newest.ahead = slices.Index(m.order(), id)
-	newest.predicted = time.Duration(float64(newest.ahead+1) * m.mean.ns / float64(m.concurrency))
-	m.dropLate(now)
+	newest.predicted = time.Duration(m.turns(newest.ahead+1, m.run()))
 }
 
 func (m *model) setPhase(p phase, now moment) {
@@ -193,7 +232,7 @@ func (m *model) remove(id int) {
 // ran counts the end of a run.
 func (m *model) ran(run modelRun, now moment, o Outcome) {
 	if !run.untimed && !run.abandoned {
-		m.mean.add(time.Duration(now-run.started), now)
+		m.runs.add(time.Duration(now-run.started), now)
 	}
 	if !run.reported {
 		m.judge(&run, now, o)

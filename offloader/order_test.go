@@ -124,33 +124,6 @@ func TestWaitsThatEnd(t *testing.T) {
 			c.wantAnswer("wait_timeout", 16*second)
 		}
 	})
-	play(t, "the oldest are refused as soon as their wait and the rest of the line are too long", sixteenSeconds, func(s *stage) {
-		busy(s)
-		six := s.arrivals(6)
-		s.at(10 * second) // 10 waited and 6 to go: not beyond 16 yet
-		s.want(six[:1], "waiting")
-		s.at(time.Minute)
-		six[0].wantAnswer("predicted_late", 10*second+1)
-		six[1].wantAnswer("predicted_late", 11*second+1)
-		for _, c := range six[2:] { // four are healthy: served in order, if at all
-			c.wantAnswer("wait_timeout", 16*second)
-		}
-	})
-	play(t, "a long run makes the prediction worse at once", sixteenSeconds, func(s *stage) {
-		s.run(0, offloader.Success)
-		holder := s.arrive()
-		s.began = time.Now()
-		six := s.arrivals(6)
-		s.pass(3 * second)
-		holder.release(offloader.Success) // now a run takes 3 seconds
-		s.want(six, "predicted_late predicted_late waiting waiting waiting admitted")
-		s.at(7 * second)
-		s.want(six[2:5], "waiting waiting waiting")
-		s.at(time.Minute)
-		six[2].wantAnswer("predicted_late", 7*second+1)
-		six[3].wantAnswer("predicted_late", 10*second+1)
-		six[4].wantAnswer("wait_timeout", 16*second)
-	})
 	play(t, "a slow first round lets nobody go", func(s *offloader.Settings) {
 		s.Concurrency, s.MaxWait, s.Queue = 2, 16*second, 8
 	}, func(s *stage) {
@@ -198,10 +171,5 @@ func TestWaitsThatEnd(t *testing.T) {
 		busy(s)
 		four := s.arrivals(5)
 		s.want(four, "waiting waiting waiting waiting queue_full")
-	})
-	play(t, "who cannot be served in time even alone is refused on arrival", sixteenSeconds, func(s *stage) {
-		s.learn(17 * second)
-		s.arrive()
-		s.arrive().wantAnswer("predicted_late", 0)
 	})
 }

@@ -15,7 +15,8 @@ type Place struct {
 
 	// Written by the caller's own goroutine under the gate's mutex.
 	joined    bool
-	ahead     int
+	kept      bool // it came at its turn
+	ahead     int32
 	predicted time.Duration
 	uploading bool // the pool counts it; the caller may read it without the mutex
 
@@ -29,10 +30,10 @@ func (pl *Place) Joined() bool { return pl.joined }
 // Ahead returns how many were to be served before the caller when it joined the
 // queue: zero if it did not have to. Only the caller may ask, after its
 // acquisition.
-func (pl *Place) Ahead() int { return pl.ahead }
+func (pl *Place) Ahead() int { return int(pl.ahead) }
 
 // PredictedWait returns how long the caller was to wait when it joined the queue,
-// by the pool's mean run: zero if it did not have to, or if no run had ended
+// by Snapshot.MeanRun: zero if it did not have to, or if no run had ended
 // before. Only the caller may ask, after its acquisition.
 func (pl *Place) PredictedWait() time.Duration { return pl.predicted }
 
@@ -45,7 +46,7 @@ type Waiter struct {
 }
 
 // Waiters lists those who wait, in the order in which they will be served if
-// nobody comes or leaves.
+// nobody comes or leaves, and none has to be served before its turn lest it be late.
 func (p *Pool) Waiters() []Waiter { return p.gate.waiters(p.now()) }
 
 // Cancel refuses the caller who waits at pl, with the reason Cancelled. It reports
@@ -58,22 +59,26 @@ func (p *Pool) Cancel(pl *Place) bool {
 
 // noteArrival writes down what a newcomer finds who is about to join the queue. It
 // requires g.mu.
-func (g *gate) noteArrival(pl *Place) {
-	if pl != nil {
-		pl.joined, pl.ahead, pl.predicted = true, g.ahead(), g.predictNext()
+func (g *gate) noteArrival(w *waiter) {
+	if pl := w.place; pl != nil {
+		ahead := g.ahead(w.kept)
+		pl.joined, pl.ahead, pl.predicted = true, int32(ahead), g.predict(ahead)
 	}
 }
 
 // ahead is how many waiters are to be served before a newcomer. It requires g.mu.
-func (g *gate) ahead() int {
-	if g.healthyWith(g.queue.len + 1) {
+func (g *gate) ahead(kept bool) int {
+	if !kept && g.healthyWith(g.queue.len+1) {
 		return g.queue.len
 	}
-	return 0
+	return g.queue.kept.len
 }
 
+// predict is how long a newcomer is to wait with so many ahead. It requires g.mu.
+func (g *gate) predict(ahead int) time.Duration { return time.Duration(g.drain(ahead + 1)) }
+
 // predictNext is how long a newcomer is to wait. It requires g.mu.
-func (g *gate) predictNext() time.Duration { return time.Duration(g.turns(g.ahead() + 1)) }
+func (g *gate) predictNext() time.Duration { return g.predict(g.ahead(false)) }
 
 func (g *gate) cancel(pl *Place) (verdicts, bool) {
 	g.mu.Lock()
@@ -92,15 +97,19 @@ func (g *gate) waiters(now moment) []Waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := make([]Waiter, 0, g.queue.len)
-	front, back := g.queue.front, g.queue.back
-	for n := g.queue.len; n > 0; n-- {
+	add := func(w *waiter) { all = append(all, Waiter{w.place, time.Duration(now - w.arrived)}) }
+	for w := g.queue.kept.front; w != nil; w = w.next {
+		add(w)
+	}
+	front, back := g.queue.line.front, g.queue.line.back
+	for n := g.queue.line.len; n > 0; n-- {
 		w := front
 		if g.healthyWith(n) {
 			front = front.next
 		} else {
 			w, back = back, back.prev
 		}
-		all = append(all, Waiter{w.place, time.Duration(now - w.arrived)})
+		add(w)
 	}
 	return all
 }

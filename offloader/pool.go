@@ -3,7 +3,6 @@ package offloader
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,11 +92,16 @@ func (p *Pool) Name() string { return p.name }
 // Check reports what is known without waiting: nil if a caller who comes now
 // would be admitted or could wait, else the rejection. Use it to refuse before
 // work is done for a request, such as reading its body.
-func (p *Pool) Check() error {
+func (p *Pool) Check() error { return p.CheckAt(nil) }
+
+// CheckAt is Check for a caller who will come with that place.
+func (p *Pool) CheckAt(place *Place) error {
 	if p.breakerRefuses() {
 		return p.reject(p.breakerReason())
 	}
-	if r := p.gate.room(); r != 0 {
+	n := newcomer{place: place}
+	p.recognize(&n)
+	if r := p.gate.room(&n); r != 0 {
 		return p.reject(r)
 	}
 	return nil
@@ -106,7 +110,7 @@ func (p *Pool) Check() error {
 // TryAcquire returns a permit if one is free, and a [*RejectedError] at once
 // if not.
 func (p *Pool) TryAcquire() (Permit, error) {
-	s, a, err := p.enter(nil)
+	s, a, err := p.enter(&newcomer{})
 	switch {
 	case err != nil:
 		return Permit{}, err
@@ -124,9 +128,11 @@ func (p *Pool) TryAcquire() (Permit, error) {
 // While the queue is short (served in order, it would be over within a quarter
 // of Settings.MaxWait) waiters are served first come, first served, and nobody
 // overtakes. In a longer queue the newest are served first, since they can
-// still be served quickly, and the oldest are refused as soon as they cannot
-// be served in time. OrderFIFO keeps the first rule always. Until a run has
-// ended that began after another had, every queue is taken to be short.
+// still be served quickly, and the oldest are refused as permits come free and
+// show that they would be late. OrderFIFO keeps the first rule always. Until a
+// run has ended that began after another had, every queue is taken to be short.
+// Callers that come at the turn that RejectedError.RetryAfterFor has announced
+// are served before all others.
 func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.AcquireAt(ctx, nil) }
 
 // AcquireAt is Acquire for a caller who wants to know its place, and whose place
@@ -143,12 +149,17 @@ func (p *Pool) acquire(ctx context.Context, place *Place) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, p.gone(ctx)
 	}
-	s, a, err := p.enter(place)
+	if place != nil {
+		place.kept = false
+	}
+	n := newcomer{place: place}
+	p.recognize(&n)
+	s, a, err := p.enter(&n)
 	switch {
 	case err != nil:
 		return Permit{}, err
 	case a == queueUp:
-		return p.wait(ctx, place)
+		return p.wait(ctx, &n)
 	}
 	return p.begin(s, p.now())
 }
@@ -170,28 +181,28 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
-func (p *Pool) enter(place *Place) (*slot, answer, error) {
+func (p *Pool) enter(n *newcomer) (*slot, answer, error) {
 	if p.breakerRefuses() {
 		return nil, refuse, p.reject(p.breakerReason())
 	}
-	s, a, r := p.gate.enter(place)
+	s, a, r := p.gate.enter(n)
 	if a == refuse {
 		return nil, a, p.reject(r)
 	}
 	return s, a, nil
 }
 
-func (p *Pool) wait(ctx context.Context, place *Place) (Permit, error) {
+func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 	now := p.now()
-	w := p.waiters.get(now, p.deadline(ctx), place)
-	a, r, out := p.gate.wait(w, now)
+	w := p.waiters.get(now, p.deadline(ctx), n.place)
+	a, r, out := p.gate.wait(w, n, now)
 	out.tell()
 	if a == queueUp {
 		p.alarm.set(p.gate.nextDue(), now)
 		if w.breaksCalm && p.onSaturated != nil {
 			p.onSaturated()
 		}
-		if !p.await(ctx, w) {
+		if !p.await(ctx, w, n) {
 			return Permit{}, p.gone(ctx)
 		}
 		now, r = p.now(), w.reason
@@ -210,13 +221,13 @@ func (p *Pool) wait(ctx context.Context, place *Place) (Permit, error) {
 
 // await returns true when w has its verdict, and false when the caller left
 // before that; w is recycled then.
-func (p *Pool) await(ctx context.Context, w *waiter) bool {
+func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	select {
 	case <-w.wake:
 		return true
 	case <-ctx.Done():
 	}
-	if p.gate.abandon(w) {
+	if p.gate.abandon(w, n) {
 		p.waiters.put(w)
 		return false
 	}
@@ -232,6 +243,9 @@ func (p *Pool) begin(s *slot, now moment) (Permit, error) {
 		return Permit{}, p.reject(BreakerOpen)
 	}
 	p.admitted.Add(1)
+	if s.last {
+		p.gate.lastBegan.Store(int64(now))
+	}
 	return Permit{pool: p, slot: s, generation: s.generation()}, nil
 }
 
@@ -267,17 +281,4 @@ func (p *Pool) expire() {
 	due, out := p.gate.expire(now)
 	out.tell()
 	p.alarm.set(due, now)
-}
-
-func (p *Pool) retryAfter(r Reason) time.Duration {
-	switch r {
-	case BreakerOpen:
-		if b := p.breaker.Load(); b != nil {
-			// Up to a second more, so that not all come back in one moment.
-			return wholeSeconds(wholeSeconds(b.retryAfter()) + time.Duration(rand.IntN(2))*time.Second)
-		}
-	case Draining, Closed:
-		return wholeSeconds(jitter(closedRetry))
-	}
-	return wholeSeconds(jitter(p.gate.expectedWait(p.now())))
 }

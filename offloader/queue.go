@@ -14,6 +14,7 @@ type waiter struct {
 	deadline   moment // the caller's own, zero if none
 	queued     bool   // linked into the queue; whoever unlinks it owns it
 	breaksCalm bool   // the first to wait for a while; its caller may read it
+	kept       bool   // its turn was kept: it is served before the line
 	place      *Place // of a caller who wants to know, nil if not
 
 	// permit or reason is the verdict; wake tells that it is there.
@@ -39,14 +40,47 @@ func (p *waiterPool) get(arrived, deadline moment, place *Place) *waiter {
 // put takes back a waiter whose verdict was received, or that left the queue
 // by itself; in both cases nothing is left in its channel.
 func (p *waiterPool) put(w *waiter) {
-	w.slot, w.reason, w.place = nil, 0, nil
+	w.slot, w.reason, w.place, w.kept = nil, 0, nil, false
 	p.kept.Put(w)
 }
 
-// queue is a list of waiters in order of arrival.
-type queue struct {
+// list is a list of waiters in order of arrival.
+type list struct {
 	front, back *waiter
 	len         int
+}
+
+func (l *list) push(w *waiter) {
+	w.prev, w.next = l.back, nil
+	if l.back == nil {
+		l.front = w
+	} else {
+		l.back.next = w
+	}
+	l.back = w
+	l.len++
+}
+
+func (l *list) remove(w *waiter) {
+	if w.prev == nil {
+		l.front = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.back = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	l.len--
+}
+
+// queue are those who wait: callers that have come back at their turn, who are served
+// first, and all others.
+type queue struct {
+	kept, line list
+	len        int
 }
 
 func (q *queue) push(w *waiter) {
@@ -54,32 +88,36 @@ func (q *queue) push(w *waiter) {
 	if w.place != nil {
 		w.place.waiter = w
 	}
-	w.prev, w.next = q.back, nil
-	if q.back == nil {
-		q.front = w
-	} else {
-		q.back.next = w
-	}
-	q.back = w
+	q.listOf(w).push(w)
 	q.len++
 }
 
 func (q *queue) remove(w *waiter) {
-	if w.prev == nil {
-		q.front = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		q.back = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.prev, w.next, w.queued = nil, nil, false
+	q.listOf(w).remove(w)
+	w.queued = false
 	if w.place != nil {
 		w.place.waiter = nil
 	}
 	q.len--
+}
+
+func (q *queue) listOf(w *waiter) *list {
+	if w.kept {
+		return &q.kept
+	}
+	return &q.line
+}
+
+// oldest is when the caller began to wait that has waited longest. There is one.
+func (q *queue) oldest() moment {
+	k, l := q.kept.front, q.line.front
+	switch {
+	case k == nil:
+		return l.arrived
+	case l == nil:
+		return k.arrived
+	}
+	return min(k.arrived, l.arrived)
 }
 
 // verdicts are waiters that were taken out of the queue and must be told so,

@@ -105,23 +105,48 @@ func (s *stage) wantAround(got, want time.Duration) {
 	}
 }
 
-// The mean follows a change within a few runs: each of the first after the first
-// round counts the same, later ones a sixteenth.
+// The mean run is the median of the last sixteen runs, the shorter one of two, without
+// the first round. It follows a change within a few runs, and no outlier.
 func TestMeanRun(t *testing.T) {
 	t.Parallel()
 	play(t, "moves", nil, func(s *stage) {
 		for _, step := range []struct {
 			runs      int
 			run, want time.Duration
-		}{{0, 0, 0}, {1, 9 * second, 9 * second}, {1, second, second}, {1, 3 * second, 2 * second}, {13, 2 * second, 2 * second}, {1, 18 * second, 3 * second}, {1, 19 * second, 4 * second}} {
+		}{
+			{0, 0, 0},
+			{1, 9 * second, 9 * second},
+			{1, second, second}, // the first round does not count any more
+			{1, 3 * second, second},
+			{1, 3 * second, 3 * second},
+			{1, time.Hour, 3 * second},
+			{11, 2 * second, 2 * second},
+			{8, 20 * second, 2 * second}, // half of sixteen
+			{1, 20 * second, 20 * second},
+		} {
 			for range step.runs {
 				s.run(step.run, offloader.Success)
 			}
-			got := s.pool.Snapshot().MeanRun
-			if diff := got - step.want; diff < -time.Microsecond || diff > time.Microsecond {
+			if got := s.pool.Snapshot().MeanRun; got != step.want {
 				s.t.Errorf("after %d runs of %s: %s, want %s", step.runs, step.run, got, step.want)
 			}
 		}
+	})
+	play(t, "counts permits that do not come free while callers wait", func(s *offloader.Settings) {
+		s.Concurrency, s.Queue = 2, 100
+	}, func(s *stage) {
+		c := newCrowd(s)
+		c.come(1, time.Hour)
+		c.come(100, second)
+		s.pass(50 * second)
+		if got := s.pool.Snapshot().MeanRun; got != 2*second {
+			s.t.Errorf("two permits, one of which serves a run each second: a mean run of %s", got)
+		}
+		s.pass(time.Hour)
+		if got := s.pool.Snapshot().MeanRun; got != second {
+			s.t.Errorf("a mean run of %s when nobody waits any more", got)
+		}
+		c.wantServed()
 	})
 }
 

@@ -18,6 +18,7 @@ type slot struct {
 	// under the gate's mutex, as long as the generation is the current one.
 	started moment
 	hearing hearing // tells the breaker the outcome, zero without one
+	last    bool    // no other slot was left; written under the gate's mutex
 
 	marks // guarded by the gate's mutex, but for cancelled
 }
@@ -73,7 +74,7 @@ func (s *slot) report(generation uint64, o Outcome) bool {
 // learn lets the estimate know of a run that has ended, if it teaches something.
 func (g *gate) learn(s *slot, run time.Duration, now moment) {
 	if s.teaches() {
-		g.mean.add(run, now)
+		g.runs.add(run, now)
 	}
 }
 

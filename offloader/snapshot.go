@@ -43,7 +43,9 @@ type Snapshot struct {
 	OldestWait time.Duration `json:"oldest_wait_ns"`
 	// NewestFirst is true while the queue is too long to be served in order.
 	NewestFirst bool `json:"newest_first"`
-	// MeanRun is the moving mean of run times, zero before the first has ended.
+	// MeanRun is how long a run takes: while callers wait, how long a permit serves
+	// one of them, the median of the last rounds; else the median of the last runs.
+	// Zero before the first has ended.
 	MeanRun time.Duration `json:"mean_run_ns"`
 
 	// Breaker is the breaker's state, BreakerForced whether Pool.ForceBreaker
@@ -108,9 +110,9 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.Uploading = g.uploading
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
-	s.MeanRun = time.Duration(g.mean.ns)
-	if g.queue.front != nil {
-		s.OldestWait = time.Duration(now - g.queue.front.arrived)
+	s.MeanRun = time.Duration(g.predictedRun())
+	if g.queue.len > 0 {
+		s.OldestWait = time.Duration(now - g.queue.oldest())
 	}
 }
 
@@ -120,7 +122,7 @@ type Gauges struct {
 	Running, Limit      int // Limit is zero without one; what is lent runs here
 	Waiting, QueueLimit int
 	Breaker             BreakerState
-	// PredictedWait is how long a newcomer would wait, by the mean run; zero if
+	// PredictedWait is how long a newcomer would wait, by MeanRun; zero if
 	// there is a permit for it.
 	PredictedWait time.Duration
 }
@@ -136,7 +138,7 @@ func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.places}
-	if a, _ := g.decide(nil); a != admit {
+	if a, _ := g.decide(nil, false); a != admit {
 		n.PredictedWait = g.predictNext()
 	}
 	return n

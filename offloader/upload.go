@@ -2,7 +2,7 @@ package offloader
 
 // BeginUpload lets a caller in whose request is still on its way, such as one
 // whose body is being read. What would be refused now is refused now, as
-// [Pool.Check] says. From then on the caller belongs to the pool: it is counted as
+// [Pool.CheckAt] says. From then on the caller belongs to the pool: it is counted as
 // uploading, Drain and Close wait for it, and AcquireAt with the same place admits
 // it although the pool has begun to drain meanwhile. It has no place in the queue
 // yet, and holds no permit.
@@ -12,7 +12,9 @@ func (p *Pool) BeginUpload(place *Place) error {
 	if p.breakerRefuses() {
 		return p.reject(p.breakerReason())
 	}
-	if r := p.gate.beginUpload(place); r != 0 {
+	n := newcomer{place: place}
+	p.recognize(&n)
+	if r := p.gate.beginUpload(&n); r != 0 {
 		return p.reject(r)
 	}
 	return nil
@@ -26,10 +28,10 @@ func (p *Pool) EndUpload(place *Place) {
 	}
 }
 
-func (g *gate) beginUpload(pl *Place) Reason {
+func (g *gate) beginUpload(n *newcomer) Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, r := g.decide(pl)
+	pl, r := n.place, g.refusal(n)
 	if r == 0 && !pl.uploading {
 		pl.uploading = true
 		g.uploading++

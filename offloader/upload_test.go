@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -191,5 +192,56 @@ func TestWait(t *testing.T) {
 		s.wantNotEnded(waited)
 		waiter.release(offloader.Success)
 		s.wantEndedWith(waited, nil)
+	})
+}
+
+// An upload takes the turn of a client that was refused before into account.
+func TestUploadAtItsTurn(t *testing.T) {
+	t.Parallel()
+	comeBack := func(s *stage) *offloader.Place {
+		s.t.Helper()
+		s.pass(s.visit(guestFrom(1, 1)).told())
+		place := &offloader.Place{Owner: guestFrom(1, 1)}
+		if err := s.pool.BeginUpload(place); err != nil {
+			s.t.Fatalf("an upload at its turn is %s", word(err))
+		}
+		return place
+	}
+	play(t, "it is let in although the queue is full, and waits in front", twoPlaces, func(s *stage) {
+		running, waiting := fullHouse(s)
+		upload := comeBack(s)
+		if err := s.pool.BeginUpload(&offloader.Place{Owner: guestFrom(2, 1)}); word(err) != "queue_full" {
+			s.t.Errorf("an upload without a turn is %s", word(err))
+		}
+		s.pass(second)
+		s.want(waiting, "waiting waiting")
+		back := s.arriveAfter(upload)
+		s.want(append(waiting, back), "waiting queue_full waiting")
+		running.release(offloader.Success)
+		s.want([]*caller{waiting[0], back}, "waiting admitted")
+	})
+	play(t, "also when the pool has begun to drain meanwhile", twoPlaces, func(s *stage) {
+		running, waiting := fullHouse(s)
+		upload := comeBack(s)
+		drained := s.drain()
+		back := s.arriveAfter(upload)
+		s.want(append(waiting, back), "waiting queue_full waiting")
+		running.release(offloader.Success)
+		s.want([]*caller{waiting[0], back}, "waiting admitted")
+		s.finish()
+		s.wantEndedWith(drained, nil)
+	})
+	play(t, "one that comes early is told of the same turn", twoPlaces, func(s *stage) {
+		fullHouse(s)
+		told := s.visit(guestFrom(1, 1)).told()
+		s.pass(second)
+		place := &offloader.Place{Owner: guestFrom(1, 2)}
+		rejected, ok := errors.AsType[*offloader.RejectedError](s.pool.BeginUpload(place))
+		if !ok {
+			s.t.Fatal("an early upload is not refused")
+		}
+		if got := rejected.RetryAfterFor(place); got != told-second {
+			s.t.Errorf("told %s, and a second later %s", told, got)
+		}
 	})
 }

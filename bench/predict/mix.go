@@ -1,0 +1,146 @@
+// Package predict plays mixes of work against the engine in virtual time and
+// compares what it serves with an order that knows the future.
+//
+// The engine is the real one; only time is not. testing/synctest bends time in
+// tests only, so the program is a test:
+//
+//	go test ./bench/predict -run TestPredictions -count 1 -v -args -keep ../results/predict.txt
+package predict
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// kind of a request. Requests of one kind are alike for everybody but the backend.
+type kind uint8
+
+const (
+	ordinary kind = iota
+	long          // a stream of events, a report of a day
+)
+
+// arrival is one request of a mix.
+type arrival struct {
+	at   time.Duration
+	kind kind
+}
+
+// limit is a change of the number of permits.
+type limit struct {
+	at          time.Duration
+	concurrency int
+}
+
+// mix is a load and a backend.
+type mix struct {
+	name     string
+	settings offloader.Settings
+	arrivals []arrival
+	limits   []limit
+	// run returns how long the k-th run of a kind takes that starts so late. It
+	// goes by the order of starts, so that no order gains by its choice of runs.
+	run func(of kind, k int, start time.Duration) time.Duration
+	// fails reports whether a run that starts so late fails, nil for never.
+	fails func(start time.Duration) bool
+}
+
+func settings(concurrency, queue int, maxWait time.Duration) offloader.Settings {
+	return offloader.Settings{Concurrency: concurrency, Queue: queue, MaxWait: maxWait}
+}
+
+// evenly spaces arrivals from one moment to another.
+func evenly(from, to time.Duration, perSecond float64) []arrival {
+	var all []arrival
+	for i := 0; ; i++ {
+		at := from + time.Duration(float64(i)/perSecond*float64(time.Second))
+		if at >= to {
+			return all
+		}
+		all = append(all, arrival{at: at})
+	}
+}
+
+// randomly is evenly with exponential gaps.
+func randomly(from, to time.Duration, perSecond float64) []arrival {
+	rnd := rand.New(rand.NewPCG(5, 7))
+	var all []arrival
+	for at := from; at < to; at += time.Duration(rnd.ExpFloat64() / perSecond * float64(time.Second)) {
+		all = append(all, arrival{at: at})
+	}
+	return all
+}
+
+// burst is n arrivals in one moment.
+func burst(at time.Duration, n int, of kind) []arrival {
+	return slices.Repeat([]arrival{{at, of}}, n)
+}
+
+// together puts arrivals in order of time.
+func together(parts ...[]arrival) []arrival {
+	all := slices.Concat(parts...)
+	slices.SortStableFunc(all, func(a, b arrival) int { return int(a.at - b.at) })
+	return all
+}
+
+// always is a backend whose runs take d, and long ones l.
+func always(d, l time.Duration) func(kind, int, time.Duration) time.Duration {
+	return func(of kind, _ int, _ time.Duration) time.Duration {
+		if of == long {
+			return l
+		}
+		return d
+	}
+}
+
+// everyNth is a backend of which each n-th run takes l and all others d.
+func everyNth(d, l time.Duration, n int) func(kind, int, time.Duration) time.Duration {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	slow := make([]bool, 1<<20)
+	for i := range slow {
+		slow[i] = rnd.IntN(n) == 0
+	}
+	return func(_ kind, k int, _ time.Duration) time.Duration {
+		if slow[k] {
+			return l
+		}
+		return d
+	}
+}
+
+// exponentially is a backend whose runs take d on average, and anything in fact.
+func exponentially(d time.Duration) func(kind, int, time.Duration) time.Duration {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	runs := make([]time.Duration, 1<<18)
+	for i := range runs {
+		runs[i] = time.Duration(rnd.ExpFloat64() * float64(d))
+	}
+	return func(_ kind, k int, _ time.Duration) time.Duration { return runs[k] }
+}
+
+// stalled stops a backend from one moment to another, with all that runs there.
+func stalled(from, to time.Duration, run func(kind, int, time.Duration) time.Duration) func(kind, int, time.Duration) time.Duration {
+	return func(of kind, k int, start time.Duration) time.Duration {
+		d := run(of, k, start)
+		if start < to && start+d > from {
+			d += to - max(start, from)
+		}
+		return d
+	}
+}
+
+// changing is a backend whose runs take another time from each of the moments on.
+func changing(steps ...time.Duration) func(kind, int, time.Duration) time.Duration {
+	return func(_ kind, _ int, start time.Duration) time.Duration {
+		d := steps[0]
+		for i := 1; i+1 < len(steps); i += 2 {
+			if start >= steps[i] {
+				d = steps[i+1]
+			}
+		}
+		return d
+	}
+}

@@ -1,0 +1,49 @@
+package caddymodule
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// networkBits of an IPv6 address name a client's network, which chooses the rest of its
+// addresses as it likes.
+const networkBits = 64
+
+// Client says where the request comes from, for the turn that its pool keeps when it is
+// refused: by the client's address as Caddy determines it, so trusted_proxies counts.
+func (run *run) Client() offloader.Client {
+	host, port, err := net.SplitHostPort(run.client.RemoteAddr)
+	if err != nil {
+		host, port = run.client.RemoteAddr, ""
+	}
+	if run.who.client != "" {
+		host = run.who.client
+	}
+	return clientOf(host, port)
+}
+
+// clientOf is the zero value for what is no address, such as a socket of the file system.
+func clientOf(host, port string) (c offloader.Client) {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return c
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		network, err := addr.Prefix(networkBits)
+		if err != nil {
+			return c // cannot happen: the address is long enough
+		}
+		addr = network.Addr()
+	}
+	c.Address = addr.As16()
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		c.Connection = uint16(n)
+	}
+	return c
+}
+
+var _ offloader.Visitor = (*run)(nil)

@@ -1,0 +1,70 @@
+package offloader
+
+import "time"
+
+const (
+	// quarters are what the calendar counts in. Advice is in whole seconds, so that
+	// callers come back at the quarter of a second in which they were refused.
+	quarter       = time.Second / 4
+	perSecond     = int64(time.Second / quarter)
+	quartersAhead = 256 // a bit more than maxRetry
+)
+
+// calendar counts how many callers were told to come back in each quarter of a second,
+// so that no more of them come at once than there is room for. The zero value is empty.
+type calendar struct {
+	booked [quartersAhead]uint16 // a ring
+	today  int64                 // the quarter that it begins with
+}
+
+// room is what a pool can take.
+type room struct {
+	atOnce   int // in one quarter
+	inSecond int // in any second
+}
+
+// book returns the first time from wait on, in whole seconds, for which there is room,
+// and books it. It is wait itself if there is room at no time.
+func (c *calendar) book(now moment, wait time.Duration, r room) time.Duration {
+	c.advance(int64(now) / int64(quarter))
+	best := int64(wait / time.Second)
+	for later := best; later <= int64(maxRetry/time.Second); later++ {
+		if c.has(later, r) {
+			best = later
+			break
+		}
+	}
+	if n := c.at(best * perSecond); *n < 1<<16-1 {
+		*n++
+	}
+	return time.Duration(best) * time.Second
+}
+
+// advance forgets what is over.
+func (c *calendar) advance(to int64) {
+	for n := 0; c.today < to && n < quartersAhead; n++ {
+		*c.at(0) = 0
+		c.today++
+	}
+	c.today = to
+}
+
+func (c *calendar) at(ahead int64) *uint16 { return &c.booked[(c.today+ahead)%quartersAhead] }
+
+// has reports whether there is room so many seconds ahead.
+func (c *calendar) has(seconds int64, r room) bool {
+	at := seconds * perSecond
+	if int(*c.at(at)) >= r.atOnce {
+		return false
+	}
+	for first := at - perSecond + 1; first <= at; first++ {
+		sum := 0
+		for d := range perSecond {
+			sum += int(*c.at(first + d))
+		}
+		if sum >= r.inSecond {
+			return false
+		}
+	}
+	return true
+}

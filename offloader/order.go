@@ -1,0 +1,120 @@
+package offloader
+
+import "time"
+
+// lateShare bounds how many waiters are refused for each permit that comes free: one,
+// and this part of them. So the next permits can correct a wrong measure before it has
+// done much harm.
+const lateShare = 32
+
+// The methods below require g.mu.
+
+// predictedRun is how long a run takes one permit, in nanoseconds: by the pace at
+// which permits come free, if there has been a queue long enough to measure that,
+// else by the last runs. It is zero before any has ended.
+func (g *gate) predictedRun() float64 {
+	if g.queue.len > 0 && g.pace.known() {
+		return float64(g.pace.run)
+	}
+	return float64(g.runs.typical())
+}
+
+// drain predicts the time until so many waiters have had a turn. The configured
+// concurrency counts, not a limit that is still ramping up.
+func (g *gate) drain(waiting int) float64 {
+	return float64(waiting) * g.predictedRun() / float64(g.concurrency)
+}
+
+// rest is the time that all waiters need at least to have had a turn: where the pace
+// and the last runs disagree it goes by the faster. An error to that side lets callers
+// wait a little longer, an error to the other side refuses them.
+func (g *gate) rest() float64 {
+	run := min(g.predictedRun(), float64(g.runs.typical()))
+	return float64(g.queue.len) * run / float64(g.concurrency)
+}
+
+// healthy means that the queue, served in order, would be over within a quarter
+// of the longest wait. Beyond that a queue in order makes everybody late: the
+// newest can still be served quickly, the oldest cannot be helped.
+func (g *gate) healthy() bool { return g.healthyWith(g.queue.len) }
+
+func (g *gate) healthyWith(waiting int) bool {
+	return g.fifo || g.maxWait == 0 || !g.runs.warm || g.drain(waiting) <= float64(g.maxWait)/4
+}
+
+// pick returns the waiter for the next permit: first those with a turn.
+func (g *gate) pick(now moment) *waiter {
+	line := &g.queue.line
+	switch {
+	case g.queue.kept.front != nil:
+		return g.queue.kept.front
+	case g.healthy() || g.rescues(now):
+		return line.front
+	}
+	return line.back
+}
+
+// late reports whether the oldest waiter would be too late if all others had their
+// turn before, even at the faster of the two paces.
+func (g *gate) late(now moment) bool {
+	return float64(now-g.queue.line.front.arrived)+g.rest() > float64(g.maxWait)
+}
+
+// rescues reports whether the oldest waiter has the next permit although the newest are
+// served first: it would be late else, and there is no overload to justify that. Clearly
+// more callers would have to come than are served, or the queue would have to be too
+// long to be served before its newest is late.
+func (g *gate) rescues(now moment) bool {
+	oldest, newest := float64(now-g.queue.line.front.arrived), float64(now-g.queue.line.back.arrived)
+	return !g.pace.over && oldest+g.drain(g.queue.len) > float64(g.maxWait) && newest+g.rest() <= float64(g.maxWait)
+}
+
+// displaces reports whether a newcomer to a full queue takes the place of a waiter.
+// One that comes at its turn does while others wait.
+func (g *gate) displaces(kept bool) bool {
+	return g.places > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
+}
+
+// displaced is the waiter that would have been served last.
+func (g *gate) displaced() *waiter {
+	if g.healthy() {
+		return g.queue.line.back
+	}
+	return g.queue.line.front
+}
+
+// freed notes that a run's permit comes free, and refuses the oldest waiters that,
+// with the newest served first, would be late when their turn comes. Only here: a
+// permit that comes free is the newest evidence there is. While none does, in a
+// stall, nothing is known, and no waiter is refused before the longest wait is over.
+func (g *gate) freed(now moment, out *verdicts) {
+	if g.queue.len == 0 {
+		return
+	}
+	g.pace.freed(g.running, now)
+	g.refuseLate(now, out)
+	if !g.pace.known() || g.maxWait == 0 {
+		return
+	}
+	for n := 1 + g.queue.len/lateShare; n > 0 && g.queue.line.len > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
+		g.refuse(g.queue.line.front, PredictedLate, out)
+	}
+}
+
+// refuseLate refuses waiters that have waited as long as they may.
+func (g *gate) refuseLate(now moment, out *verdicts) {
+	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
+		for l.front != nil && g.maxWait > 0 && time.Duration(now-l.front.arrived) >= g.maxWait {
+			g.refuse(l.front, WaitTimeout, out)
+		}
+	}
+	g.wakeIfIdle()
+}
+
+// due is when refuseLate has to look again, zero for never.
+func (g *gate) due() moment {
+	if g.queue.len == 0 || g.maxWait == 0 {
+		return 0
+	}
+	return g.queue.oldest() + moment(g.maxWait)
+}
