@@ -122,7 +122,7 @@ type Handler struct {
 	nudge     *offloader.Timeouts
 	notice    *offloader.Timeouts
 
-	slowFirstByte bool // the wait for the first byte begins when a run is noticed
+	firstByteRest *offloader.Timeouts // what is left of firstByte after notice, nil if nothing
 
 	abandonTimeout time.Duration // zero: until the backend has ended
 	resends        int
@@ -193,8 +193,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	runTime := time.Duration(orDefault(h.RunTimeout, 0))
 	h.firstByte = offloader.NewTimeouts(firstByte)
 	if firstByte > noticeAfter {
-		h.firstByte = offloader.NewTimeouts(firstByte - noticeAfter) // it begins with the notice
-		h.slowFirstByte = true
+		h.firstByteRest = offloader.NewTimeouts(firstByte - noticeAfter)
 	}
 	h.runTime = offloader.NewTimeouts(runTime)
 	h.nudge = offloader.NewTimeouts(nudgeAfter)
@@ -289,6 +288,15 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 		return spool.Bounds{}
 	}
 	return spool.Bounds{Memory: b.Memory, File: b.File}
+}
+
+// stopFirstByte ends the wait for the first byte.
+func (h *Handler) stopFirstByte(t *offloader.Timeout) {
+	if h.firstByteRest != nil {
+		h.firstByteRest.Stop(t)
+		return
+	}
+	h.firstByte.Stop(t)
 }
 
 // defaultAbandonTimeout gives a run as much time again as it had for its client.

@@ -30,7 +30,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	}
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.notice.Start(&run.notice, run)
-	if !h.slowFirstByte {
+	if h.firstByteRest == nil {
 		h.firstByte.Start(&run.firstByte, run)
 	}
 	h.runTime.Start(&run.runTime, run)
@@ -153,7 +153,7 @@ func (run *run) end(o offloader.Outcome) {
 func (run *run) stopTimeouts() {
 	h := run.handler
 	h.notice.Stop(&run.notice)
-	h.firstByte.Stop(&run.firstByte)
+	h.stopFirstByte(&run.firstByte)
 	h.runTime.Stop(&run.runTime)
 }
 

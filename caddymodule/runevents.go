@@ -37,8 +37,8 @@ func (run *run) noticed() {
 	run.watchClient()
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	if run.handler.slowFirstByte && !run.ended && run.writer.Status() == 0 {
-		run.handler.firstByte.Start(&run.firstByte, run)
+	if rest := run.handler.firstByteRest; rest != nil && !run.ended && run.writer.Status() == 0 {
+		rest.Start(&run.firstByte, run)
 	}
 }
 
@@ -75,7 +75,7 @@ func (run *run) emergency(reason offloader.Reason) (status int, text string, fie
 
 // HeadSent ends the wait for the first byte.
 func (run *run) HeadSent(status int, _ bool) {
-	run.handler.firstByte.Stop(&run.firstByte)
+	run.handler.stopFirstByte(&run.firstByte)
 	if run.judgeHead(status) == offloader.Success {
 		run.permit.Began()
 	}
