@@ -23,16 +23,17 @@ var errClosed = errors.New("read on closed response body")
 // empties it.
 type ring struct {
 	memory   *[ringSize]byte
-	from, to int   // counted from the beginning of the body
-	first    int   // how much the source has given at once in the beginning
+	from, to int64 // counted from the beginning of the body
+	first    int64 // how much the source has given at once in the beginning
 	err      error // of the source, behind the last byte
+	lent     bool  // the run copies bytes out of the memory
 	closed   bool  // the run reads no more
 }
 
 // free returns the room behind the last byte, up to the end of the memory.
 func (r *ring) free() []byte {
-	at := r.to % ringSize
-	return r.memory[at:min(ringSize, at+ringSize-(r.to-r.from))]
+	at, free := r.to%ringSize, ringSize-(r.to-r.from)
+	return r.memory[at:min(ringSize, at+free)]
 }
 
 // held returns the bytes that the run has not read, up to the end of the memory. The
@@ -102,9 +103,9 @@ func (x *Exchange) filled(n int, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ring.to == 0 {
-		x.ring.first = n
+		x.ring.first = int64(n)
 	}
-	x.ring.to += n
+	x.ring.to += int64(n)
 	x.ring.err = err
 	signal(x.wake)
 }
@@ -139,12 +140,13 @@ func (x *Exchange) awaitBytes() ([]byte, error) {
 		switch {
 		case x.left != nil:
 			return nil, x.left
-		case x.panicked != nil:
-			panic(x.panicked)
 		case x.ring.closed:
 			return nil, errClosed
 		case x.ring.from < x.ring.to:
+			x.ring.lent = true
 			return x.ring.held(), nil
+		case x.panicked != nil: // as without the exchange, after what came before
+			panic(x.panicked)
 		case x.ring.err != nil:
 			return nil, x.ring.err
 		}
@@ -159,7 +161,8 @@ func (x *Exchange) awaitBytes() ([]byte, error) {
 func (x *Exchange) taken(n int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ring.from += n
+	x.ring.from += int64(n)
+	x.ring.lent = false
 	signal(x.room)
 	if x.ring.from == x.ring.to && errors.Is(x.ring.err, io.EOF) {
 		return io.EOF
@@ -178,7 +181,7 @@ func (b *body) Close() error {
 	x.ring.closed = true
 	switch {
 	case closed || left:
-	case x.ring.err != nil: // the worker needs it no more
+	case x.ring.err != nil && !x.ring.lent: // then the worker does not need it either
 		rings.Put(x.ring.memory)
 		x.ring.memory = nil
 	case outlasts:
@@ -192,9 +195,9 @@ func (b *body) Close() error {
 	return x.source.Close()
 }
 
-// ended reports whether the worker has read the body to its end.
+// ended reports whether the worker has read the body to its end, or as far as a panic.
 func (x *Exchange) ended() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.ring.err != nil
+	return x.ring.err != nil || x.panicked != nil
 }

@@ -90,7 +90,7 @@ func RoundTrip(inner http.RoundTripper, req *http.Request, owner Owner) (*http.R
 	switch {
 	case x.left != nil:
 		return nil, x.left
-	case x.panicked != nil:
+	case x.panicked != nil && x.res == nil: // else the body panics
 		panic(x.panicked)
 	}
 	return x.res, x.err
@@ -122,6 +122,12 @@ func (x *Exchange) Left() bool {
 // Forget ends the exchange for its owner, whatever the backend does. Some transports do
 // not notice that the context of their request is canceled.
 func (x *Exchange) Forget() {
+	x.wasCut()
+	x.end()
+}
+
+// end tells the owner, once.
+func (x *Exchange) end() {
 	x.mu.Lock()
 	first, cut := !x.over, x.cut
 	x.over = true
@@ -133,7 +139,7 @@ func (x *Exchange) Forget() {
 
 // work is the exchange on its own goroutine.
 func (x *Exchange) work(req *http.Request) {
-	defer x.Forget()
+	defer x.end()
 	defer x.caught()
 	res, err := x.send(req)
 	switch {
