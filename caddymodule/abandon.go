@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
@@ -26,6 +27,7 @@ const forgetAfter = 100 * time.Millisecond
 func (run *run) Begin(x *exchange.Exchange) error {
 	for r := run; r != nil; r = r.outer {
 		if err := r.begin(x); err != nil {
+			run.End(x, false)
 			return err
 		}
 	}
@@ -35,10 +37,28 @@ func (run *run) Begin(x *exchange.Exchange) error {
 func (run *run) begin(x *exchange.Exchange) error {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	if run.cause == nil {
-		run.exchange = x
+	if run.cause != nil {
+		return run.cause
 	}
-	return run.cause
+	if run.exchange != nil {
+		run.earlier = append(run.earlier, run.exchange)
+	}
+	run.exchange = x
+	return nil
+}
+
+// current is the exchange in which the run sends, nil without one. Only a handler that
+// has its answer, or no use for it, begins another one.
+func (run *run) current() *exchange.Exchange {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.exchange
+}
+
+// anyLeft reports whether the backend still works for the run, which has left. It
+// requires run.mu.
+func (run *run) anyLeft() bool {
+	return (run.exchange != nil && run.exchange.Left()) || slices.ContainsFunc(run.earlier, (*exchange.Exchange).Left)
 }
 
 // Sent counts a send to the backend.
@@ -81,13 +101,20 @@ func (run *run) backendEnded(x *exchange.Exchange, cut bool) {
 	run.mu.Lock()
 	if run.exchange == x {
 		run.exchange = nil
+	} else if i := slices.Index(run.earlier, x); i >= 0 {
+		run.earlier = slices.Delete(run.earlier, i, i+1)
 	}
 	run.cancelled = run.cancelled || cut
-	held := run.held && run.exchange == nil
-	run.held = run.held && !held
+	last := run.held && run.exchange == nil && len(run.earlier) == 0
+	run.held = run.held && !last
+	gone := run.gone // if it is not, leave disposes of it
 	run.mu.Unlock()
-	if held {
-		run.giveBack()
+	if !last {
+		return
+	}
+	run.giveBack()
+	if gone {
+		run.dispose()
 	}
 }
 
@@ -137,8 +164,10 @@ func (run *run) giveUp(cause error) bool {
 		run.permit.ReportTimeout()
 	}
 	run.cancelBackend(cause)
-	if x := run.exchange; x != nil && x.Leave(cause) {
-		time.AfterFunc(forgetAfter, x.Forget)
+	for _, x := range append(run.earlier, run.exchange) {
+		if x != nil && x.Leave(cause) {
+			time.AfterFunc(forgetAfter, x.Forget)
+		}
 	}
 	return true
 }
@@ -206,8 +235,7 @@ func (run *run) abandonFor(cause error) {
 // hold keeps the permit of a run whose handlers have returned before its backend has
 // answered. It reports whether there is a reason to. It requires run.mu.
 func (run *run) hold() bool {
-	x := run.exchange
-	run.held = x != nil && x.Left()
+	run.held = run.anyLeft()
 	if run.held {
 		run.permit.Abandon()
 		run.losePatience()
@@ -218,7 +246,7 @@ func (run *run) hold() bool {
 // giveBack gives the permit back: nothing of the run goes on in the backend.
 func (run *run) giveBack() {
 	run.mu.Lock()
-	cancelled, patience, set, gone := run.cancelled, run.patience, run.inSet, run.gone
+	cancelled, patience, set := run.cancelled, run.patience, run.inSet
 	run.mu.Unlock()
 	if patience != nil {
 		patience.Stop()
@@ -233,9 +261,6 @@ func (run *run) giveBack() {
 	}
 	run.handler.pool.observeRun(run)
 	run.cancel(errRunEnded)
-	if gone {
-		run.dispose()
-	}
 }
 
 var _ exchange.Owner = (*run)(nil)

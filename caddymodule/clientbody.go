@@ -3,7 +3,10 @@ package caddymodule
 import (
 	"errors"
 	"io"
+	"net/http"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // clientBody is the body of a request that is not spooled. It notes when it is
@@ -11,16 +14,24 @@ import (
 // when the run waits for it.
 type clientBody struct {
 	run *run
-	src io.ReadCloser // nil before the first read
+
+	mu  sync.Mutex    // held by the read under way
+	src io.ReadCloser // guarded by mu, nil before the first read
 
 	failed  atomic.Bool
 	reading atomic.Int32 // reads under way
 	atEnd   atomic.Bool
+	stopped atomic.Bool
 }
 
 // Read reads from the client, or what a placeholder has read before and put in the
 // body's place.
 func (b *clientBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped.Load() {
+		return 0, errRunEnded
+	}
 	if b.src == nil {
 		b.src = b.run.client.Body
 	}
@@ -46,4 +57,17 @@ func (b *clientBody) ended() bool { return b.atEnd.Load() }
 func (b *clientBody) waits() bool { return b.reading.Load() > 0 }
 
 // stop makes a read fail that waits for the client.
-func (b *clientBody) stop() { (&upload{w: b.run.w}).Stop() }
+func (b *clientBody) stop() {
+	if http.NewResponseController(b.run.w).SetReadDeadline(time.Now()) == nil {
+		b.stopped.Store(true)
+	}
+}
+
+// settle waits for a read that was made to fail. Handlers before this one, and the
+// server, must not find a transport reading when the request is over.
+func (b *clientBody) settle() {
+	if b.stopped.Load() {
+		b.mu.Lock()
+		b.mu.Unlock() //nolint:staticcheck // it is the wait that matters
+	}
+}

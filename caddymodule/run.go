@@ -72,29 +72,28 @@ type run struct {
 	grpc      bool // it is a call of gRPC
 	endless   bool // its answer is a stream of events; written under mu
 
-	// exchange is the last request that it has sent to the backend and that is not
-	// over, nil without. It is written under mu, by the run before it sends.
-	exchange *exchange.Exchange
-	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
+	sends atomic.Int32 // requests sent to the backend, by all handlers behind
 
 	// unspooled is the client's body where it is passed on as it comes, nil if not.
 	unspooled *clientBody
 
-	mu        sync.Mutex       // guards the rest
-	unwatch   func() bool      // ends the watch over the client's leaving, nil without
-	ended     bool             // next has returned
-	over      bool             // and the client has got what it will get
-	late      offloader.Reason // why it was ended from outside, zero if it was not
-	abandoned bool             // cut off because nobody has any use for it
-	notices   bool             // a handler behind stops when the context is cancelled
-	cause     error            // why it was cut off from its client, nil if it was not
-	cancelled bool             // the backend was cancelled before it had answered
-	held      bool             // next has returned, and the permit waits for the backend
-	patience  *time.Timer      // how long it may, nil without
-	inSet     bool             // it is in abandonedRuns
-	reopened  int              // how often its body was, by handlers without an exchange
-	gone      bool             // the request is over for its client
-	failed    bool             // its handler returned an error
+	mu        sync.Mutex           // guards the rest
+	exchange  *exchange.Exchange   // the last one, nil once it is over
+	earlier   []*exchange.Exchange // those that it has left for another one
+	unwatch   func() bool          // ends the watch over the client's leaving, nil without
+	ended     bool                 // next has returned
+	over      bool                 // and the client has got what it will get
+	late      offloader.Reason     // why it was ended from outside, zero if it was not
+	abandoned bool                 // cut off because nobody has any use for it
+	notices   bool                 // a handler behind stops when the context is cancelled
+	cause     error                // why it was cut off from its client, nil if it was not
+	cancelled bool                 // the backend was cancelled before it had answered
+	held      bool                 // next has returned, and the permit waits for the backend
+	patience  *time.Timer          // how long it may, nil without
+	inSet     bool                 // it is in abandonedRuns
+	reopened  int                  // how often its body was, by handlers without an exchange
+	gone      bool                 // the request is over for its client
+	failed    bool                 // its handler returned an error
 }
 
 // detached is a request's context without its end, which a run has to survive.
@@ -115,7 +114,7 @@ func (d *detached) Value(key any) any {
 	case runKey{}:
 		return d.run
 	case exchange.Key:
-		return d.run.exchange
+		return d.run.current()
 	}
 	return d.Context.Value(key)
 }

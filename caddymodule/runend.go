@@ -128,6 +128,9 @@ func (run *run) end(o offloader.Outcome) {
 	unwatch := run.unwatch
 	run.mu.Unlock()
 	run.stopTimeouts()
+	if run.unspooled != nil {
+		run.unspooled.settle()
+	}
 	if run.endless {
 		endlessRuns.remove(run)
 	}

@@ -26,27 +26,37 @@ func TestStreamsGRPC(t *testing.T) {
 func checkGRPC(t *testing.T) {
 	for name, secure := range map[string]bool{"in the clear": false, "over TLS": true} {
 		t.Run(name, func(t *testing.T) {
-			s := newCallee()
-			upstream := clearCallee
-			if secure {
-				upstream = secureCallee
-			}
-			plain, offloaded := site.ServeTwins(t, nil, "", "offload {\nname calls\nconcurrency 1\nqueue 10\nbreaker off\n}",
-				"OFFLOAD\nrespond /state \"{http.offload.in_flight}\"\n"+upstream(t, s))
-			for name, c := range map[string]rpc.TestServiceClient{"plain": caller(t, plain, secure), "offload": caller(t, offloaded, secure)} {
-				t.Run(name, func(t *testing.T) {
-					t.Run("unary", func(t *testing.T) { checkUnary(t, c) })
-					t.Run("output", func(t *testing.T) { checkOutput(t, c) })
-					t.Run("input", func(t *testing.T) { checkInput(t, c) })
-					t.Run("both", func(t *testing.T) { checkBoth(t, c) })
-					t.Run("statuses", func(t *testing.T) { checkStatuses(t, c) })
-					t.Run("deadlines", func(t *testing.T) { checkDeadlines(t, s, c) })
-					t.Run("cancels", func(t *testing.T) { checkCancels(t, s, c) })
-				})
-			}
-			idle(t, offloaded)
+			callTwins(t, secure, "consecutive_failures 1", func(t *testing.T, s *callee, c rpc.TestServiceClient) {
+				t.Run("unary", func(t *testing.T) { checkUnary(t, c) })
+				t.Run("output", func(t *testing.T) { checkOutput(t, c) })
+				t.Run("input", func(t *testing.T) { checkInput(t, c) })
+				t.Run("both", func(t *testing.T) { checkBoth(t, c) })
+				t.Run("deadlines", func(t *testing.T) { checkDeadlines(t, s, c) })
+				t.Run("cancels", func(t *testing.T) { checkCancels(t, s, c) })
+			})
+			// Some of them are failures of the backend, which a breaker counts.
+			callTwins(t, secure, "consecutive_failures 100", func(t *testing.T, _ *callee, c rpc.TestServiceClient) {
+				t.Run("statuses", func(t *testing.T) { checkStatuses(t, c) })
+			})
 		})
 	}
+}
+
+// callTwins checks calls without and with offload, whose breaker has that rule.
+func callTwins(t *testing.T, secure bool, rule string, check func(t *testing.T, s *callee, c rpc.TestServiceClient)) {
+	t.Run(rule, func(t *testing.T) {
+		s := newCallee()
+		upstream := clearCallee
+		if secure {
+			upstream = secureCallee
+		}
+		plain, offloaded := site.ServeTwins(t, nil, "", "offload {\nname calls\nconcurrency 1\nqueue 10\nbreaker {\nfailure_ratio off\n"+rule+"\n}\n}",
+			"OFFLOAD\nrespond /state \"{http.offload.in_flight}\"\n"+upstream(t, s))
+		for name, c := range map[string]rpc.TestServiceClient{"plain": caller(t, plain, secure), "offload": caller(t, offloaded, secure)} {
+			t.Run(name, func(t *testing.T) { check(t, s, c) })
+		}
+		idle(t, offloaded)
+	})
 }
 
 func checkUnary(t *testing.T, c rpc.TestServiceClient) {

@@ -23,10 +23,11 @@ var errClosed = errors.New("read on closed response body")
 // empties it.
 type ring struct {
 	memory   *[ringSize]byte
-	from, to int   // counted from the beginning of the body
-	base     int   // what is at the beginning of the memory
-	first    int   // how much the source has given at once in the beginning
+	from, to int64 // counted from the beginning of the body
+	base     int64 // what is at the beginning of the memory
+	first    int64 // how much the source has given at once in the beginning
 	err      error // of the source, behind the last byte
+	reading  bool  // the run waits for bytes, or copies them out of the memory
 	closed   bool  // the run reads no more
 }
 
@@ -36,8 +37,8 @@ func (r *ring) free() []byte {
 	if r.from == r.to {
 		r.base = r.to
 	}
-	at := (r.to - r.base) % ringSize
-	return r.memory[at:min(ringSize, at+ringSize-(r.to-r.from))]
+	at, free := (r.to-r.base)%ringSize, ringSize-(r.to-r.from)
+	return r.memory[at:min(ringSize, at+free)]
 }
 
 // held returns the bytes that the run has not read, up to the end of the memory. The
@@ -61,10 +62,10 @@ func (x *Exchange) open(res *http.Response) *http.Response {
 	if res.ContentLength < 0 || res.ProtoMajor > 1 {
 		own := *res
 		own.Trailer = maps.Clone(res.Trailer)
-		own.Body = &body{x: x, own: &own, trailers: res}
+		own.Body = &body{x: x, use: x.use, own: &own, trailers: res}
 		return &own
 	}
-	res.Body = &body{x: x}
+	res.Body = &body{x: x, use: x.use}
 	return res
 }
 
@@ -106,28 +107,26 @@ func (x *Exchange) filled(n int, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ring.to == 0 {
-		x.ring.first = n
+		x.ring.first = int64(n)
 	}
-	x.ring.to += n
+	x.ring.to += int64(n)
 	x.ring.err = err
 	signal(x.wake)
 }
 
-// body is the answer's body as the run reads it. It belongs to one goroutine.
+// body is the answer's body as the run reads it. Close may be called beside Read.
 type body struct {
-	x             *Exchange      // nil after Close
+	x             *Exchange
+	use           uint64         // of the exchange that it belongs to
 	own, trailers *http.Response // where trailers go to and come from, nil without
 }
 
 // Read returns what the worker has read.
 func (b *body) Read(p []byte) (int, error) {
-	switch {
-	case b.x == nil:
-		return 0, errClosed
-	case len(p) == 0:
+	if len(p) == 0 {
 		return 0, nil
 	}
-	held, err := b.x.awaitBytes()
+	held, err := b.x.awaitBytes(b.use)
 	n := copy(p, held)
 	if n > 0 {
 		err = b.x.taken(n)
@@ -138,26 +137,31 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// awaitBytes returns bytes, or why no more come.
-func (x *Exchange) awaitBytes() ([]byte, error) {
+// awaitBytes returns bytes, which the run has to say that it has taken, or why no more
+// come.
+func (x *Exchange) awaitBytes(use uint64) ([]byte, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for {
+		if x.use != use || x.ring.closed {
+			return nil, errClosed
+		}
 		switch {
 		case x.left != nil:
 			return nil, x.left
-		case x.panicked != nil:
-			panic(x.panicked)
-		case x.ring.closed:
-			return nil, errClosed
 		case x.ring.from < x.ring.to:
+			x.ring.reading = true
 			return x.ring.held(), nil
+		case x.panicked != nil: // as without the exchange, after what came before
+			panic(x.panicked)
 		case x.ring.err != nil:
 			return nil, x.ring.err
 		}
+		x.ring.reading = true
 		x.mu.Unlock()
 		<-x.wake
 		x.mu.Lock()
+		x.ring.reading = false
 	}
 }
 
@@ -166,7 +170,8 @@ func (x *Exchange) awaitBytes() ([]byte, error) {
 func (x *Exchange) taken(n int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ring.from += n
+	x.ring.from += int64(n)
+	x.ring.reading = false
 	signal(x.room)
 	if x.ring.from == x.ring.to && errors.Is(x.ring.err, io.EOF) {
 		return io.EOF
@@ -179,11 +184,14 @@ func (x *Exchange) taken(n int) error {
 // exchange.
 func (b *body) Close() error {
 	x := b.x
-	if x == nil {
+	ended, ok := x.ended(b.use)
+	if !ok {
 		return nil
 	}
-	b.x = nil
-	source := x.close(!x.hasAll() && x.owner.Outlasts())
+	source, ok := x.close(b.use, !ended && x.owner.Outlasts())
+	if !ok {
+		return nil
+	}
 	x.done()
 	if source == nil {
 		return nil
@@ -191,29 +199,34 @@ func (b *body) Close() error {
 	return source.Close()
 }
 
-// close says that the run reads no more. It returns the source if the run has to close
-// it, which the worker does when the run has left.
-func (x *Exchange) close(outlasts bool) io.Closer {
+// ended reports whether the worker has read the body to its end, or as far as a panic;
+// not ok if it is closed.
+func (x *Exchange) ended(use uint64) (ended, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	return x.ring.err != nil || x.panicked != nil, x.use == use && !x.ring.closed
+}
+
+// close says that the run reads no more. It returns the source if the run has to close
+// it, which the worker does when the run has left. It is not ok if it was closed before.
+func (x *Exchange) close(use uint64, outlasts bool) (source io.Closer, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.use != use || x.ring.closed {
+		return nil, false
+	}
 	x.ring.closed = true
 	if x.left == nil && x.ring.err == nil && outlasts {
 		x.left = errClosed
 	}
 	signal(x.room)
-	if x.left != nil {
-		return nil
-	}
-	if x.ring.err != nil { // the worker needs it no more
+	signal(x.wake)
+	switch {
+	case x.left != nil:
+		return nil, true
+	case x.ring.err != nil && !x.ring.reading: // then the worker does not need it either
 		rings.Put(x.ring.memory)
+		x.ring.memory = nil
 	}
-	x.ring.memory = nil
-	return x.source
-}
-
-// hasAll reports whether the worker has read the body to its end.
-func (x *Exchange) hasAll() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.ring.err != nil
+	return x.source, true
 }

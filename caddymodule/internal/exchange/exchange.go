@@ -60,32 +60,50 @@ type Exchange struct {
 	left     error         // why the run has left, nil if it has not
 	over     bool          // the owner knows that it is over
 	cut      bool          // the answer was longer than is read of it
-	ended    bool          // the worker has ended, or the run is done with it
+	finished bool          // the worker or the run is done with it
+	use      uint64        // raised when both are: a body of before is closed
 	source   io.ReadCloser // the body as it comes, nil if the run reads it itself
 	ring     ring
 }
 
-// kept are exchanges that have ended well: worker and run are done with them, and their
-// channels are as good as new.
+// kept are exchanges that have ended well, for others.
 var kept = sync.Pool{New: func() any {
 	return &Exchange{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }}
+
+func begun(inner http.RoundTripper, owner Owner) *Exchange {
+	x := kept.Get().(*Exchange)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.inner, x.owner, x.over = inner, owner, false
+	return x
+}
 
 // done is called by the worker and by the run when they are done with an exchange. The
 // second one keeps it, unless the run has left: then others may still know it.
 func (x *Exchange) done() {
 	x.mu.Lock()
-	second := x.ended
-	x.ended = true
-	keep := second && x.left == nil && x.panicked == nil
-	x.mu.Unlock()
-	if !keep {
-		return
+	second := x.finished
+	x.finished = true
+	keep := second && x.left == nil && x.panicked == nil && !x.ring.reading
+	if keep {
+		x.reset()
 	}
+	x.mu.Unlock()
+	if keep {
+		kept.Put(x)
+	}
+}
+
+// reset makes the exchange as good as new. It requires x.mu.
+func (x *Exchange) reset() {
 	drop(x.wake)
 	drop(x.room)
-	*x = Exchange{wake: x.wake, room: x.room}
-	kept.Put(x)
+	x.inner, x.owner, x.res, x.err, x.source = nil, nil, nil, nil, nil
+	x.cut, x.finished = false, false // and over until it is begun anew
+	x.sends.reset()
+	x.ring = ring{}
+	x.use++
 }
 
 type exchangeKey struct{}
@@ -102,8 +120,7 @@ func of(ctx context.Context) *Exchange {
 // RoundTrip sends req through inner for owner. The answer's body must be closed, as
 // with any RoundTripper. A panic of inner goes on from here, as the identical value.
 func RoundTrip(inner http.RoundTripper, req *http.Request, owner Owner) (*http.Response, error) {
-	x := kept.Get().(*Exchange)
-	x.inner, x.owner = inner, owner
+	x := begun(inner, owner)
 	if err := owner.Begin(x); err != nil {
 		closeBody(req)
 		return nil, err
@@ -125,7 +142,7 @@ func (x *Exchange) head() (res *http.Response, err error, reads bool) {
 	switch {
 	case x.left != nil:
 		return nil, x.left, false
-	case x.panicked != nil:
+	case x.panicked != nil && x.res == nil: // else the body panics
 		panic(x.panicked)
 	}
 	return x.res, x.err, x.source != nil
@@ -157,6 +174,12 @@ func (x *Exchange) Left() bool {
 // Forget ends the exchange for its owner, whatever the backend does. Some transports do
 // not notice that the context of their request is canceled.
 func (x *Exchange) Forget() {
+	x.wasCut()
+	x.end()
+}
+
+// end tells the owner, once.
+func (x *Exchange) end() {
 	x.mu.Lock()
 	first, cut := !x.over, x.cut
 	x.over = true
@@ -169,7 +192,7 @@ func (x *Exchange) Forget() {
 // work is the exchange on its own goroutine.
 func (x *Exchange) work(req *http.Request) {
 	defer x.done()
-	defer x.Forget()
+	defer x.end()
 	defer x.caught()
 	res, err := x.send(req)
 	switch {

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,13 +25,18 @@ type sends struct {
 	wrote   atomic.Bool
 }
 
+func (s *sends) reset() {
+	s.tries, s.resends, s.traced = 0, 0, false
+	s.wrote.Store(false)
+}
+
 // Bound keeps a transport from sending again by itself what belongs to an exchange. It
 // must be called before the transport is used.
 func Bound(t *http.Transport) {
 	proxy := t.Proxy
 	t.Proxy = func(req *http.Request) (*url.URL, error) {
 		if x := of(req.Context()); x != nil {
-			if x.sends.tries++; x.sends.tries > 1 {
+			if x.sends.tries++; x.sends.tries > 1 && !once(req) {
 				return nil, errAgain
 			}
 		}
@@ -43,8 +47,18 @@ func Bound(t *http.Transport) {
 	}
 }
 
+// once reports whether a request has a body that cannot be sent twice. A transport tries
+// again with it only before it has read of it, when an idle connection turns out to be
+// useless. It closes the body if it is kept from that.
+func once(req *http.Request) bool {
+	return req.Body != nil && req.Body != http.NoBody && req.GetBody == nil
+}
+
 // send sends the request, and again where that is right.
 func (x *Exchange) send(req *http.Request) (*http.Response, error) {
+	if x.owner.Resends() == 0 { // then the first send must tell
+		req = x.traced(req)
+	}
 	for {
 		x.sends.tries = 0
 		x.owner.Sent()
@@ -68,7 +82,7 @@ func (x *Exchange) again(req *http.Request) (*http.Request, error) {
 		}
 		x.sends.resends++
 	}
-	next := req.WithContext(x.trace(req.Context()))
+	next := x.traced(req)
 	if req.GetBody != nil {
 		var err error
 		if next.Body, err = req.GetBody(); err != nil {
@@ -81,9 +95,11 @@ func (x *Exchange) again(req *http.Request) (*http.Request, error) {
 // noticed reports whether the backend may have noticed the last send. A transport sends
 // a request that is not idempotent again only if nothing of it was written.
 func (x *Exchange) noticed(req *http.Request) bool {
-	if x.sends.traced {
-		return x.sends.wrote.Load()
-	}
+	return replayable(req) && (!x.sends.traced || x.sends.wrote.Load())
+}
+
+// replayable is how a transport decides it.
+func replayable(req *http.Request) bool {
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true
@@ -93,15 +109,16 @@ func (x *Exchange) noticed(req *http.Request) bool {
 	return key || xKey
 }
 
-// trace makes the next send tell whether it has written anything. The first one does
-// without: a trace costs more than most requests have to spare.
-func (x *Exchange) trace(ctx context.Context) context.Context {
+// traced returns a copy of the request whose send tells whether the backend may notice
+// it, as far as a transport says so. The first one does without where there is a resend
+// to lose: a trace costs more than most requests have to spare.
+func (x *Exchange) traced(req *http.Request) *http.Request {
 	x.sends.wrote.Store(false)
 	if x.sends.traced {
-		return ctx
+		return req.WithContext(req.Context())
 	}
 	x.sends.traced = true
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		WroteHeaders: func() { x.sends.wrote.Store(true) },
-	})
+	}))
 }
