@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -160,7 +161,7 @@ func (run *run) giveUp(cause error) bool {
 		run.writer.Kill(cause)
 		run.permit.Abandon()
 	}
-	if cause == errGivenUp && run.writer.Status() == 0 {
+	if errors.Is(cause, errGivenUp) && run.writer.Status() == 0 {
 		run.permit.ReportTimeout()
 	}
 	run.cancelBackend(cause)
