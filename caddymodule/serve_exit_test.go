@@ -405,3 +405,44 @@ func TestExitWaitsForUploads(t *testing.T) {
 		wantNumbers(t, lastLine(t, p, exitCut), map[string]float64{"finished": 0, "cut": 1})
 	})
 }
+
+// Abandoned runs do not hold the exit, whether their client was answered or has left:
+// nothing is waited for that nobody wants.
+func TestExitDoesNotWaitForAbandonedRuns(t *testing.T) {
+	for _, version := range []string{"h1", "h2", "h3"} {
+		t.Run(version, func(t *testing.T) {
+			up := newBusy()
+			p := startLogged(t, up, "grace_period 1m", `
+	metrics /metrics
+	offload /timed* {
+		name exits
+		first_byte_timeout 200ms
+	}
+	offload /closed {
+		name exits-too
+		first_byte_timeout off
+	}
+	reverse_proxy UPSTREAM`)
+			defer close(up.work)
+			c := p.Clients()[version]
+			c.Timeout = patience
+			if res, _ := site.Get(t, c, "https://"+p.Addr+"/timed"); res.StatusCode != 504 {
+				t.Errorf("got %d", res.StatusCode)
+			}
+			site.Leave(t, c, "https://"+p.Addr+"/closed", func() {
+				site.Eventually(t, func() bool { return up.Now.Load() == 2 })
+			})
+			site.Eventually(t, func() bool {
+				now := scrape(t, p.Site)
+				return now[`abandoned{pool="exits"}`] == 1 && now[`abandoned{pool="exits-too"}`] == 1
+			})
+			p.Signal(syscall.SIGTERM)
+			if code := p.Wait(); code != 0 { // within 20 s
+				t.Errorf("exit code %d", code)
+			}
+			for range 2 {
+				<-up.gone
+			}
+		})
+	}
+}

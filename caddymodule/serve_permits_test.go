@@ -29,6 +29,7 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	b.Enter()
 	defer b.Leave()
+	_, _ = io.Copy(io.Discard, r.Body) // until then servers do not notice a cancel
 	if strings.HasPrefix(r.URL.Path, "/stream") {
 		io.WriteString(w, "begin")
 		http.NewResponseController(w).Flush()
@@ -410,4 +411,58 @@ func TestSpooledBodiesOutliveTheAnswer(t *testing.T) {
 		o.counts("spooled", 0, 0)
 		site.Eventually(t, func() bool { return len(o.requests("running", "spooled")) == 0 })
 	})
+}
+
+// Backends that answer just when their run is answered for leave nothing behind: each
+// permit comes back once, and each run is listed until then, and no longer.
+func TestAnswersAtTheTimeout(t *testing.T) {
+	var up site.Counter
+	s, o := serveOperatedWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up.Enter()
+		defer up.Leave()
+		<-time.After(19*time.Millisecond + time.Duration(up.Total.Load()%8)*500*time.Microsecond)
+		if r.URL.Path == "/late" {
+			io.WriteString(w, "begin")
+			http.NewResponseController(w).Flush()
+			<-time.After(2 * time.Millisecond)
+		}
+	}), "offload {\n pool outer {\n concurrency 30\n breaker off\n }\n pool inner {\n concurrency 10\n queue 100\n breaker off\n }\n }\n", `
+	route {
+		offload outer {
+			run_timeout 100ms
+			abandon_timeout 25ms
+		}
+		offload inner {
+			first_byte_timeout 20ms
+			abandon_timeout 21ms
+		}
+		reverse_proxy UPSTREAM
+	}`)
+	var storm sync.WaitGroup
+	for _, c := range s.Clients() {
+		for i := range 8 {
+			storm.Go(func() {
+				for j := range 30 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					if i == 0 {
+						ctx, cancel = context.WithTimeout(t.Context(), time.Duration(15+j%10)*time.Millisecond)
+					}
+					req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+s.Addr+[]string{"/", "/late"}[j%2], strings.NewReader("body"))
+					if res, err := c.Do(req); err == nil {
+						_, _ = io.Copy(io.Discard, res.Body)
+						res.Body.Close()
+					}
+					cancel()
+				}
+			})
+		}
+	}
+	storm.Wait()
+	for _, pool := range []string{"outer", "inner"} {
+		o.counts(pool, 0, 0)
+		site.Eventually(t, func() bool { return len(o.requests("running", pool)) == 0 })
+	}
+	if most := up.Most.Load(); most > 10+10 { // those that were given up may be about to end
+		t.Errorf("the upstream has had %d at once", most)
+	}
 }

@@ -174,7 +174,7 @@ func TestUpgradesOfClientsThatLeave(t *testing.T) {
 func TestUpgradeTimeouts(t *testing.T) {
 	for words, lasts := range map[string]bool{"upgrades pass": true, "upgrades hold": false} {
 		t.Run(words, func(t *testing.T) {
-			s, u := upgradeSite(t, words+"\nfirst_byte_timeout 1s\nrun_timeout 1s\nabandon_timeout 100ms")
+			s, u := upgradeSite(t, words+"\nfirst_byte_timeout 1s\nrun_timeout 1s\nabandon_timeout 300ms")
 			for version, c := range upgraders(t, s) {
 				if version == "h2" {
 					continue
@@ -198,7 +198,7 @@ func TestUpgradeTimeouts(t *testing.T) {
 // An Upgrade field that the upstream ignores makes no tunnel: the response is
 // spooled, so that a slow reader holds no permit, and the timeouts of a run hold.
 func TestUpgradeThatIsIgnored(t *testing.T) {
-	s, u := upgradeSite(t, "run_timeout 2s\nabandon_timeout 100ms")
+	s, u := upgradeSite(t, "run_timeout 2s\nabandon_timeout 300ms")
 	c := s.Clients()["h1"]
 	ask := func(path string) *http.Response {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.Addr+path, nil)

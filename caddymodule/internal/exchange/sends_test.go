@@ -225,6 +225,24 @@ func (n noted) Close() error {
 	return n.Conn.Close()
 }
 
+// onceBody is the body of a client: closed, it is gone.
+type onceBody struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (b *onceBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *onceBody) Close() error {
+	b.closed.Store(true)
+	return nil
+}
+
 // A backend of HTTP/2 that was restarted gets the next request with its body, also one
 // that cannot be had again: the connection that has ended has taken nothing of it.
 func TestConnectionsOfHTTP2ThatHaveEnded(t *testing.T) {
@@ -248,7 +266,7 @@ func TestConnectionsOfHTTP2ThatHaveEnded(t *testing.T) {
 				if i%2 == 0 {
 					want = "once"
 					req = request(t, "POST", b.url)
-					req.Body, req.ContentLength = io.NopCloser(strings.NewReader(want)), 4
+					req.Body, req.ContentLength = &onceBody{Reader: strings.NewReader(want)}, 4
 				}
 				got := look(exchange.RoundTrip(b, o.of(req), o))
 				if got.Err != "" || got.Body != want {
