@@ -172,7 +172,7 @@ func TestFirstBytesComeAsSent(t *testing.T) {
 
 // The connection of an answer that was read to its end is used again.
 func TestConnectionsAreKept(t *testing.T) {
-	var remotes = map[string]bool{}
+	remotes := map[string]bool{}
 	b := serve(t, "h1", func(w http.ResponseWriter, r *http.Request) {
 		remotes[r.RemoteAddr] = true
 		w.Write(pattern(100_000))

@@ -145,7 +145,7 @@ func (x *Exchange) work(req *http.Request) {
 	switch {
 	case x.headArrived(res, err):
 		x.pump(res)
-	case err == nil && x.hasLeft():
+	case err == nil && x.leaving() != nil:
 		x.drop(res)
 	}
 }
@@ -171,10 +171,11 @@ func streams(res *http.Response) bool {
 	return res.Body != nil && res.Body != http.NoBody && res.StatusCode != http.StatusSwitchingProtocols
 }
 
-func (x *Exchange) hasLeft() bool {
+// leaving returns why the run has left, nil if it has not.
+func (x *Exchange) leaving() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.left != nil
+	return x.left
 }
 
 // drop takes an answer that comes after the run has left, so that its end shows.
