@@ -40,6 +40,7 @@ func TestRequestIDs(t *testing.T) {
 		offload {
 			name late
 			first_byte_timeout 50ms
+			abandon_timeout 50ms
 		}
 		reverse_proxy UPSTREAM
 	}

@@ -157,6 +157,7 @@ func TestAccessLog(t *testing.T) {
 	offload {
 		name logged
 		concurrency 1
+		abandon_timeout 1s
 		%s
 	}
 	handle /behind {

@@ -98,6 +98,7 @@ func TestRunTimeoutCutsTheResponse(t *testing.T) {
 	offload {
 		name run-time
 		run_timeout 200ms
+		abandon_timeout 200ms
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
@@ -206,6 +207,7 @@ func TestTimeoutsWithinTheAnswerAreCounted(t *testing.T) {
 	offload {
 		name counts
 		run_timeout 100ms
+		abandon_timeout 200ms
 		first_byte_timeout off
 		breaker off
 	}

@@ -31,6 +31,7 @@ func newLeaveStage(t *testing.T, words string) *leaveStage {
 		breaker {
 			consecutive_failures 1
 		}
+		abandon_timeout 500ms
 		request_spool 64KiB 1MiB
 		`+words+`
 	}

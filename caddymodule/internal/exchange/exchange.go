@@ -198,7 +198,7 @@ func (x *Exchange) work(req *http.Request) {
 	switch {
 	case x.headArrived(res, err):
 		x.pump(res)
-	case err == nil && x.hasLeft():
+	case err == nil && x.leaving() != nil:
 		x.dropAnswer(res)
 	}
 }
@@ -224,10 +224,11 @@ func streams(res *http.Response) bool {
 	return res.Body != nil && res.Body != http.NoBody && res.StatusCode != http.StatusSwitchingProtocols
 }
 
-func (x *Exchange) hasLeft() bool {
+// leaving returns why the run has left, nil if it has not.
+func (x *Exchange) leaving() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.left != nil
+	return x.left
 }
 
 // dropAnswer takes an answer that comes after the run has left, so that its end shows.

@@ -60,6 +60,10 @@ func (x *Exchange) send(req *http.Request) (*http.Response, error) {
 		req = x.traced(req)
 	}
 	for {
+		if left := x.leaving(); left != nil { // nobody would have the answer
+			closeBody(req)
+			return nil, left
+		}
 		x.sends.tries = 0
 		x.owner.Sent()
 		res, err := x.inner.RoundTrip(req)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +24,9 @@ import (
 // and die of the next one.
 type mortal struct {
 	backend
-	reads  bool         // a worker reads the request before it dies
-	deaths atomic.Int32 // requests that a worker died of
+	reads  bool          // a worker reads the request before it dies
+	hold   chan struct{} // and waits for this, if there is one
+	deaths atomic.Int32  // requests that a worker died of
 	alive  sync.WaitGroup
 }
 
@@ -67,6 +70,9 @@ func (m *mortal) work(conn net.Conn) {
 					io.Copy(io.Discard, req.Body)
 				}
 			}
+			if err == nil && m.hold != nil {
+				<-m.hold
+			}
 			return
 		}
 		if _, err := http.ReadRequest(r); err != nil {
@@ -97,9 +103,7 @@ func post(t *testing.T, url string, header http.Header) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range header {
-		req.Header[name] = value
-	}
+	maps.Copy(req.Header, header)
 	return req
 }
 
@@ -141,6 +145,34 @@ func TestWorkersThatDieOfARequest(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A request whose run has left is not sent again: there is no use for its answer.
+func TestLeavingEndsTheResends(t *testing.T) {
+	m := serveMortal(t, true)
+	m.hold = make(chan struct{})
+	m.warm(t, 5)
+	o := newOwner()
+	o.resends = 5
+	failed := make(chan error)
+	go func() {
+		_, err := exchange.RoundTrip(m, o.of(request(t, "GET", m.url+"/die")), o)
+		failed <- err
+	}()
+	x := <-o.began
+	for m.deaths.Load() == 0 {
+		runtime.Gosched()
+	}
+	x.Leave(errLeft)
+	if err := <-failed; err != errLeft {
+		t.Errorf("got %v", err)
+	}
+	o.wantGoingOn(t)
+	close(m.hold)
+	o.wantEnd(t, false)
+	if deaths, sent := m.deaths.Load(), o.sent.Load(); deaths != 1 || sent != 1 {
+		t.Errorf("%d workers died of %d sends", deaths, sent)
 	}
 }
 
