@@ -98,6 +98,7 @@ func TestRunTimeoutCutsTheResponse(t *testing.T) {
 	offload {
 		name run-time
 		run_timeout 200ms
+		abandon_timeout 200ms
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
@@ -207,6 +208,7 @@ func TestTimeoutsWithinTheAnswerAreCounted(t *testing.T) {
 		name counts
 		run_timeout 100ms
 		first_byte_timeout off
+		abandon_timeout 200ms
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
