@@ -33,6 +33,7 @@ func TestRequestIDs(t *testing.T) {
 		offload {
 			name stuck
 			first_byte_timeout 50ms
+			abandon_timeout 200ms
 		}
 		`+behind+`
 	}
@@ -40,7 +41,7 @@ func TestRequestIDs(t *testing.T) {
 		offload {
 			name late
 			first_byte_timeout 50ms
-			abandon_timeout 50ms
+			abandon_timeout 200ms
 		}
 		reverse_proxy UPSTREAM
 	}

@@ -115,12 +115,12 @@ var logCases = map[string]logCase{
 		fields: map[string]any{"outcome": "rejected", "reason": "body_too_large", "upload": paused(), "queue_wait": soon()},
 	},
 	"timed out before the answer": {
-		words: "first_byte_timeout 400ms", status: 504,
+		words: "first_byte_timeout 400ms\n abandon_timeout 200ms", status: 504,
 		request: func(t *testing.T, c *http.Client, url string) { get(t, c, url+"/hang") },
 		fields:  map[string]any{"outcome": "failure", "reason": "first_byte_timeout", "queue_wait": soon(), "run": paused()},
 	},
 	"timed out within the answer": {
-		words: "run_timeout 400ms\n first_byte_timeout off", status: 200,
+		words: "run_timeout 400ms\n first_byte_timeout off\n abandon_timeout 200ms", status: 200,
 		request: func(t *testing.T, c *http.Client, url string) { get(t, c, url+"/begins") },
 		fields:  map[string]any{"outcome": "failure", "reason": "run_timeout", "queue_wait": soon(), "run": paused()},
 	},

@@ -209,6 +209,7 @@ func TestTimeoutsWithinTheAnswerAreCounted(t *testing.T) {
 		run_timeout 100ms
 		abandon_timeout 200ms
 		first_byte_timeout off
+		abandon_timeout 200ms
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
