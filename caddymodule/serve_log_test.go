@@ -157,7 +157,6 @@ func TestAccessLog(t *testing.T) {
 	offload {
 		name logged
 		concurrency 1
-		abandon_timeout 1s
 		%s
 	}
 	handle /behind {

@@ -209,7 +209,6 @@ func TestTimeoutsWithinTheAnswerAreCounted(t *testing.T) {
 		run_timeout 100ms
 		abandon_timeout 200ms
 		first_byte_timeout off
-		abandon_timeout 200ms
 		breaker off
 	}
 	reverse_proxy UPSTREAM`)
