@@ -84,10 +84,11 @@ func (run *run) Outlasts() bool {
 	return run.outlasts()
 }
 
-// outlasts requires run.mu.
+// outlasts requires run.mu. A backend that takes no more of a body is at work; one that
+// waits for more gets none.
 func (run *run) outlasts() bool {
 	return run.handler.OnAbandon != "cancel" && !run.notices && !run.cancelled && !run.endless &&
-		!run.grpc && (run.unspooled == nil || run.unspooled.ended())
+		!run.grpc && (run.unspooled == nil || !run.unspooled.waits())
 }
 
 // End is called when the backend has answered or its connection has ended. cut says
@@ -105,7 +106,8 @@ func (run *run) backendEnded(x *exchange.Exchange, cut bool) {
 	} else if i := slices.Index(run.earlier, x); i >= 0 {
 		run.earlier = slices.Delete(run.earlier, i, i+1)
 	}
-	run.cancelled = run.cancelled || cut
+	stopped := run.unspooled != nil && run.unspooled.stopped.Load()
+	run.cancelled = run.cancelled || cut || stopped
 	last := run.held && run.exchange == nil && len(run.earlier) == 0
 	run.held = run.held && !last
 	gone := run.gone // if it is not, leave disposes of it

@@ -9,6 +9,18 @@ import (
 	"time"
 )
 
+// flowsFor is how long after its last bytes a body counts as on its way. A backend that
+// takes no more of it for longer is the one to wait for.
+const flowsFor = 200 * time.Millisecond
+
+// passBody lets a body through that is not spooled. It comes before the run can be
+// cancelled, which looks at it.
+func (run *run) passBody() {
+	if r := run.client; run.body == nil && r.Body != nil && r.ContentLength != 0 {
+		run.unspooled = &clientBody{run: run}
+	}
+}
+
 // clientBody is the body of a request that is not spooled. It notes when it is
 // the client that fails, which handlers report like a failure of the backend, and
 // when the run waits for it.
@@ -20,6 +32,7 @@ type clientBody struct {
 
 	failed  atomic.Bool
 	reading atomic.Int32 // reads under way
+	last    atomic.Int64 // when the last read ended, after the run's arrival; 0 without
 	atEnd   atomic.Bool
 	stopped atomic.Bool
 }
@@ -37,11 +50,12 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	b.reading.Add(1)
 	n, err := b.src.Read(p)
+	b.last.Store(int64(time.Since(b.run.arrived)))
 	b.reading.Add(-1)
 	switch {
 	case errors.Is(err, io.EOF):
 		b.atEnd.Store(true)
-	case err != nil:
+	case err != nil && !b.stopped.Load():
 		b.failed.Store(true)
 	}
 	return n, err
@@ -55,6 +69,15 @@ func (b *clientBody) ended() bool { return b.atEnd.Load() }
 
 // waits reports whether the backend waits for more of it.
 func (b *clientBody) waits() bool { return b.reading.Load() > 0 }
+
+// flows reports whether more of it is still to come, and the backend takes what comes.
+func (b *clientBody) flows() bool {
+	if b.ended() {
+		return false
+	}
+	last := time.Duration(b.last.Load())
+	return b.waits() || (last > 0 && time.Since(b.run.arrived)-last < flowsFor)
+}
 
 // stop makes a read fail that waits for the client.
 func (b *clientBody) stop() {

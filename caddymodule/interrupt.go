@@ -55,7 +55,7 @@ func (run *run) cancelFor(reason offloader.Reason) bool {
 // report tells the breaker at once what has ended the run: its permit may come back
 // much later.
 func (run *run) report(reason offloader.Reason) {
-	if run.unspooled != nil && run.unspooled.waits() {
+	if run.unspooled != nil && run.unspooled.flows() {
 		run.unspooled.failed.Store(true)
 	}
 	switch {

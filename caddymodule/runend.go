@@ -28,6 +28,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	if h.OnAbandon == "cancel" {
 		run.watchClient()
 	}
+	run.passBody()
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.notice.Start(&run.notice, run)
 	if h.firstByteRest == nil {

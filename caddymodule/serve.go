@@ -169,8 +169,7 @@ func (run *run) forwarded(ctx context.Context) *http.Request {
 	case run.body != nil:
 		run.giveBody(r)
 		run.showBody()
-	case r.Body != nil && r.ContentLength != 0:
-		run.unspooled = &clientBody{run: run}
+	case run.unspooled != nil:
 		r.Body = run.unspooled
 	}
 	return r

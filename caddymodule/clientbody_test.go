@@ -1,0 +1,147 @@
+package caddymodule_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// feed writes a body of chunks, one after each pause, until the request is over.
+func feed(w *io.PipeWriter, chunk string, pause time.Duration) {
+	for {
+		if _, err := io.WriteString(w, chunk); err != nil {
+			return
+		}
+		<-time.After(pause)
+	}
+}
+
+// A body that is still on its way when the timeout passes is the client's fault, also in
+// the moments in which its bytes are just handed on.
+func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
+	s := site.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+	}), `
+	offload /upload {
+		name onitsway
+		concurrency 6
+		request_spool off
+		first_byte_timeout 100ms
+		breaker {
+			consecutive_failures 1
+			cool_down 1h
+		}
+	}
+	reverse_proxy UPSTREAM`)
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		results := make(chan int)
+		for i := range 6 {
+			body, writer := io.Pipe()
+			if i%2 == 0 {
+				go feed(writer, "x", 500*time.Microsecond)
+			} else {
+				go feed(writer, strings.Repeat("x", 64<<10), 0)
+			}
+			go func() {
+				defer body.Close()
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/upload", body)
+				res, err := c.Do(req)
+				if err != nil {
+					results <- 0 // a client that is still sending may lose the answer
+					return
+				}
+				res.Body.Close()
+				results <- res.StatusCode
+			}()
+		}
+		for range 6 {
+			if status := <-results; status != http.StatusGatewayTimeout && status != 0 {
+				t.Errorf("got %d, want 504", status)
+			}
+		}
+	})
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.Addr+"/upload", strings.NewReader("all of it"))
+	res, err := s.Clients()["h1"].Do(req)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("got %v, %v after uploads that took too long: the breaker took them for the backend's failures", res, err)
+	}
+	res.Body.Close()
+}
+
+// A backend that reads no more of a body that its client sends without pause is the one
+// to wait for: the run keeps its permit.
+func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	conns := make(chan net.Conn, 10)
+	go func() {
+		for {
+			conn, err := backend.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+			_, _ = http.ReadRequest(bufio.NewReader(conn)) // its head; then it is blocked
+			conns <- conn
+		}
+	}()
+	s := site.Serve(t, nil, `
+	offload /upload {
+		name unread
+		concurrency 1
+		max_wait 200ms
+		request_spool off
+		first_byte_timeout 500ms
+		abandon_timeout 1m
+		breaker off
+	}
+	reverse_proxy `+backend.Addr().String())
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		upload := func() int {
+			body, writer := io.Pipe()
+			go feed(writer, strings.Repeat("x", 1<<20), 0)
+			defer body.Close()
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/upload", body)
+			res, err := c.Do(req)
+			if err != nil {
+				return 0
+			}
+			defer res.Body.Close()
+			return res.StatusCode
+		}
+		if status := upload(); status != http.StatusGatewayTimeout && status != 0 {
+			t.Fatalf("got %d, want 504", status)
+		}
+		conn := <-conns
+		for range 2 {
+			if status := upload(); status != http.StatusServiceUnavailable && status != 0 {
+				t.Errorf("got %d while the backend is blocked, want 503", status)
+			}
+		}
+		if n := len(conns); n > 0 {
+			t.Errorf("%d more requests came to the blocked backend, want none", n)
+		}
+		conn.Close()
+		site.Eventually(t, func() bool { // the permit is back
+			if status := upload(); status == http.StatusServiceUnavailable {
+				return false
+			}
+			select {
+			case conn := <-conns:
+				conn.Close()
+				return true
+			default:
+				return false
+			}
+		})
+	})
+}
