@@ -32,7 +32,7 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 		name onitsway
 		concurrency 6
 		request_spool off
-		first_byte_timeout 100ms
+		first_byte_timeout 1s
 		breaker {
 			consecutive_failures 1
 			cool_down 1h
