@@ -65,8 +65,8 @@ func (run *run) giveUp(cause error) bool {
 		run.permit.ReportTimeout()
 	}
 	run.cancelBackend(cause)
-	for _, x := range append(run.earlier, run.exchange) {
-		if x != nil && x.Leave(cause) {
+	for _, x := range run.exchanges() {
+		if x.Leave(cause) {
 			time.AfterFunc(forgetAfter, x.Forget)
 		}
 	}

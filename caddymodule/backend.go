@@ -19,6 +19,7 @@ func (run *run) Begin(x *exchange.Exchange) error {
 			return err
 		}
 	}
+	run.sent = x
 	return nil
 }
 
@@ -29,7 +30,10 @@ func (run *run) begin(x *exchange.Exchange) error {
 		return run.cause
 	}
 	if run.exchange != nil {
-		run.earlier = append(run.earlier, run.exchange)
+		if run.earlier == nil {
+			run.earlier = new(earlierOnes)
+		}
+		run.earlier.exchanges = append(run.earlier.exchanges, run.exchange)
 	}
 	run.exchange = x
 	return nil
@@ -46,7 +50,20 @@ func (run *run) current() *exchange.Exchange {
 // anyLeft reports whether the backend still works for the run, which has left. It
 // requires run.mu.
 func (run *run) anyLeft() bool {
-	return (run.exchange != nil && run.exchange.Left()) || slices.ContainsFunc(run.earlier, (*exchange.Exchange).Left)
+	return slices.ContainsFunc(run.exchanges(), (*exchange.Exchange).Left)
+}
+
+// exchanges are those that are not over. It requires run.mu.
+func (run *run) exchanges() []*exchange.Exchange {
+	switch {
+	case run.earlier != nil && run.exchange != nil:
+		return append(slices.Clone(run.earlier.exchanges), run.exchange)
+	case run.earlier != nil:
+		return run.earlier.exchanges
+	case run.exchange != nil:
+		return []*exchange.Exchange{run.exchange}
+	}
+	return nil
 }
 
 // Sent counts a send to the backend.
@@ -90,12 +107,12 @@ func (run *run) backendEnded(x *exchange.Exchange, cut bool) {
 	run.mu.Lock()
 	if run.exchange == x {
 		run.exchange = nil
-	} else if i := slices.Index(run.earlier, x); i >= 0 {
-		run.earlier = slices.Delete(run.earlier, i, i+1)
+	} else if run.earlier != nil {
+		run.earlier.exchanges = slices.DeleteFunc(run.earlier.exchanges, func(other *exchange.Exchange) bool { return other == x })
 	}
 	stopped := run.unspooled != nil && run.unspooled.stopped.Load()
 	run.cancelled = run.cancelled || cut || stopped
-	last := run.held && run.exchange == nil && len(run.earlier) == 0
+	last := run.held && len(run.exchanges()) == 0
 	run.held = run.held && !last
 	gone := run.gone // if it is not, leave disposes of it
 	run.mu.Unlock()

@@ -122,7 +122,7 @@ type Handler struct {
 	nudge     *offloader.Timeouts
 	notice    *offloader.Timeouts
 
-	firstByteRest *offloader.Timeouts // what is left of firstByte after notice, nil if nothing
+	firstByteRest *offloader.Timeouts // what is left of firstByte after notice, nil if that is later
 
 	abandonTimeout time.Duration // zero: until the backend has ended
 	resends        int
@@ -192,7 +192,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	firstByte := time.Duration(orDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
 	runTime := time.Duration(orDefault(h.RunTimeout, 0))
 	h.firstByte = offloader.NewTimeouts(firstByte)
-	if firstByte > noticeAfter {
+	if firstByte == 0 || firstByte > noticeAfter {
 		h.firstByteRest = offloader.NewTimeouts(firstByte - noticeAfter)
 	}
 	h.runTime = offloader.NewTimeouts(runTime)
@@ -290,13 +290,15 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 	return spool.Bounds{Memory: b.Memory, File: b.File}
 }
 
-// stopFirstByte ends the wait for the first byte.
-func (h *Handler) stopFirstByte(t *offloader.Timeout) {
-	if h.firstByteRest != nil {
-		h.firstByteRest.Stop(t)
-		return
+// notices reports whether a run is noticed before its time for the first byte is over.
+func (h *Handler) notices() bool { return h.firstByteRest != nil }
+
+// early is what a run waits with for its head at first.
+func (h *Handler) early() *offloader.Timeouts {
+	if h.notices() {
+		return h.notice
 	}
-	h.firstByte.Stop(t)
+	return h.firstByte
 }
 
 // defaultAbandonTimeout gives a run as much time again as it had for its client.

@@ -64,37 +64,42 @@ type run struct {
 	tells      *run             // whose numbers the placeholders show, in the outermost run
 	span       trace.Span       // of the wait or the run, nil if nobody traces
 
-	firstByte offloader.Timeout
-	runTime   offloader.Timeout
-	notice    offloader.Timeout // after which its client is watched
-	cancel    context.CancelCauseFunc
-	upgraded  bool // it has left the pool
-	grpc      bool // it is a call of gRPC
-	endless   bool // its answer is a stream of events; written under mu
-
-	sends atomic.Int32 // requests sent to the backend, by all handlers behind
+	early    offloader.Timeout // for what waits for the head: the notice, the first byte
+	runTime  offloader.Timeout
+	cancel   context.CancelCauseFunc
+	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
+	upgraded bool         // it has left the pool
+	grpc     bool         // it is a call of gRPC
+	endless  bool         // its answer is a stream of events; written under mu
 
 	// unspooled is the client's body where it is passed on as it comes, nil if not.
 	unspooled *clientBody
+	// sent is the last request that it has sent itself, nil without.
+	sent *exchange.Exchange
 
-	mu        sync.Mutex           // guards the rest
-	exchange  *exchange.Exchange   // the last one, nil once it is over
-	earlier   []*exchange.Exchange // those that it has left for another one
-	unwatch   func() bool          // ends the watch over the client's leaving, nil without
-	ended     bool                 // next has returned
-	over      bool                 // and the client has got what it will get
-	late      offloader.Reason     // why it was ended from outside, zero if it was not
-	abandoned bool                 // cut off because nobody has any use for it
-	notices   bool                 // a handler behind stops when the context is cancelled
-	cause     error                // why it was cut off from its client, nil if it was not
-	cancelled bool                 // the backend was cancelled before it had answered
-	held      bool                 // next has returned, and the permit waits for the backend
-	patience  *time.Timer          // how long it may, nil without
-	inSet     bool                 // it is in abandonedRuns
-	reopened  int                  // how often its body was, by handlers without an exchange
-	gone      bool                 // the request is over for its client
-	failed    bool                 // its handler returned an error
+	mu        sync.Mutex         // guards the rest
+	exchange  *exchange.Exchange // the last one, nil once it is over
+	earlier   *earlierOnes       // those that it has left for another one, nil without
+	unwatch   func() bool        // ends the watch over the client's leaving, nil without
+	cause     error              // why it was cut off from its client, nil if it was not
+	patience  *time.Timer        // how long its permit may wait for the backend, nil without
+	reopened  int32              // how often its body was, by handlers without an exchange
+	late      offloader.Reason   // why it was ended from outside, zero if it was not
+	noticed   bool               // it has gone on for longer than most
+	ended     bool               // next has returned
+	over      bool               // and the client has got what it will get
+	abandoned bool               // cut off because nobody has any use for it
+	notices   bool               // a handler behind stops when the context is cancelled
+	cancelled bool               // the backend was cancelled before it had answered
+	held      bool               // next has returned, and the permit waits for the backend
+	inSet     bool               // it is in abandonedRuns
+	gone      bool               // the request is over for its client
+	failed    bool               // its handler returned an error
 }
+
+// earlierOnes are exchanges that go on while a run is in another one. They are rare, and
+// kept apart so that a run is no larger for them.
+type earlierOnes struct{ exchanges []*exchange.Exchange }
 
 // detached is a request's context without its end, which a run has to survive.
 // It leads handlers behind back to their run.
@@ -182,7 +187,7 @@ func (run *run) openBody() (io.ReadCloser, error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.exchange == nil {
-		if run.reopened++; run.reopened > run.Resends() {
+		if run.reopened++; int(run.reopened) > run.Resends() {
 			return nil, errResent
 		}
 	}
@@ -207,6 +212,9 @@ func (run *run) leave(err error) {
 	run.gone = true
 	held := run.held
 	run.mu.Unlock()
+	if run.sent != nil {
+		run.sent.Done()
+	}
 	if run.body != nil {
 		run.hideBody()
 	}

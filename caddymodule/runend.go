@@ -30,10 +30,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	}
 	run.passBody()
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
-	h.notice.Start(&run.notice, run)
-	if h.firstByteRest == nil {
-		h.firstByte.Start(&run.firstByte, run)
-	}
+	h.early().Start(&run.early, run)
 	h.runTime.Start(&run.runTime, run)
 
 	returned := false
@@ -156,8 +153,7 @@ func (run *run) end(o offloader.Outcome) {
 
 func (run *run) stopTimeouts() {
 	h := run.handler
-	h.notice.Stop(&run.notice)
-	h.stopFirstByte(&run.firstByte)
+	run.stopEarly()
 	h.runTime.Stop(&run.runTime)
 }
 

@@ -20,26 +20,48 @@ func (e *cancelError) Unwrap() error { return context.Canceled }
 
 // Expired is called by the timer of one of the run's timeouts.
 func (run *run) Expired(t *offloader.Timeout) {
-	switch t {
-	case &run.notice:
-		run.noticed()
-	case &run.firstByte:
-		run.cancelFor(offloader.FirstByteTimeout)
-	default:
+	switch {
+	case t == &run.runTime:
 		run.cancelFor(offloader.RunTimeout)
+	case run.notice():
+	default:
+		run.cancelFor(offloader.FirstByteTimeout)
 	}
 }
 
-// noticed is called when a run goes on for longer than most do. What costs more than
-// those have to spare begins here: the watch over its client, and the rest of a long
-// wait for the first byte.
-func (run *run) noticed() {
+// notice is called when a run goes on without a head for longer than most do. What costs
+// more than those have to spare begins here: the watch over its client, and the rest of a
+// long wait for the first byte. It reports false if that wait is over.
+func (run *run) notice() bool {
+	if !run.handler.notices() || run.wasNoticed() {
+		return false
+	}
 	run.watchClient()
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	if rest := run.handler.firstByteRest; rest != nil && !run.ended && run.writer.Status() == 0 {
-		rest.Start(&run.firstByte, run)
+	if !run.ended && run.writer.Status() == 0 {
+		run.noticed = true
+		run.handler.firstByteRest.Start(&run.early, run)
 	}
+	return true
+}
+
+func (run *run) wasNoticed() bool {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.noticed
+}
+
+// stopEarly ends the wait for the head. It must not come between the end of one list
+// and the begin of the other.
+func (run *run) stopEarly() {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	list := run.handler.early()
+	if run.noticed {
+		list = run.handler.firstByteRest
+	}
+	list.Stop(&run.early)
 }
 
 func (run *run) answerIfStuck() {
@@ -75,7 +97,7 @@ func (run *run) emergency(reason offloader.Reason) (status int, text string, fie
 
 // HeadSent ends the wait for the first byte.
 func (run *run) HeadSent(status int, _ bool) {
-	run.handler.stopFirstByte(&run.firstByte)
+	run.stopEarly()
 	if run.judgeHead(status) == offloader.Success {
 		run.permit.Began()
 	}

@@ -11,6 +11,7 @@ import (
 // zero duration never expires.
 type Timeouts struct {
 	after time.Duration
+	epoch time.Time // which entries count from: a time of their own would be thrice as large
 
 	mu          sync.Mutex
 	front, back *Timeout // guarded by mu, like the fields of all entries
@@ -22,7 +23,7 @@ type Timeouts struct {
 // again after it has expired or was stopped.
 type Timeout struct {
 	prev, next *Timeout
-	due        time.Time
+	due        time.Duration // since the list's epoch
 	listed     bool
 	expirer    Expirer
 }
@@ -32,14 +33,14 @@ type Timeout struct {
 type Expirer interface{ Expired(*Timeout) }
 
 // NewTimeouts returns a list whose entries expire after d. Zero or less: never.
-func NewTimeouts(d time.Duration) *Timeouts { return &Timeouts{after: d} }
+func NewTimeouts(d time.Duration) *Timeouts { return &Timeouts{after: d, epoch: time.Now()} }
 
 // Start enters t, which must not be in a list.
 func (l *Timeouts) Start(t *Timeout, e Expirer) {
 	if l.after <= 0 {
 		return
 	}
-	due := time.Now().Add(l.after)
+	due := time.Since(l.epoch) + l.after
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t.due, t.expirer, t.listed = due, e, true
@@ -96,7 +97,7 @@ func (l *Timeouts) pop() (*Timeout, Expirer) {
 	if t == nil {
 		return nil, nil
 	}
-	if wait := time.Until(t.due); wait > 0 {
+	if wait := t.due - time.Since(l.epoch); wait > 0 {
 		l.tick(wait)
 		return nil, nil
 	}

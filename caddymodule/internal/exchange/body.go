@@ -62,10 +62,12 @@ func (x *Exchange) open(res *http.Response) *http.Response {
 	if res.ContentLength < 0 || res.ProtoMajor > 1 {
 		own := *res
 		own.Trailer = maps.Clone(res.Trailer)
-		own.Body = &body{x: x, use: x.use, own: &own, trailers: res}
+		x.body = body{x: x, own: &own, trailers: res}
+		own.Body = &x.body
 		return &own
 	}
-	res.Body = &body{x: x, use: x.use}
+	x.body.x = x
+	res.Body = &x.body
 	return res
 }
 
@@ -117,7 +119,6 @@ func (x *Exchange) filled(n int, err error) {
 // body is the answer's body as the run reads it. Close may be called beside Read.
 type body struct {
 	x             *Exchange
-	use           uint64         // of the exchange that it belongs to
 	own, trailers *http.Response // where trailers go to and come from, nil without
 }
 
@@ -126,7 +127,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	held, err := b.x.awaitBytes(b.use)
+	held, err := b.x.awaitBytes()
 	n := copy(p, held)
 	if n > 0 {
 		err = b.x.taken(n)
@@ -139,14 +140,13 @@ func (b *body) Read(p []byte) (int, error) {
 
 // awaitBytes returns bytes, which the run has to say that it has taken, or why no more
 // come.
-func (x *Exchange) awaitBytes(use uint64) ([]byte, error) {
+func (x *Exchange) awaitBytes() ([]byte, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for {
-		if x.use != use || x.ring.closed {
-			return nil, errClosed
-		}
 		switch {
+		case x.ring.closed:
+			return nil, errClosed
 		case x.left != nil:
 			return nil, x.left
 		case x.ring.from < x.ring.to:
@@ -184,36 +184,27 @@ func (x *Exchange) taken(n int) error {
 // exchange.
 func (b *body) Close() error {
 	x := b.x
-	ended, ok := x.ended(b.use)
-	if !ok {
-		return nil
-	}
-	source, ok := x.close(b.use, !ended && x.owner.Outlasts())
-	if !ok {
-		return nil
-	}
-	x.done()
+	source := x.close(!x.ended() && x.owner.Outlasts())
 	if source == nil {
 		return nil
 	}
 	return source.Close()
 }
 
-// ended reports whether the worker has read the body to its end, or as far as a panic;
-// not ok if it is closed.
-func (x *Exchange) ended(use uint64) (ended, ok bool) {
+// ended reports whether the worker has read the body to its end, or as far as a panic.
+func (x *Exchange) ended() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.ring.err != nil || x.panicked != nil, x.use == use && !x.ring.closed
+	return x.ring.err != nil || x.panicked != nil
 }
 
 // close says that the run reads no more. It returns the source if the run has to close
-// it, which the worker does when the run has left. It is not ok if it was closed before.
-func (x *Exchange) close(use uint64, outlasts bool) (source io.Closer, ok bool) {
+// it: not if that was closed before, and not if the run has left, when the worker does.
+func (x *Exchange) close(outlasts bool) io.Closer {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.use != use || x.ring.closed {
-		return nil, false
+	if x.ring.closed {
+		return nil
 	}
 	x.ring.closed = true
 	if x.left == nil && x.ring.err == nil && outlasts {
@@ -223,10 +214,10 @@ func (x *Exchange) close(use uint64, outlasts bool) (source io.Closer, ok bool) 
 	signal(x.wake)
 	switch {
 	case x.left != nil:
-		return nil, true
+		return nil
 	case x.ring.err != nil && !x.ring.reading: // then the worker does not need it either
 		rings.Put(x.ring.memory)
 		x.ring.memory = nil
 	}
-	return x.source, true
+	return x.source
 }

@@ -46,12 +46,15 @@ type Owner interface {
 
 // Exchange is one request on its way to the backend and back.
 type Exchange struct {
-	wake chan struct{} // for the run, which waits for the head or for bytes
-	room chan struct{} // for the worker, which waits for room in the ring
+	wake  chan struct{} // for the run, which waits for the head or for bytes
+	room  chan struct{} // for the worker, which waits for room in the ring
+	begin func()        // work, made once
 
 	inner http.RoundTripper
 	owner Owner
-	sends sends // belongs to the worker
+	req   *http.Request // belongs to the worker, like the sends
+	sends sends
+	body  body // belongs to the run
 
 	mu       sync.Mutex // guards the rest
 	res      *http.Response
@@ -60,27 +63,32 @@ type Exchange struct {
 	left     error         // why the run has left, nil if it has not
 	over     bool          // the owner knows that it is over
 	cut      bool          // the answer was longer than is read of it
-	finished bool          // the worker or the run is done with it
-	use      uint64        // raised when both are: a body of before is closed
+	finished bool          // the worker or the owner is done with it
 	source   io.ReadCloser // the body as it comes, nil if the run reads it itself
 	ring     ring
 }
 
 // kept are exchanges that have ended well, for others.
-var kept = sync.Pool{New: func() any {
-	return &Exchange{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
-}}
+var kept sync.Pool
 
-func begun(inner http.RoundTripper, owner Owner) *Exchange {
-	x := kept.Get().(*Exchange)
+func begun(inner http.RoundTripper, req *http.Request, owner Owner) *Exchange {
+	x, ok := kept.Get().(*Exchange)
+	if !ok {
+		x = &Exchange{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		x.begin = x.work
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.inner, x.owner, x.over = inner, owner, false
+	x.inner, x.req, x.owner, x.over = inner, req, owner, false
 	return x
 }
 
-// done is called by the worker and by the run when they are done with an exchange. The
-// second one keeps it, unless the run has left: then others may still know it.
+// Done says that the owner is done with an exchange and its answer, and nothing of its
+// run refers to them: they may serve another run. It need not be called.
+func (x *Exchange) Done() { x.done() }
+
+// done is called by the worker and by the owner. The second one keeps the exchange,
+// unless the run has left: then others may still know it.
 func (x *Exchange) done() {
 	x.mu.Lock()
 	second := x.finished
@@ -99,11 +107,10 @@ func (x *Exchange) done() {
 func (x *Exchange) reset() {
 	drop(x.wake)
 	drop(x.room)
-	x.inner, x.owner, x.res, x.err, x.source = nil, nil, nil, nil, nil
+	x.inner, x.owner, x.req, x.res, x.err, x.source = nil, nil, nil, nil, nil, nil
 	x.cut, x.finished = false, false // and over until it is begun anew
 	x.sends.reset()
-	x.ring = ring{}
-	x.use++
+	x.body, x.ring = body{}, ring{}
 }
 
 type exchangeKey struct{}
@@ -120,32 +127,27 @@ func of(ctx context.Context) *Exchange {
 // RoundTrip sends req through inner for owner. The answer's body must be closed, as
 // with any RoundTripper. A panic of inner goes on from here, as the identical value.
 func RoundTrip(inner http.RoundTripper, req *http.Request, owner Owner) (*http.Response, error) {
-	x := begun(inner, owner)
+	x := begun(inner, req, owner)
 	if err := owner.Begin(x); err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	go x.work(req)
+	go x.begin()
 	<-x.wake
-	res, err, reads := x.head()
-	if !reads {
-		x.done()
-	}
-	return res, err
+	return x.head()
 }
 
-// head returns what the worker or Leave has woken the run for, and whether the run has
-// a body to read.
-func (x *Exchange) head() (res *http.Response, err error, reads bool) {
+// head returns what the worker or Leave has woken the run for.
+func (x *Exchange) head() (*http.Response, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.left != nil:
-		return nil, x.left, false
+		return nil, x.left
 	case x.panicked != nil && x.res == nil: // else the body panics
 		panic(x.panicked)
 	}
-	return x.res, x.err, x.source != nil
+	return x.res, x.err
 }
 
 // Leave makes RoundTrip and the reading of the body return cause from now on. What the
@@ -190,11 +192,11 @@ func (x *Exchange) end() {
 }
 
 // work is the exchange on its own goroutine.
-func (x *Exchange) work(req *http.Request) {
+func (x *Exchange) work() {
 	defer x.done()
 	defer x.end()
 	defer x.caught()
-	res, err := x.send(req)
+	res, err := x.send(x.req)
 	switch {
 	case x.headArrived(res, err):
 		x.pump(res)

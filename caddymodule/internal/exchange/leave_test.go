@@ -186,17 +186,19 @@ func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 
 // A transport that does not notice that its request is canceled is not waited for.
 func TestForget(t *testing.T) {
-	block := make(chan struct{})
+	started, block := make(chan struct{}), make(chan struct{})
 	o := newOwner()
 	failed := make(chan error)
 	go func() {
 		_, err := exchange.RoundTrip(transportFunc(func(*http.Request) (*http.Response, error) {
+			close(started)
 			<-block
 			return nil, errors.New("at last")
 		}), request(t, "GET", "http://none"), o)
 		failed <- err
 	}()
 	x := <-o.began
+	<-started
 	x.Leave(errLeft)
 	<-failed
 	x.Forget()
