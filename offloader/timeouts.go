@@ -11,10 +11,10 @@ import (
 // zero duration never expires.
 type Timeouts struct {
 	after time.Duration
-	epoch time.Time // which entries count from: a time of their own would be thrice as large
 
 	mu          sync.Mutex
-	front, back *Timeout // guarded by mu, like the fields of all entries
+	epoch       time.Time // of the first entry; others count from it, which is shorter than a time of their own
+	front, back *Timeout  // guarded by mu, like the fields of all entries
 	timer       *time.Timer
 	ticking     bool // the timer will call expire
 }
@@ -33,17 +33,19 @@ type Timeout struct {
 type Expirer interface{ Expired(*Timeout) }
 
 // NewTimeouts returns a list whose entries expire after d. Zero or less: never.
-func NewTimeouts(d time.Duration) *Timeouts { return &Timeouts{after: d, epoch: time.Now()} }
+func NewTimeouts(d time.Duration) *Timeouts { return &Timeouts{after: d} }
 
 // Start enters t, which must not be in a list.
 func (l *Timeouts) Start(t *Timeout, e Expirer) {
 	if l.after <= 0 {
 		return
 	}
-	due := time.Since(l.epoch) + l.after
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.due, t.expirer, t.listed = due, e, true
+	if l.epoch.IsZero() {
+		l.epoch = time.Now()
+	}
+	t.due, t.expirer, t.listed = time.Since(l.epoch)+l.after, e, true
 	t.prev, t.next = l.back, nil
 	if l.back == nil {
 		l.front = t
