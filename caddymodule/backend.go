@@ -85,7 +85,7 @@ func (run *run) Endless(h http.Header) bool { return isEndless(h) || bridge.IsGR
 func (run *run) Outlasts() bool {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	return run.outlasts()
+	return run.outlasts() && (run.unspooled == nil || run.unspooled.ended())
 }
 
 // outlasts requires run.mu. A backend that takes no more of a body is at work; one that
@@ -110,8 +110,7 @@ func (run *run) backendEnded(x *exchange.Exchange, cut bool) {
 	} else if run.earlier != nil {
 		run.earlier.exchanges = slices.DeleteFunc(run.earlier.exchanges, func(other *exchange.Exchange) bool { return other == x })
 	}
-	stopped := run.unspooled != nil && run.unspooled.stopped.Load()
-	run.cancelled = run.cancelled || cut || stopped
+	run.cancelled = run.cancelled || cut || (run.unspooled != nil && run.unspooled.cutShort())
 	last := run.held && len(run.exchanges()) == 0
 	run.held = run.held && !last
 	gone := run.gone // if it is not, leave disposes of it

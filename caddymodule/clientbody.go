@@ -17,7 +17,7 @@ const flowsFor = 200 * time.Millisecond
 // cancelled, which looks at it.
 func (run *run) passBody() {
 	if r := run.client; run.body == nil && r.Body != nil && r.ContentLength != 0 {
-		run.unspooled = &clientBody{run: run}
+		run.unspooled = &clientBody{run: run, own: r.Body}
 	}
 }
 
@@ -26,6 +26,7 @@ func (run *run) passBody() {
 // when the run waits for it.
 type clientBody struct {
 	run *run
+	own io.ReadCloser // as it came
 
 	mu  sync.Mutex    // held by the read under way
 	src io.ReadCloser // guarded by mu, nil before the first read
@@ -61,8 +62,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the client's body.
-func (b *clientBody) Close() error { return b.run.client.Body.Close() }
+// Close ends the client's body. A transport may do so when the request has gone on to
+// other handlers, which may put another body in its place.
+func (b *clientBody) Close() error { return b.own.Close() }
 
 // ended reports whether the backend has been sent all of it.
 func (b *clientBody) ended() bool { return b.atEnd.Load() }
@@ -86,9 +88,16 @@ func (b *clientBody) stop() {
 	}
 }
 
-// settle waits for a read that was made to fail. Handlers before this one, and the
-// server, must not find a transport reading when the request is over.
+// cutShort reports whether the backend has not been sent all of it because it was stopped.
+func (b *clientBody) cutShort() bool { return b.stopped.Load() && !b.ended() }
+
+// settle waits for a read that was made to fail, and keeps transports from looking for
+// more after the end. Handlers before this one, and the server, must not find a
+// transport reading when the request is over.
 func (b *clientBody) settle() {
+	if b.ended() {
+		b.stopped.Store(true)
+	}
 	if b.stopped.Load() {
 		b.mu.Lock()
 		b.mu.Unlock() //nolint:staticcheck // it is the wait that matters

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 	}), `
 	offload /upload {
 		name onitsway
-		concurrency 6
+		concurrency 4
 		request_spool off
 		first_byte_timeout 1s
 		breaker {
@@ -41,12 +42,12 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 	reverse_proxy UPSTREAM`)
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		results := make(chan int)
-		for i := range 6 {
+		for i := range 4 {
 			body, writer := io.Pipe()
 			if i%2 == 0 {
-				go feed(writer, "x", 500*time.Microsecond)
+				go feed(writer, "x", time.Millisecond)
 			} else {
-				go feed(writer, strings.Repeat("x", 64<<10), 0)
+				go feed(writer, strings.Repeat("x", 1<<20), time.Millisecond)
 			}
 			go func() {
 				defer body.Close()
@@ -60,7 +61,7 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 				results <- res.StatusCode
 			}()
 		}
-		for range 6 {
+		for range 4 {
 			if status := <-results; status != http.StatusGatewayTimeout && status != 0 {
 				t.Errorf("got %d, want 504", status)
 			}
@@ -143,5 +144,48 @@ func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 				return false
 			}
 		})
+	})
+}
+
+// Transports that outlast their request keep off its body, which the routes that answer
+// an error and the access log look at. The race detector tells.
+func TestTransportsKeepOffBodiesOfOldRequests(t *testing.T) {
+	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/all" {
+			io.Copy(io.Discard, r.Body)
+		}
+		<-time.After(60 * time.Millisecond)
+	}), `
+	offload {
+		name old
+		concurrency 20
+		request_spool off
+		first_byte_timeout 50ms
+		breaker off
+	}
+	handle_errors {
+		respond "late {http.request.body}"
+	}
+	reverse_proxy UPSTREAM`)
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		var requests sync.WaitGroup
+		for i := range 40 {
+			requests.Go(func() {
+				path, length := []string{"/all", "/none"}[i%2], int64(20<<10)
+				body := io.Reader(strings.NewReader(strings.Repeat("x", 20<<10)))
+				if i%4 > 1 { // one that is held back
+					held, writer := io.Pipe()
+					defer writer.Close()
+					go func() { io.WriteString(writer, "x") }()
+					body = held
+				}
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+path, body)
+				req.ContentLength = length
+				if res, err := c.Do(req); err == nil {
+					res.Body.Close()
+				}
+			})
+		}
+		requests.Wait()
 	})
 }
