@@ -25,7 +25,7 @@ func (run *run) cutOff(cause error) {
 	run.cause = cause
 	run.permit.Abandon()
 	lasts := run.outlasts()
-	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || !run.joinAbandoned() {
+	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.joinAbandoned() {
 		run.cancelBackend(cause)
 	}
 	run.losePatience()
@@ -140,6 +140,9 @@ func (run *run) hold() bool {
 	if run.held {
 		run.permit.Abandon()
 		run.losePatience()
+		if run.cause == nil && !run.outlasts() { // a run around it has left
+			run.cancelBackend(errRunEnded)
+		}
 	}
 	return run.held
 }

@@ -77,8 +77,7 @@ func (x *Exchange) pump(res *http.Response) {
 		room, left := x.awaitRoom()
 		if room == nil {
 			if left {
-				x.drain(x.source)
-				_ = x.source.Close()
+				x.dropRest()
 			}
 			return
 		}

@@ -63,6 +63,7 @@ type Exchange struct {
 	left     error         // why the run has left, nil if it has not
 	over     bool          // the owner knows that it is over
 	cut      bool          // the answer was longer than is read of it
+	endless  bool          // the answer goes on until its client leaves
 	finished bool          // the worker or the owner is done with it
 	source   io.ReadCloser // the body as it comes, nil if the run reads it itself
 	ring     ring
@@ -166,6 +167,13 @@ func (x *Exchange) Leave(cause error) bool {
 	return true
 }
 
+// Endless reports whether an answer has begun that goes on until its client leaves.
+func (x *Exchange) Endless() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.endless
+}
+
 // Left reports whether the run has left and the exchange goes on.
 func (x *Exchange) Left() bool {
 	x.mu.Lock()
@@ -207,12 +215,13 @@ func (x *Exchange) work() {
 
 // headArrived hands the head to the run. It reports whether the worker reads the body.
 func (x *Exchange) headArrived(res *http.Response, err error) (pumps bool) {
+	endless := err == nil && x.owner.Endless(res.Header) // the header is the run's soon
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.left != nil {
 		return false
 	}
-	x.res, x.err = res, err
+	x.res, x.err, x.endless = res, err, endless
 	if err == nil && streams(res) {
 		x.res = x.open(res)
 	}
@@ -244,6 +253,16 @@ func (x *Exchange) dropAnswer(res *http.Response) {
 		x.drain(res.Body)
 	}
 	_ = res.Body.Close()
+}
+
+// dropRest takes the rest of an answer that the run has left.
+func (x *Exchange) dropRest() {
+	if x.Endless() {
+		x.wasCut()
+	} else {
+		x.drain(x.source)
+	}
+	_ = x.source.Close()
 }
 
 // drain reads what is left of a body. Its fault is its end.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 )
@@ -154,6 +155,31 @@ func TestEndlessAnswersAreCut(t *testing.T) {
 		x.Leave(errLeft)
 		work <- struct{}{}
 		o.wantEnd(t, true)
+	})
+}
+
+// An answer without an end is cut also when the run leaves before it has looked at it.
+func TestEndlessAnswersAreCutAfterTheirHeads(t *testing.T) {
+	eachVersion(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			io.WriteString(w, "data: x\n\n")
+			http.NewResponseController(w).Flush()
+			<-time.After(time.Millisecond)
+		}
+	}, func(t *testing.T, b backend) {
+		o := newOwner()
+		o.endless = true
+		res, err := exchange.RoundTrip(b, o.of(request(t, "GET", b.url)), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := <-o.began
+		if !x.Endless() {
+			t.Error("the owner is not told that the answer has no end")
+		}
+		x.Leave(errLeft)
+		o.wantEnd(t, true)
+		res.Body.Close()
 	})
 }
 

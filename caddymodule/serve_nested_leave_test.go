@@ -1,0 +1,44 @@
+package caddymodule_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// A run that another one around it takes from its backend goes by its own rule: a
+// backend that stops with its connection is not kept for the abandoned run.
+func TestInnerRuleDecidesAboutTheBackend(t *testing.T) {
+	stopped := make(chan struct{}, 10)
+	s := site.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		stopped <- struct{}{}
+	}), `
+	offload {
+		name outside
+		first_byte_timeout 100ms
+		abandon_timeout 5m
+		breaker off
+	}
+	offload {
+		name inside
+		on_abandon cancel
+		abandon_timeout 5m
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		res, err := c.Get(url)
+		if err != nil || res.StatusCode != http.StatusGatewayTimeout {
+			t.Fatalf("got %v, %v, want 504", res, err)
+		}
+		res.Body.Close()
+		select {
+		case <-stopped:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the backend was kept")
+		}
+	})
+}
