@@ -8,3 +8,14 @@ func References(pool string) int {
 
 // Removed returns how many pools that no configuration names have requests in them.
 func Removed() int { return len(removedPools.list()) }
+
+// Running returns how many permits of a pool are taken.
+func Running(pool string) (n int) {
+	livePools.Range(func(name, p any) bool {
+		if name == pool {
+			n = p.(*livePool).Snapshot().Running
+		}
+		return true
+	})
+	return n
+}

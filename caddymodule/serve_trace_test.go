@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -136,6 +137,7 @@ func TestSpans(t *testing.T) {
 			if len(wait.Attributes()) != 1 {
 				t.Errorf("the wait has %v", wait.Attributes())
 			}
+			site.Eventually(t, func() bool { return caddymodule.Running("inner") == 0 })
 		})
 	}
 	t.Run("nested", func(t *testing.T) {
