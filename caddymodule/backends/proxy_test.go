@@ -60,7 +60,19 @@ func startProxy(t *testing.T, s *served, limit int, scenarios []scenario) *proxy
 		Name: "Caddy", Args: []string{os.Args[0], "run", "--config", config, "--adapter", "caddyfile"}, Log: filepath.Join(folder, "log"),
 		Env: []string{asCaddy + "=1", "XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder},
 	}, p.addr)
+	// A server that listens may still be loading what answers.
+	p.eventually("the backend answers", func() bool { return p.fast() == http.StatusOK })
 	return p
+}
+
+// fast is the status of the route that waits for nothing, zero without an answer.
+func (p *proxy) fast() int {
+	res, err := p.http.Get("http://" + p.addr + "/fast")
+	if err != nil {
+		return 0
+	}
+	res.Body.Close()
+	return res.StatusCode
 }
 
 // gauges are what a pool has to do just now.

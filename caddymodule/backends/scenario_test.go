@@ -132,13 +132,8 @@ func (one scenario) play(t *testing.T, s *served, p *proxy, table *results) {
 		t.Errorf("%d requests were inside at once, for %d permits (%d began)", most, limit, began)
 	}
 	one.check(t, answers)
-	res, err := p.http.Get("http://" + p.addr + "/fast")
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		t.Errorf("afterwards the fast route answers %d", res.StatusCode)
+	if status := p.fast(); status != http.StatusOK {
+		t.Errorf("afterwards the fast route answers %d", status)
 	}
 }
 
