@@ -165,12 +165,12 @@ func (g *gate) lingered(s *slot, now moment) verdicts {
 func (g *gate) configure(s Settings, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	ramping := g.limit < g.concurrency
+	warming := g.warming()
 	g.concurrency = s.Concurrency
 	if s.Concurrency == 0 {
 		g.concurrency = unlimited
 	}
-	if !ramping || g.limit > g.concurrency {
+	if !warming || g.limit > g.concurrency {
 		g.limit = g.concurrency
 	}
 	g.places, g.maxWait, g.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
