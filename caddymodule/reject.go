@@ -52,15 +52,9 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	run.reason = rejected.Reason
 	a := h.answerFor(rejected.Reason)
 	header := run.w.Header()
-	header.Set(requestIDField, run.id().String())
+	run.describe(header, a, rejected.Reason, run.took)
 	if a.retryAfter {
 		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfterFor(&run.place)/time.Second)))
-	}
-	if h.ProxyStatusName != "" {
-		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, rejected.Reason))
-	}
-	if h.ServerTiming {
-		header.Add("Server-Timing", run.serverTiming())
 	}
 	if run.body == nil {
 		leaveBody(run.w, run.client)
@@ -81,6 +75,19 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 	}
 	// An error would be logged as one, once for each rejection.
 	return plainAnswer(run.w, a.status)
+}
+
+// describe adds what our own answers say of a request whose run took that long, zero
+// without one.
+func (run *run) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
+	h := run.handler
+	header.Set(requestIDField, run.id().String())
+	if h.ProxyStatusName != "" {
+		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, r))
+	}
+	if h.ServerTiming {
+		header.Add("Server-Timing", serverTiming(run.queueWait(), took))
+	}
 }
 
 // hadPermit reports whether the run began. Routes for rejected requests do not
@@ -169,8 +176,6 @@ func validStatusName(name string) bool {
 // serverTiming is a Server-Timing field. The time of the run is in it only if the
 // run is over, which it is in answers of our own: others begin before that, and a
 // trailer would make them chunked for what few clients read.
-func (run *run) serverTiming() string { return serverTiming(run.queueWait(), run.took) }
-
 func serverTiming(waited, took time.Duration) string {
 	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(waited))
 	if took > 0 {

@@ -21,7 +21,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: h.OnAbandon == "finish",
 	})
 	if h.ServerTiming {
-		run.writer.Header().Add("Server-Timing", run.serverTiming())
+		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel

@@ -81,13 +81,8 @@ func (run *run) answerIfStuck() {
 // goroutine that is stuck.
 func (run *run) emergency(reason offloader.Reason) (status int, text string, fields http.Header) {
 	a := run.handler.answerFor(reason)
-	fields = http.Header{requestIDField: {run.id().String()}}
-	if name := run.handler.ProxyStatusName; name != "" {
-		fields.Set("Proxy-Status", proxyStatus(name, a.proxyError, reason))
-	}
-	if run.handler.ServerTiming {
-		fields.Set("Server-Timing", serverTiming(run.waited, time.Since(run.arrived)-run.waited))
-	}
+	fields = make(http.Header)
+	run.describe(fields, a, reason, time.Since(run.arrived)-run.waited)
 	if run.grpc {
 		setCallStatus(fields, a.grpc, reason)
 		return http.StatusOK, "", fields
