@@ -51,7 +51,10 @@ var answers = map[string]http.HandlerFunc{
 		w.WriteHeader(103)
 		io.WriteString(w, "hinted")
 	},
-	"/echo": func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) },
+	"/echo": func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Write(body)
+	},
 	"/cut": func(w http.ResponseWriter, _ *http.Request) {
 		w.Write(pattern(40_000))
 		http.NewResponseController(w).Flush()
@@ -61,8 +64,8 @@ var answers = map[string]http.HandlerFunc{
 }
 
 func answer(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/echo" {
-		io.Copy(io.Discard, r.Body) // else the connection may be reset
+	if r.URL.Path != "/echo" { // which reads all of it too: else the connection may be reset
+		io.Copy(io.Discard, r.Body)
 	}
 	answers[r.URL.Path](w, r)
 }
