@@ -85,12 +85,10 @@ func begun(inner http.RoundTripper, req *http.Request, owner Owner) *Exchange {
 }
 
 // Done says that the owner is done with an exchange and its answer, and nothing of its
-// run refers to them: they may serve another run. It need not be called.
-func (x *Exchange) Done() { x.done() }
-
-// done is called by the worker and by the owner. The second one keeps the exchange,
-// unless the run has left: then others may still know it.
-func (x *Exchange) done() {
+// run refers to them: they may serve another run. It need not be called. The worker says
+// the same, and the second of both keeps the exchange, unless the run has left: then
+// others may still know it.
+func (x *Exchange) Done() {
 	x.mu.Lock()
 	second := x.finished
 	x.finished = true
@@ -201,7 +199,7 @@ func (x *Exchange) end() {
 
 // work is the exchange on its own goroutine.
 func (x *Exchange) work() {
-	defer x.done()
+	defer x.Done()
 	defer x.end()
 	defer x.caught()
 	res, err := x.send(x.req)
