@@ -19,6 +19,17 @@ const noticeAfter = time.Second
 // Some transports do not close it.
 const forgetAfter = 100 * time.Millisecond
 
+// rule is what on_abandon says for the run. A pool inside another one that says nothing
+// follows it.
+func (run *run) rule() string {
+	for r := run; r != nil; r = r.outer {
+		if r.handler.OnAbandon != "" {
+			return r.handler.OnAbandon
+		}
+	}
+	return "auto"
+}
+
 // cutOff takes the run from its client. Its handlers return, and the backend works on
 // if it is presumed to. It requires run.mu.
 func (run *run) cutOff(cause error) {
@@ -87,7 +98,7 @@ func (run *run) clientLeft() {
 	run.mu.Lock()
 	notices := run.notices
 	run.mu.Unlock()
-	rule := run.handler.OnAbandon
+	rule := run.rule()
 	switch {
 	case rule != "finish" && (rule == "cancel" || notices || run.writer.Status() != 0):
 		run.abandon()
@@ -105,7 +116,7 @@ func (run *run) presumeBlocked() bool {
 		return true
 	}
 	run.permit.Abandon()
-	if run.handler.OnAbandon == "finish" {
+	if run.rule() == "finish" {
 		return true
 	}
 	run.losePatience()

@@ -91,7 +91,7 @@ func (run *run) Outlasts() bool {
 // outlasts requires run.mu. A backend that takes no more of a body is at work; one that
 // waits for more gets none.
 func (run *run) outlasts() bool {
-	return run.handler.OnAbandon != "cancel" && !run.notices && !run.cancelled && !run.endless &&
+	return run.rule() != "cancel" && !run.notices && !run.cancelled && !run.endless &&
 		!run.grpc && (run.unspooled == nil || !run.unspooled.waits())
 }
 

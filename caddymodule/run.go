@@ -141,7 +141,7 @@ func NoticesCancel(ctx context.Context) {
 	run.mu.Lock()
 	run.notices = true
 	run.mu.Unlock()
-	if run.handler.OnAbandon != "finish" {
+	if run.rule() != "finish" {
 		run.watchClient()
 	}
 }

@@ -18,14 +18,14 @@ import (
 func (run *run) serve(next caddyhttp.Handler) (err error) {
 	h := run.handler
 	run.writer.Init(run.w, run.client, bridge.Options{
-		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: h.OnAbandon == "finish",
+		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
 	})
 	if h.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	if h.OnAbandon == "cancel" {
+	if run.rule() == "cancel" {
 		run.watchClient()
 	}
 	run.passBody()

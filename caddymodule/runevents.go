@@ -117,7 +117,7 @@ func (run *run) beginEndless() {
 // no concern to a watch that told so then.
 func (run *run) GoesOn() {
 	switch {
-	case run.handler.OnAbandon == "finish":
+	case run.rule() == "finish":
 	case run.client.Context().Err() != nil:
 		run.abandon()
 	default:
@@ -139,7 +139,7 @@ func (run *run) Upgraded() {
 
 // ClientLost cancels a run whose response nobody takes any more.
 func (run *run) ClientLost() {
-	if run.handler.OnAbandon != "finish" {
+	if run.rule() != "finish" {
 		run.abandon()
 	}
 }
