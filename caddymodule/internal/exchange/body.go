@@ -25,7 +25,8 @@ type ring struct {
 	memory   *[ringSize]byte
 	from, to int64 // counted from the beginning of the body
 	base     int64 // what is at the beginning of the memory
-	first    int64 // how much the source has given at once in the beginning
+	guessed  bool  // the answer names no type: some writers guess it from the first write
+	first    int64 // so that must be what the source has given first; zero if it has a type
 	err      error // of the source, behind the last byte
 	reading  bool  // the run waits for bytes, or copies them out of the memory
 	closed   bool  // the run reads no more
@@ -41,9 +42,7 @@ func (r *ring) free() []byte {
 	return r.memory[at:min(ringSize, at+free)]
 }
 
-// held returns the bytes that the run has not read, up to the end of the memory. The
-// first ones come as the source has given them: some writers guess the type of a body
-// from the first write, and its size matters to them.
+// held returns the bytes that the run has not read, up to the end of the memory.
 func (r *ring) held() []byte {
 	to := r.to
 	if r.from < r.first {
@@ -59,6 +58,7 @@ func (r *ring) held() []byte {
 func (x *Exchange) open(res *http.Response) *http.Response {
 	x.source = res.Body
 	x.ring.memory = rings.Get().(*[ringSize]byte)
+	x.ring.guessed = res.Header.Get("Content-Type") == ""
 	if res.ContentLength < 0 || res.ProtoMajor > 1 {
 		own := *res
 		own.Trailer = maps.Clone(res.Trailer)
@@ -107,7 +107,7 @@ func (x *Exchange) awaitRoom() (room []byte, left bool) {
 func (x *Exchange) filled(n int, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ring.to == 0 {
+	if x.ring.to == 0 && x.ring.guessed {
 		x.ring.first = int64(n)
 	}
 	x.ring.to += int64(n)
