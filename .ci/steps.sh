@@ -76,8 +76,8 @@ repeated_tests() {
 	local many='Model|AgainstBuffer|Allocat|Cheap' engine
 	mapfile -t engine < <(go list ./offloader/... | grep -v /celery)
 	need_c_compiler
-	test_json repeated -race -count="$CI_REPEAT" -timeout=10m -skip="$many" "${engine[@]}"
-	test_json repeated-celery -race -count="$((CI_REPEAT / 10 + 1))" -timeout=10m ./offloader/celery/...
+	test_json repeated -race -count="$CI_REPEAT" -timeout="${CI_REPEAT}m" -skip="$many" "${engine[@]}"
+	test_json repeated-celery -race -count="$((CI_REPEAT / 10 + 1))" -timeout="${CI_REPEAT}m" ./offloader/celery/...
 }
 
 # reload_storm reloads far more often than `go test` does.
