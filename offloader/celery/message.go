@@ -108,6 +108,9 @@ func (t Task) arguments() (args, kwargs []byte, err error) {
 			return nil, nil, fmt.Errorf("writing args: %w", err)
 		}
 	}
+	if err := checkKwargs(t.Kwargs); err != nil {
+		return nil, nil, err
+	}
 	if t.Kwargs != nil {
 		if kwargs, err = marshal(t.Kwargs); err != nil {
 			return nil, nil, fmt.Errorf("writing kwargs: %w", err)
