@@ -81,7 +81,7 @@ func (t Task) encode(now time.Time) (*Message, error) {
 		ContentType:     contentJSON,
 		ContentEncoding: encodingUTF,
 	}
-	m.Headers["argsrepr"], m.Headers["kwargsrepr"] = tupleRepr(args), objectRepr(kwargs)
+	m.Headers["argsrepr"], m.Headers["kwargsrepr"] = tupleRepr(args, maxRepr), valueRepr(kwargs, maxRepr)
 	if !t.Expires.IsZero() {
 		m.Expiration = max(t.Expires.Sub(now)+expiryGrace, time.Millisecond)
 	}
