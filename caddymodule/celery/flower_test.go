@@ -59,7 +59,7 @@ func TestFlowerApply(t *testing.T) {
 func TestFlowerFailures(t *testing.T) {
 	l := newLab(t)
 	l.work(1, end)
-	for words, traceback := range map[string]any{"": nil, "detail traceback": "Traceback: /srv/app/tasks.py"} {
+	for words, traceback := range map[string]any{"detail message": nil, "detail traceback": "Traceback: /srv/app/tasks.py"} {
 		s := l.flower(words)
 		c := s.Clients()["h1"]
 		status, got := ask(t, c, http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
@@ -74,10 +74,12 @@ func TestFlowerFailures(t *testing.T) {
 			t.Errorf("got %d %v", status, got)
 		}
 	}
-	s := l.flower("detail none")
-	_, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
-	if got["state"] != "FAILURE" || got["result"] != nil {
-		t.Errorf("got %v", got)
+	for _, words := range []string{"", "detail none"} {
+		s := l.flower(words)
+		_, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
+		if got["state"] != "FAILURE" || got["result"] != nil {
+			t.Errorf("%s: got %v", words, got)
+		}
 	}
 }
 
@@ -179,7 +181,7 @@ func TestFlowerRefuses(t *testing.T) {
 
 func TestFlowerResult(t *testing.T) {
 	l := newLab(t)
-	s := l.flower("")
+	s := l.flower("detail message")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		id := celery.NewID()
 		at := url + "/api/task/result/" + id
