@@ -31,11 +31,11 @@ func TestSilentWorkersAreNoError(t *testing.T) {
 	t.Parallel()
 	server := redistest.NewServer(t)
 	listen(t, server)
-	broker := brokerWith(t, celeryredis.BrokerSettings{Server: celeryredis.Server{URL: server.URL(), Connections: 300}})
-	failed := make(chan error, 300)
+	broker := brokerWith(t, celeryredis.BrokerSettings{Server: celeryredis.Server{URL: server.URL(), Connections: 100}})
+	failed := make(chan error, 100)
 	for range cap(failed) {
 		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			defer cancel()
 			failed <- broker.Ask(ctx, celery.Command{Method: "ping"}, func([]byte) bool { return true })
 		}()
