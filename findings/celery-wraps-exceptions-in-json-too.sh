@@ -5,7 +5,7 @@
 # the elements of exc_message; who goes by exc_type never sees such a class. Celery's own
 # client raises the wrapper as well.
 #
-# Seen with Celery 5.7.0 (and 5.2.6, 5.6.3), worker with result_serializer json:
+# Seen with Celery 5.7.0 and 5.6.3, worker with result_serializer json (5.2.6 stores TwoArgs):
 #
 #   plain      -> LookupError ["no such thing"]
 #   two args   -> UnpickleableExceptionWrapper ["__main__", "TwoArgs", ["only one"], "TwoArgs('only one')"]
