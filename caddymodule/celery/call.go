@@ -3,6 +3,7 @@ package celery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -253,7 +254,7 @@ func (c *call) fail(err error) error {
 		}
 		return nil
 	}
-	f := c.h.failureOf(err)
+	f := c.failureOf(err)
 	c.failed = f
 	c.logFailure(f)
 	problem := f.problem(c.id(), c.h.Detail)
@@ -268,6 +269,19 @@ func (c *call) fail(err error) error {
 		return caddyhttp.Error(f.status, f)
 	}
 	return c.respond(problem.Response())
+}
+
+// failureOf is what an error means for this request. Only the end of its own time is
+// a timeout.
+func (c *call) failureOf(err error) *failure {
+	if c.r.Context().Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", errTimeout, err)
+	}
+	f := c.h.failureOf(err)
+	if f.reason == timedOut && !c.sent {
+		f.detail = "the time was over before the task was known to be sent"
+	}
+	return f
 }
 
 // id of the task, if it was sent.

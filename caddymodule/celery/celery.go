@@ -14,5 +14,5 @@ import (
 func init() {
 	caddy.RegisterModule(Handler{})
 	httpcaddyfile.RegisterHandlerDirective("celery", parseHandler)
-	httpcaddyfile.RegisterDirectiveOrder("celery", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("celery", httpcaddyfile.Before, "respond")
 }

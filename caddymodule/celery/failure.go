@@ -121,8 +121,9 @@ var classes = []struct {
 	{celery.ErrUnreadable, resultUnreadable, "the result cannot be read"},
 	{celery.ErrUnsupported, resultUnsupported, "the result backend cannot do this"},
 	{celery.ErrClosed, unavailable, "a server behind is not available"},
-	// Last: a server that does not answer is a deadline too.
-	{context.DeadlineExceeded, timedOut, "the task has not ended in time"},
+	// Last: the deadline of a request has a cause above; this is one of ours for a
+	// server, which is no timeout of the task.
+	{context.DeadlineExceeded, unavailable, "a server behind is not available"},
 }
 
 // failureOf is the one place that knows what an error means in HTTP.

@@ -11,8 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -183,23 +181,22 @@ func (c *call) respondJSON(value any) error {
 	})
 }
 
-// flowerResult tells the state of a task, or waits for its result. Whoever knows
-// the ID may ask.
+// flowerResult tells the state of a task, or waits for its result.
 func (c *call) flowerResult(id string, _ []byte) error {
+	answer := c.flowerState
+	if wait := c.r.URL.Query().Get("timeout"); wait != "" {
+		patience, err := flowerPatience(quote(wait))
+		if err != nil {
+			return c.fail(err)
+		}
+		answer = func() error { return c.flowerWait(patience) }
+	}
 	release, err := c.openKept(id)
 	if err != nil {
 		return c.fail(err)
 	}
 	defer release()
-	wait := c.r.URL.Query().Get("timeout")
-	if wait == "" {
-		err = c.flowerState()
-	} else if patience, parseErr := flowerPatience(quote(wait)); parseErr != nil {
-		err = parseErr
-	} else {
-		err = c.flowerWait(patience)
-	}
-	if err != nil {
+	if err := answer(); err != nil {
 		return c.fail(err)
 	}
 	return nil
@@ -272,7 +269,9 @@ func (c *call) flowerRevoke(id string, body []byte) error {
 		return c.fail(err)
 	}
 	defer release()
-	c.task.ID, c.sent = id, true
+	if err := c.flowerSubject(id); err != nil {
+		return c.fail(err)
+	}
 	c.client().Revoke(id, kill)
 	return c.flowerMessage("Revoked")
 }
@@ -294,13 +293,9 @@ func (c *call) openKept(id string) (release func(), err error) {
 		release()
 		return nil, fail(resultUnsupported, "no results are kept")
 	}
-	c.task.ID, c.sent = id, true
+	if err := c.flowerSubject(id); err != nil {
+		release()
+		return nil, err
+	}
 	return release, nil
-}
-
-// maxID is how long the ID of a task may be.
-const maxID = 255
-
-func validID(id string) bool {
-	return id != "" && len(id) <= maxID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }

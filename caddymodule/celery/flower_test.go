@@ -59,7 +59,7 @@ func TestFlowerApply(t *testing.T) {
 func TestFlowerFailures(t *testing.T) {
 	l := newLab(t)
 	l.work(1, end)
-	for words, traceback := range map[string]any{"": nil, "detail traceback": "Traceback: /srv/app/tasks.py"} {
+	for words, traceback := range map[string]any{"detail message": nil, "detail traceback": "Traceback: /srv/app/tasks.py"} {
 		s := l.flower(words)
 		c := s.Clients()["h1"]
 		status, got := ask(t, c, http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
@@ -74,11 +74,24 @@ func TestFlowerFailures(t *testing.T) {
 			t.Errorf("got %d %v", status, got)
 		}
 	}
-	s := l.flower("detail none")
-	_, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
-	if got["state"] != "FAILURE" || got["result"] != nil {
-		t.Errorf("got %v", got)
+	for _, words := range []string{"", "detail none"} {
+		s := l.flower(words)
+		_, got := ask(t, s.Clients()["h1"], http.MethodPost, "https://"+s.Addr+"/api/task/apply/lab.echo", `{"args": ["value"]}`)
+		if got["state"] != "FAILURE" || got["result"] != nil {
+			t.Errorf("%s: got %v", words, got)
+		}
 	}
+}
+
+// sent calls a task by Flower's API, takes it from the queue, and returns its ID.
+func (l *lab) sent(t *testing.T, c *http.Client, url string) string {
+	t.Helper()
+	status, got := ask(t, c, http.MethodPost, url+"/api/task/async-apply/lab.add", "")
+	id, _ := got["task-id"].(string)
+	if status != 200 || l.take().CorrelationID != id {
+		t.Fatalf("got %d %v", status, got)
+	}
+	return id
 }
 
 func TestFlowerSends(t *testing.T) {
@@ -179,9 +192,10 @@ func TestFlowerRefuses(t *testing.T) {
 
 func TestFlowerResult(t *testing.T) {
 	l := newLab(t)
-	s := l.flower("")
+	l.work(0, nil)
+	s := l.flower("detail message")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-		id := celery.NewID()
+		id := l.sent(t, c, url)
 		at := url + "/api/task/result/" + id
 		m := &celery.Message{CorrelationID: id}
 		status, got := ask(t, c, http.MethodGet, at, "")
@@ -232,11 +246,12 @@ func TestFlowerResultDoesNotRevoke(t *testing.T) {
 	l.work(0, nil)
 	s := l.flower("revoke terminate")
 	c := s.Clients()["h2"]
-	site.Leave(t, c, "https://"+s.Addr+"/api/task/result/a?timeout=30", func() {
+	at := "https://" + s.Addr + "/api/task/result/" + l.sent(t, c, "https://"+s.Addr)
+	site.Leave(t, c, at+"?timeout=30", func() {
 		site.Eventually(t, func() bool { return l.Watching() == 1 })
 	})
 	site.Eventually(t, func() bool { return l.Watching() == 0 })
-	if status, got := ask(t, c, http.MethodGet, "https://"+s.Addr+"/api/task/result/a?timeout=0.3", ""); status != 200 || got["state"] != "PENDING" {
+	if status, got := ask(t, c, http.MethodGet, at+"?timeout=0.3", ""); status != 200 || got["state"] != "PENDING" {
 		t.Errorf("got %d %v", status, got)
 	}
 	if n := len(l.revoked(true)); n != 0 {
@@ -285,7 +300,7 @@ func TestFlowerRevoke(t *testing.T) {
 			l.work(0, nil)
 			s := l.flower(words)
 			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-				first, second := celery.NewID(), celery.NewID()
+				first, second := l.sent(t, c, url), l.sent(t, c, url)
 				status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+first+"?terminate=false", "signal=SIGTERM")
 				if status != 200 || got["message"] != "Revoked '"+first+"'" {
 					t.Errorf("got %d %v", status, got)
@@ -361,6 +376,7 @@ func TestFlowerWithoutResults(t *testing.T) {
 		c := s.Clients()["h1"]
 		at := "https://" + s.Addr + "/api/task/"
 		status, got := ask(t, c, http.MethodPost, at+"async-apply/lab.add", "")
+		sentID, _ := got["task-id"].(string)
 		if _, ok := got["state"]; status != 200 || ok != (backend != "") {
 			t.Errorf("%s: got %d %v", backend, status, got)
 		}
@@ -372,8 +388,10 @@ func TestFlowerWithoutResults(t *testing.T) {
 		if status, got := ask(t, c, http.MethodPost, at+"abort/a", ""); status != 503 {
 			t.Errorf("%s: got %d %v", backend, status, got)
 		}
-		if status, got := ask(t, c, http.MethodPost, at+"revoke/a", ""); status != 200 {
-			t.Errorf("%s: got %d %v", backend, status, got)
+		for id, want := range map[string]int{sentID: 200, "a": 404} {
+			if status, got := ask(t, c, http.MethodPost, at+"revoke/"+id, ""); status != want {
+				t.Errorf("%s: got %d %v", backend, status, got)
+			}
 		}
 		if backend == "" {
 			if status, got := ask(t, c, http.MethodPost, at+"apply/lab.add", ""); status != 503 || got["reason"] != "result_unsupported" {

@@ -20,7 +20,7 @@ func (c *call) flowerTask(name string, body []byte, more map[string]flowerOption
 	if len(body) > 0 && (json.Unmarshal(body, &options) != nil || options == nil) {
 		return fail(badArguments, "want a JSON object")
 	}
-	c.task.Queue = c.h.Queue
+	c.task.Queue, c.task.ID, c.task.FreshID = c.h.Queue, c.h.flowerID(), true
 	for option, value := range options {
 		read := flowerOptions[option]
 		if read == nil {

@@ -106,7 +106,7 @@ type Handler struct {
 
 	// What a client gets to know about an exception: nothing (`none`), its type
 	// and message (`message`), or the traceback as well (`traceback`). Default:
-	// `message`.
+	// `none`.
 	Detail string `json:"detail,omitempty"`
 
 	// Whether a client that accepts `text/event-stream` gets the states of the
@@ -193,7 +193,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 func (h *Handler) setDefaults() {
 	for word, value := range map[*string]string{
-		&h.Result: resultJSON, &h.Detail: detailMessage, &h.Progress: on, &h.Revoke: on,
+		&h.Result: resultJSON, &h.Detail: detailNone, &h.Progress: on, &h.Revoke: on,
 		&h.WorkerCheck: on, &h.TaskCheck: on, &h.Queue: celery.DefaultQueue,
 	} {
 		if *word == "" {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,6 +196,30 @@ func TestTLS(t *testing.T) {
 		if res.StatusCode != want {
 			t.Errorf("%s: got %d %s", words, res.StatusCode, body)
 		}
+	}
+}
+
+// To a client "optional" is as "required": whoever cannot prove what it is does not get
+// the password.
+func TestTLSOfTheURL(t *testing.T) {
+	server := redisLab(t, nil)
+	cert, key := certificate(t)
+	addr := encrypt(t, server.Addr(), cert, key)
+	for option, want := range map[string]int{
+		"":                             503,
+		"?ssl_cert_reqs=required":      503,
+		"?ssl_cert_reqs=optional":      503,
+		"?ssl_cert_reqs=CERT_OPTIONAL": 503,
+		"?ssl_cert_reqs=none":          200,
+	} {
+		s := site.Serve(t, nil, "celery {\nbroker rediss://:secret@"+addr+"/0"+option+"\nbackend "+server.URL()+
+			"\ntask lab.echo\nargs int({query.n})\nserver_timeout 2s\n}")
+		s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+			res, body := site.Get(t, c, url+"/?n=7")
+			if res.StatusCode != want || strings.Contains(body, "secret") {
+				t.Errorf("%s: got %d %s", option, res.StatusCode, body)
+			}
+		})
 	}
 }
 

@@ -52,6 +52,7 @@ func TestFailuresOfTasks(t *testing.T) {
 	l.work(2, end)
 	s := l.serve(`task lab.echo
 		args {path.0}
+		detail message
 		errors {
 			app.errors.NotFound 404
 			Outer.Inner 409
@@ -106,16 +107,21 @@ func TestDetailOfExceptions(t *testing.T) {
 	l := newLab(t)
 	l.work(1, end)
 	for word, want := range map[string]string{
+		"":          `{"title":"Internal Server Error","status":500,"reason":"task_failed"`,
 		"none":      `{"title":"Internal Server Error","status":500,"reason":"task_failed"`,
 		"message":   `{"title":"Internal Server Error","status":500,"detail":"boom","reason":"task_failed"`,
 		"traceback": `"traceback":"Traceback: /srv/app/tasks.py"`,
 	} {
-		s := l.serve("task lab.echo\nargs value\ndetail " + word)
+		words := ""
+		if word != "" {
+			words = "\ndetail " + word
+		}
+		s := l.serve("task lab.echo\nargs value" + words)
 		_, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
 		if !strings.Contains(body, want) {
 			t.Errorf("%s: got %s", word, body)
 		}
-		if strings.Contains(body, "boom") != (word != "none") || strings.Contains(body, "tasks.py") != (word == "traceback") {
+		if strings.Contains(body, "boom") != (word == "message" || word == "traceback") || strings.Contains(body, "tasks.py") != (word == "traceback") {
 			t.Errorf("%s: got %s", word, body)
 		}
 	}

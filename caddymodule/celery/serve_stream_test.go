@@ -106,7 +106,7 @@ func TestStatesAreStreamed(t *testing.T) {
 func TestStreamsThatFail(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
-	s := l.serve("task lab.slow\ntimeout 1s\nerrors {\nValueError 422\n}")
+	s := l.serve("task lab.slow\ntimeout 1s\ndetail message\nerrors {\nValueError 422\n}")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		ear := listen(t.Context(), t, c, url)
 		m := l.take()

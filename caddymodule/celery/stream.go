@@ -65,7 +65,7 @@ func nextOrQuiet(ctx context.Context, open *celery.Call) (celery.Result, error) 
 // the result may be. So is the exception that has led to a retry, where clients may
 // not know it.
 func (h *Handler) progressOf(result celery.Result) []byte {
-	meta, err := result.Plain()
+	meta, err := result.Unwrapped().Plain()
 	if err != nil || (result.State == celery.Retry && h.Detail == detailNone) {
 		meta = json.RawMessage("null")
 	}

@@ -12,11 +12,16 @@ import (
 // Redis starts a Redis server on addr that keeps its data in memory. More
 // arguments are as on its command line.
 func Redis(ctx context.Context, addr, folder string, more ...string) (*Server, error) {
+	return RedisLike(ctx, "redis-server", addr, folder, more...)
+}
+
+// RedisLike starts another server with the command line and the protocol of Redis.
+func RedisLike(ctx context.Context, program, addr, folder string, more ...string) (*Server, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}
-	args := []string{"redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"}
+	args := []string{program, "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"}
 	return StartServer(ctx, Program{
 		Name: "Redis",
 		Args: append(args, more...),

@@ -184,6 +184,9 @@ func headerSize(value any, nesting int) (int, error) {
 			size += n
 		}
 	case map[string]any:
+		if _, _, ok := wrapped(v); ok { // some brokers have headers in JSON, and others not
+			return 0, errors.New("an object with the keys __type__ and __value__ alone stands for another value")
+		}
 		for name, element := range v {
 			n, err := headerSize(element, nesting+1)
 			if err != nil {

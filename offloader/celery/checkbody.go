@@ -82,6 +82,15 @@ func checkWrappers(body []byte) error {
 	})
 }
 
+// checkKwargs refuses kwargs that the worker would turn into one value. It throws such a
+// task away, since they are no mapping then.
+func checkKwargs(kwargs map[string]any) error {
+	if _, _, ok := wrapped(kwargs); ok {
+		return errors.New("the kwargs __type__ and __value__ alone stand for one value")
+	}
+	return nil
+}
+
 // wrapped reports whether the object stands for another value.
 func wrapped(object map[string]any) (kind, value any, ok bool) {
 	kind, hasType := object["__type__"]

@@ -83,7 +83,7 @@ func (c *Client) Start(ctx context.Context, t Task) (*Call, error) {
 	if t.IgnoreResult {
 		return nil, fmt.Errorf("%w: nobody can wait for a task that keeps no result", ErrInvalidTask)
 	}
-	given := t.ID != ""
+	given := t.ID != "" && !t.FreshID
 	m, err := c.encode(t)
 	if err != nil {
 		return nil, err

@@ -21,18 +21,28 @@ var (
 )
 
 // survey is a question to all workers.
-type survey[T any] = question[map[string]T]
+type survey[T any] struct {
+	question[map[string]T]
+
+	past map[string]T // what each worker has answered last, guarded by the workers' mu
+}
 
 func newSurvey[T any](w *Workers, i inquiry[T], t times) *survey[T] {
-	return &survey[T]{asking: w.asking, times: t, ask: func(ctx context.Context, told func(map[string]T)) error {
-		_, err := gather(ctx, w, i, told)
+	s := &survey[T]{past: make(map[string]T)}
+	s.asking, s.times = w.asking, t
+	s.ask = func(ctx context.Context, told func(map[string]T)) error {
+		answers, err := gather(ctx, w, i, told)
+		s.remember(w, answers)
 		return err
-	}}
+	}
+	return s
 }
 
 // Ready returns nil if a worker seems to be there that takes tasks from the
-// queue. The error wraps ErrNoWorker or ErrUnroutable if not, and ErrUnavailable
-// if the broker is not there either.
+// queue. One that was heard in as long a time as the context has left, and does not
+// answer, may be busy: it counts while it listens to commands. The error wraps
+// ErrNoWorker or ErrUnroutable if none is there, and ErrUnavailable if the broker is
+// not there either.
 func (w *Workers) Ready(ctx context.Context, queue string) error {
 	if gauge, ok := w.broker.(QueueGauge); ok {
 		state, err := w.gaugeOf(gauge, queue).get(ctx, func(QueueState) bool { return true })
@@ -45,11 +55,18 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 			return fmt.Errorf("queue '%s': %w", queue, ErrNoWorker)
 		}
 	}
-	if err := w.anyAlive(ctx); err != nil {
+	heard, err := w.anyAlive(ctx)
+	if err != nil {
 		return err
 	}
-	if taken, known := w.takenFrom(ctx, queue); known && !taken {
+	switch w.takenFrom(ctx, queue) {
+	case no:
 		return fmt.Errorf("queue '%s': %w", queue, ErrNoWorker)
+	case yes:
+		if heard {
+			w.trust(ctx)
+		}
+	case unknown:
 	}
 	return nil
 }
@@ -78,47 +95,67 @@ func (w *Workers) gaugeOf(gauge QueueGauge, queue string) *question[QueueState] 
 	return q
 }
 
-func (w *Workers) anyAlive(ctx context.Context) error {
+// anyAlive fails if no worker is there. heard tells that one was heard lately.
+func (w *Workers) anyAlive(ctx context.Context) (heard bool, err error) {
 	if w.alive(time.Now()) > 0 {
-		return nil
+		return true, nil
 	}
 	some := func(all map[string]json.RawMessage) bool { return len(all) > 0 }
 	all, err := w.pings.get(ctx, some)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return false, err
+	case some(all):
+		return true, nil
+	case len(silent(ctx, w, all)) > 0:
+		return false, nil
 	}
-	if !some(all) {
-		return ErrNoWorker
-	}
-	return nil
+	return false, ErrNoWorker
 }
 
-// takenFrom reports whether a worker takes tasks from the queue, if that is
-// known.
-func (w *Workers) takenFrom(ctx context.Context, queue string) (taken, known bool) {
+// certainty is what can be said about a queue.
+type certainty int
+
+const (
+	unknown certainty = iota
+	no
+	yes
+)
+
+// takenFrom reports whether a worker takes tasks from the queue.
+func (w *Workers) takenFrom(ctx context.Context, queue string) certainty {
 	takes := func(all map[string][]Queue) bool {
 		return anyOf(all, func(queues []Queue) bool {
 			return slices.ContainsFunc(queues, func(q Queue) bool { return q.Name == queue })
 		})
 	}
 	all, err := w.queues.get(ctx, orNobody(takes))
-	if err != nil || len(all) == 0 {
-		return false, false
+	switch {
+	case err != nil || len(all) == 0:
+		return unknown
+	case takes(all):
+		return yes
 	}
-	return takes(all), true
+	if past, sure := w.queues.ofSilent(ctx, w, all); !sure || takes(past) {
+		return unknown
+	}
+	return no
 }
 
 // Knows reports whether a worker knows the task, as soon as one has said so. If
-// none answers, nobody can say, and the task counts as known.
+// none answers, nobody can say, and the task counts as known; so it does if a silent
+// worker may know it.
 func (w *Workers) Knows(ctx context.Context, task string) (bool, error) {
-	known := orNobody(func(all map[string][]string) bool {
+	listed := func(all map[string][]string) bool {
 		return anyOf(all, func(names []string) bool { return slices.Contains(names, task) })
-	})
-	all, err := w.registered.get(ctx, known)
-	if err != nil {
-		return false, err
 	}
-	return known(all), nil
+	known := orNobody(listed)
+	all, err := w.registered.get(ctx, known)
+	if err != nil || known(all) {
+		return err == nil, err
+	}
+	past, sure := w.registered.ofSilent(ctx, w, all)
+	return !sure || listed(past), nil
 }
 
 // Slots returns how many tasks all workers that answer run at once.
@@ -128,17 +165,19 @@ func (w *Workers) Slots(ctx context.Context) (int, error) {
 }
 
 // HaveSlots reports whether the workers run n tasks at once, as soon as enough of
-// them have said so. If none tells, nobody can say, and they count as enough.
+// them have said so. Those of silent workers count as they were. If none tells, nobody
+// can say, and they count as enough.
 func (w *Workers) HaveSlots(ctx context.Context, n int) (bool, error) {
 	enough := func(all map[string]Stats) bool {
 		slots := slotsOf(all)
 		return slots >= n || slots == 0
 	}
 	all, err := w.stats.get(ctx, enough)
-	if err != nil {
-		return false, err
+	if err != nil || enough(all) {
+		return err == nil, err
 	}
-	return enough(all), nil
+	past, _ := w.stats.ofSilent(ctx, w, all)
+	return slotsOf(all)+slotsOf(past) >= n, nil
 }
 
 func slotsOf(all map[string]Stats) int {

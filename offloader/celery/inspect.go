@@ -14,6 +14,10 @@ import (
 // milliseconds, those that fork or swap more.
 const inspectTimeout = time.Second
 
+// errSlowBroker ends a question that the broker has not passed on in time. It is no
+// deadline of a task: none was sent.
+var errSlowBroker = fmt.Errorf("%w: the broker has not passed on a question", ErrUnavailable)
+
 // Stats is what a worker tells about itself.
 type Stats struct {
 	// Slots is how many tasks it runs at once.
@@ -50,7 +54,7 @@ func (w *Workers) inspect(ctx context.Context, c Command, told func(name string,
 	if !ok {
 		return fmt.Errorf("asking workers: %w by this broker", ErrUnsupported)
 	}
-	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, errSlowBroker)
 	defer cancel()
 	silent := w.whoAnswers(c)
 	endless := len(silent) == 0
@@ -61,6 +65,7 @@ func (w *Workers) inspect(ctx context.Context, c Command, told func(name string,
 		}
 		for name, answer := range reply {
 			delete(silent, name)
+			w.note(name)
 			told(name, answer)
 		}
 		return endless || len(silent) > 0

@@ -81,7 +81,7 @@ func (t Task) encode(now time.Time) (*Message, error) {
 		ContentType:     contentJSON,
 		ContentEncoding: encodingUTF,
 	}
-	m.Headers["argsrepr"], m.Headers["kwargsrepr"] = tupleRepr(args), objectRepr(kwargs)
+	m.Headers["argsrepr"], m.Headers["kwargsrepr"] = tupleRepr(args, maxRepr), valueRepr(kwargs, maxRepr)
 	if !t.Expires.IsZero() {
 		m.Expiration = max(t.Expires.Sub(now)+expiryGrace, time.Millisecond)
 	}
@@ -107,6 +107,9 @@ func (t Task) arguments() (args, kwargs []byte, err error) {
 		if args, err = marshal(t.Args); err != nil {
 			return nil, nil, fmt.Errorf("writing args: %w", err)
 		}
+	}
+	if err := checkKwargs(t.Kwargs); err != nil {
+		return nil, nil, err
 	}
 	if t.Kwargs != nil {
 		if kwargs, err = marshal(t.Kwargs); err != nil {

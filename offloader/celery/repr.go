@@ -1,6 +1,7 @@
 package celery
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -11,82 +12,151 @@ import (
 // maxRepr is how much of a value monitors and logs are shown.
 const maxRepr = 1024
 
-// tupleRepr writes a compact JSON array as Python shows a tuple.
-func tupleRepr(array []byte) string {
-	inner, elements := pythonRepr(array[1 : len(array)-1])
+// tupleRepr writes a JSON array as Python shows a tuple.
+func tupleRepr(array []byte, limit int) string {
+	array = bytes.TrimSpace(array)
+	inner, elements := pythonRepr(array[1:len(array)-1], limit)
 	if elements == 1 {
 		inner += ","
 	}
 	return "(" + inner + ")"
 }
 
-// objectRepr writes a compact JSON object as Python shows a dict.
-func objectRepr(object []byte) string {
-	text, _ := pythonRepr(object)
+// valueRepr writes a JSON value as Python shows it.
+func valueRepr(value []byte, limit int) string {
+	text, _ := pythonRepr(value, limit)
 	return text
 }
 
-// pythonRepr writes compact JSON as Python would show it, cut at maxRepr, and
-// counts its elements.
-func pythonRepr(data []byte) (text string, elements int) {
+// pythonRepr writes JSON as Python would show it, cut at a limit, and counts its
+// elements. NaN and Infinity may be in it.
+func pythonRepr(data []byte, limit int) (text string, elements int) {
 	var b strings.Builder
 	depth := 0
-	for i := 0; i < len(data); {
-		if b.Len() > maxRepr {
+	for i := skipSpace(data, 0); i < len(data); i = skipSpace(data, i) {
+		if b.Len() > limit {
 			b.WriteString("...")
 			return b.String(), 0
 		}
-		if depth == 0 && i == 0 {
+		if depth == 0 && (elements == 0 || data[i] == ',') {
 			elements++
 		}
-		switch c := data[i]; c {
+		switch data[i] {
 		case '"':
 			end := stringEnd(data, i)
-			writeString(&b, data[i:end])
+			writeString(&b, data[i:end], limit)
 			i = end
 			continue
-		case ',':
-			if depth == 0 {
-				elements++
+		case '[', '{':
+			if end := writeWrapped(&b, data, i); end > i {
+				i = end
+				continue
 			}
-			b.WriteString(", ")
-		case ':':
-			b.WriteString(": ")
-		case 't':
-			b.WriteString("True")
-			i += len("rue")
-		case 'f':
-			b.WriteString("False")
-			i += len("alse")
-		case 'n':
-			b.WriteString("None")
-			i += len("ull")
-		default:
-			switch c {
-			case '[', '{':
-				depth++
-			case ']', '}':
-				depth--
-			}
-			b.WriteByte(c)
+			depth++
+		case ']', '}':
+			depth--
 		}
-		i++
+		i += writeToken(&b, data[i:])
 	}
 	return b.String(), elements
 }
 
-func writeString(b *strings.Builder, quoted []byte) {
+// pythonTokens are what JSON writes in another way.
+var pythonTokens = []struct{ json, python string }{
+	{",", ", "}, {":", ": "}, {"true", "True"}, {"false", "False"}, {"null", "None"}, {"NaN", "nan"}, {"Infinity", "inf"},
+}
+
+// writeToken writes what data begins with, and returns its length.
+func writeToken(b *strings.Builder, data []byte) int {
+	for _, token := range pythonTokens {
+		if bytes.HasPrefix(data, []byte(token.json)) {
+			b.WriteString(token.python)
+			return len(token.json)
+		}
+	}
+	b.WriteByte(data[0])
+	return 1
+}
+
+// writeWrapped writes the object that begins at i as the value that it stands for, and
+// returns its end. It returns i if the object stands for nothing else.
+func writeWrapped(b *strings.Builder, data []byte, i int) int {
+	if !bytes.HasPrefix(data[i:], []byte(wrapperStart)) {
+		return i
+	}
+	end := bracketEnd(data, i)
+	kind, text, ok := unwrap(data[i:end])
+	if !ok {
+		return i
+	}
+	switch kind {
+	case "bytes", "base64":
+		writeBytes(b, text)
+	case "decimal":
+		b.WriteString("Decimal('" + text + "')")
+	case "uuid":
+		b.WriteString("UUID('" + text + "')")
+	default: // a date or a time
+		b.WriteString("'" + text + "'")
+	}
+	return end
+}
+
+// wrapperStart is how workers begin a wrapped value.
+const wrapperStart = `{"__type__"`
+
+// unwrap returns what a well wrapped value stands for.
+func unwrap(object []byte) (kind, text string, ok bool) {
+	if !bytes.HasPrefix(object, []byte(wrapperStart)) {
+		return "", "", false
+	}
+	value, err := decodeExact(object)
+	if err != nil {
+		return "", "", false
+	}
+	fields, _ := value.(map[string]any)
+	of, inner, ok := wrapped(fields)
+	if !ok || !wellWrapped(of, inner) {
+		return "", "", false
+	}
+	kind, _ = of.(string)
+	if data, isBytes := (Result{Value: object}).Bytes(); isBytes {
+		return kind, string(data), true
+	}
+	text, _ = unwrapped(inner).(string)
+	return kind, text, true
+}
+
+// quoteFor returns the quote that Python takes for a text.
+func quoteFor(text string) rune {
+	if strings.Contains(text, "'") && !strings.Contains(text, `"`) {
+		return '"'
+	}
+	return '\''
+}
+
+func writeBytes(b *strings.Builder, text string) {
+	quote := quoteFor(text)
+	b.WriteString("b" + string(quote))
+	for _, c := range []byte(text) {
+		if c >= utf8.RuneSelf {
+			fmt.Fprintf(b, `\x%02x`, c)
+			continue
+		}
+		writeRune(b, rune(c), quote)
+	}
+	b.WriteRune(quote)
+}
+
+func writeString(b *strings.Builder, quoted []byte, limit int) {
 	var s string
 	if json.Unmarshal(quoted, &s) != nil {
-		return // cannot happen: it was marshalled
+		return // what is no JSON has no meaning here
 	}
-	if len(s) > maxRepr {
-		s = s[:maxRepr]
+	if len(s) > limit {
+		s = s[:limit]
 	}
-	quote := '\''
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
-	}
+	quote := quoteFor(s)
 	b.WriteRune(quote)
 	for _, r := range s {
 		writeRune(b, r, quote)

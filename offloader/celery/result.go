@@ -30,6 +30,8 @@ func (s State) Final() bool { return s == Success || s == Failure || s == Revoke
 type Result struct {
 	TaskID string
 	State  State
+	// Name of the task. Workers report it only if result_extended is set there.
+	Name string
 	// Value is what the task returned, what it says about its progress, or its
 	// exception, as the worker wrote it. It may hold NaN and Infinity, which
 	// are no JSON: see [Result.JSON].
@@ -49,6 +51,8 @@ func DecodeResult(payload []byte) (Result, error) {
 			fault = json.Unmarshal(value, &r.State)
 		case "task_id":
 			fault = json.Unmarshal(value, &r.TaskID)
+		case "name":
+			fault = json.Unmarshal(value, &r.Name)
 		case "result":
 			r.Value = value
 		case "traceback":

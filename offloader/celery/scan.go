@@ -66,6 +66,27 @@ func scanMember(data []byte, i int) (key string, value []byte, next int, err err
 	return key, data[i:end], next, nil
 }
 
+// scanArray returns the elements of a JSON array as they are written. It looks no closer
+// at them than scanObject does.
+func scanArray(data []byte) (elements []json.RawMessage, ok bool) {
+	i := skipSpace(data, 0)
+	if i == len(data) || data[i] != '[' {
+		return nil, false
+	}
+	for i = skipSpace(data, i+1); i < len(data) && data[i] != ']'; i = skipSpace(data, i) {
+		end := valueEnd(data, i)
+		next := skipSpace(data, end)
+		if end == i || next == len(data) || data[next] != ',' && data[next] != ']' {
+			return nil, false
+		}
+		elements = append(elements, data[i:end])
+		if i = next; data[next] == ',' {
+			i++
+		}
+	}
+	return elements, i < len(data)
+}
+
 func skipSpace(data []byte, i int) int {
 	for i < len(data) && (data[i] == ' ' || data[i] == '\n' || data[i] == '\t' || data[i] == '\r') {
 		i++

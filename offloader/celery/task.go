@@ -21,6 +21,9 @@ type Task struct {
 	Name string
 	// ID of this call. It names the result. Default: a new UUID.
 	ID string
+	// FreshID says that no call has had the ID before, so that nothing of it can be
+	// known yet. It means nothing without an ID.
+	FreshID bool
 	// Args are the positional arguments, anything that encoding/json can write.
 	// A json.RawMessage goes out as it is.
 	Args []any

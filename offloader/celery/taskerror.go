@@ -1,12 +1,10 @@
 package celery
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // TaskError is how a task ended that did not succeed: with an exception, or
-// without having run. errors.Is knows it by the errors above.
+// without having run. errors.Is knows it by the errors above. An exception that Celery
+// has wrapped, since it cannot be pickled, is the one that the task has raised.
 type TaskError struct {
 	TaskID string
 	State  State
@@ -18,6 +16,8 @@ type TaskError struct {
 	Message string
 	// Traceback with paths of the worker. Not for strangers.
 	Traceback string
+
+	args []byte // of the exception, an array as the worker wrote it
 }
 
 // Err returns nil for a task that succeeded or has not ended, else a *TaskError.
@@ -26,43 +26,22 @@ func (r Result) Err() error {
 		return nil
 	}
 	e := &TaskError{TaskID: r.TaskID, State: r.State, Traceback: r.Traceback}
-	var exception struct {
-		Type    string          `json:"exc_type"`
-		Message json.RawMessage `json:"exc_message"`
-		Module  string          `json:"exc_module"`
-	}
 	// What is no exception leaves the fields empty; the state still says enough.
-	if json.Unmarshal(r.Value, &exception) == nil {
-		e.Type, e.Module = exception.Type, exception.Module
-		e.Message = messageText(exception.Message)
+	if exception, ok := readException(r.Value); ok {
+		exception = exception.unwrapped()
+		e.Type, e.Module, e.Message, e.args = exception.kind, exception.module, exception.text(), exception.tuple()
 	}
 	return e
 }
 
-// messageText writes the arguments of an exception as Python's str does.
-func messageText(message json.RawMessage) string {
-	var args []json.RawMessage
-	if len(message) == 0 {
+// Repr writes the exception as Python's repr does, such as ValueError('boom', 42). It is
+// empty if nothing is known of an exception.
+func (e *TaskError) Repr() string {
+	if e.Type == "" {
 		return ""
 	}
-	if json.Unmarshal(message, &args) != nil {
-		args = []json.RawMessage{message}
-	}
-	if len(args) != 1 {
-		if compact, err := marshal(args); err == nil && len(args) > 0 {
-			return tupleRepr(compact)
-		}
-		return ""
-	}
-	var text string
-	if json.Unmarshal(args[0], &text) == nil {
-		return text
-	}
-	compact, err := marshal(args[0])
-	if err != nil {
-		return ""
-	}
-	return objectRepr(compact)
+	inner, _ := pythonRepr(e.args[1:len(e.args)-1], maxBody)
+	return e.Type + "(" + inner + ")"
 }
 
 // Error says what the worker said, without the traceback.

@@ -22,11 +22,14 @@ type Workers struct {
 	queues     *survey[[]Queue]
 	registered *survey[[]string]
 	stats      *survey[Stats]
+	listeners  *question[int]
 
-	mu     sync.Mutex
-	beats  map[string]Worker                // by name, guarded by mu
-	since  time.Time                        // of the first heartbeat on this connection, zero before; guarded by mu
-	gauges map[string]*question[QueueState] // by queue, guarded by mu
+	mu      sync.Mutex
+	beats   map[string]Worker                // by name, guarded by mu
+	seen    map[string]time.Time             // when a worker was heard last, unless it said goodbye; guarded by mu
+	trusted time.Time                        // until when workers that fall silent count; guarded by mu
+	since   time.Time                        // of the first heartbeat on this connection, zero before; guarded by mu
+	gauges  map[string]*question[QueueState] // by queue, guarded by mu
 }
 
 // Worker is one that has told about itself lately.
@@ -44,8 +47,10 @@ type Worker struct {
 func NewWorkers(b Broker) *Workers {
 	w := &Workers{
 		broker: b, asking: newAsking(),
-		beats: make(map[string]Worker), gauges: make(map[string]*question[QueueState]),
+		beats: make(map[string]Worker), seen: make(map[string]time.Time),
+		gauges: make(map[string]*question[QueueState]),
 	}
+	w.listeners = &question[int]{asking: w.asking, times: timesOfPings, ask: w.countListeners}
 	w.pings = newSurvey(w, aboutLife, timesOfPings)
 	w.queues = newSurvey(w, aboutQueues, timesOfQueues)
 	w.registered = newSurvey(w, aboutNames, timesOfNames)
@@ -109,8 +114,10 @@ func (w *Workers) receive(body []byte) {
 		switch e.Type {
 		case workerOnline, workerHeartbeat:
 			w.beats[e.Hostname] = Worker{e.Hostname, e.Version, e.Active, e.Processed, now.Add(e.expiry())}
+			w.seen[e.Hostname] = now
 		case workerOffline:
 			delete(w.beats, e.Hostname)
+			delete(w.seen, e.Hostname)
 		}
 	}
 }
@@ -156,6 +163,11 @@ func (w *Workers) forgetSilent(now time.Time) {
 	for name, worker := range w.beats {
 		if worker.Until.Before(now) {
 			delete(w.beats, name)
+		}
+	}
+	for name, at := range w.seen {
+		if now.Sub(at) > longestSilence {
+			delete(w.seen, name)
 		}
 	}
 }

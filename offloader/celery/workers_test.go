@@ -34,18 +34,25 @@ func (f *fleet) join(name string, answers map[string]string) func() {
 
 // joinSlow adds one that takes its time.
 func (f *fleet) joinSlow(name string, pause time.Duration, answers map[string]string) func() {
+	return f.joinWith(name, func(c celery.Command) string {
+		<-time.After(pause)
+		return answers[c.Method]
+	})
+}
+
+// joinWith adds one that answers as it likes, an empty answer for none.
+func (f *fleet) joinWith(name string, answer func(celery.Command) string) func() {
 	ctx, leave := context.WithCancel(f.ctx)
 	go func() {
 		_ = f.Commands(ctx, name, func(c celery.Command) []byte {
 			f.mu.Lock()
 			f.asked[c.Method]++
 			f.mu.Unlock()
-			<-time.After(pause)
-			answer, ok := answers[c.Method]
-			if !ok {
+			text := answer(c)
+			if text == "" {
 				return nil
 			}
-			return fmt.Appendf(nil, "{%q: %s}", name, answer)
+			return fmt.Appendf(nil, "{%q: %s}", name, text)
 		})
 	}()
 	synctest.Wait()

@@ -33,6 +33,19 @@ func StartRedis(t Owner, args ...string) *Redis {
 	return &Redis{started(t, redis, err), addr}
 }
 
+// StartValkey starts a Valkey instead.
+func StartValkey(t Owner, args ...string) *Redis {
+	t.Helper()
+	addr := address(t)
+	ctx, cancel := starting()
+	defer cancel()
+	valkey, err := services.RedisLike(ctx, installed(t, "valkey-"+valkeyVersion, "valkey-server"), addr, folder(t, "valkey"), args...)
+	return &Redis{started(t, valkey, err), addr}
+}
+
+// valkeyVersion is the one that is installed.
+const valkeyVersion = "9.1.2"
+
 // URL of a database of the server.
 func (r *Redis) URL(db int) string { return fmt.Sprintf("redis://%s/%d", r.Addr, db) }
 

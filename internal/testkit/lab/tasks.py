@@ -98,6 +98,23 @@ def fail_custom():
     raise LabError("own exception type")
 
 
+class TwoArgs(Exception):
+    """One that cannot be pickled, so that Celery wraps it."""
+
+    def __init__(self, _a, _b):
+        super().__init__("only one")
+
+
+@app.task(name="lab.fail_wrapped")
+def fail_wrapped():
+    raise TwoArgs(1, 2)
+
+
+@app.task(name="lab.fail_odd")
+def fail_odd():
+    raise ValueError(float("nan"), float("inf"), None)
+
+
 @app.task(name="lab.retry", bind=True, max_retries=2, default_retry_delay=0.1)
 def retry(self, times):
     if self.request.retries < times:

@@ -13,8 +13,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// Versions of Celery that are installed: the oldest and the newest.
-var Versions = []string{"5.2.6", "5.6.3"}
+// Versions of Celery that are installed, the oldest first.
+var Versions = []string{"5.2.6", "5.6.3", "5.7.0"}
+
+// EndVersions are the oldest and the newest of them, for what is alike in between.
+func EndVersions() []string { return []string{Versions[0], Versions[len(Versions)-1]} }
 
 //go:embed tasks.py
 var tasks []byte
@@ -34,8 +37,8 @@ type WorkerOptions struct {
 	Broker, Backend string
 	// Slots is how many tasks run at once. Default: 4.
 	Slots int
-	// Threads instead of processes.
-	Threads bool
+	// Pool of the worker. Default: "prefork".
+	Pool string
 	// Args of the command line.
 	Args []string
 	// Env holds settings of tasks.py, such as PREFETCH=1.
@@ -51,9 +54,8 @@ func StartWorker(t Owner, o WorkerOptions) *Worker {
 	if o.Slots == 0 {
 		o.Slots = 4
 	}
-	pool := "prefork"
-	if o.Threads {
-		pool = "threads"
+	if o.Pool == "" {
+		o.Pool = "prefork"
 	}
 	dir := folder(t, "worker")
 	if err := os.WriteFile(filepath.Join(dir, "tasks.py"), tasks, 0o600); err != nil {
@@ -62,7 +64,7 @@ func StartWorker(t Owner, o WorkerOptions) *Worker {
 	p := services.Program{
 		Name: "Celery " + o.Version, Dir: dir, Log: filepath.Join(dir, "log"), Farewell: startTimeout,
 		Args: append([]string{
-			celery(t, o.Version), "-A", "tasks", "worker", "-P", pool, "-c", strconv.Itoa(o.Slots),
+			installed(t, "celery-"+o.Version, "bin", "celery"), "-A", "tasks", "worker", "-P", o.Pool, "-c", strconv.Itoa(o.Slots),
 			"-l", "INFO", "-n", "w@" + filepath.Base(filepath.Dir(dir)),
 		}, o.Args...),
 		Env: append([]string{"BROKER=" + o.Broker, "BACKEND=" + o.Backend, "PYTHONDONTWRITEBYTECODE=1"}, o.Env...),
@@ -73,14 +75,14 @@ func StartWorker(t Owner, o WorkerOptions) *Worker {
 	return &Worker{started(t, worker, err), o.Version}
 }
 
-// celery finds one that `.ci/celery` has installed.
-func celery(t Owner, version string) string {
+// installed finds what `.ci/celery` has installed.
+func installed(t Owner, path ...string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(cache, "caddy-offload", "celery-"+version, "bin", "celery")
+	return filepath.Join(append([]string{cache, "caddy-offload"}, path...)...)
 }
 
 // isReady looks into the log: a worker says so there once for each start.

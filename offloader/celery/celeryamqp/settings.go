@@ -10,6 +10,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/authority"
 )
 
 // Defaults of the settings.
@@ -49,6 +51,9 @@ func (s Server) withDefaults() Server {
 
 // urls lists the servers.
 func (s Server) urls() ([]string, error) {
+	if err := authority.Check(s.URL); err != nil {
+		return nil, err
+	}
 	var urls []string
 	for text := range strings.SplitSeq(s.URL, ";") {
 		if rest, ok := strings.CutPrefix(text, "pyamqp://"); ok { // another client of Python's

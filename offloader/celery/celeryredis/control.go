@@ -27,34 +27,44 @@ const (
 // Broadcast implements [celery.Controller]. Redis knows how many workers listen,
 // together with whoever else does.
 func (b *Broker) Broadcast(ctx context.Context, c celery.Command) (int, error) {
+	channel, envelope, err := b.command(c)
+	if err != nil {
+		return 0, err
+	}
+	workers, err := b.client.Publish(ctx, channel, envelope).Result()
+	return int(workers), sent(ctx, err)
+}
+
+// command returns what is published for a command, and where.
+func (b *Broker) command(c celery.Command) (channel string, envelope []byte, err error) {
 	exchange := b.settings.ControlExchange + ".pidbox"
 	m, err := c.Encode(exchange)
 	if err != nil {
-		return 0, err
+		return "", nil, err
 	}
-	envelope, err := m.Envelope(0)
-	if err != nil {
-		return 0, err
-	}
-	workers, err := b.client.Publish(ctx, b.channel(exchange), envelope).Result()
-	return int(workers), sent(ctx, err)
+	envelope, err = m.Envelope(0)
+	return b.channel(exchange), envelope, err
 }
 
 // Ask implements [celery.Controller].
 func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) bool) error {
 	id := celery.NewID()
 	queue := id + "." + replyExchange
+	c.Ticket = celery.NewID()
+	c.ReplyTo = &celery.ReplyAddress{Exchange: replyExchange, RoutingKey: id}
+	channel, envelope, err := b.command(c)
+	if err != nil {
+		return err
+	}
 	bindingKey := b.settings.Prefix + bindings + replyExchange
 	binding := id + bindingSeparator + bindingSeparator + queue
 	if err := b.client.SAdd(ctx, bindingKey, binding).Err(); err != nil {
 		return asked(ctx, err)
 	}
 	defer b.cleanUp(ctx, bindingKey, binding, b.settings.Prefix+queue)
-	c.Ticket = celery.NewID()
-	c.ReplyTo = &celery.ReplyAddress{Exchange: replyExchange, RoutingKey: id}
-	workers, err := b.Broadcast(ctx, c)
+	workers, err := b.client.Publish(ctx, channel, envelope).Result()
 	if err != nil {
-		return err
+		return asked(ctx, err) // a question that is lost changes nothing
 	}
 	for ; workers > 0; workers-- {
 		body, err := b.answer(ctx, b.settings.Prefix+queue)
@@ -70,7 +80,7 @@ func (b *Broker) answer(ctx context.Context, key string) ([]byte, error) {
 	for ctx.Err() == nil {
 		popped, err := b.client.BRPop(ctx, answerWait, key).Result()
 		switch {
-		case errors.Is(err, redis.Nil), err != nil && ctx.Err() != nil:
+		case errors.Is(err, redis.Nil), err != nil && ended(ctx):
 			continue
 		case err != nil:
 			return nil, asked(ctx, err)

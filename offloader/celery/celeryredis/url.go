@@ -10,6 +10,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/authority"
 )
 
 // address is what the URL of a Redis server says, in the dialect of Celery.
@@ -33,6 +35,9 @@ const (
 // by semicolons.
 func parseURL(text string) (address, error) {
 	var a address
+	if err := authority.Check(text); err != nil {
+		return a, err
+	}
 	for i, part := range strings.Split(text, ";") {
 		u, err := url.Parse(part)
 		if err != nil {
@@ -120,8 +125,8 @@ func (a *address) readOptions(query url.Values) error {
 
 func (a *address) readTLS(query url.Values) error {
 	switch reqs := strings.ToLower(strings.TrimPrefix(query.Get("ssl_cert_reqs"), "CERT_")); reqs {
-	case "", "required":
-	case "none", "optional":
+	case "", "required", "optional": // to a client Python's CERT_OPTIONAL is CERT_REQUIRED
+	case "none":
 		a.tls.InsecureSkipVerify = true // what the user has asked for
 	default:
 		return fmt.Errorf("unknown ssl_cert_reqs '%s': want required, optional or none", reqs)

@@ -22,6 +22,8 @@ func TestURLs(t *testing.T) {
 		"redis://h?virtual_host=3":                      "tcp h:6379 db 3",
 		"rediss://h":                                    "tcp h:6379 db 0 TLS for h",
 		"rediss://h?ssl_cert_reqs=CERT_REQUIRED":        "tcp h:6379 db 0 TLS for h",
+		"rediss://h?ssl_cert_reqs=optional":             "tcp h:6379 db 0 TLS for h",
+		"rediss://h?ssl_cert_reqs=CERT_OPTIONAL":        "tcp h:6379 db 0 TLS for h",
 		"rediss://h?ssl_cert_reqs=none":                 "tcp h:6379 db 0 TLS for h unchecked",
 		"rediss://h/1?ssl_cert_reqs=CERT_NONE":          "tcp h:6379 db 1 TLS for h unchecked",
 		"redis+socket:///run/redis.sock?virtual_host=2": "unix /run/redis.sock db 2",
@@ -86,6 +88,7 @@ func TestURLsThatMakeNoSense(t *testing.T) {
 		"sentinel://a;redis://b":             "only URLs of sentinel:// can be listed",
 		"redis://user:se%cret@h":             "not a URL",
 		"sentinel://a;sentinel://%zz:secret": "not a URL",
+		"redis://:12/secret@host:6379/0":     "has an '@' after its path has begun",
 	} {
 		_, err := parseURL(text)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "cret") {

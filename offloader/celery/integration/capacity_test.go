@@ -85,7 +85,7 @@ func TestFiveHundredCalls(t *testing.T) {
 // Celery's own: with threads it acknowledges late, and takes too few with less.
 func TestSlotsAreKeptBusy(t *testing.T) {
 	c := combination{"amqp", "redis"}
-	b := newDirectBench(t, c, lab.WorkerOptions{Slots: 50, Threads: true})
+	b := newDirectBench(t, c, lab.WorkerOptions{Slots: 50, Pool: "threads"})
 	best := 0.0
 	for range 3 { // the machine may be busy with something else
 		f := b.measure(100, 5, celery.Task{Name: "lab.sleep", Args: []any{0.2}})

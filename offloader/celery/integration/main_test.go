@@ -40,6 +40,9 @@ func (c combination) String() string { return c.broker + " and " + c.backend }
 // combinations are those of the scene that this began with.
 var combinations = []combination{{"amqp", "redis"}, {"redis", "redis"}, {"amqp", "rpc"}, {"redis", "rpc"}}
 
+// onRedis are those without RabbitMQ.
+var onRedis = []combination{{"redis", "redis"}, {"redis", "rpc"}}
+
 // place is where a test plays: a Redis of its own, a virtual host of a RabbitMQ,
 // and proxies in front of them that only the client goes through.
 type place struct {
@@ -54,7 +57,7 @@ type place struct {
 
 func newPlace(t *testing.T, c combination) *place {
 	t.Helper()
-	p := newPlaceWithout(t)
+	p := newPlaceOn(t, lab.StartRedis(t))
 	if c.broker == "amqp" {
 		p.setRabbit(shared.RabbitMQ(t))
 	}
@@ -64,19 +67,19 @@ func newPlace(t *testing.T, c combination) *place {
 // newOwnPlace is for tests that take RabbitMQ away.
 func newOwnPlace(t *testing.T, c combination) *place {
 	t.Helper()
-	p := newPlaceWithout(t)
+	p := newPlaceOn(t, lab.StartRedis(t))
 	if c.broker == "amqp" {
 		p.setRabbit(lab.StartRabbitMQ(t))
 	}
 	return p
 }
 
-// newPlaceWithout has no RabbitMQ.
-func newPlaceWithout(t *testing.T) *place {
+// newPlaceOn has no RabbitMQ.
+func newPlaceOn(t *testing.T, redis *lab.Redis) *place {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
-	p := &place{t: t, ctx: ctx, redis: lab.StartRedis(t)}
+	p := &place{t: t, ctx: ctx, redis: redis}
 	p.redisProxy = celerytest.NewProxy(t, p.redis.Addr)
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/amqptest"
@@ -29,6 +30,17 @@ func TestServersPassTheSuite(t *testing.T) {
 		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, c)
+			celerytest.Run(t, func(t *testing.T) celerytest.System { return p.system(t, c) })
+		})
+	}
+}
+
+func TestValkeyPassesTheSuite(t *testing.T) {
+	t.Parallel()
+	for _, c := range onRedis {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPlaceOn(t, lab.StartValkey(t))
 			celerytest.Run(t, func(t *testing.T) celerytest.System { return p.system(t, c) })
 		})
 	}

@@ -21,7 +21,7 @@ var byBroker = []combination{{"amqp", "rpc"}, {"redis", "redis"}}
 
 func TestWhatIsKnownOfWorkers(t *testing.T) {
 	t.Parallel()
-	for _, version := range lab.Versions {
+	for _, version := range lab.EndVersions() {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
 				t.Parallel()
@@ -120,7 +120,7 @@ func gone(t *testing.T, b *bench, workers *celery.Workers) {
 // A task that was revoked or has expired while it was in the queue never runs.
 func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 	t.Parallel()
-	for _, version := range lab.Versions {
+	for _, version := range lab.EndVersions() {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
 				t.Parallel()
@@ -178,7 +178,7 @@ func (b *bench) wantEnd(call *celery.Call, want error) {
 
 func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
 	t.Parallel()
-	for _, version := range lab.Versions {
+	for _, version := range lab.EndVersions() {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
 				t.Parallel()

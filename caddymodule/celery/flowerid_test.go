@@ -1,0 +1,89 @@
+package celery_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+)
+
+// verbs are the requests of Flower's API that name a task by its ID.
+var verbs = map[string]string{"result": http.MethodGet, "abort": http.MethodPost, "revoke": http.MethodPost}
+
+// wantVerbs asks for a task in all ways.
+func wantVerbs(t *testing.T, c *http.Client, url, id string, want int) {
+	t.Helper()
+	for verb, method := range verbs {
+		status, got := ask(t, c, method, url+"/api/task/"+verb+"/"+id, "")
+		if status != want || (want == 404) != (got["reason"] == "unknown_task") {
+			t.Errorf("%s %s: got %d %v, want %d", verb, id, status, got, want)
+		}
+		if want == 404 && strings.Contains(fmt.Sprint(got), "secret") {
+			t.Errorf("%s %s: got %v", verb, id, got)
+		}
+	}
+}
+
+// A route tells nothing of tasks that it does not list, whoever has called them, and
+// stores and revokes nothing for IDs that somebody has made up.
+func TestFlowerKeepsToListedTasks(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("")
+	other := celery.NewID()
+	l.report(&celery.Message{CorrelationID: other}, celerytest.State(other, celery.Success, `"secret"`))
+	named := celery.NewID()
+	extended := func(id, name string) []byte {
+		return fmt.Appendf(nil, `{"status": "SUCCESS", "result": "secret", "traceback": null, "name": %q, "task_id": %q}`, name, id)
+	}
+	l.report(&celery.Message{CorrelationID: named}, extended(named, "os.system"))
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		mine := l.sent(t, c, url)
+		forged := mine[:len(mine)-1] + string("01"[(mine[len(mine)-1]-'0'+1)%2])
+		for _, id := range []string{other, named, celery.NewID(), "a", forged, mine + "0", mine[:24], strings.ToUpper(other)} {
+			wantVerbs(t, c, url, id, 404)
+		}
+		if _, got := ask(t, c, http.MethodGet, url+"/api/task/result/"+other+"?timeout=1", ""); got["reason"] != "unknown_task" {
+			t.Errorf("a wait for another's: %v", got)
+		}
+		if stored, err := l.Fetch(t.Context(), forged); stored != nil || err != nil {
+			t.Errorf("stored %s %v", stored, err)
+		}
+		wantVerbs(t, c, url, mine, 200)
+	})
+	for _, id := range l.revoked(false) {
+		if id == other || id == named {
+			t.Errorf("%s was revoked", id)
+		}
+	}
+}
+
+// Where the backend keeps names, a listed task can be asked for that others have called.
+func TestFlowerTellsOfListedTasksOfOthers(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("")
+	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+		id := celery.NewID()
+		l.report(&celery.Message{CorrelationID: id},
+			fmt.Appendf(nil, `{"status": "SUCCESS", "result": 3, "traceback": null, "name": "lab.add", "task_id": %q}`, id))
+		wantVerbs(t, c, url, id, 200)
+	})
+}
+
+// The IDs that a route has given are known after a restart, to others with the same
+// configuration, and to no route that lists other tasks.
+func TestFlowerKnowsItsIDsAgain(t *testing.T) {
+	l := newLab(t)
+	l.work(0, nil)
+	s := l.flower("")
+	id := l.sent(t, s.Clients()["h1"], "https://"+s.Addr)
+	for words, want := range map[string]int{"tasks lab.*": 200, "tasks lab.a*": 404, "tasks lab.* x": 404} {
+		again := site.Serve(t, nil, l.directive("flower\n"+words))
+		again.EachVersion(func(t *testing.T, c *http.Client, url string) { wantVerbs(t, c, url, id, want) })
+	}
+}
