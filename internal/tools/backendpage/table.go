@@ -114,7 +114,7 @@ func needsFresh(row measured.Row) bool {
 	if row.Fast != nil && row.Fast.Kept > overtaken*row.Fast.Fresh {
 		return true
 	}
-	return row.Blocked == measured.Lost || row.Recycled != nil && row.Recycled.Lost > row.Recycled.LostFresh
+	return row.Blocked == measured.Lost || row.Recycled != nil && row.Recycled.Lost > 0 && row.Recycled.LostFresh == 0
 }
 
 func yes(b bool) string {
