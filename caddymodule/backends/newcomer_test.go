@@ -4,6 +4,7 @@ package backends
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ var newcomers = []newcomer{
 // oneRun is a blocking run, and what a proxy and a busy machine add to it.
 const oneRun = blocking + blocking/4
 
+// reverseProxy is what php_fastcgi stands in for, to the end of the site.
+var reverseProxy = regexp.MustCompile(`(?s)\treverse_proxy .*`)
+
 // readme is the first Caddyfile of the README.
 func readme(t *testing.T) string {
 	t.Helper()
@@ -45,10 +49,11 @@ func TestNewcomersAreProtected(t *testing.T) {
 	for _, n := range newcomers {
 		t.Run(n.name, func(t *testing.T) {
 			s := begin(t, n.backend, start{workers: n.workers})
-			site := siteOf(t, readme(t), s, n.path)
+			block := readme(t)
 			if n.php {
-				site = strings.Replace(site, "reverse_proxy", "root * "+s.root+"/php\n\tphp_fastcgi", 1)
+				block = reverseProxy.ReplaceAllLiteralString(block, "\troot * /srv/www\n\tphp_fastcgi 127.0.0.1:9000\n}\n")
 			}
+			site := siteOf(t, block, s, n.path)
 			p := startProxy(t, s, "\thandle_path /readme/* {\n"+site+"\t}\n")
 			sidecar := startSidecar(t, s, n.kind, n.backend.root+"/"+n.path+"*") + n.backend.root
 			without := load(t, "http://"+p.addr, n.path)

@@ -4,6 +4,9 @@ package backends
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,23 +36,51 @@ func TestReloadOfGunicorn(t *testing.T) {
 	}
 }
 
-// A reload of PHP-FPM ends the requests that run. A pool that is paused first, until its
-// runs have ended, loses none.
+// A reload of PHP-FPM cuts requests that run, and may cut those that come just then. A pool
+// that is paused from before until after it loses none.
 func TestReloadOfPHPFPM(t *testing.T) {
 	s := begin(t, backend{name: "PHP-FPM", php: true}, start{workers: 3})
 	p := startProxy(t, s, s.route("two", 2))
 	full := gauges{Running: 2, Waiting: 4}
-	answers := p.play("two", holding(6, 2), full, func() { s.signal(t, syscall.SIGUSR2) })
-	if count(answers, http.StatusBadGateway) != 2 || count(answers, http.StatusOK) != 4 {
+	answers := p.play("two", holding(6, 2), full, func() {
+		p.eventually("both runs have begun", func() bool {
+			_, now, _ := s.journal.inside(t, "two")
+			return now == 2
+		})
+		s.reloadPHP(t)
+	})
+	if count(answers, http.StatusBadGateway) == 0 {
 		t.Errorf("at once: got %v", answers)
 	}
 	answers = p.play("two", holding(6, 2), full, func() {
 		p.ask(http.MethodPost, "/offload/pools/two/pause", nil)
 		p.eventually("the runs have ended", func() bool { return p.gauges("two").Running == 0 })
-		s.signal(t, syscall.SIGUSR2)
+		s.reloadPHP(t)
 		p.ask(http.MethodPost, "/offload/pools/two/resume", nil)
 	})
 	if count(answers, http.StatusOK) != len(answers) {
 		t.Errorf("after a pause: got %v", answers)
 	}
+}
+
+// reloadPHP returns when PHP-FPM says that it is done, as systemctl does.
+func (s *served) reloadPHP(t *testing.T) {
+	t.Helper()
+	before := s.starts(t)
+	s.signal(t, syscall.SIGUSR2)
+	for deadline := time.Now().Add(patience); s.starts(t) == before; <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("PHP-FPM does not come back")
+		}
+	}
+}
+
+// starts is how often PHP-FPM has become ready.
+func (s *served) starts(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.folder, "fpm.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), "ready to handle connections")
 }
