@@ -58,7 +58,7 @@ type served struct {
 // start is how a backend is started.
 type start struct {
 	workers int    // requests that it takes at once, if that can be said
-	extra   string // arguments behind the command
+	extra   string // arguments behind the command, or a line of a configuration
 }
 
 func (b backend) serve(t *testing.T, commands string, how start) (*served, error) {
@@ -195,12 +195,9 @@ func (s *served) phpConfig(t *testing.T, how start) string {
 	if os.Geteuid() == 0 {
 		owner = "user = root\ngroup = root\n"
 	}
-	if how.extra != "" {
-		owner += "pm.max_requests = " + how.extra + "\n"
-	}
 	config := filepath.Join(s.folder, "fpm.conf")
 	text := fmt.Sprintf("[global]\npid = %[1]s/pid\nerror_log = %[1]s/fpm.log\n[www]\nlisten = %[2]s\npm = static\npm.max_children = %[3]d\nclear_env = no\n"+
-		"php_admin_value[output_buffering] = 0\n%[4]s", s.folder, s.addr, how.workers, owner)
+		"php_admin_value[output_buffering] = 0\n%[4]s%[5]s\n", s.folder, s.addr, how.workers, owner, how.extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -108,6 +108,15 @@ func TestTimeoutOfGunicorn(t *testing.T) {
 	}
 }
 
+// PHP-FPM ends a script without an answer when its time is over.
+func TestTimeoutOfPHPFPM(t *testing.T) {
+	s := begin(t, backend{name: "PHP-FPM", php: true}, start{workers: 1, extra: "request_terminate_timeout = 1"})
+	p := startProxy(t, s, s.route("one", 1))
+	if answers := askAll(p, "one", holding(1, 8), 0); count(answers, http.StatusBadGateway) != 1 {
+		t.Errorf("got %v", answers)
+	}
+}
+
 // Node closes connections on which a request has arrived in time, if its loop was
 // blocked for longer than it keeps them: fast routes lose requests as well.
 func TestNodeLosesWhatArrivesWhileItsLoopIsBlocked(t *testing.T) {

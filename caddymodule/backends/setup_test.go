@@ -12,7 +12,8 @@ type setup struct {
 	versions string
 	// route is that of a request which takes its time; default hold.
 	route string
-	// recycle are arguments that make it end a worker after ten requests.
+	// recycle are arguments that make it end a worker after ten requests, for PHP-FPM a
+	// line of its configuration.
 	recycle string
 	// ordinary set-ups are measured with every change.
 	ordinary bool
@@ -53,7 +54,7 @@ var setups = []setup{
 	{backend: backend{name: "Node, loop blocked", args: "node node_app.js PORT"}, kind: "node", versions: "node", route: "block", ordinary: true},
 	{backend: backend{name: "Node, awaiting", args: "node node_app.js PORT"}, versions: "node"},
 	{backend: backend{name: "Express, loop blocked", args: "node node_app.js PORT express"}, kind: "express", versions: "express node", route: "block"},
-	{backend: backend{name: "PHP-FPM", php: true}, kind: "php", versions: "php-fpm", recycle: "10", ordinary: true},
+	{backend: backend{name: "PHP-FPM", php: true}, kind: "php", versions: "php-fpm", recycle: "pm.max_requests=10", ordinary: true},
 	{backend: backend{name: "Puma", args: "puma --quiet --threads WORKERS:WORKERS --bind tcp://ADDR --environment production config.ru"}, kind: "puma", versions: "puma ruby"},
 	{backend: backend{name: "JDK HttpServer", args: "java -cp JARS JdkServer PORT"}, kind: "jdk", versions: "java"},
 	{backend: backend{name: "Tomcat", args: "java -cp JARS TomcatServer PORT WORKERS FOLDER"}, kind: "tomcat", versions: "tomcat java"},

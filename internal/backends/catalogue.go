@@ -4,7 +4,8 @@ package backends
 const (
 	oneLoop   = "a handler that blocks stops its one event loop, so one at a time"
 	moreLoops = "the number of its processes, where there are several"
-	awaits    = "handlers that await do not block it: as many as what they wait for can take"
+	awaits    = "handlers that await do not stop its event loop"
+	capacity  = "as many as what they wait for can take"
 	workers   = "the number of its processes times threads, less one for routes that do not block"
 
 	overtakes = "on kept connections the next blocking request overtakes fast ones that wait for its event loop"
@@ -15,7 +16,7 @@ const (
 var catalogue = []Backend{
 	{Name: "aiohttp", Title: "aiohttp", Concurrency: 1, Reason: oneLoop, More: moreLoops, KeepaliveOff: overtakes},
 	{
-		Name: "aiohttp-await", Title: "aiohttp, handlers that await, handler_cancellation=True", Concurrency: 8, Reason: awaits, More: awaits,
+		Name: "aiohttp-await", Title: "aiohttp, handlers that await, handler_cancellation=True", Concurrency: 8, Reason: awaits, More: capacity,
 		Stops: "handler_cancellation cancels a handler when its client leaves",
 	},
 	{Name: "daphne", Title: "Daphne", Concurrency: 1, Reason: oneLoop, More: moreLoops},
@@ -28,7 +29,7 @@ var catalogue = []Backend{
 		Reason: "it starts a thread for each request, without a limit of its own",
 	},
 	{
-		Name: "django-asgi-await", Title: "Django, ASGI, views of async def that await", Concurrency: 8, Reason: awaits, More: awaits,
+		Name: "django-asgi-await", Title: "Django, ASGI, views of async def that await", Concurrency: 8, Reason: awaits, More: capacity,
 		Stops: "a view of async def is cancelled when its client leaves",
 	},
 	{Name: "express", Title: "Express", Concurrency: 1, Reason: oneLoop, More: moreLoops, KeepaliveOff: loses},
@@ -79,7 +80,7 @@ var catalogue = []Backend{
 	},
 	{Name: "sanic", Title: "Sanic", Concurrency: 1, Reason: oneLoop, More: moreLoops, KeepaliveOff: overtakes},
 	{
-		Name: "sanic-await", Title: "Sanic, handlers that await", Concurrency: 8, Reason: awaits, More: awaits,
+		Name: "sanic-await", Title: "Sanic, handlers that await", Concurrency: 8, Reason: awaits, More: capacity,
 		Stops: "a handler is cancelled when its client leaves",
 	},
 	{
