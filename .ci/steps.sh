@@ -85,11 +85,18 @@ reload_storm() {
 	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
 }
 
-# backend_tests counts the requests inside real backends behind a pool. Its backends wait
-# more than they compute, so they run side by side.
+# backend_tests counts the requests inside real backends behind a pool, and sees whether
+# servers are still as docs/backends.md says; --long looks at all of them. They wait more
+# than they compute, so they run side by side.
 backend_tests() {
-	.ci/backends
-	test_json backends -tags=integration -count=1 -parallel=10 -timeout=15m ./caddymodule/backends
+	local arguments=()
+	if [[ ${CI_LONG:-0} == 1 ]]; then
+		.ci/backends --all
+		arguments=(-backends.all)
+	else
+		.ci/backends
+	fi
+	test_json backends -tags=integration -count=1 -parallel=10 -timeout=20m ./caddymodule/backends "${arguments[@]}"
 }
 
 # celery_tests runs Celery's own workers, Redis and RabbitMQ. Tests that measure come

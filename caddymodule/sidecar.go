@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
 // sidecar is what the flags of "caddy offload run" describe. Its values are
@@ -14,6 +16,9 @@ type sidecar struct {
 	from         string
 	to           []string
 	match        []string
+	backend      string
+	keepalive    string
+	root         string
 	admin        string
 	log          bool
 	words        []sidecarWord
@@ -29,6 +34,7 @@ type sidecarWord struct {
 	word  string
 	usage string
 	value string
+	why   []string // comments above it, if no flag has set it
 }
 
 // Blocks in which a flag's word stands.
@@ -96,6 +102,12 @@ requests do.
 The proxy is configured by the flags alone, one for each word of a Caddyfile.
 --print shows the Caddyfile that they stand for, as a start for one of your own.
 
+--backend says what the service is. It sets how many requests may run at once, whether
+connections to it are kept, and what a client that leaves means, unless other flags do.
+With --backend php the service speaks FastCGI: --to is where PHP-FPM listens, such as
+unix//run/php/php8.2-fpm.sock, and --root the folder of the site, whose other files are
+served from there without a permit.
+
 It listens where --from says and nowhere else, in plain HTTP unless that begins with
 https://, and serves requests for any host: 127.0.0.1:8080, [::1]:8080, name:8080,
 8080 for every address, or unix//run/offload.sock.
@@ -103,7 +115,7 @@ https://, and serves requests for any host: 127.0.0.1:8080, [::1]:8080, name:808
 Its admin endpoint is where the other commands look for it, unless another server
 is there already. Beside another Caddy give it an address of its own with --admin,
 and the commands the same with --address.`,
-		Example: "  caddy offload run --from :8080 --to 127.0.0.1:8000 --match '/report/*' --concurrency 8",
+		Example: "  caddy offload run --from :8080 --to 127.0.0.1:8000 --match '/report/*' --backend node",
 		Args:    cobra.NoArgs,
 		RunE:    caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return s.run() }),
 	}
@@ -112,6 +124,9 @@ and the commands the same with --address.`,
 	flags.StringVarP(&s.from, "from", "f", "127.0.0.1:8080", "The address to listen on; a port alone is every address")
 	flags.StringSliceVarP(&s.to, "to", "t", nil, "The address of the service, or several")
 	flags.StringSliceVarP(&s.match, "match", "m", nil, "The paths that block (default all)")
+	flags.StringVarP(&s.backend, "backend", "b", "", "The kind of the service, which settles what other flags do not: "+strings.Join(backends.Names(), ", "))
+	flags.StringVar(&s.keepalive, "keepalive", "", "How long idle connections to the service are kept, or 'off' (default 2m)")
+	flags.StringVar(&s.root, "root", "", "The folder of the site, for --backend php")
 	flags.StringVar(&s.admin, "admin", adminAuto, "The address of the admin endpoint, or 'off'")
 	flags.BoolVar(&s.log, "access-log", false, "Log each request")
 	flags.BoolVar(&s.print, "print", false, "Print the Caddyfile and exit")

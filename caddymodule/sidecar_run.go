@@ -29,6 +29,11 @@ func (s *sidecar) run() (int, error) {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	fmt.Fprintf(os.Stderr, "caddy offload: %s -> %s\n", from, strings.Join(s.to, " "))
+	for _, w := range s.words {
+		if len(w.why) > 0 {
+			fmt.Fprintf(os.Stderr, "caddy offload: --%s %s, for %s\n", w.flag(), w.value, strings.Join(w.why, "; "))
+		}
+	}
 	select {} // until a signal ends the process
 }
 

@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"errors"
 	"strings"
+
+	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
 // caddyfile writes what the flags stand for.
@@ -17,11 +19,15 @@ func (s *sidecar) caddyfile() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	backend, err := s.settle()
+	if err != nil {
+		return nil, err
+	}
 	options, err := s.options(from)
 	if err != nil {
 		return nil, err
 	}
-	site, err := s.site(from)
+	site, err := s.site(from, backend)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +64,7 @@ func (s *sidecar) options(from sidecarAddress) ([]string, error) {
 }
 
 // site is what stands in the block of the site.
-func (s *sidecar) site(from sidecarAddress) ([]string, error) {
+func (s *sidecar) site(from sidecarAddress, backend backends.Backend) ([]string, error) {
 	lines, err := from.lines()
 	if err != nil {
 		return nil, err
@@ -67,24 +73,24 @@ func (s *sidecar) site(from sidecarAddress) ([]string, error) {
 		lines = append(lines, "log")
 	}
 	head := "offload"
-	if len(s.match) > 0 {
-		paths, err := quoteAll(s.match)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, "@blocking path "+paths)
+	matcher, err := s.matcher(backend)
+	if err != nil {
+		return nil, err
+	}
+	if len(matcher) > 0 {
+		lines = append(lines, matcher...)
 		head += " @blocking"
 	}
 	directive, err := s.directive()
 	if err != nil {
 		return nil, err
 	}
-	to, err := quoteAll(s.to)
+	proxy, err := s.proxy(backend)
 	if err != nil {
 		return nil, err
 	}
 	lines = append(lines, block(head, directive)...)
-	return append(lines, "reverse_proxy "+to), nil
+	return append(lines, proxy...), nil
 }
 
 // directive is what stands in the block of the directive.
@@ -136,6 +142,9 @@ func (s *sidecar) lines(of string) ([]string, error) {
 		text, err := quoteAll(values)
 		if err != nil {
 			return nil, err
+		}
+		for _, why := range w.why {
+			lines = append(lines, "# "+why)
 		}
 		lines = append(lines, w.word+" "+text)
 	}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +22,8 @@ import (
 // front of it has permits, so that it is the pool that bounds them.
 type backend struct {
 	name string
-	// args is the command, of Python unless it is node; PORT stands for its port.
+	// args is the command, of Python if there is one of that name. Words in it that are
+	// filled in: see fill.
 	args string
 	// root is put in front of its paths.
 	root string
@@ -29,13 +32,13 @@ type backend struct {
 }
 
 var backends = []backend{
-	{name: "gunicorn sync", args: "gunicorn --workers 10 --bind 127.0.0.1:PORT wsgi_app:app"},
-	{name: "gunicorn gthread", args: "gunicorn --workers 1 --worker-class gthread --threads 16 --bind 127.0.0.1:PORT wsgi_app:app"},
+	{name: "gunicorn sync", args: "gunicorn --workers 10 --bind ADDR wsgi_app:app"},
+	{name: "gunicorn gthread", args: "gunicorn --workers 1 --worker-class gthread --threads 16 --bind ADDR wsgi_app:app"},
 	{name: "FastAPI def", args: "uvicorn --log-level warning --port PORT fastapi_app:app", root: "/def"},
 	{name: "FastAPI async def", args: "uvicorn --log-level warning --port PORT fastapi_app:app", root: "/async"},
 	{name: "Sanic", args: "python sanic_app.py PORT"},
 	{name: "aiohttp", args: "python aiohttp_app.py PORT"},
-	{name: "waitress", args: "waitress-serve --threads 16 --listen 127.0.0.1:PORT wsgi_app:app"},
+	{name: "waitress", args: "waitress-serve --threads 16 --listen ADDR wsgi_app:app"},
 	{name: "Node", args: "node node_app.js PORT"},
 	{name: "PHP-FPM", php: true},
 }
@@ -48,42 +51,120 @@ type served struct {
 	backend
 	addr    string
 	root    string // folder of its sources
+	folder  string // of its own
 	journal journal
 }
 
-func (b backend) serve(t *testing.T, commands string) *served {
+// start is how a backend is started.
+type start struct {
+	workers int    // requests that it takes at once, if that can be said
+	extra   string // arguments behind the command, or a line of a configuration
+}
+
+func (b backend) serve(t *testing.T, commands string, how start) (*served, error) {
 	t.Helper()
 	port := lab.Port(t)
 	root, err := filepath.Abs("testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
-	s := &served{b, services.Loopback + ":" + port, root, journal(filepath.Join(folder, "journal"))}
-	args := strings.Fields(strings.ReplaceAll(b.args, "PORT", port))
+	folder := openFolder(t)
+	s := &served{b, services.Loopback + ":" + port, root, folder, journal(filepath.Join(folder, "journal"))}
+	s.journal.create(t)
+	args := s.fill(b.args, how.workers)
 	switch {
 	case b.php:
-		args = []string{phpFPM(t), "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", phpConfig(t, folder, s.addr)}
-	case args[0] != "node":
-		args[0] = filepath.Join(commands, args[0])
+		args = []string{phpFPM(), "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", s.phpConfig(t, how)}
+	case strings.Contains(b.args, "httpd.conf"):
+		s.writeHTTPDConfig(t, how.workers)
+	default:
+		if own := filepath.Join(commands, args[0]); fileExists(own) {
+			args[0] = own
+		}
+		args = slices.Insert(args, 1, strings.Fields(how.extra)...)
 	}
-	start(t, services.Program{
+	return s, run(t, services.Program{
 		Name: b.name, Args: args, Dir: root, Log: filepath.Join(folder, "log"),
-		Env: []string{"JOURNAL=" + string(s.journal), "PYTHONDONTWRITEBYTECODE=1"},
+		Env: append(installed(), "JOURNAL="+string(s.journal), "PYTHONDONTWRITEBYTECODE=1", asGo+"="+s.addr),
 	}, s.addr)
-	return s
 }
 
-// start starts a server that ends with the test.
-func start(t *testing.T, p services.Program, addr string) {
+// fill puts in what is known only when a backend is started.
+func (s *served) fill(text string, workers int) []string {
+	_, port, _ := strings.Cut(s.addr, ":")
+	return strings.Fields(strings.NewReplacer(
+		"PORT", port, "ADDR", s.addr, "WORKERS", strconv.Itoa(workers), "FOLDER", s.folder, "SELF", os.Args[0],
+		"JARS", cacheFolder("java")+"/classes:"+cacheFolder("java")+"/*",
+	).Replace(text))
+}
+
+// writeHTTPDConfig also copies what Apache reads after it has given up being root.
+func (s *served) writeHTTPDConfig(t *testing.T, workers int) {
+	t.Helper()
+	for _, name := range []string{"wsgi_app.py", "journal.py"} {
+		text, err := os.ReadFile(filepath.Join(s.root, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(s.folder, name), text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(s.root, "apache", "httpd.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		lines = append(lines, strings.Join(s.fill(line, workers), " "))
+	}
+	if err := os.WriteFile(filepath.Join(s.folder, "httpd.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openFolder is one that servers can use which give up being root.
+func openFolder(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	for _, path := range []string{filepath.Dir(folder), folder} {
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// cacheFolder is where .ci/backends keeps what it installs without a package.
+func cacheFolder(of string) string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return of
+	}
+	return filepath.Join(cache, "caddy-offload", "backends", of)
+}
+
+// installed is the environment in which servers find it.
+func installed() []string {
+	return []string{"NODE_PATH=" + filepath.Join(cacheFolder("node"), "node_modules")}
+}
+
+// run starts a server that ends with the test.
+func run(t *testing.T, p services.Program, addr string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	server, err := services.StartServer(ctx, p, services.Listening(addr))
 	if err != nil {
-		t.Fatalf("%v (has .ci/backends been run?)", err)
+		return fmt.Errorf("%w (has .ci/backends been run?)", err)
 	}
 	t.Cleanup(server.Kill)
+	return nil
 }
 
 // pythonCommands is the folder of the commands of what testdata/requirements.txt
@@ -99,39 +180,50 @@ func pythonCommands(t *testing.T) string {
 
 // phpFPM finds the program, which has its version in its name and stands where only
 // root looks.
-func phpFPM(t *testing.T) string {
-	t.Helper()
+func phpFPM() string {
 	for _, pattern := range []string{"/usr/sbin/php-fpm*", "/usr/local/sbin/php-fpm*"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			return found[0]
 		}
 	}
-	found, err := exec.LookPath("php-fpm")
-	if err != nil {
-		t.Fatalf("%v (has .ci/backends been run?)", err)
-	}
-	return found
+	return "php-fpm"
 }
 
-func phpConfig(t *testing.T, folder, addr string) string {
+func (s *served) phpConfig(t *testing.T, how start) string {
 	t.Helper()
 	owner := ""
 	if os.Geteuid() == 0 {
 		owner = "user = root\ngroup = root\n"
 	}
-	config := filepath.Join(folder, "fpm.conf")
-	text := fmt.Sprintf("[global]\nerror_log = %s/fpm.log\n[www]\nlisten = %s\npm = static\npm.max_children = 10\nclear_env = no\n"+
-		"php_admin_value[output_buffering] = 0\n%s", folder, addr, owner)
+	config := filepath.Join(s.folder, "fpm.conf")
+	text := fmt.Sprintf("[global]\npid = %[1]s/pid\nerror_log = %[1]s/fpm.log\n[www]\nlisten = %[2]s\npm = static\npm.max_children = %[3]d\nclear_env = no\n"+
+		"php_admin_value[output_buffering] = 0\n%[4]s%[5]s\n", s.folder, s.addr, how.workers, owner, how.extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return config
 }
 
+// signal reaches the first process alone, which has written its number.
+func (s *served) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.folder, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(pid, signal)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // handler is the directive that hands requests on to the backend.
 func (s *served) handler() string {
-	if !s.php {
-		return "rewrite * " + s.backend.root + "{uri}\n\t\treverse_proxy " + s.addr
+	if s.php {
+		return "root * " + s.root + "/php\n\t\tphp_fastcgi " + s.addr
 	}
-	return "rewrite * /app.php{uri}\n\t\treverse_proxy " + s.addr + " {\n\t\t\ttransport fastcgi {\n\t\t\t\troot " + s.root + "\n\t\t\t\tsplit .php\n\t\t\t}\n\t\t}"
+	return "rewrite * " + s.backend.root + "{uri}\n\t\treverse_proxy " + s.addr
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 )
 
-// proxy is a Caddy in front of a backend, with a pool for each scenario.
+// proxy is a Caddy in front of a backend.
 type proxy struct {
 	t     *testing.T
 	addr  string
@@ -40,26 +40,37 @@ const pool = `	handle_path /%[1]s/* {
 	}
 `
 
-func startProxy(t *testing.T, s *served, limit int, scenarios []scenario) *proxy {
+// pools are routes with a pool for each scenario.
+func pools(s *served, limit int, scenarios []scenario) string {
+	var b strings.Builder
+	for _, one := range scenarios {
+		fmt.Fprintf(&b, pool, one.name, limit, one.words, s.handler())
+	}
+	return b.String()
+}
+
+// startProxy starts one with routes, and one more that leads straight to the backend.
+func startProxy(t *testing.T, s *served, routes string) *proxy {
 	t.Helper()
 	port := lab.Port(t)
 	p := &proxy{t, services.Loopback + ":" + port, services.Loopback + ":" + lab.Port(t), &http.Client{Transport: new(http.Transport), Timeout: time.Minute}}
 	t.Cleanup(p.http.CloseIdleConnections)
 	var b strings.Builder
 	fmt.Fprintf(&b, "{\n\tadmin %s\n\tpersist_config off\n}\nhttp://:%s {\n\tbind %s\n", p.admin, port, services.Loopback)
-	for _, one := range scenarios {
-		fmt.Fprintf(&b, pool, one.name, limit, one.words, s.handler())
-	}
+	b.WriteString(routes)
 	fmt.Fprintf(&b, "\thandle {\n\t\t%s\n\t}\n}\n", s.handler())
 	folder := t.TempDir()
 	config := filepath.Join(folder, "Caddyfile")
 	if err := os.WriteFile(config, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, services.Program{
+	err := run(t, services.Program{
 		Name: "Caddy", Args: []string{os.Args[0], "run", "--config", config, "--adapter", "caddyfile"}, Log: filepath.Join(folder, "log"),
 		Env: []string{asCaddy + "=1", "XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder},
 	}, p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// A server that listens may still be loading what answers.
 	p.eventually("the backend answers", func() bool { return p.fast() == http.StatusOK })
 	return p

@@ -102,8 +102,11 @@ func TestNeverMoreInsideThanPermits(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			s := b.serve(t, commands)
-			p := startProxy(t, s, limit, scenarios)
+			s, err := b.serve(t, commands, start{workers: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := startProxy(t, s, pools(s, limit, scenarios))
 			for _, one := range scenarios {
 				t.Run(one.name, func(t *testing.T) { one.play(t, s, p, &table) })
 			}

@@ -12,8 +12,8 @@ from journal import inside
 app = FastAPI()
 
 
-@app.get("/def/fast")
-@app.get("/async/fast")
+@app.api_route("/def/fast", methods=["GET", "POST"])
+@app.api_route("/async/fast", methods=["GET", "POST"])
 async def fast() -> PlainTextResponse:
     """Answers at once."""
     return PlainTextResponse("fast\n")
@@ -32,6 +32,14 @@ async def hold_async(id: str, seconds: float) -> PlainTextResponse:
     """Goes on when its client leaves, as all coroutines of FastAPI."""
     with inside(id):
         await asyncio.sleep(seconds)
+    return PlainTextResponse("done\n")
+
+
+@app.get("/async/block")
+async def block(id: str, seconds: float) -> PlainTextResponse:
+    """Blocks the loop."""
+    with inside(id):
+        time.sleep(seconds)  # noqa: ASYNC251
     return PlainTextResponse("done\n")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse, text
@@ -11,7 +12,7 @@ from journal import inside
 app = Sanic("backend")
 
 
-@app.get("/fast")
+@app.route("/fast", methods=["GET", "POST"])
 async def fast(_request: Request) -> HTTPResponse:
     """Answers at once."""
     return text("fast\n")
@@ -22,6 +23,14 @@ async def hold(request: Request) -> HTTPResponse:
     """Waits as the query says."""
     with inside(request.args["id"][0]):
         await asyncio.sleep(float(request.args["seconds"][0]))
+    return text("done\n")
+
+
+@app.get("/block")
+async def block(request: Request) -> HTTPResponse:
+    """Blocks the loop as the query says."""
+    with inside(request.args["id"][0]):
+        time.sleep(float(request.args["seconds"][0]))  # noqa: ASYNC251
     return text("done\n")
 
 

@@ -1,7 +1,8 @@
 <?php
 // The routes for PHP-FPM. A script ends at its first output after its client has left;
 // the function at its end writes the line then.
-if ($_SERVER['PATH_INFO'] === '/fast') {
+$route = basename(parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH));
+if ($route === 'fast') {
     echo "fast\n";
     return;
 }
@@ -20,7 +21,7 @@ $end = function () use (&$ended): void {
 };
 register_shutdown_function($end);
 journal('start ' . $_GET['id']);
-$stream = $_SERVER['PATH_INFO'] === '/stream';
+$stream = $route === 'stream';
 if ($stream) {
     echo "first\n";
     flush();

@@ -1,0 +1,174 @@
+//go:build integration
+
+package backends
+
+import (
+	"flag"
+	"math"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
+)
+
+var (
+	all  = flag.Bool("backends.all", false, "measure all set-ups, not only the ordinary ones")
+	anew = flag.Bool("backends.write", false, "measure all set-ups, and write docs/backends.json")
+)
+
+// resultFile is what the page's table is made from.
+const resultFile = "../../docs/backends.json"
+
+// quickIdle is the longest idle time that is waited for with every change.
+const quickIdle = 10 * time.Second
+
+// What the page says of a server is what is measured here. Whoever changes a set-up
+// writes the file anew:
+//
+//	go test -tags=integration -run=Measured -parallel=8 ./caddymodule/backends -backends.write
+func TestBackendsAreAsMeasured(t *testing.T) {
+	known, err := measured.Read(resultFile)
+	if err != nil && !*anew {
+		t.Fatal(err)
+	}
+	commands := pythonCommands(t)
+	var mu sync.Mutex
+	rows := map[string]measured.Row{}
+	t.Run("setups", func(t *testing.T) {
+		for _, b := range setups {
+			if !b.ordinary && !*all && !*anew {
+				continue
+			}
+			t.Run(b.name, func(t *testing.T) {
+				t.Parallel()
+				row := b.measure(t, commands)
+				mu.Lock()
+				rows[b.name] = row
+				mu.Unlock()
+				if !*anew {
+					compare(t, known, row)
+				}
+			})
+		}
+	})
+	if *anew {
+		known = renewed(known, rows)
+		if err := known.Write(resultFile); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// renewed is a result with other rows, in the order of the set-ups. What was not measured
+// this time, because only some were asked for, is as it was.
+func renewed(known measured.Result, rows map[string]measured.Row) measured.Result {
+	for _, old := range known.Rows {
+		if _, ok := rows[old.Setup]; !ok {
+			rows[old.Setup] = old
+		}
+	}
+	result := measured.Result{Day: time.Now().Format(time.DateOnly)}
+	for _, b := range setups {
+		if row, ok := rows[b.name]; ok {
+			result.Rows = append(result.Rows, row)
+		}
+	}
+	return result
+}
+
+// measure sees all that the table says of a set-up.
+func (b setup) measure(t *testing.T, commands string) measured.Row {
+	t.Helper()
+	row := measured.Row{Setup: b.name, Backend: b.kind}
+	s, err := b.serve(t, commands, start{workers: 1})
+	if err != nil {
+		t.Errorf("%s: %v", b.name, err)
+		row.Missing = "it could not be started"
+		return row
+	}
+	row.Versions = readVersions(t, b.versions, commands)
+	m := measurement{t, b, b.direct(t, s), s.journal}
+	row.Stops, row.Overlap = m.leave()
+	row.Waiting = m.waiting()
+	row.Through = b.offloaded(t, commands)
+	if *anew {
+		b.measureChances(t, commands, &row)
+	}
+	limit := quickIdle
+	if *all || *anew {
+		limit = idleLimit
+	}
+	row.Idle = m.idle(limit)
+	row.Blocked = m.blocked(row.Idle)
+	return row
+}
+
+// measureChances sees what is not the same each time, and so only looked at for the file.
+func (b setup) measureChances(t *testing.T, commands string, row *measured.Row) {
+	t.Helper()
+	if b.recycle != "" {
+		row.Recycled = b.recycled(t, commands)
+	}
+	if b.route == "block" {
+		row.Fast = b.fast(t, commands)
+	}
+}
+
+// direct is the way to a server without offload.
+func (b setup) direct(t *testing.T, s *served) direct {
+	t.Helper()
+	if b.php {
+		return direct{t, startProxy(t, s, "").addr, ""}
+	}
+	return direct{t, s.addr, b.root}
+}
+
+// recycled has a server of its own, whose workers end after some requests.
+func (b setup) recycled(t *testing.T, commands string) *measured.Recycled {
+	t.Helper()
+	s, err := b.serve(t, commands, start{workers: 2, extra: b.recycle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recycle(t, b.direct(t, s))
+}
+
+// offloaded has a server of its own, with one worker more than permits where that can
+// be said.
+func (b setup) offloaded(t *testing.T, commands string) measured.Through {
+	t.Helper()
+	block := pageCaddyfile(t, b.caddyfile())
+	limit := limitOf(t, block)
+	s, err := b.serve(t, commands, start{workers: limit + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.through(t, s, block)
+}
+
+// compare holds what was seen just now against the file, but for versions, chances, and
+// times that were not waited for.
+func compare(t *testing.T, known measured.Result, got measured.Row) {
+	t.Helper()
+	i := slices.IndexFunc(known.Rows, func(r measured.Row) bool { return r.Setup == got.Setup })
+	if i < 0 {
+		t.Fatalf("%s is not in %s: write it anew", got.Setup, resultFile)
+	}
+	want := known.Rows[i]
+	if got.Versions != want.Versions {
+		t.Logf("%s is %s now, and was measured with %s", got.Setup, got.Versions, want.Versions)
+	}
+	switch {
+	case got.Idle.Never > 0:
+		got.Idle, got.Blocked = want.Idle, want.Blocked
+	case math.Abs(got.Idle.Seconds-want.Idle.Seconds) <= 1+want.Idle.Seconds/4:
+		got.Idle.Seconds = want.Idle.Seconds
+	}
+	got.Versions, got.Recycled, got.Fast, got.Through.Inside = want.Versions, want.Recycled, want.Fast, want.Through.Inside
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s is\n%+v\nand the page says\n%+v", got.Setup, got, want)
+	}
+}

@@ -1,0 +1,55 @@
+// Command backendpage keeps the tables of docs/backends.md equal to what was measured,
+// which is in docs/backends.json, and to what --backend sets. It fails if they differ,
+// or writes them.
+//
+//	go run ./internal/tools/backendpage [-write]
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
+	"github.com/caddy-offload/caddy-offload/internal/repository"
+)
+
+func main() {
+	write := flag.Bool("write", false, "write the tables instead of comparing them")
+	flag.Parse()
+	if err := run(*write); err != nil {
+		fmt.Fprintln(os.Stderr, "backendpage:", err)
+		os.Exit(1)
+	}
+}
+
+var errDiffers = errors.New("the tables of docs/backends.md are not those of docs/backends.json: run go run ./internal/tools/backendpage -write")
+
+func run(write bool) error {
+	root, err := repository.Root()
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(root, "docs", "backends.md")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the page: %w", err)
+	}
+	result, err := measured.Read(filepath.Join(root, "docs", "backends.json"))
+	if err != nil {
+		return err
+	}
+	made, err := fill(string(text), tables(result))
+	if err != nil || made == string(text) {
+		return err
+	}
+	if !write {
+		return errDiffers
+	}
+	if err := os.WriteFile(file, []byte(made), 0o644); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/backends"
+	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
+)
+
+var docs = filepath.Join("..", "..", "..", "docs")
+
+// The page says what was measured, and nothing else.
+func TestPageIsAsMeasured(t *testing.T) {
+	t.Parallel()
+	if err := run(false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTablesGoBetweenTheirMarks(t *testing.T) {
+	t.Parallel()
+	got, err := fill("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", map[string]string{"x": "new\n"})
+	if want := "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n"; err != nil || got != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := fill("<!-- x -->\n", map[string]string{"x": ""}); err == nil || !strings.Contains(err.Error(), "table x") {
+		t.Errorf("without an end: %v", err)
+	}
+}
+
+// A set-up that could not be measured stays in the table.
+func TestMissingSetupsAreShown(t *testing.T) {
+	t.Parallel()
+	got := setups(measured.Result{Rows: []measured.Row{{Setup: "Other", Missing: "it could not be started"}}})
+	if !strings.Contains(got, "| Other | not measured: it could not be started |") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// What --backend sets is what the measurements call for.
+func TestNamesAreAsMeasured(t *testing.T) {
+	t.Parallel()
+	result, err := measured.Read(filepath.Join(docs, "backends.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range backends.All() {
+		found := false
+		for _, row := range result.Rows {
+			if row.Backend != b.Name {
+				continue
+			}
+			found = true
+			if row.Missing != "" {
+				t.Errorf("%s: %s was not measured: %s", b.Name, row.Setup, row.Missing)
+				continue
+			}
+			check(t, b, row)
+		}
+		if !found {
+			t.Errorf("%s was never measured", b.Name)
+		}
+	}
+}
+
+func check(t *testing.T, b backends.Backend, row measured.Row) {
+	t.Helper()
+	if stops := b.Stops != ""; stops != row.Stops {
+		t.Errorf("%s: %s stops when its client leaves: %t, and the name presumes %t", b.Name, row.Setup, row.Stops, stops)
+	}
+	if off := b.KeepaliveOff != ""; off != needsFresh(row) {
+		t.Errorf("%s: %s needs fresh connections: %t, and the name has keepalive off: %t", b.Name, row.Setup, needsFresh(row), off)
+	}
+	if row.Through.Inside > row.Through.Limit {
+		t.Errorf("%s: %d inside, for %d permits", row.Setup, row.Through.Inside, row.Through.Limit)
+	}
+	if row.Through.Served != row.Through.Stayed || row.Through.Stayed == 0 {
+		t.Errorf("%s: %d of %d were served through offload", row.Setup, row.Through.Served, row.Through.Stayed)
+	}
+}
+
+var block = regexp.MustCompile("(?s)\n```caddyfile ([^\n]+)\n(.*?)```")
+
+// Each name has one Caddyfile on the page, which agrees with it. Where the number is that
+// of workers, the page has an example of more than the server has by itself.
+func TestNamesHaveTheirCaddyfiles(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(docs, "backends.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	for _, match := range block.FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.FieldsSeq(match[1]) {
+			found[name] = append(found[name], match[2])
+		}
+	}
+	for _, b := range backends.All() {
+		if len(found[b.Name]) != 1 {
+			t.Errorf("%s has %d Caddyfiles", b.Name, len(found[b.Name]))
+			continue
+		}
+		text := found[b.Name][0]
+		for line, want := range map[string]bool{"keepalive off": b.KeepaliveOff != "", "on_abandon cancel": b.Stops != "", "php_fastcgi": b.FastCGI} {
+			if strings.Contains(text, line) != want {
+				t.Errorf("%s: its Caddyfile has %q: %t", b.Name, line, !want)
+			}
+		}
+		if !strings.Contains(text, "concurrency "+strconv.Itoa(b.Concurrency)+"\n") && !slices.Contains(workers, b.Name) {
+			t.Errorf("%s: its Caddyfile has not concurrency %d", b.Name, b.Concurrency)
+		}
+	}
+}
+
+// workers are those whose Caddyfile on the page is for four workers.
+var workers = []string{"django", "gunicorn", "mod_wsgi", "puma", "starman", "uwsgi"}
