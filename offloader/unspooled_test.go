@@ -1,0 +1,109 @@
+package offloader_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// stream lets a caller come whose request body is not spooled.
+func (s *stage) stream() *caller {
+	return s.arriveAt(context.Background(), &offloader.Place{Unspooled: true})
+}
+
+func (s *stage) streams(n int) []*caller {
+	all := make([]*caller, n)
+	for i := range all {
+		all[i] = s.stream()
+	}
+	return all
+}
+
+func permits(n int) func(*offloader.Settings) {
+	return func(s *offloader.Settings) { s.Concurrency = n }
+}
+
+// Callers that decide by themselves how long they hold a permit leave half of them to
+// others, however many come.
+func TestUnspooledBodiesLeaveHalfOfThePermits(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		permits int
+		want    string
+	}{
+		{"one permit", 1, "admitted unspooled_limit unspooled_limit unspooled_limit unspooled_limit"},
+		{"two", 2, "admitted unspooled_limit unspooled_limit unspooled_limit unspooled_limit"},
+		{"five", 5, "admitted admitted unspooled_limit unspooled_limit unspooled_limit"},
+		{"eight", 8, "admitted admitted admitted admitted unspooled_limit"},
+		{"no limit", 0, "admitted admitted admitted admitted admitted"},
+	} {
+		play(t, tt.name, permits(tt.permits), func(s *stage) {
+			streams := s.streams(5)
+			s.want(streams, tt.want)
+			if tt.permits == 8 {
+				s.want(s.arrivals(5), "admitted admitted admitted admitted waiting")
+			}
+			var rejected *offloader.RejectedError
+			if err := streams[4].err; errors.As(err, &rejected) && rejected.RetryAfter() < time.Second {
+				s.t.Errorf("advised to come back after %s", rejected.RetryAfter())
+			}
+		})
+	}
+}
+
+// A permit of the half comes back with the run, however it ends, and before that with
+// the end of the body.
+func TestUnspooledBodiesEnd(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(c *caller){
+		"with the run":    func(c *caller) { c.release(offloader.Success) },
+		"with its cancel": func(c *caller) { c.finished = true; c.permit.ReleaseCancelled(offloader.Excluded) },
+		"as a tunnel":     func(c *caller) { c.finished = true; c.permit.Upgrade(); c.s.pool.EndUpgrade() },
+		"by themselves":   func(c *caller) { c.permit.BodyEnded(); c.permit.BodyEnded() },
+	} {
+		play(t, name, func(s *offloader.Settings) { s.Concurrency, s.Linger = 4, time.Minute }, func(s *stage) {
+			first := s.streams(3)
+			s.want(first, "admitted admitted unspooled_limit")
+			end(first[0])
+			s.want(s.streams(2), "admitted unspooled_limit")
+			first[0].permit.BodyEnded() // an old permit, or a second time: nothing
+			s.want(s.streams(1), "unspooled_limit")
+		})
+	}
+	play(t, "of an old permit", permits(2), func(s *stage) {
+		old := s.stream()
+		old.release(offloader.Success)
+		s.want(s.streams(1), "admitted")
+		old.permit.BodyEnded()
+		s.want(s.streams(1), "unspooled_limit")
+	})
+}
+
+// Who waits is refused when its turn comes and the half is taken by then: a permit goes
+// to the next one.
+func TestUnspooledBodiesThatWait(t *testing.T) {
+	t.Parallel()
+	play(t, "beyond the half", permits(2), func(s *stage) {
+		busy := s.arrivals(2)
+		waiting := append(s.streams(2), s.arrive())
+		s.want(waiting, "waiting waiting waiting")
+		busy[0].release(offloader.Success)
+		s.want(waiting, "admitted waiting waiting")
+		busy[1].release(offloader.Success)
+		s.want(waiting, "admitted unspooled_limit admitted")
+	})
+	play(t, "within it", permits(2), func(s *stage) {
+		busy, waiting := s.arrivals(2), s.streams(1)
+		busy[0].release(offloader.Success)
+		s.want(waiting, "admitted")
+	})
+	play(t, "a smaller pool", permits(8), func(s *stage) {
+		s.want(s.streams(4), "admitted admitted admitted admitted")
+		s.pool.Configure(offloader.Settings{Concurrency: 4, Queue: 10})
+		s.want(s.streams(1), "unspooled_limit")
+	})
+}
