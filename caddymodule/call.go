@@ -18,6 +18,7 @@ const (
 	grpcDeadlineExceeded  = 4
 	grpcResourceExhausted = 8
 	grpcAborted           = 10
+	grpcUnimplemented     = 12
 	grpcInternal          = 13
 	grpcUnavailable       = 14
 	grpcDataLoss          = 15

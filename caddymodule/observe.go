@@ -82,6 +82,9 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if run.uploadTook > 0 {
 		enc.AddDuration("upload", run.uploadTook)
 	}
+	if kind := run.kindWord(); kind != "" {
+		enc.AddString("unspooled", kind)
+	}
 	enc.AddDuration("queue_wait", run.queueWait())
 	if run.took > 0 {
 		enc.AddDuration("run", run.took)

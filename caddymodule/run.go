@@ -74,6 +74,7 @@ type run struct {
 
 	// unspooled is the client's body where it is passed on as it comes, nil if not.
 	unspooled *clientBody
+	kind      *bodyKind // why it is, nil if it is not because of the request's fields
 	// sent is the last request that it has sent itself, nil without.
 	sent *exchange.Exchange
 
@@ -91,6 +92,7 @@ type run struct {
 	abandoned bool               // cut off because nobody has any use for it
 	notices   bool               // a handler behind stops when the context is cancelled
 	cancelled bool               // the backend was cancelled before it had answered
+	tooSlow   bool               // its client's body came too slowly, which has ended it
 	held      bool               // next has returned, and the permit waits for the backend
 	inSet     bool               // it is in abandonedRuns
 	gone      bool               // the request is over for its client
@@ -150,7 +152,7 @@ func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run
 	now := time.Now()
 	run := &run{
 		handler: h, client: r, w: w, outer: outer, arrived: now,
-		who: identityOf(r, now, h.showQuery), grpc: bridge.IsGRPC(r.Header),
+		who: identityOf(r, now, h.showQuery), grpc: isCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.place.Owner = run

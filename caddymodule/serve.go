@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
-	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
 // statusClientLeft is what logs say of a request whose client left. It is
@@ -56,7 +55,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // request belongs to the pool, whatever becomes of that meanwhile.
 func (h *Handler) takeBody(run *run) error {
 	r := run.client
-	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 || neverSpooled(r) {
+	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 {
+		return nil
+	}
+	kind, refused := h.unspooledKind(r)
+	switch {
+	case refused:
+		return h.pool.Reject(offloader.IncrementalRefused)
+	case kind != nil:
+		run.kind = kind
+		run.place.Unspooled = h.bounded(kind, r)
 		return nil
 	}
 	if err := h.pool.BeginUpload(&run.place); err != nil {
@@ -112,6 +120,10 @@ func (run *run) refuseBody(err error) error {
 	}
 	if tooSlow(err) {
 		leaveBody(run.w, run.client)
+		if run.grpc {
+			rejectGRPC(run.w, grpcDeadlineExceeded, spool.ErrTooSlow.Error())
+			return nil
+		}
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
 	}
 	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
@@ -141,24 +153,6 @@ func cutOff(r *http.Request, err error) bool {
 func tooSlow(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
-}
-
-// isUpgrade reports whether a request asks to leave HTTP.
-func isUpgrade(r *http.Request) bool {
-	if r.Method == http.MethodConnect {
-		return true
-	}
-	if r.Header.Get("Upgrade") == "" {
-		return false
-	}
-	for _, field := range r.Header["Connection"] {
-		for option := range strings.SplitSeq(field, ",") {
-			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // forwarded is the request as the run gets it: under a context of its own, and
@@ -206,15 +200,6 @@ func (run *run) giveBody(r *http.Request) {
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
 	}
-}
-
-// responseOptions say how a response to r is spooled.
-func (h *Handler) responseOptions(r *http.Request) stream.Options {
-	o := h.respOptions
-	if bridge.NeverSpooled(r.Header) {
-		o.Bounds = spool.Bounds{}
-	}
-	return o
 }
 
 var _ bridge.Owner = (*run)(nil)
