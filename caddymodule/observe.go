@@ -85,6 +85,9 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if kind := run.kindWord(); kind != "" {
 		enc.AddString("unspooled", kind)
 	}
+	if run.broken != nil {
+		enc.AddInt64("part", run.body.Size())
+	}
 	enc.AddDuration("queue_wait", run.queueWait())
 	if run.took > 0 {
 		enc.AddDuration("run", run.took)

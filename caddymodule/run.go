@@ -75,6 +75,10 @@ type run struct {
 	// unspooled is the client's body where it is passed on as it comes, nil if not.
 	unspooled *clientBody
 	kind      *bodyKind // why it is, nil if it is not because of the request's fields
+	// broken is why body is only a part of it, which is handed on all the same, nil if
+	// it is whole. handedOnPart says that a handler has read it to its end.
+	broken       error
+	handedOnPart atomic.Bool
 	// sent is the last request that it has sent itself, nil without.
 	sent *exchange.Exchange
 
@@ -193,7 +197,7 @@ func (run *run) openBody() (io.ReadCloser, error) {
 			return nil, errResent
 		}
 	}
-	return run.body.Open(), nil
+	return run.openSpooled(), nil
 }
 
 // enter notes the phase that the run is in from that time on, and lists it.

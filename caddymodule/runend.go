@@ -25,7 +25,7 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	if run.rule() == "cancel" {
+	if run.rule() == "cancel" && run.broken == nil {
 		run.watchClient()
 	}
 	run.passBody()
@@ -93,16 +93,19 @@ func (run *run) countCancel() {
 	}
 }
 
-// cancelledBeforeHead reports whether a timeout, an operator or its client's slow body
-// has ended the run before it answered. Whatever it says after that is of no interest.
+// cancelledBeforeHead reports whether a timeout, an operator or its client's body, slow or
+// broken, has ended the run before it answered. Whatever it says after that is of no interest.
 func (run *run) cancelledBeforeHead() bool {
-	return (run.reason != 0 || run.tooSlow) && run.writer.Status() == 0
+	return (run.reason != 0 || run.tooSlow || run.handedOnPart.Load()) && run.writer.Status() == 0
 }
 
 // answerLate answers for a run that was cancelled before it did.
 func (run *run) answerLate() error {
-	if run.tooSlow {
+	switch {
+	case run.tooSlow:
 		return run.refuseBody(errTooSlow)
+	case run.reason == 0:
+		return run.refuseBroken()
 	}
 	rejected := run.handler.pool.Reject(run.reason)
 	if run.writer.Answered() {
@@ -176,8 +179,10 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 }
 
 // clientAtFault reports whether the run has ended because its client's body, which is
-// not spooled, did not come.
-func (run *run) clientAtFault() bool { return run.unspooled != nil && run.unspooled.failed.Load() }
+// not spooled, did not come, or because it broke off.
+func (run *run) clientAtFault() bool {
+	return (run.unspooled != nil && run.unspooled.failed.Load()) || run.handedOnPart.Load()
+}
 
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {

@@ -117,7 +117,7 @@ func (run *run) beginEndless() {
 // no concern to a watch that told so then.
 func (run *run) GoesOn() {
 	switch {
-	case run.rule() == "finish":
+	case run.rule() == "finish", run.broken != nil: // it is known to have left
 	case run.client.Context().Err() != nil:
 		run.abandon()
 	default:

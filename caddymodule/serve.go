@@ -80,8 +80,7 @@ func (h *Handler) takeBody(run *run) error {
 
 func (h *Handler) spoolBody(run *run) error {
 	run.enter(phaseUploading, run.arrived)
-	body, err := spool.ReadBody(run.upload(), run.client.ContentLength, budget, h.reqBounds)
-	run.body = body
+	err := run.readBody()
 	switch cut := run.endUpload(); {
 	case cut:
 		return h.pool.Reject(offloader.Cancelled)
@@ -192,10 +191,13 @@ func (run *run) giveBody(r *http.Request) {
 	if run.body == nil {
 		return
 	}
-	r.Body = run.body.Open()
-	r.GetBody = run.openBody
+	r.Body = run.openSpooled()
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
+	if run.broken != nil {
+		return // the length is still that of the whole
+	}
+	r.GetBody = run.openBody
 	if len(r.Trailer) == 0 { // trailers need the chunked form
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
