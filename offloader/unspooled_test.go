@@ -3,6 +3,7 @@ package offloader_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,5 +106,45 @@ func TestUnspooledBodiesThatWait(t *testing.T) {
 		s.want(s.streams(4), "admitted admitted admitted admitted")
 		s.pool.Configure(offloader.Settings{Concurrency: 4, Queue: 10})
 		s.want(s.streams(1), "unspooled_limit")
+	})
+}
+
+// Eight callers that never give a permit back, and come again when they are refused, cost
+// others nothing: with half of a default pool they are served, nearly at once.
+func TestHonestCallersBesideUnspooledBodies(t *testing.T) {
+	t.Parallel()
+	const run = 100 * time.Millisecond
+	play(t, "a default pool", func(s *offloader.Settings) {
+		s.Concurrency, s.Queue, s.MaxWait = 8, 100, 10*time.Second
+	}, func(s *stage) {
+		attack, stop := context.WithCancelCause(context.Background())
+		held := 0
+		for range 8 {
+			go func() {
+				for attack.Err() == nil {
+					if c, err := s.pool.AcquireAt(attack, &offloader.Place{Unspooled: true}); err == nil {
+						held++
+						<-attack.Done()
+						c.Release(offloader.Excluded)
+					}
+					<-time.After(7 * time.Millisecond)
+				}
+			}()
+			s.pass(time.Millisecond)
+		}
+		c := newCrowd(s)
+		c.every(run/3, time.Minute, run)
+		c.all.Wait()
+		waits := c.take()
+		served := waits["admitted"]
+		slices.Sort(served)
+		if len(served) < c.came*99/100 || served[len(served)*9/10]+run > 3*run {
+			s.t.Errorf("%d of %d served, 90 of 100 within %s, rest %v", len(served), c.came, served[len(served)*9/10]+run, waits)
+		}
+		if got := s.pool.Snapshot(); held != 4 || got.Unspooled != 4 {
+			s.t.Errorf("the attack holds %d permits, %d counted", held, got.Unspooled)
+		}
+		stop(errLeft)
+		s.pass(time.Second)
 	})
 }
