@@ -79,6 +79,7 @@ type run struct {
 	// it is whole. handedOnPart says that a handler has read it to its end.
 	broken       error
 	handedOnPart atomic.Bool
+	ahead        *ahead // which has read its beginning, nil if nothing has
 	// sent is the last request that it has sent itself, nil without.
 	sent *exchange.Exchange
 
@@ -220,6 +221,9 @@ func (run *run) leave(err error) {
 	run.mu.Unlock()
 	if run.sent != nil {
 		run.sent.Done()
+	}
+	if run.ahead != nil {
+		run.ahead.settle(run.w)
 	}
 	if run.body != nil {
 		run.hideBody()

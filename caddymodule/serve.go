@@ -37,9 +37,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		run.decide()
 		return h.refuse(run, err)
 	}
-	ctx, stop := run.waitContext()
-	permit, err := h.pool.AcquireAt(ctx, &run.place)
-	stop()
+	permit, err := run.acquire()
 	h.pool.entered()
 	run.decide()
 	if err != nil {

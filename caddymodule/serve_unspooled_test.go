@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
@@ -273,6 +275,69 @@ func TestConversations(t *testing.T) {
 			t.Errorf("logged %v", line["offload"])
 		}
 	}
+}
+
+// Calls with one message are no streams: their bodies are there with their heads. However
+// many come at once, they wait for permits like other requests.
+func TestCallsWithOneMessageNeedNoShare(t *testing.T) {
+	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-time.After(5 * time.Millisecond)
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", "0")
+	}), "offload {\n name unary\n concurrency 2\n max_wait off\n order fifo\n }\n reverse_proxy UPSTREAM")
+	for _, version := range []string{"h2", "h3"} {
+		c := s.Clients()[version]
+		var calls sync.WaitGroup
+		for range 20 {
+			calls.Go(func() {
+				for range 5 {
+					if res, _ := call(t, c, "https://"+s.Addr, ""); res.Header.Get("Grpc-Status") != "0" {
+						t.Errorf("%s: got %d %v", version, res.StatusCode, res.Header)
+					}
+				}
+			})
+		}
+		calls.Wait()
+	}
+	o.counts("unary", 0, 0)
+}
+
+// A stream that waits for its permit loses nothing of what was read meanwhile.
+func TestStreamsThatWait(t *testing.T) {
+	got := make(chan string, 10)
+	busy := newBusy()
+	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			busy.ServeHTTP(w, r)
+			return
+		}
+		b, err := io.ReadAll(r.Body)
+		got <- fmt.Sprint(len(b), err)
+	}), "offload {\n name waits\n concurrency 1\n max_wait off\n }\n reverse_proxy UPSTREAM")
+	eachKind(t, s, func(t *testing.T, a attacker) {
+		for _, size := range []int{0, 1000, 200_000} {
+			holder := ask(t, a.c, a.url)
+			site.Eventually(t, func() bool { return busy.Now.Load() == 1 })
+			stream, rest := a.open()
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				io.WriteString(rest, strings.Repeat("x", size))
+			}()
+			o.untilWaiting("waits", 1)
+			busy.end(t, 1)
+			holder.want(t, 200)
+			<-written
+			io.WriteString(rest, "y")
+			rest.Close()
+			stream.want(t, 200)
+			if n := <-got; n != fmt.Sprint(size+2, nil) {
+				t.Errorf("the backend has got %s of %d bytes", n, size+2)
+			}
+		}
+	})
+	o.counts("waits", 0, 0)
 }
 
 // echoes answers each message of four bytes with the same, in the type it came in.

@@ -109,6 +109,46 @@ func TestUnspooledBodiesThatWait(t *testing.T) {
 	})
 }
 
+// AcquireNow gives what is free at once, and leaves no trace if that is nothing.
+func TestAcquireNow(t *testing.T) {
+	t.Parallel()
+	now := func(s *stage) string {
+		permit, err := s.pool.AcquireNow(&offloader.Place{Unspooled: true})
+		permit.Release(offloader.Success)
+		if errors.Is(err, offloader.ErrNotNow) {
+			return "not now"
+		}
+		return word(err)
+	}
+	for name, tt := range map[string]struct {
+		before func(s *stage)
+		want   string
+	}{
+		"a free permit":     {func(*stage) {}, "admitted"},
+		"the half is taken": {func(s *stage) { s.streams(2) }, "not now"},
+		"all are taken":     {func(s *stage) { s.arrivals(4) }, "not now"},
+		"others wait":       {func(s *stage) { s.pool.Pause(); s.arrivals(1) }, "not now"},
+		"draining":          {func(s *stage) { s.pool.Drain(ended(nil)) }, "not now"},
+	} {
+		play(t, name, permits(4), func(s *stage) {
+			tt.before(s)
+			rejected := len(s.pool.Snapshot().Rejected)
+			if got := now(s); got != tt.want {
+				s.t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if after := len(s.pool.Snapshot().Rejected); after != rejected {
+				s.t.Errorf("a rejection was counted: %v", s.pool.Snapshot().Rejected)
+			}
+		})
+	}
+	play(t, "an open breaker", func(s *offloader.Settings) { s.Breaker = inARow(1) }, func(s *stage) {
+		s.run(0, offloader.Failure)
+		if got := now(s); got != "not now" {
+			s.t.Errorf("got %s", got)
+		}
+	})
+}
+
 // Eight callers that never give a permit back, and come again when they are refused, cost
 // others nothing: with half of a default pool they are served, nearly at once.
 func TestHonestCallersBesideUnspooledBodies(t *testing.T) {
