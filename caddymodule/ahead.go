@@ -44,9 +44,10 @@ func (run *run) acquire() (offloader.Permit, error) {
 }
 
 // readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
-// a read that waits for the client could not be ended without the connection.
+// a read that waits for the client could not be ended without the connection, and a client
+// that waits to be asked for its body may be refused before that.
 func (run *run) readAhead(ctx context.Context) error {
-	if run.client.ProtoMajor < 2 {
+	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
 		return nil
 	}
 	run.place.Unspooled = false

@@ -87,6 +87,8 @@ func (h *Handler) spoolBody(run *run) error {
 	case errors.Is(err, spool.ErrFull):
 		h.logSpoolFull("a request body could not be spooled", err)
 		return h.pool.Reject(offloader.SpoolFull)
+	case err != nil && tooSlow(err):
+		h.logTooSlow(run.client)
 	}
 	return err
 }

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // trickler is a client of one kind and version, against a pool of its own with one permit.
@@ -78,6 +81,30 @@ func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 			t.Errorf("%s: %v", k.name, p)
 		}
 	}
+}
+
+// A client that waits for an answer within a body that is spooled gets 408 in the end, and
+// the log says what to do about it.
+func TestSlowBodiesSayWhatToDo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	s := site.ServeGlobal(t, http.HandlerFunc(discards),
+		"log {\n output file "+file+"\n level INFO\n }\n servers {\n protocols h1 h2 h2c h3\n timeouts {\n read_body 300ms\n }\n }",
+		"offload {\n name says\n }\n reverse_proxy UPSTREAM")
+	body, rest := io.Pipe()
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.Addr, body)
+	req.Header.Set("Content-Type", "application/talk")
+	a := askFor(s.Clients()["h2"], req)
+	io.WriteString(rest, "are you there?")
+	a.want(t, 408)
+	rest.Close()
+	site.Eventually(t, func() bool {
+		for _, line := range site.Lines(file) {
+			if line["logger"] == "http.handlers.offload" && line["content_type"] == "application/talk" {
+				return strings.Contains(line["hint"].(string), "unspooled")
+			}
+		}
+		return false
+	})
 }
 
 // Bodies of the same kinds that nobody may end: a silent stream that has its head, a body
