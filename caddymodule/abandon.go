@@ -100,7 +100,7 @@ func (run *run) clientLeft() {
 	run.mu.Unlock()
 	rule := run.rule()
 	switch {
-	case rule != "finish" && (rule == "cancel" || notices || run.writer.Status() != 0):
+	case run.broken == nil && rule != "finish" && (rule == "cancel" || notices || run.writer.Status() != 0):
 		run.abandon()
 	case !run.presumeBlocked():
 		run.giveUp(errExiting)

@@ -63,6 +63,8 @@ type Explanation struct {
 	// Reason is its word, Text what it means; both are missing without one.
 	Reason string `json:"reason,omitempty"`
 	Text   string `json:"text,omitempty"`
+	// Unspooled is the kind for which its body was passed on as it came.
+	Unspooled string `json:"unspooled,omitempty"`
 	// Upload is how long its body was taken in, Waited how long it waited after
 	// that, Ran how long its run took.
 	Upload time.Duration `json:"upload_ns"`
@@ -93,7 +95,7 @@ func (e *explanation) view() Explanation {
 		ID: e.id.String(), Pool: e.pool, At: &e.at,
 		Client: e.who.read(e.who.client), Method: e.who.read(e.who.method),
 		Host: e.who.read(e.who.host), Path: e.who.read(e.who.path),
-		Decision: e.decision.String(), Upload: e.upload, Waited: e.waited, Ran: e.took, Sends: e.sends,
+		Decision: e.decision.String(), Unspooled: e.unspooled, Upload: e.upload, Waited: e.waited, Ran: e.took, Sends: e.sends,
 		Ahead: e.ahead, PredictedWait: e.predicted, Then: pressureOf(e.pressure),
 	}
 	if e.reason != 0 {
@@ -107,7 +109,7 @@ func (run *run) pending() Explanation {
 	r := run.view(time.Now())
 	v := Explanation{
 		ID: r.ID, Pool: r.Pool, Client: r.Client, Method: r.Method, Host: r.Host, Path: r.Path,
-		Decision: "pending", Phase: r.Phase.String(), Then: pressureOf(run.handler.pool.Gauges()),
+		Decision: "pending", Phase: r.Phase.String(), Unspooled: r.Unspooled, Then: pressureOf(run.handler.pool.Gauges()),
 	}
 	if reason := run.cancelledFor(); reason != 0 {
 		v.Reason, v.Text = reason.String(), reason.Text()

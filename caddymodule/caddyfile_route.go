@@ -14,7 +14,7 @@ import (
 
 // routeWords are the words that configure a route.
 var routeWords = []string{
-	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "stall_timeout",
+	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
 	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
 }
 
@@ -30,6 +30,7 @@ var routeWords = []string{
 //		resend             <n>|off
 //		request_spool      <memory> [<file>]|off
 //		response_spool     <memory> [<file>]|off
+//		unspooled          <kind>...|off
 //		stall_timeout      <duration>|off
 //		upgrades           pass|hold
 //		reject_status      <code>
@@ -183,6 +184,8 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 		h.RequestSpool, err = bounds(b)
 	case "response_spool":
 		h.ResponseSpool, err = bounds(b)
+	case "unspooled":
+		h.Unspooled, err = unspooled(b)
 	case "stall_timeout":
 		h.StallTimeout, err = b.Duration(true)
 	case "upgrades":
@@ -197,6 +200,17 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 		h.ServerTiming, err = true, b.Flag()
 	}
 	return err
+}
+
+func unspooled(b *words.Block) ([]string, error) {
+	list, err := b.Texts()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkUnspooled(list); err != nil {
+		return nil, b.At.WrapErr(err)
+	}
+	return list, nil
 }
 
 func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) {

@@ -18,6 +18,7 @@ const (
 	grpcDeadlineExceeded  = 4
 	grpcResourceExhausted = 8
 	grpcAborted           = 10
+	grpcUnimplemented     = 12
 	grpcInternal          = 13
 	grpcUnavailable       = 14
 	grpcDataLoss          = 15
@@ -56,9 +57,13 @@ func judgeCall(status int, h http.Header) offloader.Outcome {
 }
 
 // waitContext is the context that a request waits with. The time that the client of a
-// call has set ends the wait: to run it after that would be for nobody.
+// call has set ends the wait: to run it after that would be for nobody. An upload that broke
+// off waits without its client.
 func (run *run) waitContext() (context.Context, context.CancelFunc) {
 	ctx := run.client.Context()
+	if run.broken != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if limit, ok := run.callLimit(); ok {
 		return context.WithDeadline(ctx, run.who.came.Add(limit))
 	}

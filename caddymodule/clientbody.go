@@ -18,6 +18,9 @@ const flowsFor = 200 * time.Millisecond
 func (run *run) passBody() {
 	if r := run.client; run.body == nil && r.Body != nil && r.ContentLength != 0 {
 		run.unspooled = &clientBody{run: run, own: r.Body}
+		if run.kind != nil {
+			run.unspooled.watchRate()
+		}
 	}
 }
 
@@ -34,6 +37,8 @@ type clientBody struct {
 	failed  atomic.Bool
 	reading atomic.Int32 // reads under way
 	last    atomic.Int64 // when the last read ended, after the run's arrival; 0 without
+	rate    bodyRate
+	watch   *time.Timer // over the rate, nil without
 	atEnd   atomic.Bool
 	stopped atomic.Bool
 }
@@ -49,18 +54,24 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if b.src == nil {
 		b.src = b.run.client.Body
 	}
+	b.rate.begin(b.sinceArrival())
 	b.reading.Add(1)
 	n, err := b.src.Read(p)
-	b.last.Store(int64(time.Since(b.run.arrived)))
+	now := b.sinceArrival()
+	b.last.Store(int64(now))
 	b.reading.Add(-1)
+	b.rate.end(n, now)
 	switch {
 	case errors.Is(err, io.EOF):
 		b.atEnd.Store(true)
+		b.run.permit.BodyEnded()
 	case err != nil && !b.stopped.Load():
 		b.failed.Store(true)
 	}
 	return n, err
 }
+
+func (b *clientBody) sinceArrival() time.Duration { return time.Since(b.run.arrived) }
 
 // Close ends the client's body. A transport may do so when the request has gone on to
 // other handlers, which may put another body in its place.
@@ -78,7 +89,7 @@ func (b *clientBody) flows() bool {
 		return false
 	}
 	last := time.Duration(b.last.Load())
-	return b.waits() || (last > 0 && time.Since(b.run.arrived)-last < flowsFor)
+	return b.waits() || (last > 0 && b.sinceArrival()-last < flowsFor)
 }
 
 // stop makes a read fail that waits for the client.
@@ -95,6 +106,9 @@ func (b *clientBody) cutShort() bool { return b.stopped.Load() && !b.ended() }
 // more after the end. Handlers before this one, and the server, must not find a
 // transport reading when the request is over.
 func (b *clientBody) settle() {
+	if b.watch != nil {
+		b.watch.Stop()
+	}
 	if b.ended() {
 		b.stopped.Store(true)
 	}

@@ -53,6 +53,7 @@ type explanation struct {
 	who                  note
 	decision             decision
 	reason               offloader.Reason
+	unspooled            string // a word of bodyKinds, empty if its body is not passed on
 	upload, waited, took time.Duration
 	sends                int32
 	ahead                int
@@ -96,7 +97,7 @@ func (l *explanations) add(run *run, d decision) {
 	}
 	e := l.slot()
 	e.id, e.at, e.pool = run.id(), now, run.handler.pool.Name()
-	e.decision, e.reason = d, run.reason
+	e.decision, e.reason, e.unspooled = d, run.reason, run.kindWord()
 	e.upload, e.waited, e.took = run.uploadTook, run.waited, run.took
 	e.sends = run.sends.Load()
 	e.pressure = pressure
@@ -149,6 +150,7 @@ func (l *explanations) find(id wantedID) (explanation, bool) {
 // remember explains a request that was not served as usual, when it has ended.
 func (run *run) remember() {
 	switch {
+	case run.tooSlow: // as with a spooled body, its status says it all
 	case run.reason == offloader.Cancelled:
 		explained.add(run, decidedCancelled)
 	case run.reason != 0 && run.hadPermit():

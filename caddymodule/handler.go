@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -85,6 +84,14 @@ type Handler struct {
 	// larger one is refused with status 413. Default: 256 KiB in memory, then
 	// 1 GiB in a file.
 	RequestSpool *SpoolBounds `json:"request_spool,omitempty"`
+
+	// Which request bodies are passed on as they come because of the request's own
+	// fields, while their run holds its permit: `grpc`, `connect` (streams of the
+	// Connect protocol), `ndjson` (of unknown length, on HTTP/2 and 3), `incremental`
+	// (RFC 10036), `upgrade` (tunnels by `CONNECT`) and `resumable` (uploads by tus and
+	// the draft of the IETF); or `off` alone. Default: all but `resumable`, which then
+	// share half of the pool's permits, one at least.
+	Unspooled []string `json:"unspooled,omitempty"`
 
 	// How much of a response is kept for a slow client. When it is full the
 	// run waits. Default: 256 KiB in memory, then 1 GiB in a file.
@@ -261,7 +268,7 @@ func (h *Handler) check() error {
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
 	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
-	errs = append(errs, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
+	errs = append(errs, checkUnspooled(h.Unspooled), h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
 		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
 	return errors.Join(errs...)
 }
@@ -326,11 +333,6 @@ func (a *App) nameless(c PoolConfig) string {
 }
 
 func sameConfig(a, b PoolConfig) bool { return reflect.DeepEqual(a, b) }
-
-// neverSpooled reports whether a request's body must be passed on as it comes.
-func neverSpooled(r *http.Request) bool {
-	return bridge.NeverSpooled(r.Header) || isUpgrade(r)
-}
 
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)

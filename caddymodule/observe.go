@@ -82,6 +82,12 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if run.uploadTook > 0 {
 		enc.AddDuration("upload", run.uploadTook)
 	}
+	if kind := run.kindWord(); kind != "" {
+		enc.AddString("unspooled", kind)
+	}
+	if run.broken != nil {
+		enc.AddInt64("part", run.body.Size())
+	}
 	enc.AddDuration("queue_wait", run.queueWait())
 	if run.took > 0 {
 		enc.AddDuration("run", run.took)
@@ -134,6 +140,20 @@ func (run *run) reasonWord() string {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// tooSlowLogged keeps clients that trickle from flooding the log.
+var tooSlowLogged rarely
+
+// logTooSlow logs a body that did not come in time, with what to do if its client was
+// waiting for an answer within it.
+func (h *Handler) logTooSlow(r *http.Request) {
+	c := h.logger.Check(zapcore.InfoLevel, "a request body came too slowly to be spooled")
+	if c == nil || !tooSlowLogged.now() {
+		return
+	}
+	c.Write(zap.String("pool", h.pool.Name()), zap.String("content_type", r.Header.Get("Content-Type")),
+		zap.String("hint", "if the client waits for an answer before it sends more, name its kind in 'unspooled', or write 'request_spool off'"))
+}
 
 // spoolFullLogged keeps a full disk from flooding the log.
 var spoolFullLogged rarely

@@ -39,6 +39,10 @@ func (h *Handler) answerFor(r offloader.Reason) answer {
 		return answer{http.StatusGatewayTimeout, grpcDeadlineExceeded, false, "http_response_timeout"}
 	case offloader.BodyTooLarge:
 		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
+	case offloader.UnspooledLimit:
+		return answer{http.StatusTooManyRequests, grpcResourceExhausted, true, "connection_limit_reached"}
+	case offloader.IncrementalRefused:
+		return answer{http.StatusNotImplemented, grpcUnimplemented, false, "http_request_denied"}
 	case offloader.Cancelled:
 		return answer{http.StatusServiceUnavailable, grpcCanceled, false, "proxy_internal_error"}
 	}
@@ -64,7 +68,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 		if run.pastDeadline() {
 			a.grpc = grpcDeadlineExceeded // its own: it does not matter what it met
 		}
-		rejectGRPC(run.w, a.grpc, rejected.Reason)
+		rejectGRPC(run.w, a.grpc, rejected.Reason.Text())
 		return nil
 	case h.rejectRoutes != nil && !run.hadPermit():
 		run.replacer().Set("http.offload.reject_status", a.status)
@@ -131,15 +135,15 @@ const smallBody = 64 << 10
 
 // rejectGRPC sends a response of nothing but trailers, which stand in the
 // header then.
-func rejectGRPC(w http.ResponseWriter, code int, r offloader.Reason) {
-	setCallStatus(w.Header(), code, r)
+func rejectGRPC(w http.ResponseWriter, code int, text string) {
+	setCallStatus(w.Header(), code, text)
 	w.WriteHeader(http.StatusOK)
 }
 
-func setCallStatus(h http.Header, code int, r offloader.Reason) {
+func setCallStatus(h http.Header, code int, text string) {
 	h.Set("Content-Type", "application/grpc")
 	h.Set(grpcStatusField, strconv.Itoa(code))
-	h.Set("Grpc-Message", r.Text())
+	h.Set("Grpc-Message", text)
 }
 
 // hasErrorRoutes reports whether handle_errors gets to see an error.

@@ -55,6 +55,8 @@ type Request struct {
 	// why, if it was cancelled.
 	Abandoned bool   `json:"abandoned"`
 	Reason    string `json:"reason,omitempty"`
+	// Unspooled is the kind for which its body is passed on as it comes.
+	Unspooled string `json:"unspooled,omitempty"`
 }
 
 // view describes the run. It may be called from any goroutine.
@@ -64,7 +66,7 @@ func (run *run) view(now time.Time) Request {
 	r := Request{
 		ID: run.id().String(), Pool: run.handler.pool.Name(), Phase: phase,
 		Age: now.Sub(who.came), InPhase: now.Sub(since),
-		Class: defaultClass, Client: who.client, Method: who.method, Host: who.host, Path: who.path,
+		Class: defaultClass, Unspooled: run.kindWord(), Client: who.client, Method: who.method, Host: who.host, Path: who.path,
 	}
 	if phase == phaseRunning {
 		cancelled := run.cancelledFor()

@@ -74,6 +74,12 @@ type run struct {
 
 	// unspooled is the client's body where it is passed on as it comes, nil if not.
 	unspooled *clientBody
+	kind      *bodyKind // why it is, nil if it is not because of the request's fields
+	// broken is why body is only a part of it, which is handed on all the same, nil if
+	// it is whole. handedOnPart says that a handler has read it to its end.
+	broken       error
+	handedOnPart atomic.Bool
+	ahead        *ahead // which has read its beginning, nil if nothing has
 	// sent is the last request that it has sent itself, nil without.
 	sent *exchange.Exchange
 
@@ -91,6 +97,7 @@ type run struct {
 	abandoned bool               // cut off because nobody has any use for it
 	notices   bool               // a handler behind stops when the context is cancelled
 	cancelled bool               // the backend was cancelled before it had answered
+	tooSlow   bool               // its client's body came too slowly, which has ended it
 	held      bool               // next has returned, and the permit waits for the backend
 	inSet     bool               // it is in abandonedRuns
 	gone      bool               // the request is over for its client
@@ -150,7 +157,7 @@ func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run
 	now := time.Now()
 	run := &run{
 		handler: h, client: r, w: w, outer: outer, arrived: now,
-		who: identityOf(r, now, h.showQuery), grpc: bridge.IsGRPC(r.Header),
+		who: identityOf(r, now, h.showQuery), grpc: isCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.place.Owner = run
@@ -191,7 +198,7 @@ func (run *run) openBody() (io.ReadCloser, error) {
 			return nil, errResent
 		}
 	}
-	return run.body.Open(), nil
+	return run.openSpooled(), nil
 }
 
 // enter notes the phase that the run is in from that time on, and lists it.
@@ -214,6 +221,9 @@ func (run *run) leave(err error) {
 	run.mu.Unlock()
 	if run.sent != nil {
 		run.sent.Done()
+	}
+	if run.ahead != nil {
+		run.ahead.settle(run.w)
 	}
 	if run.body != nil {
 		run.hideBody()

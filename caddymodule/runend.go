@@ -18,14 +18,14 @@ import (
 func (run *run) serve(next caddyhttp.Handler) (err error) {
 	h := run.handler
 	run.writer.Init(run.w, run.client, bridge.Options{
-		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
+		Stream: h.respOptions, Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
 	})
 	if h.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	if run.rule() == "cancel" {
+	if run.rule() == "cancel" && run.broken == nil {
 		run.watchClient()
 	}
 	run.passBody()
@@ -93,12 +93,20 @@ func (run *run) countCancel() {
 	}
 }
 
-// cancelledBeforeHead reports whether a timeout has ended the run before it
-// answered. Whatever it says after that is of no interest.
-func (run *run) cancelledBeforeHead() bool { return run.reason != 0 && run.writer.Status() == 0 }
+// cancelledBeforeHead reports whether a timeout, an operator or its client's body, slow or
+// broken, has ended the run before it answered. Whatever it says after that is of no interest.
+func (run *run) cancelledBeforeHead() bool {
+	return (run.reason != 0 || run.tooSlow || run.handedOnPart.Load()) && run.writer.Status() == 0
+}
 
 // answerLate answers for a run that was cancelled before it did.
 func (run *run) answerLate() error {
+	switch {
+	case run.tooSlow:
+		return run.refuseBody(errTooSlow)
+	case run.reason == 0:
+		return run.refuseBroken()
+	}
 	rejected := run.handler.pool.Reject(run.reason)
 	if run.writer.Answered() {
 		run.w.WriteHeader(run.handler.answerFor(run.reason).status) // for the log alone
@@ -134,7 +142,7 @@ func (run *run) end(o offloader.Outcome) {
 	}
 	run.took = time.Since(run.arrived) - run.waited
 	run.outcome = run.outcomeAs(o)
-	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.left = run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
 	run.endSpan()
 	run.mu.Lock()
 	held := run.hold()
@@ -171,8 +179,10 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 }
 
 // clientAtFault reports whether the run has ended because its client's body, which is
-// not spooled, did not come.
-func (run *run) clientAtFault() bool { return run.unspooled != nil && run.unspooled.failed.Load() }
+// not spooled, did not come, or because it broke off.
+func (run *run) clientAtFault() bool {
+	return (run.unspooled != nil && run.unspooled.failed.Load()) || run.handedOnPart.Load()
+}
 
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {

@@ -84,7 +84,7 @@ func (run *run) emergency(reason offloader.Reason) (status int, text string, fie
 	fields = make(http.Header)
 	run.describe(fields, a, reason, time.Since(run.arrived)-run.waited)
 	if run.grpc {
-		setCallStatus(fields, a.grpc, reason)
+		setCallStatus(fields, a.grpc, reason.Text())
 		return http.StatusOK, "", fields
 	}
 	return a.status, http.StatusText(a.status) + "\n", fields
@@ -117,7 +117,7 @@ func (run *run) beginEndless() {
 // no concern to a watch that told so then.
 func (run *run) GoesOn() {
 	switch {
-	case run.rule() == "finish":
+	case run.rule() == "finish", run.broken != nil: // it is known to have left
 	case run.client.Context().Err() != nil:
 		run.abandon()
 	default:

@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
-	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
 // statusClientLeft is what logs say of a request whose client left. It is
@@ -38,9 +37,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		run.decide()
 		return h.refuse(run, err)
 	}
-	ctx, stop := run.waitContext()
-	permit, err := h.pool.AcquireAt(ctx, &run.place)
-	stop()
+	permit, err := run.acquire()
 	h.pool.entered()
 	run.decide()
 	if err != nil {
@@ -56,7 +53,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // request belongs to the pool, whatever becomes of that meanwhile.
 func (h *Handler) takeBody(run *run) error {
 	r := run.client
-	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 || neverSpooled(r) {
+	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 {
+		return nil
+	}
+	kind, refused := h.unspooledKind(r)
+	switch {
+	case refused:
+		return h.pool.Reject(offloader.IncrementalRefused)
+	case kind != nil:
+		run.kind = kind
+		run.place.Unspooled = h.bounded(kind, r)
 		return nil
 	}
 	if err := h.pool.BeginUpload(&run.place); err != nil {
@@ -72,8 +78,7 @@ func (h *Handler) takeBody(run *run) error {
 
 func (h *Handler) spoolBody(run *run) error {
 	run.enter(phaseUploading, run.arrived)
-	body, err := spool.ReadBody(run.upload(), run.client.ContentLength, budget, h.reqBounds)
-	run.body = body
+	err := run.readBody()
 	switch cut := run.endUpload(); {
 	case cut:
 		return h.pool.Reject(offloader.Cancelled)
@@ -82,6 +87,8 @@ func (h *Handler) spoolBody(run *run) error {
 	case errors.Is(err, spool.ErrFull):
 		h.logSpoolFull("a request body could not be spooled", err)
 		return h.pool.Reject(offloader.SpoolFull)
+	case err != nil && tooSlow(err):
+		h.logTooSlow(run.client)
 	}
 	return err
 }
@@ -112,6 +119,10 @@ func (run *run) refuseBody(err error) error {
 	}
 	if tooSlow(err) {
 		leaveBody(run.w, run.client)
+		if run.grpc {
+			rejectGRPC(run.w, grpcDeadlineExceeded, spool.ErrTooSlow.Error())
+			return nil
+		}
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
 	}
 	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
@@ -141,24 +152,6 @@ func cutOff(r *http.Request, err error) bool {
 func tooSlow(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
-}
-
-// isUpgrade reports whether a request asks to leave HTTP.
-func isUpgrade(r *http.Request) bool {
-	if r.Method == http.MethodConnect {
-		return true
-	}
-	if r.Header.Get("Upgrade") == "" {
-		return false
-	}
-	for _, field := range r.Header["Connection"] {
-		for option := range strings.SplitSeq(field, ",") {
-			if strings.EqualFold(strings.TrimSpace(option), "upgrade") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // forwarded is the request as the run gets it: under a context of its own, and
@@ -198,23 +191,17 @@ func (run *run) giveBody(r *http.Request) {
 	if run.body == nil {
 		return
 	}
-	r.Body = run.body.Open()
-	r.GetBody = run.openBody
+	r.Body = run.openSpooled()
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
+	if run.broken != nil {
+		return // the length is still that of the whole
+	}
+	r.GetBody = run.openBody
 	if len(r.Trailer) == 0 { // trailers need the chunked form
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
 	}
-}
-
-// responseOptions say how a response to r is spooled.
-func (h *Handler) responseOptions(r *http.Request) stream.Options {
-	o := h.respOptions
-	if bridge.NeverSpooled(r.Header) {
-		o.Bounds = spool.Bounds{}
-	}
-	return o
 }
 
 var _ bridge.Owner = (*run)(nil)

@@ -68,6 +68,7 @@ func newSidecar() *sidecar {
 		{of: inDirective, word: "resend", usage: "How often a request may be sent to the service again, or 'off' (default 1)"},
 		{of: inDirective, word: "request_spool", usage: "What is kept of a request: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
 		{of: inDirective, word: "response_spool", usage: "What is kept of a response: '<memory> [<file>]' or 'off' (default '256KiB 1GiB')"},
+		{of: inDirective, word: "unspooled", usage: "Which request bodies are passed on as they come: '<kind> ...' or 'off' (default all but resumable, with half of the permits)"},
 		{of: inDirective, word: "stall_timeout", usage: "How long a full spool may block a run, or 'off' (default 60s)"},
 		{of: inDirective, word: "upgrades", usage: "The permit of an upgraded connection: 'pass' or 'hold' (default pass)"},
 		{of: inDirective, word: "reject_status", usage: "The status when overloaded (default 503)"},

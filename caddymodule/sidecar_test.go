@@ -52,7 +52,7 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 				`--queue|5|--max-wait|6s|--order|fifo|--linger|1s|--breaker-failure-ratio|0.4|--breaker-min-requests|10|` +
 				`--breaker-consecutive-failures|3|--breaker-window|9m|--breaker-cool-down|2s|--breaker-probes|2|--breaker-probe-timeout|3s|` +
 				`--first-byte-timeout|2m|--run-timeout|3m|--on-abandon|cancel|--request-spool|1MiB 2GiB|--response-spool|off|` +
-				`--stall-timeout|1s|--upgrades|hold|--reject-status|429|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
+				`--unspooled|grpc connect|--stall-timeout|1s|--upgrades|hold|--reject-status|429|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
 				`--spool-disk|2MiB|--spool-uploads|3|--spool-min-rate|off|--explain|5|--show-query|--server-timing|--handle-reject|respond "busy" 503`,
 			`{
 	admin off
@@ -85,6 +85,7 @@ http://:80 {
 		on_abandon cancel
 		request_spool 1MiB 2GiB
 		response_spool off
+		unspooled grpc connect
 		stall_timeout 1s
 		upgrades hold
 		reject_status 429

@@ -136,7 +136,7 @@ func (s *sidecar) lines(of string) ([]string, error) {
 			continue
 		}
 		values := []string{w.value}
-		if w.word == "request_spool" || w.word == "response_spool" {
+		if w.word == "request_spool" || w.word == "response_spool" || w.word == "unspooled" {
 			values = strings.Fields(w.value)
 		}
 		text, err := quoteAll(values)

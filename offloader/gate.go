@@ -42,6 +42,7 @@ type gate struct {
 	lingering   int
 	abandoned   int // running for nobody
 	uploading   int // let in and not here yet
+	unspooled   int // running with a request body that is not spooled and has not ended
 	lent        int // held by runs of pools that this one succeeds
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
@@ -220,6 +221,8 @@ func (g *gate) decide(pl *Place, kept bool) (answer, Reason) {
 	switch {
 	case shut != 0:
 		return refuse, shut
+	case g.unspooledFull(pl):
+		return refuse, UnspooledLimit
 	case g.vacant() && g.queue.len == 0 && !g.paused():
 		return admit, 0
 	case g.queue.len >= g.places && !g.displaces(kept):
@@ -241,7 +244,9 @@ func (g *gate) refusal(n *newcomer) Reason {
 func (g *gate) letIn(n *newcomer, now moment) *slot {
 	g.served(&n.client, now)
 	g.endUpload(n.place)
-	return g.take()
+	s := g.take()
+	g.beginUnspooled(s, n.place)
+	return s
 }
 
 // join queues a waiter for which there is a place.
@@ -303,12 +308,17 @@ func (g *gate) handOver(now moment, out *verdicts) {
 			g.refuse(w, WaitTimeout, out)
 			continue
 		}
+		if g.unspooledFull(w.place) {
+			g.refuse(w, UnspooledLimit, out)
+			continue
+		}
 		if g.loan != nil && !g.claim() {
 			break
 		}
 		g.queue.remove(w)
 		w.slot = g.take()
 		w.slot.started = now
+		g.beginUnspooled(w.slot, w.place)
 		out.add(w)
 	}
 	if g.loan != nil {

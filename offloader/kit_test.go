@@ -72,7 +72,7 @@ func ended(cause error) context.Context {
 func wantIdle(t *testing.T, p *offloader.Pool) {
 	t.Helper()
 	got := p.Snapshot()
-	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Uploading != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Upgraded != 0 || got.OldestWait != 0 {
+	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Uploading != 0 || got.Unspooled != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Upgraded != 0 || got.OldestWait != 0 {
 		t.Errorf("gauges at the end: %+v", got)
 	}
 }

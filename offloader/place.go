@@ -13,6 +13,11 @@ type Place struct {
 	// that was let in before.
 	PassDrain bool
 
+	// Unspooled says that the caller brings a request body that is not spooled. Such
+	// callers get at most half of the permits at once, one at least, until
+	// Permit.BodyEnded; beyond that they are refused with UnspooledLimit.
+	Unspooled bool
+
 	// Written by the caller's own goroutine under the gate's mutex.
 	joined    bool
 	kept      bool // it came at its turn

@@ -20,6 +20,9 @@ const (
 	Draining
 	// Closed: the pool has ended.
 	Closed
+	// UnspooledLimit: as many permits as may be are held by requests whose bodies
+	// are not spooled.
+	UnspooledLimit
 	// SpoolFull: no room to keep the request's or the response's body.
 	SpoolFull
 	// RunTimeout: the run took longer than it may.
@@ -28,6 +31,9 @@ const (
 	FirstByteTimeout
 	// BodyTooLarge: the request's body is larger than the spool takes.
 	BodyTooLarge
+	// IncrementalRefused: the request asks that its body be passed on as it comes,
+	// which is not done here.
+	IncrementalRefused
 	// Cancelled: an operator has cancelled the request.
 	Cancelled
 
@@ -35,31 +41,35 @@ const (
 )
 
 var reasonNames = [reasonCount]string{
-	QueueFull:        "queue_full",
-	WaitTimeout:      "wait_timeout",
-	PredictedLate:    "predicted_late",
-	BreakerOpen:      "breaker_open",
-	Draining:         "draining",
-	Closed:           "closed",
-	SpoolFull:        "spool_full",
-	RunTimeout:       "run_timeout",
-	FirstByteTimeout: "first_byte_timeout",
-	BodyTooLarge:     "body_too_large",
-	Cancelled:        "cancelled",
+	QueueFull:          "queue_full",
+	WaitTimeout:        "wait_timeout",
+	PredictedLate:      "predicted_late",
+	BreakerOpen:        "breaker_open",
+	Draining:           "draining",
+	Closed:             "closed",
+	UnspooledLimit:     "unspooled_limit",
+	SpoolFull:          "spool_full",
+	RunTimeout:         "run_timeout",
+	FirstByteTimeout:   "first_byte_timeout",
+	BodyTooLarge:       "body_too_large",
+	IncrementalRefused: "incremental_refused",
+	Cancelled:          "cancelled",
 }
 
 var reasonTexts = [reasonCount]string{
-	QueueFull:        "all permits are taken and the queue is full",
-	WaitTimeout:      "no permit came free in time",
-	PredictedLate:    "no permit would have come free in time",
-	BreakerOpen:      "the breaker is open",
-	Draining:         "the pool is draining",
-	Closed:           "the pool is closed",
-	SpoolFull:        "no room to keep the body",
-	RunTimeout:       "the run took too long",
-	FirstByteTimeout: "the answer did not begin in time",
-	BodyTooLarge:     "the request body is too large",
-	Cancelled:        "an operator cancelled it",
+	QueueFull:          "all permits are taken and the queue is full",
+	WaitTimeout:        "no permit came free in time",
+	PredictedLate:      "no permit would have come free in time",
+	BreakerOpen:        "the breaker is open",
+	Draining:           "the pool is draining",
+	Closed:             "the pool is closed",
+	UnspooledLimit:     "too many permits are held by request bodies that are passed on as they come",
+	SpoolFull:          "no room to keep the body",
+	RunTimeout:         "the run took too long",
+	FirstByteTimeout:   "the answer did not begin in time",
+	BodyTooLarge:       "the request body is too large",
+	IncrementalRefused: "the request body is not passed on as it comes here",
+	Cancelled:          "an operator cancelled it",
 }
 
 // Reasons lists all reasons, in a fixed order.

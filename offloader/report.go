@@ -100,8 +100,10 @@ func (g *gate) untimed(s *slot, generation uint64) {
 	}
 }
 
-// ends takes a run out of the abandoned ones. It requires g.mu.
+// ends takes a run out of the abandoned ones, and out of those with a body that is not
+// spooled. It requires g.mu.
 func (g *gate) ends(s *slot) {
+	g.endUnspooled(s)
 	if s.abandoned {
 		s.abandoned = false
 		g.abandoned--

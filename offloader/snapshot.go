@@ -30,6 +30,10 @@ type Snapshot struct {
 	// Uploading have been let in and are not here yet: Pool.BeginUpload.
 	Uploading int `json:"uploading"`
 
+	// Unspooled is the part of Running whose callers share half of the permits:
+	// Place.Unspooled.
+	Unspooled int `json:"unspooled,omitempty"`
+
 	// Predecessors is how many are in flight in pools that this one has succeeded.
 	Predecessors int `json:"predecessors"`
 
@@ -107,7 +111,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 		s.WarmingUp = g.limit
 	}
 	s.Running, s.Abandoned, s.Lingering = g.running-g.lent, g.abandoned, g.lingering
-	s.Uploading = g.uploading
+	s.Uploading, s.Unspooled = g.uploading, g.unspooled
 	s.Waiting, s.QueueLimit = g.queue.len, g.places
 	s.NewestFirst = !g.healthy()
 	s.MeanRun = time.Duration(g.predictedRun())

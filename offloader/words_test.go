@@ -20,10 +20,12 @@ func TestReasonsHaveWords(t *testing.T) {
 		{"breaker_open", false},
 		{"draining", false},
 		{"closed", false},
+		{"unspooled_limit", false},
 		{"spool_full", false},
 		{"run_timeout", false},
 		{"first_byte_timeout", false},
 		{"body_too_large", false},
+		{"incremental_refused", false},
 		{"cancelled", false},
 	}
 	all := offloader.Reasons()

@@ -165,6 +165,8 @@ func (c *soakClient) judge(q *soakRequest, res *http.Response, patience time.Dur
 		return c.failed(q, err, patience)
 	case seed == "" && slices.Contains([]int{408, 413, 502, 503, 504}, res.StatusCode):
 		return strconv.Itoa(res.StatusCode)
+	case seed == "" && res.StatusCode == http.StatusTooManyRequests && q.incremental && q.up > 0:
+		return "429"
 	case seed == "" && res.StatusCode == 499 && q.mayBeLeaving:
 		return "left"
 	case seed == "", cutting[q.fault], j.at != q.down:

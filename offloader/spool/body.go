@@ -35,6 +35,17 @@ type Body struct {
 // ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
 // ErrFull; nothing is kept then.
 func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
+	b, err := ReadPart(src, hint, budget, bounds)
+	if err != nil && b != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, err
+}
+
+// ReadPart is ReadBody for a body whose beginning has a value of its own: if src fails or
+// trickles it returns, with the error, what came before that, nil if that is nothing.
+func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
 	}
@@ -56,11 +67,17 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	defer upload.End()
 	b := new(Body)
 	b.store.Init(budget, bounds, OfBody)
-	if err := b.fill(src, hint, upload); err != nil {
-		b.Close()
-		return nil, err
+	err := b.fill(src, hint, upload)
+	_, failed := errors.AsType[*ReadError](err)
+	switch {
+	case err == nil:
+		return b, nil
+	case b.size > 0 && (failed || errors.Is(err, ErrTooSlow)):
+		b.trim()
+		return b, err
 	}
-	return b, nil
+	b.Close()
+	return nil, err
 }
 
 // firstPiece waits for the start of a body, for which nothing is taken yet. It

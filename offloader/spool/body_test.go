@@ -294,3 +294,39 @@ func TestReadersOfBodies(t *testing.T) {
 		}
 	})
 }
+
+// The beginning of a body is kept where it has a value of its own, in memory or in a file,
+// and nothing is left where there is none.
+func TestPartsOfBodies(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken off")
+	for _, size := range []int{0, 1, block - 1, block, block + 1, 3 * block} {
+		for _, hint := range []int64{-1, 10 * block} {
+			budget := roomy(t)
+			src := io.MultiReader(bytes.NewReader(bytesOf(size)), iotest.ErrReader(broken))
+			body, err := spool.ReadPart(src, hint, budget, spool.Bounds{Memory: 2 * block, File: 20 * block})
+			if !errors.Is(err, broken) || (body == nil) != (size == 0) {
+				t.Errorf("%d bytes, length %d: got %v, %v", size, hint, body, err)
+			}
+			if body == nil {
+				wantUsage(t, budget, spool.Usage{})
+				continue
+			}
+			if got, err := io.ReadAll(body.Open()); err != nil || !bytes.Equal(got, bytesOf(size)) {
+				t.Errorf("%d bytes, length %d: read %d bytes, %v", size, hint, len(got), err)
+			}
+			body.Close()
+			wantUsage(t, budget, spool.Usage{})
+		}
+	}
+	budget := roomy(t)
+	whole, err := spool.ReadPart(bytes.NewReader(bytesOf(block)), -1, budget, spool.Bounds{Memory: 2 * block})
+	if err != nil || whole.Size() != block {
+		t.Fatalf("a whole body: %v, %v", whole, err)
+	}
+	whole.Close()
+	if body, err := spool.ReadPart(bytes.NewReader(bytesOf(3*block)), -1, budget, spool.Bounds{Memory: 2 * block}); body != nil || !errors.Is(err, spool.ErrTooLarge) {
+		t.Errorf("a body that is too large: %v, %v", body, err)
+	}
+	wantUsage(t, budget, spool.Usage{})
+}

@@ -112,11 +112,11 @@ func (w *Writer) upgraded() bool {
 
 func (w *Writer) clientLeft() bool { return w.req.Context().Err() != nil }
 
-// NeverSpooled reports whether a message with this header must be handed on as
-// it comes: gRPC, which may wait for an answer within its body, and messages
-// that ask for it (RFC 10036).
+// NeverSpooled reports whether a response with this header must be handed on as
+// it comes: gRPC, whose client may wait for one message before it sends the next,
+// and what asks for it (RFC 10036).
 func NeverSpooled(h http.Header) bool {
-	return IsGRPC(h) || isIncremental(h)
+	return IsGRPC(h) || IsIncremental(h)
 }
 
 // unbuffered reports whether a response asks that each write be handed on at
@@ -136,7 +136,8 @@ func IsGRPC(h http.Header) bool {
 	return err == nil && (media == "application/grpc" || strings.HasPrefix(media, "application/grpc+"))
 }
 
-func isIncremental(h http.Header) bool {
+// IsIncremental reports whether a message asks to be handed on as it comes (RFC 10036).
+func IsIncremental(h http.Header) bool {
 	values, ok := h["Incremental"]
 	if !ok {
 		return false

@@ -14,6 +14,7 @@ type pool struct {
 	Abandoned   int
 	Lingering   int
 	Uploading   int
+	Unspooled   int
 	Lent        int
 	// Predecessors is what is in flight in pools that this one has succeeded.
 	Predecessors int
@@ -46,7 +47,7 @@ type settings struct {
 }
 
 type request struct {
-	ID, Pool, Phase, Class, Client, Method, Host, Path, Reason string
+	ID, Pool, Phase, Class, Client, Method, Host, Path, Reason, Unspooled string
 
 	Age       time.Duration `json:"age_ns"`
 	InPhase   time.Duration `json:"in_phase_ns"`
@@ -55,7 +56,7 @@ type request struct {
 }
 
 type explanation struct {
-	ID, Pool, Client, Method, Host, Path, Decision, Phase, Reason, Text string
+	ID, Pool, Client, Method, Host, Path, Decision, Phase, Reason, Text, Unspooled string
 
 	At            time.Time
 	Upload        time.Duration `json:"upload_ns"`

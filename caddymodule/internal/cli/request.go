@@ -83,14 +83,22 @@ func listRunning(s *call) error {
 	}
 	t := newTable("POOL", "ID", "PHASE", ">AGE", ">IN PHASE", "CLASS", "CLIENT", "REQUEST", "NOTES")
 	for _, r := range all {
-		notes := ""
-		if r.Abandoned {
-			notes = strings.TrimSpace("abandoned " + r.Reason)
-		}
-		t.add(clean(r.Pool), r.ID, r.Phase, brief(r.Age), brief(r.InPhase), clean(r.Class), clean(r.Client), r.line(), notes)
+		t.add(clean(r.Pool), r.ID, r.Phase, brief(r.Age), brief(r.InPhase), clean(r.Class), clean(r.Client), r.line(), r.notes())
 	}
 	t.print(s.out)
 	return nil
+}
+
+// notes are what is unusual about a request.
+func (r *request) notes() string {
+	var notes []string
+	if r.Abandoned {
+		notes = append(notes, strings.TrimSpace("abandoned "+r.Reason))
+	}
+	if r.Unspooled != "" {
+		notes = append(notes, "unspooled "+r.Unspooled)
+	}
+	return strings.Join(notes, ", ")
 }
 
 // line is what was asked for.
@@ -124,6 +132,9 @@ func explain(s *call) error {
 		line("decided", "%s, %s ago", e.At.Local().Format(time.DateTime), brief(time.Since(e.At)))
 	}
 	line("decision", "%s", e.decided())
+	if e.Unspooled != "" {
+		line("body", "passed on as it comes: %s", e.Unspooled)
+	}
 	if e.Upload > 0 {
 		line("upload", "%s", brief(e.Upload))
 	}

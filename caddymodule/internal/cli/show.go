@@ -69,7 +69,7 @@ func (p *pool) notes() string {
 	for _, of := range []struct {
 		n    int
 		what string
-	}{{p.Abandoned, "abandoned"}, {p.Lingering, "lingering"}, {p.Uploading, "uploading"}, {p.Predecessors, "in predecessors"}, {p.Upgraded, "upgraded"}} {
+	}{{p.Abandoned, "abandoned"}, {p.Lingering, "lingering"}, {p.Uploading, "uploading"}, {p.Unspooled, "unspooled"}, {p.Predecessors, "in predecessors"}, {p.Upgraded, "upgraded"}} {
 		if of.n > 0 {
 			notes = append(notes, fmt.Sprintf("%d %s", of.n, of.what))
 		}

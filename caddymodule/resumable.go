@@ -1,0 +1,88 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// A resumable upload that breaks off is worth what has come of it: its client asks the
+// backend how much that is, and sends the rest. So the part is handed on, with the break at
+// its end. It waits and runs as any body does, although its client has left.
+
+// errBrokenOff is what a backend's transport gets at the end of a part. It wraps a cancel,
+// so that it is not the upstream's failure.
+var errBrokenOff = fmt.Errorf("the client's upload broke off: %w", context.Canceled)
+
+// resumableFields mark uploads that their clients go on with after a break: tus, and the
+// drafts of the IETF from the first to the last.
+var resumableFields = []string{"Tus-Resumable", "Upload-Complete", "Upload-Incomplete", "Upload-Offset", "Upload-Draft-Interop-Version"}
+
+// isResumable reports whether a request brings a part of a resumable upload.
+func isResumable(r *http.Request) bool {
+	for _, field := range resumableFields {
+		if r.Header[field] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// readBody reads the client's body into the spool. The part of a resumable upload that
+// breaks off is a body too.
+func (run *run) readBody() (err error) {
+	r, bounds := run.client, run.handler.reqBounds
+	if !isResumable(r) {
+		run.body, err = spool.ReadBody(run.upload(), r.ContentLength, budget, bounds)
+		return err
+	}
+	run.body, err = spool.ReadPart(run.upload(), r.ContentLength, budget, bounds)
+	if _, refused := errors.AsType[caddyhttp.HandlerError](err); err == nil || run.body == nil || refused {
+		return err
+	}
+	run.broken = err
+	return nil
+}
+
+// openSpooled returns the spooled body from its beginning.
+func (run *run) openSpooled() io.ReadCloser {
+	body := run.body.Open()
+	if run.broken == nil {
+		return body
+	}
+	return &part{ReadCloser: body, run: run}
+}
+
+// part is the body of an upload that has broken off.
+type part struct {
+	io.ReadCloser
+	run *run
+}
+
+// Read fails where the body ends. From then on the client is answered for its break,
+// whatever handlers behind make of that.
+func (p *part) Read(b []byte) (int, error) {
+	n, err := p.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		p.run.handedOnPart.Store(true)
+		p.run.writer.KillBeforeHead(errBrokenOff)
+		err = fmt.Errorf("%w: %w", errBrokenOff, p.run.broken)
+	}
+	return n, err
+}
+
+// refuseBroken answers for a run whose upload broke off. Most clients are not there.
+func (run *run) refuseBroken() error {
+	if cutOff(run.client, run.broken) {
+		run.left = true
+		run.logLeft()
+		return nil
+	}
+	return run.refuseBody(run.broken)
+}
