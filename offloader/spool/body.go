@@ -6,12 +6,26 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
+// Keeper is a source whose bodies may be kept although it has failed. Other sources need
+// not implement it.
+type Keeper interface {
+	// Keeps is asked when the source has failed. If it returns true, the body holds what
+	// came, and each reader of it ends as the source has.
+	Keeps(err *ReadError) bool
+}
+
 // ReadError says that the source of a body failed, not the spool.
-type ReadError struct{ Err error }
+type ReadError struct {
+	Err error
+	// Short says that the source has ended before its length, without an error of its own.
+	Short bool
+}
 
 // Error describes the failure.
 func (e *ReadError) Error() string { return fmt.Sprintf("reading the body: %v", e.Err) }
@@ -23,17 +37,19 @@ func (e *ReadError) Unwrap() error { return e.Err }
 // be read any number of times, also at once. The one who made it closes it.
 type Body struct {
 	size int64
+	end  error // what readers end with instead of io.EOF, nil for that
 
-	mu     sync.RWMutex // held for writing by Close
+	mu     sync.RWMutex // held for writing by Close and SetReadDeadline
 	store  Store
 	blocks []*Block
+	readBy time.Time // when readers fail, zero for never
 	closed bool
 }
 
 // ReadBody reads src to its end. hint is the length if it is known, else -1.
 // The error is a [*ReadError] if src failed or ended before its length,
 // ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
-// ErrFull; nothing is kept then.
+// ErrFull; nothing is kept then, unless src is a [Keeper].
 func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
@@ -41,7 +57,9 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	source := src
 	if hint < 0 { // on HTTP/3 that is every request without a body, too
 		start, err := firstPiece(src)
-		switch {
+		switch end, keep := kept(source, err); {
+		case keep:
+			return &Body{end: end}, nil
 		case err != nil:
 			return nil, err
 		case start == nil:
@@ -56,11 +74,33 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	defer upload.End()
 	b := new(Body)
 	b.store.Init(budget, bounds, OfBody)
-	if err := b.fill(src, hint, upload); err != nil {
+	err := b.fill(src, hint, upload)
+	switch end, keep := kept(source, err); {
+	case keep:
+		b.trim()
+		b.end = end
+	case err != nil:
 		b.Close()
 		return nil, err
 	}
 	return b, nil
+}
+
+// kept asks a source that has failed whether its body is kept, and returns what readers
+// end with then.
+func kept(src io.Reader, err error) (end error, keep bool) {
+	failed, ok := errors.AsType[*ReadError](err)
+	if !ok {
+		return nil, false
+	}
+	k, ok := src.(Keeper)
+	if !ok || !k.Keeps(failed) {
+		return nil, false
+	}
+	if failed.Short {
+		return io.EOF, true
+	}
+	return failed.Err, true
 }
 
 // firstPiece waits for the start of a body, for which nothing is taken yet. It
@@ -108,7 +148,7 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 		slow := upload.Took(n)
 		switch {
 		case errors.Is(err, io.EOF) && b.size < hint: // not every source checks this
-			return &ReadError{Err: io.ErrUnexpectedEOF}
+			return &ReadError{Err: io.ErrUnexpectedEOF, Short: true}
 		case errors.Is(err, io.EOF):
 			b.trim()
 			return nil
@@ -175,6 +215,18 @@ func (b *Body) trim() {
 // Size returns the body's length in bytes.
 func (b *Body) Size() int64 { return b.size }
 
+// Err returns what readers end with if the body is not whole, which is io.EOF for one that
+// is too short. It is nil for a whole one.
+func (b *Body) Err() error { return b.end }
+
+// SetReadDeadline makes all readers fail from t on, with [os.ErrDeadlineExceeded]. The
+// zero value removes the deadline. It may be called from any goroutine.
+func (b *Body) SetReadDeadline(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readBy = t
+}
+
 // Open returns a reader that starts at the first byte. Closing it is optional.
 func (b *Body) Open() io.ReadCloser { return &bodyReader{body: b} }
 
@@ -206,8 +258,10 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	switch {
 	case r.closed.Load() || r.body.closed:
 		return 0, fs.ErrClosed
+	case !r.body.readBy.IsZero() && !time.Now().Before(r.body.readBy):
+		return 0, os.ErrDeadlineExceeded
 	case r.read == r.body.size:
-		return 0, io.EOF
+		return 0, r.body.ending()
 	case len(p) == 0:
 		return 0, nil
 	}
@@ -224,6 +278,13 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		r.block, r.offset = r.block+1, 0
 	}
 	return n, nil
+}
+
+func (b *Body) ending() error {
+	if b.end != nil {
+		return b.end
+	}
+	return io.EOF
 }
 
 // Close ends the reader.
