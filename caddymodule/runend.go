@@ -17,8 +17,10 @@ import (
 // state of a request has no locks.
 func (run *run) serve(next caddyhttp.Handler) (err error) {
 	h := run.handler
+	run.passBody()
 	run.writer.Init(run.w, run.client, bridge.Options{
 		Stream: h.responseOptions(run.client), Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
+		Body: run.takenBody(),
 	})
 	if h.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
@@ -28,7 +30,6 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	if run.rule() == "cancel" {
 		run.watchClient()
 	}
-	run.passBody()
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.early().Start(&run.early, run)
 	h.runTime.Start(&run.runTime, run)
@@ -164,7 +165,7 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 		return offloader.Excluded
 	case run.reason != 0:
 		return offloader.Failure
-	case run.left, run.writer.Broken(), o == offloader.Failure && run.pastDeadline():
+	case run.left, run.writer.Broken(), o == offloader.Failure && (run.pastDeadline() || run.lacksBody()):
 		return offloader.Excluded
 	}
 	return o
@@ -173,6 +174,9 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 // clientAtFault reports whether the run has ended because its client's body, which is
 // not spooled, did not come.
 func (run *run) clientAtFault() bool { return run.unspooled != nil && run.unspooled.failed.Load() }
+
+// lacksBody reports whether the run got a body that is not whole.
+func (run *run) lacksBody() bool { return run.body != nil && run.body.Err() != nil }
 
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {

@@ -202,7 +202,7 @@ func (run *run) giveBody(r *http.Request) {
 	r.GetBody = run.openBody
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
-	if len(r.Trailer) == 0 { // trailers need the chunked form
+	if len(r.Trailer) == 0 && run.body.Err() == nil { // trailers and cuts need the chunked form
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
 	}
