@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -67,7 +66,7 @@ func (run *run) finish(err error) error {
 	run.end(run.judge(err))
 	cut := run.cut(err)
 	run.writer.Finish(cut)
-	run.reason = run.handedOn() // its rest may have been cut short
+	run.reasoned(run.handedOn()) // its rest may have been cut short
 	switch {
 	case run.cancelledBeforeHead():
 		return run.answerLate()
@@ -133,9 +132,7 @@ func (run *run) end(o offloader.Outcome) {
 	if run.endless {
 		endlessRuns.remove(run)
 	}
-	run.took = time.Since(run.arrived) - run.waited
-	run.outcome = run.outcomeAs(o)
-	run.left = run.left || (run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.returned(o)
 	run.endSpan()
 	run.mu.Lock()
 	held := run.hold()

@@ -46,7 +46,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.refuse(run, err)
 	}
-	run.permit = permit
+	run.admit(permit)
 	h.pool.waits.Observe(run.waited.Seconds())
 	return run.serve(next)
 }
@@ -90,9 +90,9 @@ func (h *Handler) spoolBody(run *run) error {
 func (h *Handler) refuse(run *run, err error) error {
 	rejected, ok := errors.AsType[*offloader.RejectedError](err)
 	if ok {
-		run.reason = rejected.Reason
+		run.reasoned(rejected.Reason)
 	} else {
-		run.left = cutOff(run.client, err)
+		run.clientGone(cutOff(run.client, err))
 	}
 	run.endSpan()
 	switch {
