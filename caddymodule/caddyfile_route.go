@@ -73,6 +73,22 @@ func looksLikeMatcher(arg string) bool {
 	return arg == "*" || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "@")
 }
 
+// looksLikePath reports whether a pattern was written where a matcher or a pool belongs.
+func looksLikePath(arg string) bool {
+	return strings.ContainsAny(arg, "*/") || strings.HasPrefix(arg, ".")
+}
+
+// pathOf is the pattern of a path that was meant.
+func pathOf(arg string) string {
+	switch arg[0] {
+	case '*':
+		return arg
+	case '.':
+		return "*" + arg
+	}
+	return "/" + arg
+}
+
 type routeParser struct {
 	helper  httpcaddyfile.Helper
 	handler *Handler
@@ -117,6 +133,12 @@ func (p *routeParser) pool(name string) error {
 	case namesOf(p.helper)[name]:
 		return p.helper.Errf("pool '%s' belongs to another route: to share it, define it in the global option, as in 'offload { pool %s { ... } }'",
 			name, name)
+	case strings.HasSuffix(name, ".php"):
+		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and pretty URLs would not be in it: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' in lines of their own, and then 'offload @dynamic'",
+			name)
+	case looksLikePath(name):
+		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, which begins with '/' or is '*': define a named one, as in '@blocking path %s', and write 'offload @blocking'",
+			name, pathOf(name))
 	}
 	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
 		name, name, knownPools(p.app.Pools))

@@ -16,7 +16,7 @@ func refusedRun(t *testing.T, pool *livePool, path string) *run {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.URL.Path = path
-	return &run{handler: &Handler{pool: pool}, who: identityOf(r, time.Now(), false), reason: offloader.QueueFull}
+	return &run{handler: &Handler{pool: pool}, who: identityOf(r, time.Now(), false), facts: facts{reason: offloader.QueueFull}}
 }
 
 func somePool(t *testing.T) *livePool {

@@ -11,8 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 func replacerOf(r *http.Request) *caddy.Replacer {
@@ -25,9 +23,7 @@ func (run *run) replacer() *caddy.Replacer { return replacerOf(run.client) }
 // publish makes the run's numbers known to placeholders and to the access log.
 // They are read when somebody asks. Of nested runs the inner one is shown.
 func (run *run) publish() {
-	root := run.root()
-	root.tells = run
-	if root != run {
+	if run.show() != run {
 		return
 	}
 	run.replacer().Map(run.placeholder)
@@ -47,22 +43,23 @@ func (run *run) placeholder(key string) (any, bool) {
 	if len(key) <= len(placeholderPrefix) || key[:len(placeholderPrefix)] != placeholderPrefix {
 		return nil, false
 	}
-	run = run.tells
+	run = run.shown()
+	known := run.known()
 	switch key[len(placeholderPrefix):] {
 	case "pool":
 		return run.handler.pool.Name(), true
 	case "queue_wait":
-		return run.queueWait(), true
+		return known.queueWait(), true
 	case "queue_wait_ms":
-		return milliseconds(run.queueWait()), true
+		return milliseconds(known.queueWait()), true
 	case "run":
-		return run.runTook(), true
+		return known.runTook(), true
 	case "run_ms":
-		return milliseconds(run.runTook()), true
+		return milliseconds(known.runTook()), true
 	case "outcome":
-		return run.outcomeWord(), true
+		return known.outcomeWord(), true
 	case "reject_reason":
-		return run.reasonWord(), true
+		return known.reasonWord(), true
 	case "id":
 		return run.id().String(), true
 	case "in_flight":
@@ -76,11 +73,12 @@ func (run *run) placeholder(key string) (any, bool) {
 
 // MarshalLogObject writes the access log's fields.
 func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	run = run.tells
+	run = run.shown()
+	known := run.known()
 	enc.AddString("id", run.id().String())
 	enc.AddString("pool", run.handler.pool.Name())
-	if run.uploadTook > 0 {
-		enc.AddDuration("upload", run.uploadTook)
+	if known.uploadTook > 0 {
+		enc.AddDuration("upload", known.uploadTook)
 	}
 	if kind := run.kindWord(); kind != "" {
 		enc.AddString("unspooled", kind)
@@ -88,55 +86,18 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if run.broken != nil {
 		enc.AddInt64("part", run.body.Size())
 	}
-	enc.AddDuration("queue_wait", run.queueWait())
-	if run.took > 0 {
-		enc.AddDuration("run", run.took)
+	enc.AddDuration("queue_wait", known.queueWait())
+	if known.took > 0 {
+		enc.AddDuration("run", known.took)
 	}
 	if sends := run.sends.Load(); sends > 1 {
 		enc.AddInt32("sends", sends)
 	}
-	enc.AddString("outcome", run.outcomeWord())
-	if run.reason != 0 {
-		enc.AddString("reason", run.reason.String())
+	enc.AddString("outcome", known.outcomeWord())
+	if known.reason != 0 {
+		enc.AddString("reason", known.reason.String())
 	}
 	return nil
-}
-
-func (run *run) queueWait() time.Duration {
-	if run.decided {
-		return run.waited
-	}
-	return time.Since(run.arrived)
-}
-
-func (run *run) runTook() time.Duration {
-	switch {
-	case run.took > 0:
-		return run.took
-	case run.permit == (offloader.Permit{}):
-		return 0
-	}
-	return time.Since(run.arrived) - run.waited
-}
-
-// outcomeWord is empty while the run goes on.
-func (run *run) outcomeWord() string {
-	switch {
-	case run.took > 0:
-		return run.outcome.String()
-	case run.reason != 0:
-		return "rejected"
-	case run.left:
-		return "left"
-	}
-	return ""
-}
-
-func (run *run) reasonWord() string {
-	if run.reason == 0 {
-		return ""
-	}
-	return run.reason.String()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

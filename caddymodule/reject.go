@@ -53,7 +53,7 @@ func (h *Handler) answerFor(r offloader.Reason) answer {
 // that, else by the routes for it, else by the server's error routes, else
 // plainly.
 func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
-	run.reason = rejected.Reason
+	run.reasoned(rejected.Reason)
 	a := h.answerFor(rejected.Reason)
 	header := run.w.Header()
 	run.describe(header, a, rejected.Reason, run.took)
@@ -96,7 +96,7 @@ func (run *run) describe(header http.Header, a answer, r offloader.Reason, took 
 
 // hadPermit reports whether the run began. Routes for rejected requests do not
 // answer for what was cancelled after that: it was not rejected.
-func (run *run) hadPermit() bool { return run.permit != (offloader.Permit{}) }
+func (run *run) hadPermit() bool { return run.admitted }
 
 // plainRejection answers where the routes of handle_reject do not.
 func plainRejection(w http.ResponseWriter, r *http.Request) error {

@@ -34,20 +34,26 @@ func isResumable(r *http.Request) bool {
 	return false
 }
 
-// readBody reads the client's body into the spool. The part of a resumable upload that
-// breaks off is a body too.
-func (run *run) readBody() (err error) {
-	r, bounds := run.client, run.handler.reqBounds
-	if !isResumable(r) {
-		run.body, err = spool.ReadBody(run.upload(), r.ContentLength, budget, bounds)
+// readBody reads the client's body into the spool. What came of one that fails is a body
+// too, if a handler in front has taken the rest, or a resumable upload has broken off.
+func (run *run) readBody() error {
+	u := run.upload()
+	body, err := spool.ReadPart(u, run.client.ContentLength, budget, run.handler.reqBounds)
+	failed, _ := errors.AsType[*spool.ReadError](err)
+	_, refused := errors.AsType[caddyhttp.HandlerError](err)
+	switch {
+	case err == nil, body == nil:
+	case failed != nil && u.readBefore(failed):
+		body.EndWith(failed.End())
+		err = nil
+	case isResumable(run.client) && body.Size() > 0 && !refused:
+		run.broken, err = err, nil
+	default:
+		body.Close()
 		return err
 	}
-	run.body, err = spool.ReadPart(run.upload(), r.ContentLength, budget, bounds)
-	if _, refused := errors.AsType[caddyhttp.HandlerError](err); err == nil || run.body == nil || refused {
-		return err
-	}
-	run.broken = err
-	return nil
+	run.body = body
+	return err
 }
 
 // openSpooled returns the spooled body from its beginning.

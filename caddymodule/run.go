@@ -52,17 +52,9 @@ type run struct {
 	next, prev *run
 	listed     bool
 
-	uploadTook time.Duration // taking its body in
-	arrived    time.Time     // at the queue, after that
-	decided    bool          // it was admitted or refused
-	waited     time.Duration // until then
-	took       time.Duration // from there until next returned
-	permit     offloader.Permit
-	outcome    offloader.Outcome
-	reason     offloader.Reason // why it was rejected or timed out, zero if not
-	left       bool             // the client did
-	tells      *run             // whose numbers the placeholders show, in the outermost run
-	span       trace.Span       // of the wait or the run, nil if nobody traces
+	facts  // written under mu; others than the run read a copy
+	permit offloader.Permit
+	span   trace.Span // of the wait or the run, nil if nobody traces
 
 	early    offloader.Timeout // for what waits for the head: the notice, the first byte
 	runTime  offloader.Timeout
@@ -84,6 +76,7 @@ type run struct {
 	sent *exchange.Exchange
 
 	mu        sync.Mutex         // guards the rest
+	tells     *run               // whose facts are shown, in the outermost run
 	exchange  *exchange.Exchange // the last one, nil once it is over
 	earlier   *earlierOnes       // those that it has left for another one, nil without
 	unwatch   func() bool        // ends the watch over the client's leaving, nil without
@@ -156,7 +149,7 @@ func NoticesCancel(ctx context.Context) {
 func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run {
 	now := time.Now()
 	run := &run{
-		handler: h, client: r, w: w, outer: outer, arrived: now,
+		handler: h, client: r, w: w, outer: outer, facts: facts{arrived: now},
 		who: identityOf(r, now, h.showQuery), grpc: isCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
@@ -174,18 +167,6 @@ func (run *run) admittedTo(p *livePool) bool {
 		}
 	}
 	return false
-}
-
-// uploaded ends the time in which the body was taken in.
-func (run *run) uploaded() {
-	run.uploadTook = time.Since(run.arrived)
-	run.arrived = run.arrived.Add(run.uploadTook)
-}
-
-// decide ends the wait.
-func (run *run) decide() {
-	run.waited = time.Since(run.arrived)
-	run.decided = true
 }
 
 // openBody lets a handler behind send the body again, as often as the route allows.

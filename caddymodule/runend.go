@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -17,8 +16,10 @@ import (
 // state of a request has no locks.
 func (run *run) serve(next caddyhttp.Handler) (err error) {
 	h := run.handler
+	run.passBody()
 	run.writer.Init(run.w, run.client, bridge.Options{
 		Stream: h.respOptions, Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
+		Body: run.takenBody(),
 	})
 	if h.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
@@ -28,7 +29,6 @@ func (run *run) serve(next caddyhttp.Handler) (err error) {
 	if run.rule() == "cancel" && run.broken == nil {
 		run.watchClient()
 	}
-	run.passBody()
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	h.early().Start(&run.early, run)
 	h.runTime.Start(&run.runTime, run)
@@ -66,7 +66,7 @@ func (run *run) finish(err error) error {
 	run.end(run.judge(err))
 	cut := run.cut(err)
 	run.writer.Finish(cut)
-	run.reason = run.handedOn() // its rest may have been cut short
+	run.reasoned(run.handedOn()) // its rest may have been cut short
 	switch {
 	case run.cancelledBeforeHead():
 		return run.answerLate()
@@ -140,9 +140,7 @@ func (run *run) end(o offloader.Outcome) {
 	if run.endless {
 		endlessRuns.remove(run)
 	}
-	run.took = time.Since(run.arrived) - run.waited
-	run.outcome = run.outcomeAs(o)
-	run.left = run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.returned(o)
 	run.endSpan()
 	run.mu.Lock()
 	held := run.hold()
@@ -172,7 +170,7 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 		return offloader.Excluded
 	case run.reason != 0:
 		return offloader.Failure
-	case run.left, run.writer.Broken(), o == offloader.Failure && run.pastDeadline():
+	case run.left, run.writer.Broken(), o == offloader.Failure && (run.pastDeadline() || run.lacksBody()):
 		return offloader.Excluded
 	}
 	return o
@@ -183,6 +181,9 @@ func (run *run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 func (run *run) clientAtFault() bool {
 	return (run.unspooled != nil && run.unspooled.failed.Load()) || run.handedOnPart.Load()
 }
+
+// lacksBody reports whether the run got a body that is not whole.
+func (run *run) lacksBody() bool { return run.body != nil && run.body.Err() != nil }
 
 // judge says what a returned run tells about the backend.
 func (run *run) judge(err error) offloader.Outcome {

@@ -43,7 +43,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.refuse(run, err)
 	}
-	run.permit = permit
+	run.admit(permit)
 	h.pool.waits.Observe(run.waited.Seconds())
 	return run.serve(next)
 }
@@ -97,9 +97,9 @@ func (h *Handler) spoolBody(run *run) error {
 func (h *Handler) refuse(run *run, err error) error {
 	rejected, ok := errors.AsType[*offloader.RejectedError](err)
 	if ok {
-		run.reason = rejected.Reason
+		run.reasoned(rejected.Reason)
 	} else {
-		run.left = cutOff(run.client, err)
+		run.clientGone(cutOff(run.client, err))
 	}
 	run.endSpan()
 	switch {
@@ -198,7 +198,7 @@ func (run *run) giveBody(r *http.Request) {
 		return // the length is still that of the whole
 	}
 	r.GetBody = run.openBody
-	if len(r.Trailer) == 0 { // trailers need the chunked form
+	if len(r.Trailer) == 0 && run.body.Err() == nil { // trailers and cuts need the chunked form
 		r.ContentLength = run.body.Size()
 		r.TransferEncoding = nil
 	}

@@ -6,14 +6,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // upload is a request's body on its way into the spool.
 type upload struct {
 	io.Reader
+	r    *http.Request
 	w    http.ResponseWriter
-	asks bool // the client waits to be asked for it
+	asks bool  // the client waits to be asked for it
+	came int64 // bytes
 }
 
 // upload returns the client's body. net/http asks clients that wait for a 100
@@ -21,7 +24,7 @@ type upload struct {
 func (run *run) upload() *upload {
 	r := run.client
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	return &upload{Reader: r.Body, w: run.w, asks: waits && r.ProtoMajor >= 3}
+	return &upload{Reader: r.Body, r: r, w: run.w, asks: waits && r.ProtoMajor >= 3}
 }
 
 // Read asks once, before the first read.
@@ -30,12 +33,32 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.asks = false
 		u.w.WriteHeader(http.StatusContinue)
 	}
-	return u.Reader.Read(p)
+	n, err := u.Reader.Read(p)
+	u.came += int64(n)
+	return n, err
 }
 
 // Stop makes reading fail, also a read that waits for the client.
 func (u *upload) Stop() {
 	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
 }
+
+// takenBody is the body that the run reads without the connection, nil if it reads from
+// that.
+func (run *run) takenBody() bridge.RequestBody {
+	switch {
+	case run.body != nil:
+		return run.body
+	case run.unspooled == nil && run.client.Header.Get("Upgrade") == "":
+		return noBody{}
+	}
+	return nil
+}
+
+// noBody has nothing that could come too late.
+type noBody struct{}
+
+// SetReadDeadline does nothing.
+func (noBody) SetReadDeadline(time.Time) {}
 
 var _ spool.Stopper = (*upload)(nil)

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ReadError says that the source of a body failed, not the spool.
-type ReadError struct{ Err error }
+type ReadError struct {
+	Err error
+	// Short says that the source has ended before its length, without an error of its own.
+	Short bool
+}
 
 // Error describes the failure.
 func (e *ReadError) Error() string { return fmt.Sprintf("reading the body: %v", e.Err) }
@@ -19,14 +25,24 @@ func (e *ReadError) Error() string { return fmt.Sprintf("reading the body: %v", 
 // Unwrap returns the source's error.
 func (e *ReadError) Unwrap() error { return e.Err }
 
+// End returns what reading the source ended with: io.EOF for one that was too short.
+func (e *ReadError) End() error {
+	if e.Short {
+		return io.EOF
+	}
+	return e.Err
+}
+
 // Body is a complete body, kept in memory and, beyond that, in a file. It can
 // be read any number of times, also at once. The one who made it closes it.
 type Body struct {
 	size int64
+	end  error // what readers end with instead of io.EOF, nil for that
 
-	mu     sync.RWMutex // held for writing by Close
+	mu     sync.RWMutex // held for writing by Close and SetReadDeadline
 	store  Store
 	blocks []*Block
+	readBy time.Time // when readers fail, zero for never
 	closed bool
 }
 
@@ -43,8 +59,9 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	return b, err
 }
 
-// ReadPart is ReadBody for a body whose beginning has a value of its own: if src fails or
-// trickles it returns, with the error, what came before that, nil if that is nothing.
+// ReadPart is ReadBody for a body whose beginning may have a value of its own: if src
+// fails or trickles it returns, with the error, what came before that. The caller may
+// keep it, and says with [Body.EndWith] how its readers end.
 func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
@@ -52,11 +69,8 @@ func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	source := src
 	if hint < 0 { // on HTTP/3 that is every request without a body, too
 		start, err := firstPiece(src)
-		switch {
-		case err != nil:
-			return nil, err
-		case start == nil:
-			return new(Body), nil
+		if start == nil {
+			return new(Body), err
 		}
 		src = io.MultiReader(start, src)
 	}
@@ -72,7 +86,7 @@ func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	switch {
 	case err == nil:
 		return b, nil
-	case b.size > 0 && (failed || errors.Is(err, ErrTooSlow)):
+	case failed || errors.Is(err, ErrTooSlow):
 		b.trim()
 		return b, err
 	}
@@ -125,7 +139,7 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 		slow := upload.Took(n)
 		switch {
 		case errors.Is(err, io.EOF) && b.size < hint: // not every source checks this
-			return &ReadError{Err: io.ErrUnexpectedEOF}
+			return &ReadError{Err: io.ErrUnexpectedEOF, Short: true}
 		case errors.Is(err, io.EOF):
 			b.trim()
 			return nil
@@ -192,6 +206,21 @@ func (b *Body) trim() {
 // Size returns the body's length in bytes.
 func (b *Body) Size() int64 { return b.size }
 
+// EndWith makes readers end with err in place of io.EOF, because the body is not whole. It
+// is called before the first reader, and may say io.EOF for one that is too short.
+func (b *Body) EndWith(err error) { b.end = err }
+
+// Err returns what readers end with if the body is not whole, nil for a whole one.
+func (b *Body) Err() error { return b.end }
+
+// SetReadDeadline makes all readers fail from t on, with [os.ErrDeadlineExceeded]. The
+// zero value removes the deadline. It may be called from any goroutine.
+func (b *Body) SetReadDeadline(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readBy = t
+}
+
 // Open returns a reader that starts at the first byte. Closing it is optional.
 func (b *Body) Open() io.ReadCloser { return &bodyReader{body: b} }
 
@@ -223,8 +252,10 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	switch {
 	case r.closed.Load() || r.body.closed:
 		return 0, fs.ErrClosed
+	case !r.body.readBy.IsZero() && !time.Now().Before(r.body.readBy):
+		return 0, os.ErrDeadlineExceeded
 	case r.read == r.body.size:
-		return 0, io.EOF
+		return 0, r.body.ending()
 	case len(p) == 0:
 		return 0, nil
 	}
@@ -241,6 +272,13 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		r.block, r.offset = r.block+1, 0
 	}
 	return n, nil
+}
+
+func (b *Body) ending() error {
+	if b.end != nil {
+		return b.end
+	}
+	return io.EOF
 }
 
 // Close ends the reader.

@@ -6,6 +6,8 @@ package stream
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -21,6 +23,8 @@ var (
 
 	// errBusy: the memory is used up, but the reader may be about to free some.
 	errBusy = errors.New("stream is waiting for its reader")
+
+	errLate = fmt.Errorf("%w: %w", ErrStalled, os.ErrDeadlineExceeded)
 )
 
 // Preamble comes before the body.
@@ -49,7 +53,7 @@ type Options struct {
 }
 
 // Stream is one result. Begin, Write, Flush and Broken belong to one goroutine;
-// End and Abort may be called from any. It comes from New, or is a field of
+// End, Abort and SetWriteDeadline may be called from any. It comes from New, or is a field of
 // something larger and set up by Init.
 type Stream struct {
 	opts Options
@@ -69,6 +73,7 @@ type Stream struct {
 	cause    error         // why it ended, nil for well
 	readers  *Reader       // linked by next
 	room     chan struct{} // wakes the writer, nil while it does not wait
+	writeBy  time.Time     // when a blocked writer fails, zero for never
 
 	// The writer's own.
 	led       int  // bytes that went past the stream before its first one
@@ -288,14 +293,43 @@ func (s *Stream) expectNoRoom() {
 }
 
 func (s *Stream) awaitRoom(freed <-chan struct{}, stalled <-chan time.Time) error {
+	late, stop := s.untilLate()
+	defer stop()
 	select {
 	case <-s.room:
 	case <-freed:
 	case <-stalled:
 		s.Abort(ErrStalled)
 		return ErrStalled
+	case <-late:
+		s.Abort(errLate)
+		return errLate
 	}
 	return nil
+}
+
+// SetWriteDeadline bounds how long a full stream blocks its writer, in addition to
+// Options.Stall. A write that is blocked then fails with an error that is both
+// [ErrStalled] and [os.ErrDeadlineExceeded], and the stream is aborted. A write that
+// has room is not affected. The zero value removes the deadline. It may be called from
+// any goroutine, also while a write is blocked.
+func (s *Stream) SetWriteDeadline(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeBy = t
+	s.wakeWriter() // it waits with the former one
+}
+
+// untilLate returns a channel that is served when the deadline passes, nil without one.
+func (s *Stream) untilLate() (late <-chan time.Time, stop func()) {
+	s.mu.Lock()
+	by := s.writeBy
+	s.mu.Unlock()
+	if by.IsZero() {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(time.Until(by))
+	return timer.C, func() { timer.Stop() }
 }
 
 // Flush asks readers to hand on what was written so far as soon as they have it.

@@ -50,6 +50,9 @@ func (w *Writer) commit(status int) {
 		return
 	}
 	w.eager = unbuffered(w.header)
+	if m == direct {
+		w.passWriteDeadline()
+	}
 	if m != discarded {
 		w.send(status)
 	}
@@ -75,6 +78,7 @@ func (w *Writer) begin(status int) (m mode, first bool) {
 	if w.mode == spooled {
 		w.streaming = true
 		w.stream.Init(w.opts.Stream)
+		w.stream.SetWriteDeadline(w.writeBy)
 		w.reader.Join(&w.stream)
 		w.reader.FlushIdle = flushIdle
 	}

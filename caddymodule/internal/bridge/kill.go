@@ -130,6 +130,7 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	w.passWriteDeadline()
 	conn, buf, err := w.control().Hijack()
 	if err != nil {
 		w.enter(before)
@@ -163,30 +164,6 @@ func (w *Writer) enter(m mode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mode = m
-}
-
-// SetReadDeadline, SetWriteDeadline and EnableFullDuplex make the connection's
-// controls available through [http.ResponseController]. There is no Unwrap: the
-// client's writer must not be reached past this one.
-
-// SetReadDeadline sets the deadline for reading the request's body.
-func (w *Writer) SetReadDeadline(t time.Time) error { return w.control().SetReadDeadline(t) }
-
-// SetWriteDeadline sets the deadline for writing a body that is not spooled.
-func (w *Writer) SetWriteDeadline(t time.Time) error {
-	if w.isSpooled() {
-		return http.ErrNotSupported
-	}
-	return w.control().SetWriteDeadline(t)
-}
-
-// EnableFullDuplex lets the run answer before it has read the body. It comes too
-// late when the helper may be writing.
-func (w *Writer) EnableFullDuplex() error {
-	if w.isSpooled() {
-		return http.ErrNotSupported
-	}
-	return w.control().EnableFullDuplex()
 }
 
 func (w *Writer) isSpooled() bool {

@@ -419,6 +419,7 @@ func TestControls(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	play(t, "reach the connection", func(s *setting) {
 		conn := &controls{client: s.client}
+		s.opts.Stream.Bounds = spool.Bounds{}
 		c := http.NewResponseController(s.beginOn(wrapped{conn}))
 		for name, err := range map[string]error{
 			"SetReadDeadline":  c.SetReadDeadline(soon),
@@ -433,20 +434,22 @@ func TestControls(t *testing.T) {
 		}
 		s.w.Finish(nil)
 	})
-	play(t, "of writing do not while the body is spooled", func(s *setting) {
+	play(t, "of writing do not while the body is spooled, and are accepted", func(s *setting) {
 		conn := &controls{client: s.client}
 		w := s.beginOn(conn)
-		w.WriteHeader(http.StatusOK)
 		c := http.NewResponseController(w)
+		isErr(s.t, "SetWriteDeadline before the head", c.SetWriteDeadline(soon), nil)
+		w.WriteHeader(http.StatusOK)
 		isErr(s.t, "SetReadDeadline", c.SetReadDeadline(soon), nil)
-		isErr(s.t, "SetWriteDeadline", c.SetWriteDeadline(soon), http.ErrNotSupported)
-		isErr(s.t, "EnableFullDuplex", c.EnableFullDuplex(), http.ErrNotSupported)
+		isErr(s.t, "SetWriteDeadline", c.SetWriteDeadline(soon), nil)
+		isErr(s.t, "EnableFullDuplex", c.EnableFullDuplex(), nil)
 		if !conn.writing.IsZero() || conn.duplex {
 			s.t.Errorf("writing until %v, duplex %v", conn.writing, conn.duplex)
 		}
 		w.Finish(nil)
 	})
 	play(t, "may be missing", func(s *setting) {
+		s.opts.Stream.Bounds = spool.Bounds{}
 		c := http.NewResponseController(s.begin())
 		isErr(s.t, "SetReadDeadline", c.SetReadDeadline(soon), http.ErrNotSupported)
 		isErr(s.t, "SetWriteDeadline", c.SetWriteDeadline(soon), http.ErrNotSupported)

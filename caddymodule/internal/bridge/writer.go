@@ -10,6 +10,7 @@ package bridge
 import (
 	"errors"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -64,6 +65,8 @@ type Options struct {
 	// Nudge starts the helper for a response that is begun but not complete.
 	// Its entries expire as soon as a delay would be noticed.
 	Nudge *offloader.Timeouts
+	// Body is the request's, nil if the run reads it from the connection.
+	Body RequestBody
 	// Finish lets the run write on, to nobody, when the client has left.
 	Finish bool
 	Owner  Owner
@@ -109,6 +112,7 @@ type Writer struct {
 	lost      bool          // the body could not be handed on to its end
 	failed    bool          // a write to the client has, or the client has left
 	writing   bool          // the run is in a write to the client
+	writeBy   time.Time     // when writes of a spooled body fail, zero for never
 	helperErr any           // what the helper panicked with
 
 	stream stream.Stream
@@ -152,12 +156,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) write(p []byte) (int, error) {
 	w.mu.Lock()
 	m, err := w.mode, w.account(len(p))
-	outgrown := w.written > w.inline()
+	outgrown, late := w.written > w.inline(), w.late()
 	w.writing = err == nil && m == direct
 	w.mu.Unlock()
 	switch {
 	case err != nil:
 		return 0, err
+	case late:
+		return 0, w.failLate()
 	case m == discarded:
 		return len(p), nil
 	case m != spooled:
@@ -216,31 +222,41 @@ func (w *Writer) lead(p []byte) (int, error) {
 	return n, nil
 }
 
-// FlushError hands on what was written so far.
+// FlushError hands on what was written so far. It fails when the client is known to have
+// left, and after the deadline for writing.
 func (w *Writer) FlushError() error {
 	w.commit(http.StatusOK)
 	w.mu.Lock()
-	m, err := w.mode, w.usable()
+	m, err, late := w.mode, w.usable(), w.late()
 	w.writing = err == nil && m == direct
 	w.mu.Unlock()
 	switch {
 	case err != nil:
 		return err
-	case m == spooled && w.led:
-		w.stream.Flush()
-		w.startHelper()
-		return nil
-	case m == spooled: // nothing but a head
-		if err := w.flushClient(); err != nil {
-			w.lose()
-		}
-		return nil
+	case late:
+		return os.ErrDeadlineExceeded
+	case m == spooled:
+		return w.flushSpooled()
 	case m == direct:
 		err := w.flushClient()
 		w.wrote()
 		if err != nil && !w.goesOn(err) {
 			return err
 		}
+	}
+	return nil
+}
+
+// flushSpooled asks the helper to flush, or does so if there is nothing but a head.
+func (w *Writer) flushSpooled() error {
+	if w.led {
+		w.stream.Flush()
+		w.startHelper()
+	} else if err := w.flushClient(); err != nil {
+		w.lose()
+	}
+	if w.Broken() {
+		return errLost
 	}
 	return nil
 }
