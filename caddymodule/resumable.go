@@ -86,7 +86,7 @@ func (p *part) Read(b []byte) (int, error) {
 // refuseBroken answers for a run whose upload broke off. Most clients are not there.
 func (run *run) refuseBroken() error {
 	if cutOff(run.client, run.broken) {
-		run.left = true
+		run.clientGone(true)
 		run.logLeft()
 		return nil
 	}
