@@ -81,6 +81,13 @@ func poisonedBody(body []byte) string {
 			return fmt.Sprintf("element %d is %s", i, parts[i])
 		}
 	}
+	var kwargs map[string]json.RawMessage
+	if err := json.Unmarshal(parts[1], &kwargs); err != nil {
+		return "kwargs: " + err.Error()
+	}
+	if len(kwargs) == 2 && kwargs["__type__"] != nil && kwargs["__value__"] != nil {
+		return "the kwargs are one value"
+	}
 	return unreadable(string(body))
 }
 
@@ -156,6 +163,8 @@ func FuzzDecode(f *testing.F) {
 		`{"status": "SUCCESS", "result": 2432902008176640000, "traceback": null, "children": [], "task_id": "a"}`,
 		`{"status": "SUCCESS", "result": [NaN, -Infinity, {"a": "]}\""}], "task_id": "a"}`,
 		`{"task_id": "a", "status": "FAILURE", "result": {"exc_type": "E", "exc_message": ["x", 1], "exc_module": "m"}}`,
+		`{"status": "FAILURE", "result": {"exc_type": "E", "exc_message": [NaN, {"__type__": "bytes", "__value__": "x"}, [1, "]"]]}, "name": 5}`,
+		`{"status": "RETRY", "result": {"exc_type": "UnpickleableExceptionWrapper", "exc_message": ["m", "E", [1, "x"], ""]}}`,
 		`{"status": "SUCCESS", "result": {"__type__": "base64", "__value__": "AP8gcmF3"}}`,
 		`{"status"`, `{"a":}`, `{}`, `[]`, ``, "\x80\x04K", `{"status": 5}`,
 	} {
@@ -184,8 +193,13 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("plain value %q", plain)
 		}
 		_, _ = result.Bytes()
-		if err := result.Err(); err != nil && err.Error() == "" {
-			t.Fatal("an error without words")
+		if failed, ok := errors.AsType[*celery.TaskError](result.Err()); ok {
+			if failed.Error() == "" || (failed.Type == "") != (failed.Repr() == "") {
+				t.Fatalf("an error without words: %q", failed.Repr())
+			}
+		}
+		if inner := result.Unwrapped(); err == nil && !json.Valid(inner.Value) {
+			t.Fatalf("unwrapped value %q", inner.Value)
 		}
 	})
 }

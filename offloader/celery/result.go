@@ -52,7 +52,7 @@ func DecodeResult(payload []byte) (Result, error) {
 		case "task_id":
 			fault = json.Unmarshal(value, &r.TaskID)
 		case "name":
-			fault = json.Unmarshal(value, &r.Name)
+			_ = json.Unmarshal(value, &r.Name) // what is no name says nothing
 		case "result":
 			r.Value = value
 		case "traceback":
