@@ -90,7 +90,7 @@ func setups(r measured.Result) string {
 			waiting[one.Waiting], idle(one.Idle), string(one.Blocked), keepalive,
 		})
 	}
-	return table(rows)
+	return table(rows) + "\nMeasured on " + r.Day + ".\n"
 }
 
 // waiting says it in words for each fate. Others have none, and show as such.
