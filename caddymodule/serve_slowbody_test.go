@@ -57,7 +57,7 @@ func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 		o.counts(k.name, 1, 0)
 		tests.Go(func() {
 			waiter := ask(t, c, "https://"+s.Addr+"/"+k.name)
-			<-slow.done
+			within(t, slow.done)
 			rest.CloseWithError(context.Canceled)
 			waiter.want(t, 200)
 			switch {

@@ -64,6 +64,16 @@ func (a attacker) open() (*asked, *io.PipeWriter) {
 	return answer, rest
 }
 
+// within waits for what should come soon, or else fails the test.
+func within(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing has come within 20s")
+	}
+}
+
 // discards is an upstream that answers when it has the whole body.
 func discards(w http.ResponseWriter, r *http.Request) {
 	n, _ := io.Copy(io.Discard, r.Body)
@@ -97,7 +107,7 @@ func TestUnspooledBodiesHoldHalfOfThePermits(t *testing.T) {
 				}
 			}
 			refused, end := a.open()
-			<-refused.head
+			within(t, refused.head)
 			wantLimited(t, a.kind, refused.res)
 			end.Close()
 			if permits > half {
@@ -145,7 +155,7 @@ func TestUnspooledLiftsTheHalf(t *testing.T) {
 		second, last := a.open()
 		o.counts("lifted", 2, 0)
 		third, rest := a.open()
-		<-third.head
+		within(t, third.head)
 		if status := third.res.StatusCode; status != 503 && third.res.Header.Get("Grpc-Status") != "14" {
 			t.Errorf("got %d %v", status, third.res.Header)
 		}
@@ -172,7 +182,7 @@ func TestUnspooledKindsThatAreNotHonoured(t *testing.T) {
 		eachKind(t, s, func(t *testing.T, a attacker) {
 			answer, end := a.open()
 			if a.kind == "incremental" {
-				<-answer.head
+				within(t, answer.head)
 				if res := answer.res; res.StatusCode != 501 || res.Header.Get("Retry-After") != "" ||
 					res.Header.Get("Proxy-Status") != `edge;error=http_request_denied;details="incremental_refused"` {
 					t.Errorf("got %d %v", res.StatusCode, res.Header)
