@@ -12,6 +12,7 @@ import (
 // upload is a request's body on its way into the spool.
 type upload struct {
 	io.Reader
+	run  *run
 	w    http.ResponseWriter
 	asks bool // the client waits to be asked for it
 }
@@ -21,7 +22,7 @@ type upload struct {
 func (run *run) upload() *upload {
 	r := run.client
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	return &upload{Reader: r.Body, w: run.w, asks: waits && r.ProtoMajor >= 3}
+	return &upload{Reader: r.Body, run: run, w: run.w, asks: waits && r.ProtoMajor >= 3}
 }
 
 // Read asks once, before the first read.
@@ -38,4 +39,10 @@ func (u *upload) Stop() {
 	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
 }
 
-var _ spool.Stopper = (*upload)(nil)
+// Owner says whose it is.
+func (u *upload) Owner() spool.Owner { return u.run.Owner() }
+
+var (
+	_ spool.Stopper = (*upload)(nil)
+	_ spool.Owned   = (*upload)(nil)
+)

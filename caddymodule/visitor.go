@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // networkBits of an IPv6 address name a client's network, which chooses the rest of its
@@ -23,6 +24,12 @@ func (run *run) Client() offloader.Client {
 		host = run.who.client
 	}
 	return clientOf(host, port)
+}
+
+// Owner says whose the request's body and its response are, for their shares of what
+// the process may keep: the same client's, in this pool.
+func (run *run) Owner() spool.Owner {
+	return spool.Owner{Client: run.Client().Address, Pool: run.handler.pool.Name()}
 }
 
 // clientOf is the zero value for what is no address, such as a socket of the file system.
@@ -46,4 +53,7 @@ func clientOf(host, port string) (c offloader.Client) {
 	return c
 }
 
-var _ offloader.Visitor = (*run)(nil)
+var (
+	_ offloader.Visitor = (*run)(nil)
+	_ spool.Owned       = (*run)(nil)
+)

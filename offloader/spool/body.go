@@ -30,7 +30,8 @@ type Body struct {
 	closed bool
 }
 
-// ReadBody reads src to its end. hint is the length if it is known, else -1.
+// ReadBody reads src, which may be [Owned] and a [Stopper], to its end. hint is the
+// length if it is known, else -1.
 // The error is a [*ReadError] if src failed or ended before its length,
 // ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
 // ErrFull; nothing is kept then.
@@ -56,6 +57,7 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	defer upload.End()
 	b := new(Body)
 	b.store.Init(budget, bounds, OfBody)
+	b.store.member = &upload.member
 	if err := b.fill(src, hint, upload); err != nil {
 		b.Close()
 		return nil, err
@@ -91,7 +93,10 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 			return b.ended(src, ErrTooLarge)
 		}
 		tail, err := b.tail(hint)
-		if err != nil {
+		switch {
+		case err != nil && hint > b.size: // more is sure to come: what it holds is of no use
+			return err
+		case err != nil:
 			return b.ended(src, err)
 		}
 		into := tail.mem

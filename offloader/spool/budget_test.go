@@ -39,7 +39,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	wide := spool.Bounds{Memory: 10 * block, File: 10 * block}
 	t.Run("memory that is spent sends bodies to the file", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: 2 * block, Disk: 100 * block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: 2 * block, Disk: 100 * block, Uploads: 1}))
 		first := mustRead(t, budget, 2*block-1, wide)
 		defer first.Close()
 		second := mustRead(t, budget, 100, wide)
@@ -48,7 +48,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	})
 	t.Run("when disk is spent as well it is full, and nothing is kept", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: block, Disk: 2 * block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: block, Disk: 2 * block, Uploads: 1}))
 		first := mustRead(t, budget, block+1, wide)
 		defer first.Close()
 		used := budget.Usage()
@@ -59,7 +59,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	})
 	t.Run("what a body gives back can be taken again", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: block, Disk: block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: block, Disk: block, Uploads: 1}))
 		for range 5 {
 			mustRead(t, budget, 2*block-1, wide).Close()
 			wantUsage(t, budget, spool.Usage{})
@@ -108,7 +108,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 		budget := budgetOf(t, spool.Limits{Memory: 10 * block, Disk: 10 * block, Uploads: 1})
 		kept := mustRead(t, budget, 3*block, wide)
 		limits := budget.Limits()
-		limits.Memory, limits.Disk = block, block
+		limits.Memory, limits.Disk = 2*block, 2*block
 		budget.Configure(limits)
 		if got := budget.Limits(); got != limits {
 			t.Errorf("limits are %+v", got)

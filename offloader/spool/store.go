@@ -62,16 +62,21 @@ type Store struct {
 	budget *Budget
 	bounds Bounds
 	holder Holder
-	memory int64 // taken of bounds.Memory
-	disk   int64 // taken of bounds.File
+	owned  Owned
+	member *member // nil before it has taken anything
+	memory int64   // taken of bounds.Memory
+	disk   int64   // taken of bounds.File
 	file   file
 	broken error // the file's, after which it is not used for new blocks
 }
 
-// Init makes a zero Store an empty one.
+// Init makes a zero Store an empty one, which is nobody's.
 func (s *Store) Init(b *Budget, bounds Bounds, h Holder) { s.budget, s.bounds, s.holder = b, bounds, h }
 
-var errSpent = fmt.Errorf("%w: the process may keep no more", ErrFull)
+// BelongTo tells a store without blocks whose it is, nil for nobody's.
+func (s *Store) BelongTo(o Owned) { s.owned = o }
+
+var errSpent = fmt.Errorf("%w: the process may keep no more, or no more of one client or pool", ErrFull)
 
 // Alloc returns a new block: in memory if there is room, else in the file. hint
 // is how much is to come, as far as is known; zero or less means much. The
@@ -94,7 +99,7 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	if hint > 0 {
 		size = min(size, hint)
 	}
-	if size <= 0 || !s.budget.takeMemory(s.holder, size) {
+	if size <= 0 || !s.take(memory, size) {
 		return nil
 	}
 	s.memory += size
@@ -123,12 +128,20 @@ func (s *Store) Lend(p []byte) *Block {
 // there was room for it.
 func (s *Store) Settle(b *Block) bool {
 	size := int64(b.room)
-	if s.memory+size > s.bounds.Memory || !s.budget.takeMemory(s.holder, size) {
+	if s.memory+size > s.bounds.Memory || !s.take(memory, size) {
 		return false
 	}
 	s.memory += size
 	b.lent = false
 	return true
+}
+
+// take takes n of the budget's memory or disk.
+func (s *Store) take(r resource, n int64) bool {
+	if s.member == nil {
+		s.member = &member{holder: s.holder, owned: s.owned}
+	}
+	return s.budget.take(s.member, ask{of: r, n: n, small: s.memory+s.disk+n <= BlockSize})
 }
 
 func (s *Store) allocFile() (*Block, error) {
@@ -141,12 +154,12 @@ func (s *Store) allocFile() (*Block, error) {
 	}
 	place, reused := s.file.reuse()
 	if !reused {
-		if !s.budget.takeDisk(s.holder, BlockSize) {
+		if !s.take(disk, BlockSize) {
 			return nil, errSpent
 		}
 		if s.file.f == nil {
 			if err := s.file.create(s.budget.Limits().Dir); err != nil {
-				s.budget.give(s.holder, 0, BlockSize)
+				s.budget.give(s.member, disk, BlockSize)
 				return nil, s.fail(err)
 			}
 		}
@@ -208,7 +221,7 @@ func (s *Store) Shrink(b *Block) {
 	s.recycle(b)
 	b.mem, b.room = exact, b.n
 	s.memory -= unused
-	s.budget.give(s.holder, unused, 0)
+	s.budget.give(s.member, memory, unused)
 }
 
 // Seal ends a block whose file has failed: what it holds stays, and what comes
@@ -231,7 +244,7 @@ func (s *Store) Free(b *Block) {
 	s.recycle(b)
 	if !b.lent {
 		s.memory -= int64(b.room)
-		s.budget.give(s.holder, int64(b.room), 0)
+		s.budget.give(s.member, memory, int64(b.room))
 	}
 }
 
@@ -246,7 +259,7 @@ func (s *Store) recycle(b *Block) {
 func (s *Store) Close() {
 	s.file.close()
 	if s.file.blocks > 0 {
-		s.budget.give(s.holder, 0, s.file.blocks*BlockSize)
+		s.budget.give(s.member, disk, s.file.blocks*BlockSize)
 		s.file.blocks = 0
 	}
 }

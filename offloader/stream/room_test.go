@@ -159,7 +159,7 @@ func TestBudgetThatIsSpent(t *testing.T) {
 	// two plays with a second stream that has taken the whole budget.
 	two := func(t *testing.T, name string, o stream.Options, act func(s *scene, other *stream.Stream, reader *stream.Reader)) {
 		t.Helper()
-		limits := spool.Limits{Memory: 2 * block, Disk: 2 * block, Dir: t.TempDir()}
+		limits := spool.Limits{Memory: 4 * block, Disk: 4 * block, Dir: t.TempDir()} // half of it is for streams
 		play(t, name, stream.Options{Bounds: spool.Bounds{Memory: 2 * block, File: 2 * block}, Budget: nil}, func(s *scene) {
 			s.budget.Configure(limits)
 			other, reader := s.stream, s.reader

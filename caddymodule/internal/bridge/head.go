@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // inform passes a 1xx head on. The transport's goroutine calls it while the run
@@ -75,6 +77,9 @@ func (w *Writer) begin(status int) (m mode, first bool) {
 	if w.mode == spooled {
 		w.streaming = true
 		w.stream.Init(w.opts.Stream)
+		if owned, ok := w.opts.Owner.(spool.Owned); ok {
+			w.stream.BelongTo(owned)
+		}
 		w.reader.Join(&w.stream)
 		w.reader.FlushIdle = flushIdle
 	}
