@@ -15,11 +15,14 @@ type spoolView struct {
 }
 
 type spoolLimits struct {
-	Dir     string `json:"dir"`
-	Memory  int64  `json:"memory_bytes"`
-	Disk    int64  `json:"disk_bytes"`
-	Uploads int    `json:"uploads"`
-	MinRate int64  `json:"min_rate_bytes"`
+	Dir string `json:"dir"`
+	// DirError says why the folder cannot be used now.
+	DirError string `json:"dir_error,omitempty"`
+
+	Memory  int64 `json:"memory_bytes"`
+	Disk    int64 `json:"disk_bytes"`
+	Uploads int   `json:"uploads"`
+	MinRate int64 `json:"min_rate_bytes"`
 }
 
 // spoolHalf is what one direction has taken of its half.
@@ -33,8 +36,12 @@ type spoolHalf struct {
 func showSpool(c *adminCall) error {
 	l, u := budget.Limits(), budget.Usage()
 	memory, disk := l.Half()
+	limits := spoolLimits{Dir: l.Dir, Memory: l.Memory, Disk: l.Disk, Uploads: l.Uploads, MinRate: l.MinRate}
+	if err := spool.TryFolder(l.Dir); err != nil {
+		limits.DirError = err.Error()
+	}
 	return c.answer(http.StatusOK, spoolView{
-		Limits:    spoolLimits{l.Dir, l.Memory, l.Disk, l.Uploads, l.MinRate},
+		Limits:    limits,
 		Usage:     u,
 		Requests:  spoolHalf{u.Memory - u.StreamMemory, memory, u.Disk - u.StreamDisk, disk},
 		Responses: spoolHalf{u.StreamMemory, memory, u.StreamDisk, disk},

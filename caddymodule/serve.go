@@ -82,6 +82,8 @@ func (h *Handler) spoolBody(run *run) error {
 	case errors.Is(err, spool.ErrFull):
 		h.logSpoolFull("a request body could not be spooled", err)
 		return h.pool.Reject(offloader.SpoolFull)
+	case err == nil && body.Broken() != nil:
+		h.logSpoolFull("a request body could not be spooled to a file, it stays in memory", body.Broken())
 	}
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -265,4 +267,40 @@ func ended(all []*asked) (n int) {
 		}
 	}
 	return n
+}
+
+// A folder that cannot be used is shown for as long as that is so, to programs and to
+// people. Bodies stay in memory meanwhile.
+func TestSpoolFolderThatCannotBeUsedIsShown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, o := serveOperatedWith(t, http.HandlerFunc(bigOrEcho), "offload {\n spool {\n dir "+dir+"\n memory 4MiB\n }\n }", `
+	offload {
+		name memory
+		request_spool 1KiB 1MiB
+	}
+	reverse_proxy UPSTREAM`)
+	limits := func() object { return o.get("spool", "")["limits"].(object) }
+	if text, _ := limits()["dir_error"].(string); !strings.Contains(text, dir) {
+		t.Errorf("the error is %q", text)
+	}
+	if text := o.offload("spool"); !strings.Contains(text, "cannot be used") || !strings.Contains(text, dir) {
+		t.Errorf("the command prints %s", text)
+	}
+	b := &budgetStage{s, o, t}
+	b.each(func(t *testing.T, c *http.Client, url string) {
+		b.post(t, c, from(t, "192.0.2.1", http.MethodPost, url, nil), 500_000)
+	})
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if text, there := limits()["dir_error"]; there {
+		t.Errorf("the error of a folder that can be made is %v", text)
+	}
+	if text := o.offload("spool"); strings.Contains(text, "cannot be used") {
+		t.Errorf("the command prints %s", text)
+	}
+	b.atRest()
 }

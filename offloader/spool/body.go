@@ -177,6 +177,10 @@ func (b *Body) trim() {
 	b.blocks = b.blocks[:last]
 }
 
+// Broken says why the body is in memory although it should be in a file, nil if that
+// is not so.
+func (b *Body) Broken() error { return b.store.Broken() }
+
 // Size returns the body's length in bytes.
 func (b *Body) Size() int64 { return b.size }
 

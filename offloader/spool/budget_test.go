@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,6 +172,8 @@ func TestBudgetTellsWhenSomethingComesBack(t *testing.T) {
 	}
 }
 
+// A folder that cannot be used leaves memory: bodies stay there as far as their own
+// bounds and the budget allow.
 func TestFoldersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -185,13 +188,43 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			budget := spool.NewBudget(spool.Limits{Dir: dir, Memory: 1 << 20, Disk: 1 << 20, Uploads: 1})
-			body, err := read(budget, block+1, spool.Bounds{Memory: block, File: block})
-			wantFull(t, body, err)
+			if err := spool.TryFolder(dir); err == nil {
+				t.Error("it is said to be of use")
+			}
+			bounds := spool.Bounds{Memory: block, File: 2 * block}
+			budget := spool.NewBudget(twice(spool.Limits{Dir: dir, Memory: 5 * block, Disk: 1 << 20, Uploads: 1}))
+			kept := mustRead(t, budget, 3*block, bounds)
+			wantUsage(t, budget, spool.Usage{Memory: 3 * block})
+			if _, disk := errors.AsType[*fs.PathError](kept.Broken()); !disk {
+				t.Errorf("the body says %v", kept.Broken())
+			}
+			if got, err := io.ReadAll(kept.Open()); err != nil || !bytes.Equal(got, bytesOf(3*block)) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if body, err := read(budget, 2*block+1, bounds); body != nil || !errors.Is(err, spool.ErrFull) {
+				t.Errorf("a body that has no room: %v", err)
+			} else if _, disk := errors.AsType[*fs.PathError](err); !disk {
+				t.Errorf("nothing names the folder: %v", err)
+			}
+			kept.Close()
+			if _, err := read(budget, 3*block+1, bounds); !errors.Is(err, spool.ErrTooLarge) {
+				t.Errorf("a body beyond its bounds: %v", err)
+			}
 			wantUsage(t, budget, spool.Usage{})
-			mustRead(t, budget, block, spool.Bounds{Memory: block, File: block}).Close()
 		})
 	}
+}
+
+// To look whether a folder can be used leaves nothing behind, be it there or not.
+func TestTryFolder(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	for _, dir := range []string{parent, filepath.Join(parent, "not", "yet"), ""} {
+		if err := spool.TryFolder(dir); err != nil {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+	wantEmpty(t, parent)
 }
 
 // A full disk refuses a body, and nothing is left of it.

@@ -79,18 +79,24 @@ func (s *Store) BelongTo(o Owned) { s.owned = o }
 var errSpent = fmt.Errorf("%w: the process may keep no more, or no more of one client or pool", ErrFull)
 
 // Alloc returns a new block: in memory if there is room, else in the file. hint
-// is how much is to come, as far as is known; zero or less means much. The
-// error is ErrTooLarge if the bounds are used up, and wraps ErrFull if the
-// budget is spent or the file cannot be used.
+// is how much is to come, as far as is known; zero or less means much. In a folder
+// that cannot be used the file's part is in memory too. The error is ErrTooLarge if the bounds are
+// used up, and wraps ErrFull if the budget is spent or the file cannot be used.
 func (s *Store) Alloc(hint int64) (*Block, error) {
 	if b := s.AllocMemory(hint); b != nil {
 		return b, nil
 	}
+	bounds := s.bounds
 	b, err := s.allocFile()
-	if errors.Is(err, ErrTooLarge) && s.memory < s.bounds.Memory {
-		return nil, errSpent // its own bounds would have had room
+	switch {
+	case s.bounds != bounds: // it has no file
+		return s.Alloc(hint)
+	case !errors.Is(err, ErrTooLarge) || s.memory >= s.bounds.Memory:
+		return b, err
+	case s.broken != nil:
+		return nil, s.broken
 	}
-	return b, err
+	return nil, errSpent // its own bounds would have had room
 }
 
 // AllocMemory is Alloc without the file. It returns nil if there is no memory.
@@ -160,6 +166,9 @@ func (s *Store) allocFile() (*Block, error) {
 		if s.file.f == nil {
 			if err := s.file.create(s.budget.Limits().Dir); err != nil {
 				s.budget.give(s.member, disk, BlockSize)
+				if lasts(err) {
+					s.bounds = Bounds{Memory: s.bounds.Sum()}
+				}
 				return nil, s.fail(err)
 			}
 		}

@@ -18,10 +18,11 @@ type half struct {
 func showSpool(s *call) error {
 	var answer struct {
 		Limits struct {
-			Dir     string
-			Memory  uint64 `json:"memory_bytes"`
-			Disk    uint64 `json:"disk_bytes"`
-			Uploads int
+			Dir      string
+			DirError string `json:"dir_error"`
+			Memory   uint64 `json:"memory_bytes"`
+			Disk     uint64 `json:"disk_bytes"`
+			Uploads  int
 		}
 		Usage               struct{ Uploads int }
 		Requests, Responses half
@@ -37,6 +38,9 @@ func showSpool(s *call) error {
 	t.add("uploads", fmt.Sprint(answer.Usage.Uploads), "", fmt.Sprint(most.Uploads))
 	t.print(s.out)
 	fmt.Fprintln(s.out, "files in "+most.Dir)
+	if most.DirError != "" {
+		fmt.Fprintln(s.out, "which cannot be used, so bodies stay in memory: "+most.DirError)
+	}
 	return nil
 }
 
