@@ -43,6 +43,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if c.streams() && r.Header.Get("Last-Event-ID") != "" {
 		// A browser's EventSource asks again when a stream ends, however it ends.
 		// The task must not run again for that; this tells it to stop.
+		caddymodule.NoStore(w.Header())
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -261,6 +262,7 @@ func (c *call) fail(err error) error {
 		_ = c.events.Send(eventError, c.task.ID, problem.Encode())
 		return nil
 	}
+	caddymodule.NoStore(c.w.Header())
 	if seconds := f.retryAfter(); seconds > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
