@@ -72,7 +72,7 @@ func (h *Handler) takeBody(run *run) error {
 
 func (h *Handler) spoolBody(run *run) error {
 	run.enter(phaseUploading, run.arrived)
-	body, err := spool.ReadBody(run.upload(), run.client.ContentLength, budget, h.reqBounds)
+	body, err := spool.ReadBody(newUpload(run.w, run.client, run), run.client.ContentLength, budget, h.reqBounds)
 	run.body = body
 	switch cut := run.endUpload(); {
 	case cut:

@@ -12,17 +12,16 @@ import (
 // upload is a request's body on its way into the spool.
 type upload struct {
 	io.Reader
-	run  *run
+	spool.Owned
 	w    http.ResponseWriter
 	asks bool // the client waits to be asked for it
 }
 
-// upload returns the client's body. net/http asks clients that wait for a 100
+// newUpload returns the client's body. net/http asks clients that wait for a 100
 // Continue by itself; on HTTP/3 nobody would.
-func (run *run) upload() *upload {
-	r := run.client
+func newUpload(w http.ResponseWriter, r *http.Request, o spool.Owned) *upload {
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	return &upload{Reader: r.Body, run: run, w: run.w, asks: waits && r.ProtoMajor >= 3}
+	return &upload{Reader: r.Body, Owned: o, w: w, asks: waits && r.ProtoMajor >= 3}
 }
 
 // Read asks once, before the first read.
@@ -38,9 +37,6 @@ func (u *upload) Read(p []byte) (int, error) {
 func (u *upload) Stop() {
 	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
 }
-
-// Owner says whose it is.
-func (u *upload) Owner() spool.Owner { return u.run.Owner() }
 
 var (
 	_ spool.Stopper = (*upload)(nil)

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 
@@ -15,13 +16,16 @@ const networkBits = 64
 
 // Client says where the request comes from, for the turn that its pool keeps when it is
 // refused: by the client's address as Caddy determines it, so trusted_proxies counts.
-func (run *run) Client() offloader.Client {
-	host, port, err := net.SplitHostPort(run.client.RemoteAddr)
+func (run *run) Client() offloader.Client { return clientOfRequest(run.client, run.who.client) }
+
+// clientOfRequest knows the client's address as Caddy has determined it, if it has.
+func clientOfRequest(r *http.Request, determined string) offloader.Client {
+	host, port, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host, port = run.client.RemoteAddr, ""
+		host, port = r.RemoteAddr, ""
 	}
-	if run.who.client != "" {
-		host = run.who.client
+	if determined != "" {
+		host = determined
 	}
 	return clientOf(host, port)
 }

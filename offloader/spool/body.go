@@ -181,6 +181,37 @@ func (b *Body) trim() {
 // is not so.
 func (b *Body) Broken() error { return b.store.Broken() }
 
+// Load brings the body into memory in one piece, which belongs to the body until Close.
+// It waits for that much room until done is closed, and fails with ErrFull then, or at
+// once if there never will be enough. Readers must be closed.
+func (b *Body) Load(done <-chan struct{}) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.blocks) == 0 {
+		return nil, nil
+	}
+	if len(b.blocks) == 1 && b.blocks[0].InMemory() {
+		return b.blocks[0].mem[:b.size], nil
+	}
+	if err := b.store.await(b.size, done); err != nil {
+		return nil, err
+	}
+	whole, at := make([]byte, b.size), 0
+	for _, block := range b.blocks {
+		got, err := b.store.Read(block, 0, block.Len(), whole[at:])
+		if err != nil {
+			return nil, err
+		}
+		at += copy(whole[at:], got)
+	}
+	for _, block := range b.blocks {
+		b.store.drop(block)
+	}
+	b.store.closeFile()
+	b.blocks = []*Block{{mem: whole, room: len(whole), n: len(whole)}}
+	return whole, nil
+}
+
 // Size returns the body's length in bytes.
 func (b *Body) Size() int64 { return b.size }
 

@@ -135,6 +135,14 @@ func (b *Budget) fits(m *member, want ask) bool {
 	return true
 }
 
+// couldFit reports whether there is room when nobody else has anything.
+func (b *Budget) couldFit(m *member, want ask) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	alone := Budget{limits: b.limits}
+	return alone.fits(m, want)
+}
+
 // newer returns what later uploads of the same owner have, which are not complete:
 // so the newest are refused first, and not all at once. It requires b.mu.
 func (b *Budget) newer(m *member, r resource) (n int64) {

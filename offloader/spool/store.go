@@ -244,6 +244,41 @@ func (s *Store) Seal(b *Block) {
 
 // Free gives a block back. Nobody may use it any more.
 func (s *Store) Free(b *Block) {
+	kept := b.InMemory() && !b.lent
+	s.drop(b)
+	if kept {
+		s.memory -= int64(b.room)
+		s.budget.give(s.member, memory, int64(b.room))
+	}
+}
+
+// await takes as much memory as all blocks need in one piece, beyond the bounds. What
+// those in memory have counts for it.
+func (s *Store) await(size int64, done <-chan struct{}) error {
+	more := size - s.memory
+	if more <= 0 {
+		s.memory = size
+		s.budget.give(s.member, memory, -more)
+		return nil
+	}
+	want := ask{of: memory, n: more, small: size <= BlockSize}
+	for s.budget.couldFit(s.member, want) {
+		freed := s.budget.Freed()
+		if s.budget.take(s.member, want) {
+			s.memory = size
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-done:
+			return errSpent
+		}
+	}
+	return errSpent
+}
+
+// drop gives a block back, but not what of the budget it has in memory.
+func (s *Store) drop(b *Block) {
 	if b.mem == nil {
 		// The file keeps its size, so the budget stays taken until Close.
 		s.file.release(b.place)
@@ -251,10 +286,6 @@ func (s *Store) Free(b *Block) {
 		return
 	}
 	s.recycle(b)
-	if !b.lent {
-		s.memory -= int64(b.room)
-		s.budget.give(s.member, memory, int64(b.room))
-	}
 }
 
 func (s *Store) recycle(b *Block) {
@@ -264,11 +295,20 @@ func (s *Store) recycle(b *Block) {
 	b.mem, b.pooled = nil, nil
 }
 
-// Close gives the file back. Blocks in memory must have been freed.
-func (s *Store) Close() {
+// closeFile gives the file back.
+func (s *Store) closeFile() {
 	s.file.close()
 	if s.file.blocks > 0 {
 		s.budget.give(s.member, disk, s.file.blocks*BlockSize)
 		s.file.blocks = 0
+	}
+}
+
+// Close gives back all but blocks in memory, which must have been freed.
+func (s *Store) Close() {
+	s.closeFile()
+	if s.memory > 0 { // for one piece that did not come to be
+		s.budget.give(s.member, memory, s.memory)
+		s.memory = 0
 	}
 }
