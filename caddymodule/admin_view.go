@@ -1,12 +1,10 @@
 package caddymodule
 
 import (
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // settingsView are settings in the words of a Caddyfile. What can be off is the
@@ -66,28 +64,6 @@ func shortDuration(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-// spoolView is what spools may keep, and what they do.
-type spoolView struct {
-	Limits spoolLimits `json:"limits"`
-	Usage  spool.Usage `json:"usage"`
-}
-
-type spoolLimits struct {
-	Dir     string `json:"dir"`
-	Memory  int64  `json:"memory_bytes"`
-	Disk    int64  `json:"disk_bytes"`
-	Uploads int    `json:"uploads"`
-	MinRate int64  `json:"min_rate_bytes"`
-}
-
-func showSpool(c *adminCall) error {
-	l := budget.Limits()
-	return c.answer(http.StatusOK, spoolView{
-		Limits: spoolLimits{l.Dir, l.Memory, l.Disk, l.Uploads, l.MinRate},
-		Usage:  budget.Usage(),
-	})
 }
 
 func pressureOf(n offloader.Gauges) pressure {

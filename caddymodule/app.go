@@ -196,6 +196,7 @@ func (a *App) commit() error {
 	a.succeed()
 	a.explained = explainLeases.start(orDefault(a.Explain, defaultExplain))
 	spool.Sweep(a.limits.Dir)
+	warnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {
 		settings, err := c.config.settings(c.longestRun)
 		if err != nil {

@@ -77,14 +77,16 @@ type BreakerConfig struct {
 
 // SpoolConfig bounds what all routes together keep of bodies.
 type SpoolConfig struct {
-	// The folder for temporary files. It is made when it is first needed.
+	// The folder for temporary files. It is made when it is first needed. If it
+	// cannot be used the log says so at load, and bodies stay in memory.
 	// Default: `offload/spool` in Caddy's data folder.
 	Dir string `json:"dir,omitempty"`
 
-	// Bytes in memory. Default: 256 MiB.
+	// Bytes in memory, half for request bodies and half for responses.
+	// Default: 256 MiB.
 	Memory int64 `json:"memory,omitempty"`
 
-	// Bytes in files. Default: 8 GiB.
+	// Bytes in files, halved as well. Default: 8 GiB.
 	Disk int64 `json:"disk,omitempty"`
 
 	// How many request bodies are read at once. Default: 1000.

@@ -141,6 +141,14 @@ var budgetBytes = []struct {
 		func(_ spool.Limits, u spool.Usage) (int64, int64) { return u.StreamMemory, u.StreamDisk },
 	},
 	{
+		describe("spool_limit_bytes", "Bytes of request bodies that may be kept.", "kind"),
+		func(l spool.Limits, _ spool.Usage) (int64, int64) { return l.Half() },
+	},
+	{
+		describe("stream_limit_bytes", "Bytes of responses that may be kept.", "kind"),
+		func(l spool.Limits, _ spool.Usage) (int64, int64) { return l.Half() },
+	},
+	{
 		describe("budget_bytes", "Bytes of request bodies and responses that may be kept together.", "kind"),
 		func(l spool.Limits, _ spool.Usage) (int64, int64) { return l.Memory, l.Disk },
 	},

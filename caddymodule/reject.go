@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dunglas/httpsfv"
@@ -85,6 +86,7 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 // without one.
 func (run *run) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
 	h := run.handler
+	NoStore(header)
 	header.Set(requestIDField, run.id().String())
 	if h.ProxyStatusName != "" {
 		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, r))
@@ -92,6 +94,18 @@ func (run *run) describe(header http.Header, a answer, r offloader.Reason, took 
 	if h.ServerTiming {
 		header.Add("Server-Timing", serverTiming(run.queueWait(), took))
 	}
+}
+
+// NoStore keeps caches from keeping an answer that is made here, whatever the site has
+// said before about those of its backend. What the site says afterwards counts, as in
+// error routes and in operations that are deferred.
+func NoStore(header http.Header) {
+	for name := range header {
+		if name == "Surrogate-Control" || strings.HasSuffix(name, "-Cache-Control") { // for caches of one kind
+			delete(header, name)
+		}
+	}
+	header.Set("Cache-Control", "no-store")
 }
 
 // hadPermit reports whether the run began. Routes for rejected requests do not

@@ -28,8 +28,13 @@ func identityOf(r *http.Request, came time.Time, showQuery bool) identity {
 	if showQuery && r.URL.RawQuery != "" {
 		who.path += "?" + r.URL.RawQuery
 	}
-	who.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	who.client = determinedClient(r)
 	return who
+}
+
+func determinedClient(r *http.Request) string {
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return client
 }
 
 // Request is one request in a pool, as the admin endpoint shows it.

@@ -37,7 +37,7 @@ func isResumable(r *http.Request) bool {
 // readBody reads the client's body into the spool. What came of one that fails is a body
 // too, if a handler in front has taken the rest, or a resumable upload has broken off.
 func (run *run) readBody() error {
-	u := run.upload()
+	u := newUpload(run.w, run.client, run)
 	body, err := spool.ReadPart(u, run.client.ContentLength, budget, run.handler.reqBounds)
 	failed, _ := errors.AsType[*spool.ReadError](err)
 	_, refused := errors.AsType[caddyhttp.HandlerError](err)

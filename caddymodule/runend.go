@@ -153,7 +153,7 @@ func (run *run) end(o offloader.Outcome) {
 		unwatch()
 	}
 	if err := run.writer.SpoolError(); err != nil {
-		run.handler.logSpoolFull("a response could not be spooled, its run has waited for the client", err)
+		run.handler.logSpoolFull("a response could not be spooled to a file, it stayed in memory or its run has waited for the client", err)
 	}
 }
 

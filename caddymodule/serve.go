@@ -89,6 +89,8 @@ func (h *Handler) spoolBody(run *run) error {
 		return h.pool.Reject(offloader.SpoolFull)
 	case err != nil && tooSlow(err):
 		h.logTooSlow(run.client)
+	case err == nil && run.body.Broken() != nil:
+		h.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.Broken())
 	}
 	return err
 }
@@ -114,6 +116,7 @@ func (h *Handler) refuse(run *run, err error) error {
 
 // refuseBody judges a body that could not be read to its end.
 func (run *run) refuseBody(err error) error {
+	NoStore(run.w.Header())
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
 	}

@@ -130,6 +130,8 @@ func TestMetrics(t *testing.T) {
 		"budget_bytes{kind=memory}":                        256 << 20,
 		"budget_left_bytes{kind=disk}":                     8 << 30,
 		"stream_bytes{kind=memory}":                        0,
+		"spool_limit_bytes{kind=memory}":                   128 << 20,
+		"stream_limit_bytes{kind=disk}":                    4 << 30,
 		"breaker_transitions_total{pool=fails,state=open}": 0,
 	})
 	site.Get(t, c, url+"/busy/warm")

@@ -13,18 +13,18 @@ import (
 // upload is a request's body on its way into the spool.
 type upload struct {
 	io.Reader
+	spool.Owned
 	r    *http.Request
 	w    http.ResponseWriter
 	asks bool  // the client waits to be asked for it
 	came int64 // bytes
 }
 
-// upload returns the client's body. net/http asks clients that wait for a 100
+// newUpload returns the client's body. net/http asks clients that wait for a 100
 // Continue by itself; on HTTP/3 nobody would.
-func (run *run) upload() *upload {
-	r := run.client
+func newUpload(w http.ResponseWriter, r *http.Request, o spool.Owned) *upload {
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	return &upload{Reader: r.Body, r: r, w: run.w, asks: waits && r.ProtoMajor >= 3}
+	return &upload{Reader: r.Body, Owned: o, r: r, w: w, asks: waits && r.ProtoMajor >= 3}
 }
 
 // Read asks once, before the first read.
@@ -61,4 +61,7 @@ type noBody struct{}
 // SetReadDeadline does nothing.
 func (noBody) SetReadDeadline(time.Time) {}
 
-var _ spool.Stopper = (*upload)(nil)
+var (
+	_ spool.Stopper = (*upload)(nil)
+	_ spool.Owned   = (*upload)(nil)
+)

@@ -2,10 +2,12 @@ package caddymodule
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // networkBits of an IPv6 address name a client's network, which chooses the rest of its
@@ -14,15 +16,24 @@ const networkBits = 64
 
 // Client says where the request comes from, for the turn that its pool keeps when it is
 // refused: by the client's address as Caddy determines it, so trusted_proxies counts.
-func (run *run) Client() offloader.Client {
-	host, port, err := net.SplitHostPort(run.client.RemoteAddr)
+func (run *run) Client() offloader.Client { return clientOfRequest(run.client, run.who.client) }
+
+// clientOfRequest knows the client's address as Caddy has determined it, if it has.
+func clientOfRequest(r *http.Request, determined string) offloader.Client {
+	host, port, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host, port = run.client.RemoteAddr, ""
+		host, port = r.RemoteAddr, ""
 	}
-	if run.who.client != "" {
-		host = run.who.client
+	if determined != "" {
+		host = determined
 	}
 	return clientOf(host, port)
+}
+
+// Owner says whose the request's body and its response are, for their shares of what
+// the process may keep: the same client's, in this pool.
+func (run *run) Owner() spool.Owner {
+	return spool.Owner{Client: run.Client().Address, Pool: run.handler.pool.Name()}
 }
 
 // clientOf is the zero value for what is no address, such as a socket of the file system.
@@ -46,4 +57,7 @@ func clientOf(host, port string) (c offloader.Client) {
 	return c
 }
 
-var _ offloader.Visitor = (*run)(nil)
+var (
+	_ offloader.Visitor = (*run)(nil)
+	_ spool.Owned       = (*run)(nil)
+)

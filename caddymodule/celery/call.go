@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // call is one request on its way to a task and back. It belongs to the goroutine
@@ -29,8 +29,9 @@ type call struct {
 	task   celery.Task
 	sent   bool // task.ID is known
 	state  celery.State
-	failed *failure       // nil if it has not
-	events *answer.Events // nil while the answer is no stream
+	failed *failure                  // nil if it has not
+	events *answer.Events            // nil while the answer is no stream
+	body   *caddymodule.BodyInMemory // nil before it has come
 
 	anyTask bool // workers need not know it
 }
@@ -41,9 +42,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.serveFlower(w, r, next)
 	}
 	c := newCall(h, w, r)
+	defer c.dropBody()
 	if c.streams() && r.Header.Get("Last-Event-ID") != "" {
 		// A browser's EventSource asks again when a stream ends, however it ends.
 		// The task must not run again for that; this tells it to stop.
+		caddymodule.NoStore(w.Header())
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -67,26 +70,49 @@ func newCall(h *Handler, w http.ResponseWriter, r *http.Request) *call {
 }
 
 // takeBody reads the whole body, wanted or not: on HTTP/1 that the client leaves
-// is noticed only after that.
+// is noticed only after that. The task may refer to it: it is kept until that is sent.
 func (c *call) takeBody() ([]byte, error) {
 	limit := c.h.MaxBody
 	if c.r.ContentLength > limit {
-		return nil, fail(bodyTooLarge, "the body has more than %d bytes", limit)
+		return nil, c.bodyFailure(spool.ErrTooLarge)
 	}
-	if c.r.Body == nil || c.r.Body == http.NoBody {
-		return nil, nil
+	ctx, cancel := c.r.Context(), context.CancelFunc(func() {})
+	if c.h.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.h.Timeout))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, fail(bodyTooLarge, "the body has more than %d bytes", limit)
-	}
-	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
-		return nil, handlerErr
-	}
+	defer cancel()
+	body, err := caddymodule.TakeBody(ctx, c.w, c.r, caddymodule.BodyOptions{Handler: "celery", Limit: limit})
 	if err != nil {
-		return nil, fail(badArguments, "the body cannot be read")
+		return nil, c.bodyFailure(err)
 	}
-	return body, nil
+	c.body = body
+	return body.Bytes, nil
+}
+
+func (c *call) bodyFailure(err error) error {
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
+		return handlerErr
+	}
+	switch {
+	case errors.Is(err, spool.ErrTooLarge):
+		return fail(bodyTooLarge, "the body has more than %d bytes", c.h.MaxBody)
+	case errors.Is(err, spool.ErrTooSlow):
+		return fail(bodyTooSlow, "the body comes too slowly")
+	case errors.Is(err, spool.ErrFull):
+		f := fail(spoolFull, "there is no room for the body now")
+		f.err = err
+		return f
+	}
+	return fail(badArguments, "the body cannot be read")
+}
+
+// dropBody lets go of the arguments of a task that was sent, and of the body that they
+// may be a part of.
+func (c *call) dropBody() {
+	c.task.Args, c.task.Kwargs = nil, nil
+	if c.body != nil {
+		c.body.Close()
+	}
 }
 
 // open gets the link to the workers.
@@ -128,6 +154,7 @@ func (c *call) run(answer func(context.Context, *celery.Call) error) error {
 		return c.fail(err)
 	}
 	c.task.ID, c.sent = open.ID(), true
+	c.dropBody()
 	defer open.Abandon() // does nothing to a task that has ended
 	if err := answer(ctx, open); err != nil {
 		open.Abandon()
@@ -262,6 +289,7 @@ func (c *call) fail(err error) error {
 		_ = c.events.Send(eventError, c.task.ID, problem.Encode())
 		return nil
 	}
+	caddymodule.NoStore(c.w.Header())
 	if seconds := f.retryAfter(); seconds > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}

@@ -22,6 +22,8 @@ const (
 	badArguments      reason = "bad_arguments"
 	badMediaType      reason = "bad_media_type"
 	bodyTooLarge      reason = "body_too_large"
+	bodyTooSlow       reason = "body_too_slow"
+	spoolFull         reason = "spool_full"
 	badMethod         reason = "bad_method"
 	noWorker          reason = "no_worker"
 	saturated         reason = "saturated"
@@ -51,6 +53,8 @@ var statuses = map[reason]int{
 	badArguments:      http.StatusBadRequest,
 	badMediaType:      http.StatusUnsupportedMediaType,
 	bodyTooLarge:      http.StatusRequestEntityTooLarge,
+	bodyTooSlow:       http.StatusRequestTimeout,
+	spoolFull:         http.StatusServiceUnavailable,
 	badMethod:         http.StatusMethodNotAllowed,
 	noWorker:          http.StatusServiceUnavailable,
 	saturated:         http.StatusServiceUnavailable,
@@ -196,7 +200,7 @@ func (f *failure) retryAfter() int {
 	switch f.reason {
 	case noWorker, unavailable:
 		return 5 + rand.N(6)
-	case saturated, draining:
+	case saturated, draining, spoolFull:
 		return 1 + rand.N(3)
 	}
 	return 0

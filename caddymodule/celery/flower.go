@@ -46,6 +46,7 @@ func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddy
 		return next.ServeHTTP(w, r)
 	}
 	c := newCall(h, w, r)
+	defer c.dropBody()
 	if r.Method != route.method {
 		w.Header().Set("Allow", route.method)
 		return c.fail(fail(badMethod, "want %s", route.method))

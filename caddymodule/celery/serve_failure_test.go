@@ -178,3 +178,34 @@ func TestWhatIsLogged(t *testing.T) {
 		t.Errorf("logged %v", second)
 	}
 }
+
+// Failures are not for caches, although the site lets them keep results.
+func TestFailuresAreNotCached(t *testing.T) {
+	for name, wrap := range around {
+		for kind, extra := range map[string]string{"plainly": "", "by error routes": "handle_errors {\nrespond \"{err.status_code}\"\n}"} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				l := newLab(t)
+				l.work(1, func(m *celery.Message) [][]byte { return [][]byte{celerytest.Succeed(m, "1")} })
+				s := site.Serve(t, nil, "header Cache-Control \"public, max-age=600\"\n"+
+					wrap(l.directive("task lab.{path.0}\ntasks lab.*\nargs int({query.n})"))+"\n"+extra)
+				s.EachVersion(func(t *testing.T, c *http.Client, url string) {
+					for path, want := range map[string]struct {
+						status int
+						cache  string
+					}{
+						"/add?n=1": {200, "public, max-age=600"}, "/add?n=x": {400, "no-store"}, "/unknown?n=1": {404, "no-store"},
+					} {
+						res, _ := site.Get(t, c, url+path)
+						if got := strings.Join(res.Header.Values("Cache-Control"), "|"); res.StatusCode != want.status || got != want.cache {
+							t.Errorf("%s: got %d, Cache-Control %q, want %v", path, res.StatusCode, got, want)
+						}
+					}
+					res, _ := site.Do(t, c, request(t, http.MethodGet, url+"/add?n=1", "", "Accept", "text/event-stream", "Last-Event-ID", celery.NewID()))
+					if got := res.Header.Get("Cache-Control"); res.StatusCode != 204 || got != "no-store" {
+						t.Errorf("a stream that is asked for again: %d, Cache-Control %q", res.StatusCode, got)
+					}
+				})
+			})
+		}
+	}
+}

@@ -8,16 +8,16 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Clients that do not read may use up all that the process keeps for everybody.
-// Who reads gets whole answers all the same, at his own pace.
+// Clients that do not read may use up all that the process keeps of the responses of
+// one address, which is two thirds of the half for responses. Who reads gets whole answers all the same, at his own pace.
 func TestSpentBudgetCutsNobody(t *testing.T) {
 	d := &diskStage{dir: t.TempDir()}
 	d.Process = site.Start(t, http.HandlerFunc(sequences), `
 	offload {
 		spool {
 			dir `+d.dir+`
-			memory 256KiB
-			disk 256KiB
+			memory 512KiB
+			disk 512KiB
 		}
 	}`, `
 	respond /state "{http.offload.in_flight}"
@@ -40,7 +40,7 @@ func TestSpentBudgetCutsNobody(t *testing.T) {
 		}
 		site.Eventually(t, func() bool {
 			_, spooled := d.Spooled(d.dir)
-			return spooled == 256<<10
+			return spooled == 128<<10
 		})
 		for range 3 {
 			if n, err := d.download(t, c, url, largeBody); n != largeBody || err != nil {

@@ -7,13 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A spool folder that cannot be used refuses what needs it, says so, and harms
-// nothing else.
+// A spool folder that cannot be used shows at load. What needs it stays in memory while
+// there is room and is refused then, which harms nothing else.
 func TestFoldersThatCannotBeUsed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -26,11 +27,14 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 		"it is below a file":     filepath.Join(file, "spool"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDiskStage(t, dir, site.Limits{})
+			d := newDiskStage(t, dir+"\nmemory 16MiB", site.Limits{})
+			d.dir = dir
+			d.wantWarning(t)
 			for version, c := range d.Clients() {
 				url := "https://" + d.Addr
 				d.refuses(t, c, url)
 				d.works(t, c, url, smallBody)
+				d.works(t, c, url, 4<<20)
 				if n, err := d.download(t, c, url, largeBody); n != largeBody || err != nil {
 					t.Errorf("%s: a download ended after %d bytes, %v", version, n, err)
 				}
@@ -39,6 +43,20 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 			d.atRest(t)
 		})
 	}
+}
+
+// wantWarning checks that the log of the start names the folder and says what to do.
+func (d *diskStage) wantWarning(t *testing.T) {
+	t.Helper()
+	for _, line := range d.Log() {
+		if text, _ := line["msg"].(string); line["level"] == "warn" && strings.HasPrefix(text, "the spool folder cannot be used") {
+			if hint, _ := line["hint"].(string); line["dir"] != d.dir || line["error"] == nil || hint == "" {
+				t.Errorf("the warning is %v", line)
+			}
+			return
+		}
+	}
+	t.Error("nothing warns of the folder")
 }
 
 // download reads a sequence as fast as it can.
@@ -50,6 +68,19 @@ func (d *diskStage) download(t *testing.T, c *http.Client, url string, size int6
 	}
 	defer res.Body.Close()
 	return io.Copy(new(judge), res.Body)
+}
+
+// A folder that can be used, or made, is no reason for a warning.
+func TestFolderThatCanBeUsed(t *testing.T) {
+	d := newDiskStage(t, filepath.Join(t.TempDir(), "not", "yet"), site.Limits{})
+	for _, line := range d.Log() {
+		if text, _ := line["msg"].(string); strings.Contains(text, "spool folder") {
+			t.Errorf("logged %v", line)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(d.dir)); err == nil {
+		t.Error("the folder is there before it is needed")
+	}
 }
 
 // A folder is made when it is needed, for this user alone, also again after
@@ -96,8 +127,8 @@ func (d *diskStage) wantFolder(t *testing.T) {
 	}
 }
 
-// A spool of a file alone has nothing to keep a body in when that fails: uploads
-// are refused, and responses go at the pace of their clients.
+// A spool of a file alone has nothing to keep a body in when that fails and there is no
+// memory: uploads are refused, and responses go at the pace of their clients.
 func TestSpoolsOfAFileAlone(t *testing.T) {
 	const route = `
 	respond /state "{http.offload.in_flight}"
@@ -111,7 +142,7 @@ func TestSpoolsOfAFileAlone(t *testing.T) {
 	}
 	reverse_proxy UPSTREAM`
 	d := &diskStage{dir: "/sys/offload"}
-	d.Process = site.Start(t, http.HandlerFunc(sequences), diskGlobal(d.dir), route, site.Limits{})
+	d.Process = site.Start(t, http.HandlerFunc(sequences), diskGlobal(d.dir+"\nmemory 1MiB"), route, site.Limits{})
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for range 3 {
 			d.refuses(t, c, url)

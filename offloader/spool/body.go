@@ -46,7 +46,8 @@ type Body struct {
 	closed bool
 }
 
-// ReadBody reads src to its end. hint is the length if it is known, else -1.
+// ReadBody reads src, which may be [Owned] and a [Stopper], to its end. hint is the
+// length if it is known, else -1.
 // The error is a [*ReadError] if src failed or ended before its length,
 // ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
 // ErrFull; nothing is kept then.
@@ -81,6 +82,7 @@ func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	defer upload.End()
 	b := new(Body)
 	b.store.Init(budget, bounds, OfBody)
+	b.store.member = &upload.member
 	err := b.fill(src, hint, upload)
 	_, failed := errors.AsType[*ReadError](err)
 	switch {
@@ -122,7 +124,10 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 			return b.ended(src, ErrTooLarge)
 		}
 		tail, err := b.tail(hint)
-		if err != nil {
+		switch {
+		case err != nil && hint > b.size: // more is sure to come: what it holds is of no use
+			return err
+		case err != nil:
 			return b.ended(src, err)
 		}
 		into := tail.mem
@@ -201,6 +206,41 @@ func (b *Body) trim() {
 	}
 	b.store.Free(b.blocks[last])
 	b.blocks = b.blocks[:last]
+}
+
+// Broken says why the body is in memory although it should be in a file, nil if that
+// is not so.
+func (b *Body) Broken() error { return b.store.Broken() }
+
+// Load brings the body into memory in one piece, which belongs to the body until Close.
+// It waits for that much room until done is closed, and fails with ErrFull then, or at
+// once if there never will be enough. Readers must be closed.
+func (b *Body) Load(done <-chan struct{}) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.blocks) == 0 {
+		return nil, nil
+	}
+	if len(b.blocks) == 1 && b.blocks[0].InMemory() {
+		return b.blocks[0].mem[:b.size], nil
+	}
+	if err := b.store.await(b.size, done); err != nil {
+		return nil, err
+	}
+	whole, at := make([]byte, b.size), 0
+	for _, block := range b.blocks {
+		got, err := b.store.Read(block, 0, block.Len(), whole[at:])
+		if err != nil {
+			return nil, err
+		}
+		at += copy(whole[at:], got)
+	}
+	for _, block := range b.blocks {
+		b.store.drop(block)
+	}
+	b.store.closeFile()
+	b.blocks = []*Block{{mem: whole, room: len(whole), n: len(whole)}}
+	return whole, nil
 }
 
 // Size returns the body's length in bytes.

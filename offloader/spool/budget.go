@@ -1,7 +1,7 @@
 // Package spool keeps bodies off the backend's back: bytes go to memory first,
 // then to a temporary file, within bounds for each body and a budget for the
-// whole process. [Body] holds a request's body before its run; package stream
-// builds the response side on the same [Store].
+// whole process, which owners share fairly. [Body] holds a request's body before
+// its run; package stream builds the response side on the same [Store].
 package spool
 
 import (
@@ -31,7 +31,8 @@ type Limits struct {
 	// Dir is where temporary files go. It is made when it is first needed,
 	// for this user only. Empty: the system's folder for temporary files.
 	Dir string
-	// Memory and Disk are in bytes.
+	// Memory and Disk are in bytes. Request bodies may have half of each, and
+	// streams the other half.
 	Memory, Disk int64
 	// Uploads is how many bodies may be read at once.
 	Uploads int
@@ -56,7 +57,7 @@ type Usage struct {
 	Uploads      int   `json:"uploads"`
 }
 
-// Holder says what a store keeps.
+// Holder says what a store keeps. Each has its own half of the budget.
 type Holder uint8
 
 const (
@@ -64,30 +65,45 @@ const (
 	OfBody Holder = iota
 	// OfStream is a store that keeps what of a stream was not read yet.
 	OfStream
+
+	holders
 )
 
-func (u *Usage) add(h Holder, memory, disk int64) {
-	u.Memory += memory
-	u.Disk += disk
-	if h == OfStream {
-		u.StreamMemory += memory
-		u.StreamDisk += disk
-	}
+// resource is what a budget has.
+type resource uint8
+
+const (
+	memory resource = iota
+	disk
+	places // of uploads
+
+	resources
+)
+
+// Half is the most that one kind of holder may have of Memory and Disk.
+func (l Limits) Half() (memory, disk int64) { return l.Memory / 2, l.Disk / 2 }
+
+// of returns how much of a resource there is for one kind of holder.
+func (l Limits) of(r resource) int64 {
+	ofMemory, ofDisk := l.Half()
+	return [resources]int64{memory: ofMemory, disk: ofDisk, places: int64(l.Uploads)}[r]
 }
 
 // Budget is shared by all spools of a process. Its methods may be used from any
 // goroutine.
 type Budget struct {
-	mu      sync.Mutex
-	limits  Limits
-	used    Usage // but for the uploads
-	uploads map[*Upload]struct{}
-	freed   chan struct{} // closed when something comes back, nil if nobody waits
+	mu       sync.Mutex
+	limits   Limits
+	used     [holders][resources]int64
+	accounts accounts
+	uploads  map[*Upload]struct{}
+	order    uint64        // of the last upload
+	freed    chan struct{} // closed when something comes back, nil if nobody waits
 }
 
 // NewBudget returns a budget of that size.
 func NewBudget(l Limits) *Budget {
-	return &Budget{limits: l, uploads: make(map[*Upload]struct{})}
+	return &Budget{limits: l, uploads: make(map[*Upload]struct{}), accounts: make(accounts)}
 }
 
 // Configure changes the limits. Bodies that are kept stay.
@@ -109,9 +125,12 @@ func (b *Budget) Limits() Limits {
 func (b *Budget) Usage() Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	used := b.used
-	used.Uploads = len(b.uploads)
-	return used
+	bodies, streams := &b.used[OfBody], &b.used[OfStream]
+	return Usage{
+		Memory: bodies[memory] + streams[memory], Disk: bodies[disk] + streams[disk],
+		StreamMemory: streams[memory], StreamDisk: streams[disk],
+		Uploads: int(bodies[places]),
+	}
 }
 
 // Freed returns a channel that is closed when something comes back.
@@ -124,31 +143,31 @@ func (b *Budget) Freed() <-chan struct{} {
 	return b.freed
 }
 
-func (b *Budget) takeMemory(h Holder, n int64) bool {
+// take takes what is asked for if there is room for it.
+func (b *Budget) take(m *member, want ask) bool {
+	m.meet()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used.Memory+n > b.limits.Memory {
+	if !b.fits(m, want) {
 		return false
 	}
-	b.used.add(h, n, 0)
+	b.count(m, want.of, want.n)
 	return true
 }
 
-func (b *Budget) takeDisk(h Holder, n int64) bool {
+// give gives n of a resource back.
+func (b *Budget) give(m *member, r resource, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used.Disk+n > b.limits.Disk {
-		return false
-	}
-	b.used.add(h, 0, n)
-	return true
-}
-
-func (b *Budget) give(h Holder, memory, disk int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used.add(h, -memory, -disk)
+	b.count(m, r, -n)
 	b.wake()
+}
+
+// count requires b.mu.
+func (b *Budget) count(m *member, r resource, n int64) {
+	b.used[m.holder][r] += n
+	m.taken[r] += n
+	b.accounts.count(m, r, n)
 }
 
 func (b *Budget) wake() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	wide := spool.Bounds{Memory: 10 * block, File: 10 * block}
 	t.Run("memory that is spent sends bodies to the file", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: 2 * block, Disk: 100 * block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: 2 * block, Disk: 100 * block, Uploads: 1}))
 		first := mustRead(t, budget, 2*block-1, wide)
 		defer first.Close()
 		second := mustRead(t, budget, 100, wide)
@@ -48,7 +49,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	})
 	t.Run("when disk is spent as well it is full, and nothing is kept", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: block, Disk: 2 * block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: block, Disk: 2 * block, Uploads: 1}))
 		first := mustRead(t, budget, block+1, wide)
 		defer first.Close()
 		used := budget.Usage()
@@ -59,7 +60,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 	})
 	t.Run("what a body gives back can be taken again", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Memory: block, Disk: block, Uploads: 1})
+		budget := budgetOf(t, twice(spool.Limits{Memory: block, Disk: block, Uploads: 1}))
 		for range 5 {
 			mustRead(t, budget, 2*block-1, wide).Close()
 			wantUsage(t, budget, spool.Usage{})
@@ -108,7 +109,7 @@ func TestBudgetOfTheProcess(t *testing.T) {
 		budget := budgetOf(t, spool.Limits{Memory: 10 * block, Disk: 10 * block, Uploads: 1})
 		kept := mustRead(t, budget, 3*block, wide)
 		limits := budget.Limits()
-		limits.Memory, limits.Disk = block, block
+		limits.Memory, limits.Disk = 2*block, 2*block
 		budget.Configure(limits)
 		if got := budget.Limits(); got != limits {
 			t.Errorf("limits are %+v", got)
@@ -171,6 +172,8 @@ func TestBudgetTellsWhenSomethingComesBack(t *testing.T) {
 	}
 }
 
+// A folder that cannot be used leaves memory: bodies stay there as far as their own
+// bounds and the budget allow.
 func TestFoldersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -185,13 +188,43 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			budget := spool.NewBudget(spool.Limits{Dir: dir, Memory: 1 << 20, Disk: 1 << 20, Uploads: 1})
-			body, err := read(budget, block+1, spool.Bounds{Memory: block, File: block})
-			wantFull(t, body, err)
+			if err := spool.TryFolder(dir); err == nil {
+				t.Error("it is said to be of use")
+			}
+			bounds := spool.Bounds{Memory: block, File: 2 * block}
+			budget := spool.NewBudget(twice(spool.Limits{Dir: dir, Memory: 5 * block, Disk: 1 << 20, Uploads: 1}))
+			kept := mustRead(t, budget, 3*block, bounds)
+			wantUsage(t, budget, spool.Usage{Memory: 3 * block})
+			if _, disk := errors.AsType[*fs.PathError](kept.Broken()); !disk {
+				t.Errorf("the body says %v", kept.Broken())
+			}
+			if got, err := io.ReadAll(kept.Open()); err != nil || !bytes.Equal(got, bytesOf(3*block)) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if body, err := read(budget, 2*block+1, bounds); body != nil || !errors.Is(err, spool.ErrFull) {
+				t.Errorf("a body that has no room: %v", err)
+			} else if _, disk := errors.AsType[*fs.PathError](err); !disk {
+				t.Errorf("nothing names the folder: %v", err)
+			}
+			kept.Close()
+			if _, err := read(budget, 3*block+1, bounds); !errors.Is(err, spool.ErrTooLarge) {
+				t.Errorf("a body beyond its bounds: %v", err)
+			}
 			wantUsage(t, budget, spool.Usage{})
-			mustRead(t, budget, block, spool.Bounds{Memory: block, File: block}).Close()
 		})
 	}
+}
+
+// To look whether a folder can be used leaves nothing behind, be it there or not.
+func TestTryFolder(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	for _, dir := range []string{parent, filepath.Join(parent, "not", "yet"), ""} {
+		if err := spool.TryFolder(dir); err != nil {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+	wantEmpty(t, parent)
 }
 
 // A full disk refuses a body, and nothing is left of it.

@@ -1,9 +1,13 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 )
 
 // filePattern names temporary files, for those who find one while it is open on
@@ -42,6 +46,13 @@ func (t *file) createNamed(dir string) error {
 	t.f = f
 	t.named = os.Remove(f.Name()) != nil
 	return nil
+}
+
+// lasts reports whether an error is the folder's. Space and descriptors come back by
+// themselves, so that those who are refused meanwhile do well to try again.
+func lasts(err error) bool {
+	return !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT},
+		func(passes error) bool { return errors.Is(err, passes) })
 }
 
 // reuse returns a block that nobody uses.
@@ -85,4 +96,36 @@ func Sweep(dir string) {
 	for _, name := range names {
 		_ = os.Remove(name)
 	}
+}
+
+// TryFolder reports what keeps files from being made in dir, or dir from being made. It
+// leaves nothing behind.
+func TryFolder(dir string) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	_, err := os.Stat(dir)
+	if err == nil {
+		var f file
+		defer f.close()
+		return f.create(dir)
+	}
+	for parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir; parent = filepath.Dir(parent) {
+		if _, err = os.Stat(parent); err == nil {
+			return tryToMakeFolder(parent)
+		}
+		dir = parent
+	}
+	return fmt.Errorf("looking for the spool folder: %w", err)
+}
+
+func tryToMakeFolder(parent string) error {
+	dir, err := os.MkdirTemp(parent, "offload-*")
+	if err != nil {
+		return fmt.Errorf("making the spool folder: %w", err)
+	}
+	if err := os.Remove(dir); err != nil {
+		return fmt.Errorf("removing a folder beside the spool's: %w", err)
+	}
+	return nil
 }

@@ -62,30 +62,41 @@ type Store struct {
 	budget *Budget
 	bounds Bounds
 	holder Holder
-	memory int64 // taken of bounds.Memory
-	disk   int64 // taken of bounds.File
+	owned  Owned
+	member *member // nil before it has taken anything
+	memory int64   // taken of bounds.Memory
+	disk   int64   // taken of bounds.File
 	file   file
 	broken error // the file's, after which it is not used for new blocks
 }
 
-// Init makes a zero Store an empty one.
+// Init makes a zero Store an empty one, which is nobody's.
 func (s *Store) Init(b *Budget, bounds Bounds, h Holder) { s.budget, s.bounds, s.holder = b, bounds, h }
 
-var errSpent = fmt.Errorf("%w: the process may keep no more", ErrFull)
+// BelongTo tells a store without blocks whose it is, nil for nobody's.
+func (s *Store) BelongTo(o Owned) { s.owned = o }
+
+var errSpent = fmt.Errorf("%w: the process may keep no more, or no more of one client or pool", ErrFull)
 
 // Alloc returns a new block: in memory if there is room, else in the file. hint
-// is how much is to come, as far as is known; zero or less means much. The
-// error is ErrTooLarge if the bounds are used up, and wraps ErrFull if the
-// budget is spent or the file cannot be used.
+// is how much is to come, as far as is known; zero or less means much. In a folder
+// that cannot be used the file's part is in memory too. The error is ErrTooLarge if the bounds are
+// used up, and wraps ErrFull if the budget is spent or the file cannot be used.
 func (s *Store) Alloc(hint int64) (*Block, error) {
 	if b := s.AllocMemory(hint); b != nil {
 		return b, nil
 	}
+	bounds := s.bounds
 	b, err := s.allocFile()
-	if errors.Is(err, ErrTooLarge) && s.memory < s.bounds.Memory {
-		return nil, errSpent // its own bounds would have had room
+	switch {
+	case s.bounds != bounds: // it has no file
+		return s.Alloc(hint)
+	case !errors.Is(err, ErrTooLarge) || s.memory >= s.bounds.Memory:
+		return b, err
+	case s.broken != nil:
+		return nil, s.broken
 	}
-	return b, err
+	return nil, errSpent // its own bounds would have had room
 }
 
 // AllocMemory is Alloc without the file. It returns nil if there is no memory.
@@ -94,7 +105,7 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	if hint > 0 {
 		size = min(size, hint)
 	}
-	if size <= 0 || !s.budget.takeMemory(s.holder, size) {
+	if size <= 0 || !s.take(memory, size) {
 		return nil
 	}
 	s.memory += size
@@ -123,12 +134,20 @@ func (s *Store) Lend(p []byte) *Block {
 // there was room for it.
 func (s *Store) Settle(b *Block) bool {
 	size := int64(b.room)
-	if s.memory+size > s.bounds.Memory || !s.budget.takeMemory(s.holder, size) {
+	if s.memory+size > s.bounds.Memory || !s.take(memory, size) {
 		return false
 	}
 	s.memory += size
 	b.lent = false
 	return true
+}
+
+// take takes n of the budget's memory or disk.
+func (s *Store) take(r resource, n int64) bool {
+	if s.member == nil {
+		s.member = &member{holder: s.holder, owned: s.owned}
+	}
+	return s.budget.take(s.member, ask{of: r, n: n, small: s.memory+s.disk+n <= BlockSize})
 }
 
 func (s *Store) allocFile() (*Block, error) {
@@ -141,12 +160,15 @@ func (s *Store) allocFile() (*Block, error) {
 	}
 	place, reused := s.file.reuse()
 	if !reused {
-		if !s.budget.takeDisk(s.holder, BlockSize) {
+		if !s.take(disk, BlockSize) {
 			return nil, errSpent
 		}
 		if s.file.f == nil {
 			if err := s.file.create(s.budget.Limits().Dir); err != nil {
-				s.budget.give(s.holder, 0, BlockSize)
+				s.budget.give(s.member, disk, BlockSize)
+				if lasts(err) {
+					s.bounds = Bounds{Memory: s.bounds.Sum()}
+				}
 				return nil, s.fail(err)
 			}
 		}
@@ -208,7 +230,7 @@ func (s *Store) Shrink(b *Block) {
 	s.recycle(b)
 	b.mem, b.room = exact, b.n
 	s.memory -= unused
-	s.budget.give(s.holder, unused, 0)
+	s.budget.give(s.member, memory, unused)
 }
 
 // Seal ends a block whose file has failed: what it holds stays, and what comes
@@ -222,6 +244,41 @@ func (s *Store) Seal(b *Block) {
 
 // Free gives a block back. Nobody may use it any more.
 func (s *Store) Free(b *Block) {
+	kept := b.InMemory() && !b.lent
+	s.drop(b)
+	if kept {
+		s.memory -= int64(b.room)
+		s.budget.give(s.member, memory, int64(b.room))
+	}
+}
+
+// await takes as much memory as all blocks need in one piece, beyond the bounds. What
+// those in memory have counts for it.
+func (s *Store) await(size int64, done <-chan struct{}) error {
+	more := size - s.memory
+	if more <= 0 {
+		s.memory = size
+		s.budget.give(s.member, memory, -more)
+		return nil
+	}
+	want := ask{of: memory, n: more, small: size <= BlockSize}
+	for s.budget.couldFit(s.member, want) {
+		freed := s.budget.Freed()
+		if s.budget.take(s.member, want) {
+			s.memory = size
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-done:
+			return errSpent
+		}
+	}
+	return errSpent
+}
+
+// drop gives a block back, but not what of the budget it has in memory.
+func (s *Store) drop(b *Block) {
 	if b.mem == nil {
 		// The file keeps its size, so the budget stays taken until Close.
 		s.file.release(b.place)
@@ -229,10 +286,6 @@ func (s *Store) Free(b *Block) {
 		return
 	}
 	s.recycle(b)
-	if !b.lent {
-		s.memory -= int64(b.room)
-		s.budget.give(s.holder, int64(b.room), 0)
-	}
 }
 
 func (s *Store) recycle(b *Block) {
@@ -242,11 +295,20 @@ func (s *Store) recycle(b *Block) {
 	b.mem, b.pooled = nil, nil
 }
 
-// Close gives the file back. Blocks in memory must have been freed.
-func (s *Store) Close() {
+// closeFile gives the file back.
+func (s *Store) closeFile() {
 	s.file.close()
 	if s.file.blocks > 0 {
-		s.budget.give(s.holder, 0, s.file.blocks*BlockSize)
+		s.budget.give(s.member, disk, s.file.blocks*BlockSize)
 		s.file.blocks = 0
+	}
+}
+
+// Close gives back all but blocks in memory, which must have been freed.
+func (s *Store) Close() {
+	s.closeFile()
+	if s.memory > 0 { // for one piece that did not come to be
+		s.budget.give(s.member, memory, s.memory)
+		s.memory = 0
 	}
 }

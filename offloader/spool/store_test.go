@@ -68,7 +68,7 @@ func TestBlocks(t *testing.T) {
 	})
 	t.Run("in a file that cannot grow stay within it", func(t *testing.T) {
 		t.Parallel()
-		budget := budgetOf(t, spool.Limits{Disk: 2 * block})
+		budget := budgetOf(t, twice(spool.Limits{Disk: 2 * block}))
 		s := storeOf(t, budget, spool.Bounds{File: 10 * block})
 		first, second := fill(t, s, 'a'), fill(t, s, 'b')
 		if _, err := s.Alloc(0); !errors.Is(err, spool.ErrFull) {
@@ -142,7 +142,7 @@ func TestLentBlocks(t *testing.T) {
 	}{"bounds of enough": {block, true}, "bounds of less": {block - 1, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			budget := budgetOf(t, spool.Limits{Memory: block - 1})
+			budget := budgetOf(t, twice(spool.Limits{Memory: block - 1}))
 			s := storeOf(t, budget, spool.Bounds{Memory: test.bounds})
 			b := s.Lend(bytes.Repeat([]byte{'a'}, 2*block)) // as much as fits
 			wantLetters(t, s, b, 'a')
@@ -150,7 +150,7 @@ func TestLentBlocks(t *testing.T) {
 				t.Errorf("%d bytes, room for %d, or settled without a budget", b.Len(), b.Room())
 			}
 			wantUsage(t, budget, spool.Usage{})
-			budget.Configure(spool.Limits{Memory: block})
+			budget.Configure(twice(spool.Limits{Memory: block}))
 			if got := s.Settle(b); got != test.settles {
 				t.Errorf("settled: %t", got)
 			}

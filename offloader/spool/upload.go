@@ -29,6 +29,7 @@ type Stopper interface{ Stop() }
 type Upload struct {
 	budget *Budget
 	source Stopper // nil if its reads cannot be stopped
+	member member  // its body's as well
 	began  time.Time
 
 	// Guarded by the budget's mu.
@@ -38,13 +39,19 @@ type Upload struct {
 	evicted bool
 }
 
-// BeginUpload takes a place for a body that is going to be read from source. If
-// all are taken the slowest of those below the least rate has to leave. It
-// returns nil, and counts nothing, if none is.
+// BeginUpload takes a place for a body that is going to be read from source, which
+// may be [Owned]. If there is none for it the slowest of those below the least rate
+// has to leave, of those whose owners have at least as many. It returns nil, and
+// counts nothing, if there is no such one.
 func (b *Budget) BeginUpload(source any) *Upload {
 	now := time.Now()
 	stopper, _ := source.(Stopper)
-	u := &Upload{budget: b, source: stopper, began: now, counted: now, credit: uploadSlack}
+	owned, _ := source.(Owned)
+	u := &Upload{
+		budget: b, source: stopper, member: member{holder: OfBody, owned: owned},
+		began: now, counted: now, credit: uploadSlack,
+	}
+	u.member.meet()
 	evicted, ok := b.enter(u, now)
 	if evicted != nil {
 		evicted.source.Stop()
@@ -58,20 +65,23 @@ func (b *Budget) BeginUpload(source any) *Upload {
 func (b *Budget) enter(u *Upload, now time.Time) (evicted *Upload, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.uploads) >= b.limits.Uploads {
-		if evicted = b.slowest(now); evicted == nil {
+	one := ask{of: places, n: 1}
+	if !b.fits(&u.member, one) {
+		if evicted = b.slowest(now, u); evicted == nil {
 			return nil, false
 		}
 		evicted.evicted = true
-		delete(b.uploads, evicted)
+		b.leave(evicted)
 	}
 	b.uploads[u] = struct{}{}
+	b.order++
+	u.member.order = b.order
+	b.count(&u.member, places, 1)
 	return evicted, true
 }
 
-// slowest returns the upload that others may not have to wait for. It requires
-// b.mu.
-func (b *Budget) slowest(now time.Time) *Upload {
+// slowest returns the upload whose place another one may have. It requires b.mu.
+func (b *Budget) slowest(now time.Time, by *Upload) *Upload {
 	var found *Upload
 	least := float64(b.limits.MinRate)
 	for u := range b.uploads {
@@ -79,11 +89,30 @@ func (b *Budget) slowest(now time.Time) *Upload {
 		if u.source == nil || age < evictAfter {
 			continue
 		}
-		if rate := float64(u.read) / age.Seconds(); rate < least {
+		if rate := float64(u.read) / age.Seconds(); rate < least && b.mayReplace(u, by) {
 			found, least = u, rate
 		}
 	}
 	return found
+}
+
+// mayReplace reports whether there is a place for by once u has left, which is its
+// owner's own or of one that has more. It requires b.mu.
+func (b *Budget) mayReplace(u, by *Upload) bool {
+	if u.member.who != by.member.who && b.accounts.held(&u.member, places) <= b.accounts.held(&by.member, places) {
+		return false
+	}
+	b.count(&u.member, places, -1)
+	defer b.count(&u.member, places, 1)
+	return b.fits(&by.member, ask{of: places, n: 1})
+}
+
+// leave requires b.mu.
+func (b *Budget) leave(u *Upload) {
+	if _, there := b.uploads[u]; there {
+		delete(b.uploads, u)
+		b.count(&u.member, places, -1)
+	}
 }
 
 // Took counts n more bytes. It fails with ErrTooSlow if they came too slowly, or
@@ -113,5 +142,5 @@ func (u *Upload) Took(n int) error {
 func (u *Upload) End() {
 	u.budget.mu.Lock()
 	defer u.budget.mu.Unlock()
-	delete(u.budget.uploads, u)
+	u.budget.leave(u)
 }

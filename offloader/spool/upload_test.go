@@ -45,9 +45,13 @@ type unstoppable struct{ io.Reader }
 
 // readSlowly reads src in the background. The result comes when it has ended.
 func readSlowly(budget *spool.Budget, src io.Reader) <-chan error {
+	return readBehind(budget, src, -1, spool.Bounds{Memory: block})
+}
+
+func readBehind(budget *spool.Budget, src io.Reader, hint int64, bounds spool.Bounds) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		body, err := spool.ReadBody(src, -1, budget, spool.Bounds{Memory: block})
+		body, err := spool.ReadBody(src, hint, budget, bounds)
 		if err == nil {
 			body.Close()
 		}

@@ -159,7 +159,7 @@ func TestBudgetThatIsSpent(t *testing.T) {
 	// two plays with a second stream that has taken the whole budget.
 	two := func(t *testing.T, name string, o stream.Options, act func(s *scene, other *stream.Stream, reader *stream.Reader)) {
 		t.Helper()
-		limits := spool.Limits{Memory: 2 * block, Disk: 2 * block, Dir: t.TempDir()}
+		limits := spool.Limits{Memory: 4 * block, Disk: 4 * block, Dir: t.TempDir()} // half of it is for streams
 		play(t, name, stream.Options{Bounds: spool.Bounds{Memory: 2 * block, File: 2 * block}, Budget: nil}, func(s *scene) {
 			s.budget.Configure(limits)
 			other, reader := s.stream, s.reader
@@ -288,22 +288,33 @@ func TestDiskWithoutRoom(t *testing.T) {
 	})
 }
 
-// A file that cannot be made is as good as none.
+// Where no file can be made, memory is used in its place, and where that is spent the
+// stream goes on as without a file.
 func TestFolderThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	play(t, "with memory", bounded(block, 10*block), func(s *scene) {
+	limited := func(s *scene, memory int64) {
 		limits := s.budget.Limits()
-		limits.Dir = "/proc/nothing"
+		limits.Dir, limits.Memory = "/proc/nothing", 2*memory // half of it is for streams
 		s.budget.Configure(limits)
-		w := s.write(3 * block)
+	}
+	play(t, "with memory", bounded(block, 10*block), func(s *scene) {
+		limited(s, 2*block)
+		w := s.write(4 * block)
 		w.wantWaiting()
-		s.wantNext(s.reader, whole, whole, whole)
-		w.want(3*block, nil, 0)
+		s.wantUsage(spool.Usage{Memory: 2 * block})
+		s.wantNext(s.reader, whole, whole, whole, whole)
+		w.want(4*block, nil, 0)
+	})
+	play(t, "with more memory than it may use in all", bounded(block, 2*block), func(s *scene) {
+		limited(s, 10*block)
+		w := s.write(4 * block)
+		w.wantWaiting()
+		s.wantUsage(spool.Usage{Memory: 3 * block})
+		s.wantNext(s.reader, whole, whole, whole, whole)
+		w.want(4*block, nil, 0)
 	})
 	play(t, "without memory", bounded(0, 10*block), func(s *scene) {
-		limits := s.budget.Limits()
-		limits.Dir = "/proc/nothing"
-		s.budget.Configure(limits)
+		limited(s, 0)
 		w := s.write(2 * block)
 		w.wantWaiting()
 		s.wantNext(s.reader, whole, whole)

@@ -94,6 +94,9 @@ func (s *Stream) Init(o Options) {
 	s.blocks = s.few[:0]
 }
 
+// BelongTo tells an empty stream whose it is. Without, it is nobody's.
+func (s *Stream) BelongTo(o spool.Owned) { s.store.BelongTo(o) }
+
 // Begin sets the preamble. Only the first call counts.
 func (s *Stream) Begin(p Preamble) {
 	s.mu.Lock()

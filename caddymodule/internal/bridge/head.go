@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // inform passes a 1xx head on. The transport's goroutine calls it while the run
@@ -79,6 +81,9 @@ func (w *Writer) begin(status int) (m mode, first bool) {
 		w.streaming = true
 		w.stream.Init(w.opts.Stream)
 		w.stream.SetWriteDeadline(w.writeBy)
+		if owned, ok := w.opts.Owner.(spool.Owned); ok {
+			w.stream.BelongTo(owned)
+		}
 		w.reader.Join(&w.stream)
 		w.reader.FlushIdle = flushIdle
 	}

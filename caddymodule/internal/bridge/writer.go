@@ -69,7 +69,8 @@ type Options struct {
 	Body RequestBody
 	// Finish lets the run write on, to nobody, when the client has left.
 	Finish bool
-	Owner  Owner
+	// Owner may be a spool.Owned, for whom the stream is then.
+	Owner Owner
 }
 
 type mode uint8

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -162,35 +161,3 @@ func showPool(s *call) error {
 	line("ended", "%s", tally(p.Ended))
 	return nil
 }
-
-func showSpool(s *call) error {
-	var answer struct {
-		Limits struct {
-			Dir     string
-			Memory  uint64 `json:"memory_bytes"`
-			Disk    uint64 `json:"disk_bytes"`
-			Uploads int
-		}
-		Usage struct {
-			Memory       uint64 `json:"memory_bytes"`
-			Disk         uint64 `json:"disk_bytes"`
-			StreamMemory uint64 `json:"stream_memory_bytes"`
-			StreamDisk   uint64 `json:"stream_disk_bytes"`
-			Uploads      int
-		}
-	}
-	text, err := s.server.get("spool", &answer)
-	if err != nil || s.json {
-		return s.orJSON(text, err)
-	}
-	used, most := answer.Usage, answer.Limits
-	t := newTable("", ">REQUESTS", ">RESPONSES", ">LIMIT")
-	t.add("memory", size(used.Memory-used.StreamMemory), size(used.StreamMemory), size(most.Memory))
-	t.add("disk", size(used.Disk-used.StreamDisk), size(used.StreamDisk), size(most.Disk))
-	t.add("uploads", fmt.Sprint(used.Uploads), "", fmt.Sprint(most.Uploads))
-	t.print(s.out)
-	fmt.Fprintln(s.out, "files in "+most.Dir)
-	return nil
-}
-
-func size(n uint64) string { return strings.ReplaceAll(humanize.IBytes(n), " ", "") }
