@@ -35,13 +35,18 @@ func closedHere(err error) bool {
 	return strings.HasSuffix(err.Error(), "body closed by handler") // HTTP/2 has no value for it
 }
 
-// maxWrappers is how deep in others a body of the server is looked for.
-const maxWrappers = 8
+const (
+	// maxWrappers is how deep in others a body of the server is looked for.
+	maxWrappers = 8
+	// serverOfHTTP3 is the package of the server.
+	serverOfHTTP3 = "github.com/quic-go/quic-go/http3"
+)
 
 // lacksLess reports whether a body of HTTP/3 that has ended too early lacks less than
-// that. Then a handler in front has read the rest; else its client has sent less than it
-// declared. Other servers report the second by an error. quic-go ends both in the same way,
-// and counts without showing it.
+// that in the eyes of the server. Then a handler in front has read the rest; else its
+// client has sent less than it declared. Other servers report the second by an error.
+// quic-go ends both in the same way, and counts without showing it. A body that is not
+// the server's was put there by a handler.
 func lacksLess(body io.Reader, much int64) bool {
 	v := reflect.ValueOf(body)
 	for range maxWrappers {
@@ -49,14 +54,15 @@ func lacksLess(body io.Reader, much int64) bool {
 			v = v.Elem()
 		}
 		if v.Kind() != reflect.Struct {
-			return false
+			return true
 		}
-		if left := v.FieldByName("remainingContentLength"); left.IsValid() && left.CanInt() {
-			return left.Int() < much
+		if v.Type().PkgPath() == serverOfHTTP3 {
+			left := v.FieldByName("remainingContentLength")
+			return left.IsValid() && left.CanInt() && left.Int() < much
 		}
 		v = wrapped(v)
 	}
-	return false
+	return true
 }
 
 // wrapped returns the reader that a struct wraps, the zero value if there is none.
