@@ -99,6 +99,18 @@ backend_tests() {
 	test_json backends -tags=integration -count=1 -parallel=10 -timeout=20m ./caddymodule/backends "${arguments[@]}"
 }
 
+# plugin_tests compares sites with and without offload, with other plugins in front and
+# behind. Their Caddy is a module of its own. The long form repeats it, since the order in
+# which requests meet differs.
+plugin_tests() {
+	local rounds=1
+	if [[ ${CI_LONG:-0} == 1 ]]; then
+		rounds=10
+	fi
+	(cd caddymodule/plugins/testdata/lab && go mod tidy -diff && go mod verify && go vet ./...)
+	test_json plugins -tags=integration -count="$rounds" -timeout=30m ./caddymodule/plugins
+}
+
 # celery_tests runs Celery's own workers, Redis and RabbitMQ. Tests that measure come
 # first, one at a time; most others wait more than they compute.
 celery_tests() {
