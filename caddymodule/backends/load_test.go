@@ -37,8 +37,11 @@ func (b setup) fast(t *testing.T, commands string) *measured.Fast {
 			"\t\treverse_proxy " + s.addr + " {\n\t\t\ttransport http {\n\t\t\t\t" + more + "\n\t\t\t}\n\t\t}\n\t}\n"
 	}
 	url := "http://" + startProxy(t, s, one("kept", "keepalive 2m")+one("fresh", "keepalive off")).addr
-	in := func(p99 time.Duration) float64 { return math.Round(100*p99.Seconds()/blocking.Seconds()) / 100 }
-	return &measured.Fast{Plain: in(load(t, url, "block")), Kept: in(load(t, url+"/kept", "block")), Fresh: in(load(t, url+"/fresh", "block"))}
+	in := func(url string) float64 {
+		p99 := min(load(t, url, "block"), load(t, url, "block")) // a busy machine only adds
+		return math.Round(100*p99.Seconds()/blocking.Seconds()) / 100
+	}
+	return &measured.Fast{Plain: in(url), Kept: in(url + "/kept"), Fresh: in(url + "/fresh")}
 }
 
 // load plays it, and returns how long the fast route took, but for the slowest one in a

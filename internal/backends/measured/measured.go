@@ -79,7 +79,7 @@ type Recycled struct {
 }
 
 // Fast is how long a fast route waits, but for the slowest request of a hundred, while
-// eight clients want a route that blocks the loop. It is counted in blocking runs.
+// eight clients want a route that blocks the loop: the better of two tries, in blocking runs.
 type Fast struct {
 	// Plain is without offload.
 	Plain float64 `json:"without"`

@@ -74,8 +74,9 @@ func check(t *testing.T, b backends.Backend, row measured.Row) {
 	if stops := b.Stops != ""; stops != row.Stops {
 		t.Errorf("%s: %s stops when its client leaves: %t, and the name presumes %t", b.Name, row.Setup, row.Stops, stops)
 	}
-	if off := b.KeepaliveOff != ""; off != needsFresh(row) {
-		t.Errorf("%s: %s needs fresh connections: %t, and the name has keepalive off: %t", b.Name, row.Setup, needsFresh(row), off)
+	// Not the other way round: whether requests are overtaken in one run is chance.
+	if needsFresh(row) && b.KeepaliveOff == "" {
+		t.Errorf("%s: %s needs fresh connections, and the name keeps them", b.Name, row.Setup)
 	}
 	if row.Through.Inside > row.Through.Limit {
 		t.Errorf("%s: %d inside, for %d permits", row.Setup, row.Through.Inside, row.Through.Limit)

@@ -78,16 +78,13 @@ func setups(r measured.Result) string {
 			rows = append(rows, []string{one.Setup, "not measured: " + one.Missing, "", "", "", "", "", "", "", ""})
 			continue
 		}
-		name, keepalive := "", "not needed"
+		name := ""
 		if one.Backend != "" {
 			name = "`" + one.Backend + "`"
 		}
-		if needsFresh(one) {
-			keepalive = "**needed**"
-		}
 		rows = append(rows, []string{
 			one.Setup, one.Versions, name, concurrency(one), yes(one.Stops), yes(one.Overlap),
-			waiting[one.Waiting], idle(one.Idle), string(one.Blocked), keepalive,
+			waiting[one.Waiting], idle(one.Idle), string(one.Blocked), keepalive(one),
 		})
 	}
 	return table(rows) + "\nMeasured on " + r.Day + ".\n"
@@ -98,6 +95,18 @@ var waiting = map[measured.Waiting]string{
 	measured.RunAll:  "all run",
 	measured.RunNone: "none runs",
 	measured.AtOnce:  "nothing waits: all begin at once",
+}
+
+// keepalive says whether connections must not be kept, as this run has shown or another.
+func keepalive(row measured.Row) string {
+	b, err := backends.Find(row.Backend)
+	switch {
+	case needsFresh(row):
+		return "**needed**"
+	case err == nil && b.KeepaliveOff != "":
+		return "needed at times"
+	}
+	return "not needed"
 }
 
 // concurrency is what --backend sets, or what the set-up was measured with.
