@@ -25,8 +25,9 @@ var newcomers = []newcomer{
 	{backend: backend{name: "PHP-FPM", php: true}, kind: "php", path: "hold", workers: 5},
 }
 
-// oneRun is a blocking run, and what a proxy and a busy machine add to it.
-const oneRun = blocking + blocking/4
+// overtaken is how long a fast request waits at least if a second run comes before it.
+// What waits for one run is faster, also where a busy machine adds to it.
+const overtaken = 2 * blocking
 
 // reverseProxy is what php_fastcgi stands in for, to the end of the site.
 var reverseProxy = regexp.MustCompile(`(?s)\treverse_proxy .*`)
@@ -60,10 +61,10 @@ func TestNewcomersAreProtected(t *testing.T) {
 			for name, url := range map[string]string{"README": "http://" + p.addr + "/readme", "--backend": sidecar} {
 				with := n.best(t, url)
 				t.Logf("%s: p99 of the fast route %v with %s, %v without: %.2f times", n.name, with, name, without, with.Seconds()/without.Seconds())
-				if with > oneRun {
+				if with >= overtaken {
 					t.Errorf("%s: with %s it waits %v, for runs of %v", n.name, name, with, blocking)
 				}
-				if with > without+oneRun-blocking {
+				if with > without+blocking/4 {
 					t.Errorf("%s: with %s it waits %v, without %v", n.name, name, with, without)
 				}
 			}
@@ -76,7 +77,7 @@ func TestNewcomersAreProtected(t *testing.T) {
 func (n newcomer) best(t *testing.T, url string) time.Duration {
 	t.Helper()
 	best := load(t, url, n.path)
-	for try := 1; try < 3 && best > oneRun; try++ {
+	for try := 1; try < 3 && best >= overtaken; try++ {
 		best = min(best, load(t, url, n.path))
 	}
 	return best
