@@ -116,10 +116,10 @@ func (h *Handler) refuse(run *run, err error) error {
 
 // refuseBody judges a body that could not be read to its end.
 func (run *run) refuseBody(err error) error {
-	NoStore(run.w.Header())
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
 	}
+	NoStore(run.w.Header())
 	if tooSlow(err) {
 		leaveBody(run.w, run.client)
 		if run.grpc {

@@ -38,7 +38,7 @@ func (b setup) fast(t *testing.T, commands string) *measured.Fast {
 	}
 	url := "http://" + startProxy(t, s, one("kept", "keepalive 2m")+one("fresh", "keepalive off")).addr
 	in := func(url string) float64 {
-		p99 := min(load(t, url, "block"), load(t, url, "block")) // a busy machine only adds
+		p99 := min(load(t, url, "block", crowd), load(t, url, "block", crowd)) // a busy machine only adds
 		return math.Round(100*p99.Seconds()/blocking.Seconds()) / 100
 	}
 	return &measured.Fast{Plain: in(url), Kept: in(url + "/kept"), Fresh: in(url + "/fresh")}
@@ -46,7 +46,7 @@ func (b setup) fast(t *testing.T, commands string) *measured.Fast {
 
 // load plays it, and returns how long the fast route took, but for the slowest one in a
 // hundred.
-func load(t *testing.T, url, path string) (p99 time.Duration) {
+func load(t *testing.T, url, path string, crowd int) (p99 time.Duration) {
 	t.Helper()
 	ctx, end := context.WithTimeout(t.Context(), loadFor)
 	defer end()

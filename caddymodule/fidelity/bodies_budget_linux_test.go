@@ -40,7 +40,7 @@ func TestSpentBudgetCutsNobody(t *testing.T) {
 		}
 		site.Eventually(t, func() bool {
 			_, spooled := d.Spooled(d.dir)
-			return spooled == 128<<10
+			return spooled >= 128<<10 // first blocks may have some more
 		})
 		for range 3 {
 			if n, err := d.download(t, c, url, largeBody); n != largeBody || err != nil {
