@@ -39,25 +39,28 @@ func TestPHPSiteAsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fpm, addr := services.Loopback+":"+lab.Port(t), services.Loopback+":"+lab.Port(t)
-	start(t, services.Program{
-		Name: "PHP-FPM", Args: []string{phpFPM(t), "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", phpConfig(t, folder, fpm)},
-		Dir: folder, Log: filepath.Join(folder, "fpm"),
-	}, fpm)
+	fpm, err := backend{name: "PHP-FPM", php: true}.serve(t, "", start{workers: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := services.Loopback + ":" + lab.Port(t)
 	config := "{\n\tadmin off\n\tpersist_config off\n}\n" + documented(t, map[string]string{
 		"example.com":                  "http://" + addr,
 		"/srv/app/public":              filepath.Join(folder, "site"),
-		"unix//run/php/php-fpm.sock":   fpm,
+		"unix//run/php/php-fpm.sock":   fpm.addr,
 		"concurrency 5 # as pm.max_ch": "concurrency 1\nqueue 0 # ",
 	})
 	file := filepath.Join(folder, "Caddyfile")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, services.Program{
+	err = run(t, services.Program{
 		Name: "Caddy", Args: []string{os.Args[0], "run", "--config", file, "--adapter", "caddyfile"}, Log: filepath.Join(folder, "caddy"),
 		Env: []string{asCaddy + "=1", "XDG_DATA_HOME=" + folder, "HOME=" + folder},
 	}, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	php := map[string]string{
 		"/": "200 front /", "/index.php": "200 front /index.php", "/pretty/url": "200 front /pretty/url", "/none.css": "200 front /none.css",
