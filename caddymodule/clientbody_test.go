@@ -101,7 +101,7 @@ func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 		concurrency 1
 		max_wait 200ms
 		request_spool off
-		first_byte_timeout 500ms
+		first_byte_timeout 2s
 		abandon_timeout 1m
 		breaker off
 	}
