@@ -48,7 +48,7 @@ func table(rows [][]string) string {
 
 // names is what --backend sets, and why.
 func names() string {
-	rows := [][]string{{"`--backend`", "for", "`concurrency`", "because", "or", "also"}}
+	rows := [][]string{{"`--backend`", "for", "`concurrency`", "because", "with other settings", "also"}}
 	for _, b := range backends.All() {
 		rows = append(rows, []string{"`" + b.Name + "`", b.Title, strconv.Itoa(b.Concurrency), b.Reason, b.More, also(b)})
 	}
