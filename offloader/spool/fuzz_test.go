@@ -31,11 +31,11 @@ func checkAgainstBuffer(t *testing.T, seed uint64, size uint32) {
 	rnd := rand.New(rand.NewPCG(seed, 5))
 	around := func() int64 { return max(0, rnd.Int64N(5)*block+rnd.Int64N(5)-2) }
 	bounds := spool.Bounds{Memory: around(), File: around()}
-	limits := spool.Limits{Memory: 1 << 30, Disk: 1 << 30, Uploads: 1}
+	half := spool.Bounds{Memory: 1 << 30, File: 1 << 30} // of the budget, for requests
 	if rnd.IntN(3) == 0 {
-		limits.Memory, limits.Disk = around(), around()
+		half = spool.Bounds{Memory: around(), File: around()}
 	}
-	budget := budgetOf(t, limits)
+	budget := budgetOf(t, spool.Limits{Memory: 2 * half.Memory, Disk: 2 * half.File, Uploads: 1})
 	want := bytesOf(int(size % (8 * block)))
 	hint := int64(-1)
 	if rnd.IntN(2) == 0 {
@@ -47,10 +47,10 @@ func checkAgainstBuffer(t *testing.T, seed uint64, size uint32) {
 		defer body.Close()
 	case errors.Is(err, spool.ErrTooLarge) && int64(len(want)) > bounds.Sum():
 		return
-	case errors.Is(err, spool.ErrFull) && int64(len(want)) > min(limits.Memory, bounds.Memory)+min(limits.Disk, bounds.File)-3*block:
+	case errors.Is(err, spool.ErrFull) && int64(len(want)) > min(half.Memory, bounds.Memory)+min(half.File, bounds.File)-3*block:
 		return // blocks are whole, so the last ones of a budget may be of no use
 	default:
-		t.Fatalf("%d bytes in %+v of %+v: %v", len(want), bounds, limits, err)
+		t.Fatalf("%d bytes in %+v of %+v: %v", len(want), bounds, half, err)
 	}
 	if int64(len(want)) > bounds.Sum() {
 		t.Fatalf("%d bytes in %+v", len(want), bounds)
