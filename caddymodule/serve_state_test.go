@@ -155,7 +155,7 @@ func TestReloadUnderAQueue(t *testing.T) {
 	}
 	site.Eventually(t, func() bool { return up.Now.Load() == 1 })
 	<-time.After(100 * time.Millisecond)
-	broken := bytes.Replace(s.Config(body(5, "")), []byte(`"handler":"behind"`), []byte(`"handler":"missing"`), 1)
+	broken := bytes.Replace(s.Config(body(5, "")), []byte(`"handler":"own"`), []byte(`"handler":"missing"`), 1)
 	if err := caddy.Load(broken, true); err == nil {
 		t.Fatal("the broken configuration has loaded")
 	}
