@@ -124,6 +124,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 			for _, method := range []string{"GET", "HEAD", "POST"} {
 				t.Run(method+path, func(t *testing.T) {
 					ask := func() *http.Request {
+						b.CloseIdleConnections() // after HEAD /cut the backend closes one that looks well
 						req := request(t, method, b.url+path)
 						if method == "POST" {
 							req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(pattern(70_000))), 70_000
