@@ -74,7 +74,11 @@ func (b backend) serve(t *testing.T, commands string, how start) (*served, error
 	args := s.fill(b.args, how.workers)
 	switch {
 	case b.php:
-		args = []string{phpFPM(), "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", s.phpConfig(t, how)}
+		fpm, err := services.PHPFPM(s.addr, folder, how.workers, how.extra)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = fpm.Args
 	case strings.Contains(b.args, "httpd.conf"):
 		s.writeHTTPDConfig(t, how.workers)
 	default:
@@ -176,32 +180,6 @@ func pythonCommands(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return commands
-}
-
-// phpFPM finds the program, which has its version in its name and stands where only
-// root looks.
-func phpFPM() string {
-	for _, pattern := range []string{"/usr/sbin/php-fpm*", "/usr/local/sbin/php-fpm*"} {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
-			return found[0]
-		}
-	}
-	return "php-fpm"
-}
-
-func (s *served) phpConfig(t *testing.T, how start) string {
-	t.Helper()
-	owner := ""
-	if os.Geteuid() == 0 {
-		owner = "user = root\ngroup = root\n"
-	}
-	config := filepath.Join(s.folder, "fpm.conf")
-	text := fmt.Sprintf("[global]\npid = %[1]s/pid\nerror_log = %[1]s/fpm.log\n[www]\nlisten = %[2]s\npm = static\npm.max_children = %[3]d\nclear_env = no\n"+
-		"php_admin_value[output_buffering] = 0\n%[4]s%[5]s\n", s.folder, s.addr, how.workers, owner, how.extra)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return config
 }
 
 // signal reaches the first process alone, which has written its number.

@@ -11,13 +11,15 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
 // versionCommands print versions of what is no package of Python.
 var versionCommands = map[string][]string{
 	"node":     {"node", "--version"},
 	"express":  {"node", "-p", "require('express/package.json').version"},
-	"php-fpm":  {phpFPM(), "--version"},
+	"php-fpm":  {services.PHPFPMCommand(), "--version"},
 	"puma":     {"puma", "--version"},
 	"ruby":     {"ruby", "--version"},
 	"uwsgi":    {"uwsgi", "--version"},

@@ -38,6 +38,7 @@ var visits = []visit{
 	{name: "500", path: "broken"},
 	{name: "204", path: "nothing"},
 	{name: "a cut answer", path: "cut"},
+	{name: "an answer with a trailer", path: "trailer", fields: map[string]string{"TE": "trailers"}},
 	{name: "POST", method: "POST", path: "echo", body: 100},
 	{name: "a large POST", method: "POST", path: "echo", body: 300_000},
 	{name: "POST of unknown length", method: "POST", path: "echo", body: 100_000, untold: true},
@@ -110,7 +111,11 @@ func (v visit) seen(t *testing.T, c versioned, s *site) string {
 	if err != nil {
 		return cut
 	}
-	return strings.Join(append(fieldsOf(res), fmt.Sprint("status ", res.StatusCode), fmt.Sprintf("%x %d bytes", sha256.Sum256(content), len(content))), "\n")
+	lines := append(fieldsOf(res), fmt.Sprint("status ", res.StatusCode), fmt.Sprintf("%x %d bytes", sha256.Sum256(content), len(content)))
+	for name, values := range res.Trailer {
+		lines = append(lines, "trailer "+name+": "+strings.Join(values, ", "))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // contentOf unzips: how well a body is zipped depends on the pieces in which it came.

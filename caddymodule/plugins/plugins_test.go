@@ -3,7 +3,9 @@
 package plugins
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,19 +15,27 @@ type combination struct {
 	name, body string
 }
 
-const proxy = "reverse_proxy UPSTREAM"
+// Backends, of which the second is PHP-FPM with a script for all paths.
+const (
+	proxy = "reverse_proxy UPSTREAM"
+	php   = "php_fastcgi PHP {\nroot {$SITE}\n}"
+)
 
-// around makes both of a directive: in front of offload, and behind it.
+// around makes all of a directive: in front of offload, and behind it, before either
+// backend.
 func around(name, directive string) []combination {
 	return []combination{
 		{name + " in front", "route {\n" + directive + "\nOFFLOAD\n" + proxy + "\n}"},
 		{name + " behind", "route {\nOFFLOAD\n" + directive + "\n" + proxy + "\n}"},
+		{name + " in front, PHP", "route {\n" + directive + "\nOFFLOAD\n" + php + "\n}"},
+		{name + " behind, PHP", "route {\nOFFLOAD\n" + directive + "\n" + php + "\n}"},
 	}
 }
 
 func combinations() []combination {
 	all := []combination{
 		{"alone", "OFFLOAD\n" + proxy},
+		{"alone, PHP", "route {\nOFFLOAD\n" + php + "\n}"},
 		{"inside handle_response", "reverse_proxy UPSTREAM {\n@then header X-Then *\nhandle_response @then {\nOFFLOAD\n" +
 			"reverse_proxy UPSTREAM {\nmethod GET\nrewrite /plain\n}\n}\n}"},
 	}
@@ -53,10 +63,50 @@ func TestSitesLookTheSame(t *testing.T) {
 			sites := serve(t, strings.ReplaceAll(c.body, "OFFLOAD", ""), strings.ReplaceAll(c.body, "OFFLOAD", "offload {\nbreaker off\n}"))
 			for _, version := range versions(t) {
 				for _, v := range visits {
-					want, got := v.seen(t, version, sites[0]), v.seen(t, version, sites[1])
+					without := v
+					if strings.HasSuffix(c.name, "PHP") {
+						without.untold = false // FastCGI needs a length, which offload finds out
+					}
+					want, got := without.seen(t, version, sites[0]), v.seen(t, version, sites[1])
+					if v.name == "GET" && !strings.Contains(want, "status 200") {
+						t.Errorf("%s: the site does not work: %s", version.name, want)
+					}
 					if got != want {
 						t.Errorf("%s, %s: got\n%s\nwant as without offload\n%s", version.name, v.name, got, want)
 					}
+				}
+			}
+		})
+	}
+}
+
+// A full pool refuses at once whatever stands around it, and what stands in front does not
+// keep its answer for later.
+func TestFullPool(t *testing.T) {
+	for _, c := range combinations() {
+		if strings.HasSuffix(c.name, "PHP") || c.name == "inside handle_response" { // which is for POST
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, strings.ReplaceAll(c.body, "OFFLOAD", "offload {\nconcurrency 1\nqueue 0\n}"))[0]
+			for _, version := range versions(t) {
+				client := &http.Client{Transport: version}
+				get := func(path string) string {
+					res, err := client.Get(s.url(version.scheme) + path + version.name)
+					if err != nil {
+						return err.Error()
+					}
+					defer res.Body.Close()
+					return fmt.Sprint(res.StatusCode, " ", res.Header.Get("Retry-After") != "")
+				}
+				first := make(chan string)
+				go func() { first <- get("/held/") }()
+				release := <-s.upstream
+				refused := get("/plain/")
+				close(release)
+				if got, want := []string{refused, <-first, get("/plain/")}, []string{"503 true", "200 false", "200 false"}; !slices.Equal(got, want) {
+					t.Errorf("%s: got %q, want %q", version.name, got, want)
 				}
 			}
 		})

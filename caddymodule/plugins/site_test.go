@@ -17,8 +17,11 @@ import (
 	testsite "github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// site is one of the sites of a Caddy.
-type site struct{ clear, secure string }
+// site is one of the sites of a Caddy, all of which have one backend.
+type site struct {
+	clear, secure string
+	upstream
+}
 
 func (s *site) url(scheme string) string {
 	if scheme == "https" {
@@ -41,16 +44,22 @@ const global = `{
 }
 `
 
-// serve runs a Caddy with a site for each body, in which UPSTREAM stands for the backend.
+// serve runs a Caddy with a site for each body, in which UPSTREAM stands for the backend and
+// PHP for one in that.
 func serve(t *testing.T, bodies ...string) []*site {
 	t.Helper()
-	backend := httptest.NewServer(http.HandlerFunc(upstream))
+	held := make(upstream)
+	backend := httptest.NewServer(held)
 	t.Cleanup(backend.Close)
 	folder := t.TempDir()
+	scripts, err := filepath.Abs(filepath.Join("testdata", "site"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	text, sites := global, make([]*site, len(bodies))
 	for i, body := range bodies {
-		sites[i] = &site{testsite.FreeAddr(t), testsite.FreeAddr(t)} // not lab.Port: that holds the port of UDP
-		body = strings.ReplaceAll(body, "UPSTREAM", backend.Listener.Addr().String())
+		sites[i] = &site{testsite.FreeAddr(t), testsite.FreeAddr(t), held} // not lab.Port: that holds the port of UDP
+		body = strings.NewReplacer("UPSTREAM", backend.Listener.Addr().String(), "PHP", fpm).Replace(body)
 		text += fmt.Sprintf("http://%s {\n%s\n}\nhttps://%s {\ntls internal\n%s\n}\n", sites[i].clear, body, sites[i].secure, body)
 	}
 	config := filepath.Join(folder, "Caddyfile")
@@ -61,7 +70,7 @@ func serve(t *testing.T, bodies ...string) []*site {
 	defer cancel()
 	server, err := services.StartServer(ctx, services.Program{
 		Name: "Caddy", Args: []string{program, "run", "--config", config, "--adapter", "caddyfile"},
-		Log: filepath.Join(folder, "log"), Env: []string{"XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "HOME=" + folder},
+		Log: filepath.Join(folder, "log"), Env: []string{"XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "HOME=" + folder, "SITE=" + scripts},
 	}, services.Listening(sites[len(sites)-1].clear))
 	if err != nil {
 		t.Fatal(err)

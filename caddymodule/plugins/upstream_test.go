@@ -11,9 +11,16 @@ import (
 	"strings"
 )
 
-// upstream is the backend of all sites.
-func upstream(w http.ResponseWriter, r *http.Request) {
+// upstream is the backend of sites. Each request to /held gives it a channel, and is
+// answered when that is closed.
+type upstream chan chan struct{}
+
+func (held upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path, _, _ := strings.Cut(r.URL.Path[1:], "/"); path {
+	case "held":
+		release := make(chan struct{})
+		held <- release
+		<-release
 	case "auth":
 		if r.Header.Get("X-Stranger") != "" {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -51,6 +58,11 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "a part")
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
+	case "trailer":
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Trailer", "X-Sum")
+		_, _ = io.WriteString(w, "with a trailer")
+		w.Header().Set("X-Sum", "42")
 	default:
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = fmt.Fprintf(w, "%s %s", r.Method, r.URL.Path)
