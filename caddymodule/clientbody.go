@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 )
 
 // flowsFor is how long after its last bytes a body counts as on its way. A backend that
@@ -41,7 +43,15 @@ type clientBody struct {
 	watch   *time.Timer // over the rate, nil without
 	atEnd   atomic.Bool
 	stopped atomic.Bool
+	closing atomic.Uint32 // one of closedNot to closedNoMore
 }
+
+// Who may close a body.
+const (
+	closedNot    = iota // a handler of the run
+	closedByRun         // nobody, one has
+	closedNoMore        // the server, since the run is over
+)
 
 // Read reads from the client, or what a placeholder has read before and put in the
 // body's place.
@@ -75,7 +85,12 @@ func (b *clientBody) sinceArrival() time.Duration { return time.Since(b.run.arri
 
 // Close ends the client's body. A transport may do so when the request has gone on to
 // other handlers, which may put another body in its place.
-func (b *clientBody) Close() error { return b.own.Close() }
+func (b *clientBody) Close() error {
+	if !b.closing.CompareAndSwap(closedNot, closedByRun) {
+		return nil
+	}
+	return b.own.Close()
+}
 
 // ended reports whether the backend has been sent all of it.
 func (b *clientBody) ended() bool { return b.atEnd.Load() }
@@ -99,6 +114,15 @@ func (b *clientBody) stop() {
 	}
 }
 
+// leave gives the body back to the server when the run is over. On HTTP/1 the next request
+// is behind it: the server reads it to its end, or ends the connection. Whether it was
+// closed before its end the server may not be able to tell, so that is told here.
+func (b *clientBody) leave() {
+	if !b.closing.CompareAndSwap(closedNot, closedNoMore) && !b.ended() && b.run.client.ProtoMajor == 1 {
+		bridge.LeaveBody(b.run.w)
+	}
+}
+
 // cutShort reports whether the backend has not been sent all of it because it was stopped.
 func (b *clientBody) cutShort() bool { return b.stopped.Load() && !b.ended() }
 
@@ -116,4 +140,5 @@ func (b *clientBody) settle() {
 		b.mu.Lock()
 		b.mu.Unlock() //nolint:staticcheck // it is the wait that matters
 	}
+	b.leave()
 }

@@ -75,6 +75,49 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 	res.Body.Close()
 }
 
+// Behind a body that was not read to its end no next request is looked for: what is left of
+// it must not be taken for one.
+func TestConnectionEndsWithABodyThatWasNotRead(t *testing.T) {
+	s := site.ServeGlobal(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+	}), `
+	servers {
+		timeouts {
+			read_body_idle 1m
+		}
+	}`, `
+	offload {
+		request_spool off
+		first_byte_timeout 50ms
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", s.Clear)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\nthe begin,")
+			answers := bufio.NewReader(conn)
+			res, err := http.ReadResponse(answers, nil)
+			if err != nil || res.StatusCode != http.StatusGatewayTimeout {
+				t.Errorf("got %v, %v, want 504", res, err)
+				return
+			}
+			io.WriteString(conn, "the rest..GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+			io.Copy(io.Discard, res.Body)
+			if res, err := http.ReadResponse(answers, nil); err == nil && res.StatusCode != http.StatusOK {
+				t.Errorf("the next request got %d", res.StatusCode)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // A backend that reads no more of a body that its client sends without pause is the one
 // to wait for: the run keeps its permit.
 func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {

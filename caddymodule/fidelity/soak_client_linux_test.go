@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -150,7 +151,8 @@ func (c *soakClient) failed(q *soakRequest, err error, patience time.Duration) s
 func (c *soakClient) judge(q *soakRequest, res *http.Response, patience time.Duration) string {
 	seed := res.Header.Get("X-Seed")
 	j := &judge{sequence: q.seed}
-	to := io.Discard
+	var text strings.Builder // of an answer that is not the upstream's
+	to := io.Writer(&text)
 	if seed != "" {
 		to = j
 	}
@@ -170,7 +172,7 @@ func (c *soakClient) judge(q *soakRequest, res *http.Response, patience time.Dur
 	case seed == "" && res.StatusCode == 499 && q.mayBeLeaving:
 		return "left"
 	case seed == "", cutting[q.fault], j.at != q.down:
-		c.fail("%+v got what looks like a whole answer: %d after %d bytes", q, res.StatusCode, j.at)
+		c.fail("%+v got what looks like a whole answer: %d after %d bytes, %q %q", q, res.StatusCode, j.at, res.Header, text.String())
 		return "wrong"
 	}
 	return "whole"
