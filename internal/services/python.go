@@ -8,7 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 )
+
+// installing is held while packages are installed: tests that run side by side want the
+// same ones.
+var installing sync.Mutex
 
 // PythonCommands returns the folder of commands of a virtual environment with
 // what a file of requirements lists. It is made once and then kept in the user's
@@ -22,6 +27,8 @@ func PythonCommands(ctx context.Context, requirements string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking for a cache: %w", err)
 	}
+	installing.Lock()
+	defer installing.Unlock()
 	folder := filepath.Join(cache, "caddy-offload", fmt.Sprintf("python-%x", sha256.Sum256(list))[:20])
 	commands, complete := filepath.Join(folder, "bin"), filepath.Join(folder, "complete")
 	if _, err := os.Stat(complete); err == nil {
