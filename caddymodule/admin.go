@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,11 +135,15 @@ func failed(status int, format string, args ...any) error {
 
 // answer writes JSON.
 func (c *adminCall) answer(status int, v any) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return failed(http.StatusInternalServerError, "writing the answer: %w", err)
+	}
 	c.w.Header().Set("Content-Type", "application/json")
 	c.w.WriteHeader(status)
-	encoder := json.NewEncoder(c.w)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(v) // whoever asked may have left
+	_, _ = text.WriteTo(c.w) // the operator may have left
 	return nil
 }
 

@@ -81,6 +81,9 @@ func (o *operator) raw(method, path, body string) (*http.Response, []byte) {
 	}
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // reloads replace the endpoint
 	res, err := c.Do(req)
+	for try := 0; err != nil && method == http.MethodGet && try < 3; try++ { // the one before had the connection
+		res, err = c.Do(req)
+	}
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -133,7 +136,16 @@ func (o *operator) requests(path, pool string) (all []object) {
 // eventually polls a pool until it is so.
 func (o *operator) eventually(pool string, ok func(pool object) bool) {
 	o.t.Helper()
-	site.Eventually(o.t, func() bool { return ok(o.get("pools/{name}", pool)) })
+	var last object
+	defer func() {
+		if o.t.Failed() {
+			o.t.Logf("pool '%s' is %v", pool, last)
+		}
+	}()
+	site.Eventually(o.t, func() bool {
+		last = o.get("pools/{name}", pool)
+		return ok(last)
+	})
 }
 
 func (o *operator) untilWaiting(pool string, n int) {

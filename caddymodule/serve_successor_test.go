@@ -28,32 +28,32 @@ func TestRenamedPoolsShareTheirLimit(t *testing.T) {
 			<-work
 		}
 		echoBody(w, r)
-	}), fmt.Sprintf(config, "old"))
+	}), fmt.Sprintf(config, "renamed_from"))
 	c := s.Clients()["h1"]
 	url := "https://" + s.Addr
 	held := []*asked{ask(t, c, url+"/hold"), ask(t, c, url+"/hold")}
-	o.eventually("old", func(p object) bool { return p["running"] == 2.0 })
+	o.eventually("renamed_from", func(p object) bool { return p["running"] == 2.0 })
 	waiter, up := ask(t, c, url), beginUpload(t, c, url)
-	o.eventually("old", func(p object) bool { return p["waiting"] == 1.0 && p["uploading"] == 1.0 })
-	s.Load(fmt.Sprintf(config, "new"))
-	o.eventually("new", func(p object) bool {
+	o.eventually("renamed_from", func(p object) bool { return p["waiting"] == 1.0 && p["uploading"] == 1.0 })
+	s.Load(fmt.Sprintf(config, "renamed_to"))
+	o.eventually("renamed_to", func(p object) bool {
 		return p["limit"] == 0.0 && p["lent"] == 2.0 && p["running"] == 0.0 && p["predecessors"] == 4.0
 	})
 	loadFor := s.Clients()["h2"]
 	next := ask(t, loadFor, url)
-	o.untilWaiting("new", 1)
-	if p := o.do(http.MethodPost, "pools/{name}/drain", "new", `{"wait": "10ms"}`, 202); p["predecessors"] != 4.0 {
+	o.untilWaiting("renamed_to", 1)
+	if p := o.do(http.MethodPost, "pools/{name}/drain", "renamed_to", `{"wait": "10ms"}`, 202); p["predecessors"] != 4.0 {
 		t.Errorf("the pool is %v", p)
 	}
-	o.post("pools/{name}/resume", "new", "")
+	o.post("pools/{name}/resume", "renamed_to", "")
 	release()
 	for _, a := range append(held, waiter, next) {
 		a.want(t, 200)
 	}
-	o.eventually("new", func(p object) bool { return p["limit"] == 2.0 && p["lent"] == 0.0 && p["predecessors"] == 1.0 })
+	o.eventually("renamed_to", func(p object) bool { return p["limit"] == 2.0 && p["lent"] == 0.0 && p["predecessors"] == 1.0 })
 	up.end()
 	up.wantEcho(t)
-	o.eventually("new", func(p object) bool { return p["predecessors"] == 0.0 })
+	o.eventually("renamed_to", func(p object) bool { return p["predecessors"] == 0.0 })
 }
 
 // However often a pool gets another name under load, nobody is lost and the backend
