@@ -21,13 +21,13 @@ const forgetAfter = 100 * time.Millisecond
 
 // rule is what on_abandon says for the run. A pool inside another one that says nothing
 // follows it.
-func (run *run) rule() string {
+func (run *run) rule() abandonRule {
 	for r := run; r != nil; r = r.outer {
-		if r.handler.OnAbandon != "" {
-			return r.handler.OnAbandon
+		if r.route.OnAbandon != abandonInherit {
+			return r.route.OnAbandon
 		}
 	}
-	return "auto"
+	return abandonAuto
 }
 
 // cutOff takes the run from its client. Its handlers return, and the backend works on
@@ -36,7 +36,7 @@ func (run *run) cutOff(cause error) {
 	run.cause = cause
 	run.permit.Abandon()
 	lasts := run.outlasts()
-	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.joinAbandoned() {
+	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.watchExit() {
 		run.cancelBackend(cause)
 	}
 	run.losePatience()
@@ -54,7 +54,7 @@ func (run *run) cancelBackend(cause error) {
 // losePatience begins the time after which an abandoned run is given up. It requires
 // run.mu.
 func (run *run) losePatience() {
-	if d := run.handler.abandonTimeout; d > 0 && run.patience == nil {
+	if d := run.route.AbandonTimeout; d > 0 && run.patience == nil {
 		run.patience = time.AfterFunc(d, func() { run.giveUp(errGivenUp) })
 	}
 }
@@ -100,7 +100,7 @@ func (run *run) clientLeft() {
 	run.mu.Unlock()
 	rule := run.rule()
 	switch {
-	case run.broken == nil && rule != "finish" && (rule == "cancel" || notices || run.writer.Status() != 0):
+	case run.broken == nil && rule != abandonFinish && (rule == abandonCancel || notices || run.writer.Status() != 0):
 		run.abandon()
 	case !run.presumeBlocked():
 		run.giveUp(errExiting)
@@ -116,18 +116,11 @@ func (run *run) presumeBlocked() bool {
 		return true
 	}
 	run.permit.Abandon()
-	if run.rule() == "finish" {
+	if run.rule() == abandonFinish {
 		return true
 	}
 	run.losePatience()
-	return run.joinAbandoned()
-}
-
-// joinAbandoned enters abandonedRuns. It reports false if the process ends. It requires
-// run.mu.
-func (run *run) joinAbandoned() bool {
-	run.inSet = run.inSet || abandonedRuns.add(run)
-	return run.inSet
+	return run.watchExit()
 }
 
 func (run *run) abandon() { run.abandonFor(errClientLeft) }
@@ -161,19 +154,19 @@ func (run *run) hold() bool {
 // giveBack gives the permit back: nothing of the run goes on in the backend.
 func (run *run) giveBack() {
 	run.mu.Lock()
-	cancelled, patience, set := run.cancelled, run.patience, run.inSet
+	cancelled, patience, unwatchExit := run.cancelled, run.patience, run.unwatchExit
 	run.mu.Unlock()
 	if patience != nil {
 		patience.Stop()
 	}
-	if set {
-		abandonedRuns.remove(run)
+	if unwatchExit != nil {
+		unwatchExit()
 	}
 	if cancelled {
 		run.permit.ReleaseCancelled(run.outcome)
 	} else {
 		run.permit.Release(run.outcome)
 	}
-	run.handler.pool.observeRun(run)
+	run.route.Pool.observeRun(time.Since(run.arrived.Add(run.waited)), run.upgraded)
 	run.cancel(errRunEnded)
 }

@@ -187,11 +187,11 @@ func (c *adminCall) drainWait() (time.Duration, error) {
 	return time.Duration(wait), nil
 }
 
-func listWaiting(c *adminCall) error { return c.listOf((*livePool).waiting) }
-func listRunning(c *adminCall) error { return c.listOf((*livePool).active) }
+func listWaiting(c *adminCall) error { return c.listOf(waiting) }
+func listRunning(c *adminCall) error { return c.listOf(active) }
 
-func listAllWaiting(c *adminCall) error { return c.listOfAll((*livePool).waiting) }
-func listAllRunning(c *adminCall) error { return c.listOfAll((*livePool).active) }
+func listAllWaiting(c *adminCall) error { return c.listOfAll(waiting) }
+func listAllRunning(c *adminCall) error { return c.listOfAll(active) }
 
 func (c *adminCall) listOf(list func(*livePool) []Request) error {
 	pool, err := c.pool()

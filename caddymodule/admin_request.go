@@ -34,7 +34,7 @@ func cancelRequest(c *adminCall) error {
 			return failed(http.StatusNotFound, "no request '%s': it has ended, or there never was one", c.name)
 		}
 		if phase, ok := run.interrupt(); ok {
-			pool := run.handler.pool.Name()
+			pool := run.route.Pool.Name()
 			logPool(zapcore.InfoLevel, "request cancelled by hand", pool, zap.String("id", c.name), zap.Stringer("phase", phase))
 			return c.answer(http.StatusOK, cancelled{c.name, pool, phase})
 		}
@@ -109,7 +109,7 @@ func (run *run) pending() Explanation {
 	r := run.view(time.Now())
 	v := Explanation{
 		ID: r.ID, Pool: r.Pool, Client: r.Client, Method: r.Method, Host: r.Host, Path: r.Path,
-		Decision: "pending", Phase: r.Phase.String(), Unspooled: r.Unspooled, Then: pressureOf(run.handler.pool.Gauges()),
+		Decision: "pending", Phase: r.Phase.String(), Unspooled: r.Unspooled, Then: pressureOf(run.route.Pool.Gauges()),
 	}
 	if reason := run.cancelledFor(); reason != 0 {
 		v.Reason, v.Text = reason.String(), reason.Text()

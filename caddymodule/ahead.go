@@ -30,7 +30,7 @@ const (
 func (run *run) acquire() (offloader.Permit, error) {
 	ctx, stop := run.waitContext()
 	defer stop()
-	pool := run.handler.pool
+	pool := run.route.Pool
 	if run.place.Unspooled {
 		permit, err := pool.AcquireNow(&run.place)
 		if !errors.Is(err, offloader.ErrNotNow) {
@@ -51,16 +51,16 @@ func (run *run) readAhead(ctx context.Context) error {
 		return nil
 	}
 	run.place.Unspooled = false
-	err := run.handler.pool.BeginUpload(&run.place)
+	err := run.route.Pool.BeginUpload(&run.place)
 	run.place.Unspooled = true
 	if err != nil {
 		return err // it would be refused however its body is
 	}
-	run.handler.pool.entered()
+	run.route.Pool.entered()
 	a := &ahead{ReadCloser: run.client.Body, done: make(chan struct{})}
 	go a.read()
 	a.await(ctx)
-	if body := a.whole(run.handler.reqBounds); body != nil {
+	if body := a.whole(run.route.RequestBounds); body != nil {
 		run.body, run.kind, run.place.Unspooled = body, nil, false
 		return nil
 	}

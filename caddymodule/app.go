@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -45,10 +46,7 @@ type App struct {
 	listening *lease[*listener]
 	explained *lease[int]
 
-	linking     *linking
-	spots       []spot
-	successions []succession
-	ruling      *lease[*App]
+	generation *generation
 }
 
 // claim is what one configuration holds of one pool.
@@ -76,7 +74,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the named pools. It changes none that lives already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
-	a.linking = new(linking)
+	a.generation = new(generation)
 	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -162,7 +160,7 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 // is, it goes on serving when an app that starts after this one fails, and must
 // not have been changed in between: the settings count from the event "started".
 func (a *App) Start() error {
-	a.link()
+	a.generation.link(a.findSpots)
 	if budgetLeases.none() {
 		return a.commit()
 	}
@@ -186,14 +184,31 @@ func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	return a.commit()
 }
 
+// stopping is called when Caddy begins to stop the app's configuration. On a
+// reload nothing happens: the next configuration has the same pools. With a
+// shutdown delay the servers go on as usual for so long, and so do the pools.
+func (a *App) stopping() {
+	if !caddy.Exiting() {
+		return
+	}
+	var delay time.Duration
+	if module, err := a.listener.ctx.AppIfConfigured("http"); err == nil {
+		delay = time.Duration(module.(*caddyhttp.App).ShutdownDelay)
+	}
+	if delay > 0 {
+		time.AfterFunc(delay, beginExit)
+		return
+	}
+	beginExit()
+}
+
 // commit makes this configuration's settings count, once.
 func (a *App) commit() error {
 	if a.budget != nil {
 		return nil
 	}
 	a.budget = budgetLeases.start(a.limits)
-	a.ruling = ruling.start(a)
-	a.succeed()
+	a.generation.rule()
 	a.explained = explainLeases.start(orDefault(a.Explain, defaultExplain))
 	spool.Sweep(a.limits.Dir)
 	warnOfFolder(a.limits.Dir)
@@ -219,9 +234,7 @@ func (a *App) Cleanup() error {
 	a.budget = nil
 	a.explained.end()
 	a.explained = nil
-	a.ruling.end()
-	a.part(a.ruling != nil)
-	a.ruling = nil
+	a.generation.end()
 	var errs []error
 	for name, c := range a.claims {
 		c.lease.end()

@@ -70,12 +70,12 @@ func (run *run) exchanges() []*exchange.Exchange {
 func (run *run) Sent() {
 	for r := run; r != nil; r = r.outer {
 		r.sends.Add(1)
-		r.handler.pool.sends.Add(1)
+		r.route.Pool.sends.Add(1)
 	}
 }
 
 // Resends is how often a request may be sent again.
-func (run *run) Resends() int { return run.handler.resends }
+func (run *run) Resends() int { return run.route.Resends }
 
 // Endless reports whether an answer goes on until its client leaves.
 func (run *run) Endless(h http.Header) bool { return isEndless(h) || bridge.IsGRPC(h) }
@@ -91,7 +91,7 @@ func (run *run) Outlasts() bool {
 // outlasts requires run.mu. A backend that takes no more of a body is at work; one that
 // waits for more gets none.
 func (run *run) outlasts() bool {
-	return run.rule() != "cancel" && !run.notices && !run.cancelled && !run.endless &&
+	return run.rule() != abandonCancel && !run.notices && !run.cancelled && !run.endless &&
 		!run.grpc && (run.unspooled == nil || !run.unspooled.waits())
 }
 

@@ -60,7 +60,7 @@ func (b *clientBody) checkRate() {
 	switch {
 	case b.ended() || run.writer.Status() != 0 || run.isOver():
 		return
-	case b.rate.tooSlow(budget.Limits().MinRate, b.sinceArrival()) && run.handler.pool.Gauges().Waiting > 0:
+	case b.rate.tooSlow(budget.Limits().MinRate, b.sinceArrival()) && run.route.Pool.Gauges().Waiting > 0:
 		run.cutTooSlow()
 		return
 	}

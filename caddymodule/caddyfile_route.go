@@ -229,7 +229,7 @@ func unspooled(b *words.Block) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkUnspooled(list); err != nil {
+	if _, err := parseUnspooled(list); err != nil {
 		return nil, b.At.WrapErr(err)
 	}
 	return list, nil

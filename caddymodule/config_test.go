@@ -27,15 +27,15 @@ func quiet() *caddy.Logging {
 	}}
 }
 
-// generation is a configuration as it is after Provision, before Start.
-type generation struct {
+// provisioned is a configuration as it is after Provision, before Start.
+type provisioned struct {
 	t   *testing.T
 	ctx caddy.Context
 	app *App
 }
 
 // provision makes one of the app's JSON. It ends with the test, or earlier.
-func provision(t *testing.T, app string) *generation {
+func provision(t *testing.T, app string) *provisioned {
 	t.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Logging: quiet(), AppsRaw: caddy.ModuleMap{"offload": json.RawMessage(app)}})
 	if err != nil {
@@ -45,19 +45,19 @@ func provision(t *testing.T, app string) *generation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &generation{t, ctx, module.(*App)}
+	g := &provisioned{t, ctx, module.(*App)}
 	t.Cleanup(g.end)
 	return g
 }
 
 // end does what Caddy does to a configuration that was replaced.
-func (g *generation) end() {
+func (g *provisioned) end() {
 	if err := g.app.Cleanup(); err != nil {
 		g.t.Error(err)
 	}
 }
 
-func (g *generation) handler(config string) (*Handler, error) {
+func (g *provisioned) handler(config string) (*Handler, error) {
 	module, err := g.ctx.LoadModuleByID("http.handlers.offload", json.RawMessage(config))
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (g *generation) handler(config string) (*Handler, error) {
 	return module.(*Handler), nil
 }
 
-func (g *generation) mustHandler(config string) *Handler {
+func (g *provisioned) mustHandler(config string) *Handler {
 	g.t.Helper()
 	h, err := g.handler(config)
 	if err != nil {
@@ -291,8 +291,8 @@ func TestRouteSettings(t *testing.T) {
 		t.Run(config, func(t *testing.T) {
 			h := g.mustHandler(config)
 			got := route{
-				h.firstByte, h.runTime, h.respOptions.Stall, h.reqBounds, h.respOptions.Bounds,
-				h.RejectStatus, h.ProxyStatusName,
+				h.route.firstByte, h.route.runTime, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
+				h.route.RejectStatus, h.route.ProxyStatusName,
 			}
 			want := route{offloader.NewTimeouts(60 * time.Second), offloader.NewTimeouts(0), 60 * time.Second, bounds, bounds, 503, "app"}
 			change(&want)

@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"context"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // Deadlines returns when the run that a context belongs to will be cancelled:
@@ -14,19 +12,19 @@ import (
 func Deadlines(ctx context.Context) (firstByte, end time.Time) {
 	for run := runOf(ctx); run != nil; run = run.outer {
 		started := run.arrived.Add(run.waited)
-		firstByte = earlier(firstByte, started, orDefault(run.handler.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
-		end = earlier(end, started, run.handler.RunTimeout)
+		firstByte = earlier(firstByte, started, run.route.FirstByteTimeout)
+		end = earlier(end, started, run.route.RunTimeout)
 	}
 	return firstByte, end
 }
 
 // earlier returns the earlier of a moment, where zero is never, and the end of a
 // timeout.
-func earlier(than, started time.Time, timeout caddy.Duration) time.Time {
+func earlier(than, started time.Time, timeout time.Duration) time.Time {
 	if timeout <= 0 {
 		return than
 	}
-	at := started.Add(time.Duration(timeout))
+	at := started.Add(timeout)
 	if than.IsZero() || at.Before(than) {
 		return at
 	}

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -12,7 +13,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
@@ -35,25 +35,13 @@ var ended = func() context.Context {
 // exitBegan is set before admission stops.
 var exitBegan atomic.Bool
 
-func init() { caddy.OnExit(summarize) }
+// errExiting cancels runs whose answers would never end, or are of no use.
+var errExiting = fmt.Errorf("the process exits: %w", context.Canceled)
 
-// stopping is called when Caddy begins to stop the app's configuration. On a
-// reload nothing happens: the next configuration has the same pools. With a
-// shutdown delay the servers go on as usual for so long, and so do the pools.
-func (a *App) stopping() {
-	if !caddy.Exiting() {
-		return
-	}
-	var delay time.Duration
-	if module, err := a.listener.ctx.AppIfConfigured("http"); err == nil {
-		delay = time.Duration(module.(*caddyhttp.App).ShutdownDelay)
-	}
-	if delay > 0 {
-		time.AfterFunc(delay, beginExit)
-		return
-	}
-	beginExit()
-}
+// exitContext is cancelled when admission has stopped.
+var exitContext, endEndless = context.WithCancel(context.Background())
+
+func init() { caddy.OnExit(summarize) }
 
 // beginExit stops admission to all pools, and ends streams that would go on for
 // ever. What is in a pool has been admitted, uploads that are under way among it, and
@@ -75,8 +63,7 @@ func beginExit() {
 	exiting.Unlock()
 	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more",
 		zap.Int("running", running), zap.Int("waiting", waiting), zap.Int("uploading", uploading))
-	endlessRuns.end(func(r *run) { r.abandonFor(errExiting) })
-	abandonedRuns.end(func(r *run) { r.giveUp(errExiting) })
+	endEndless()
 }
 
 // allPools are the living ones and those that were removed but are not empty.

@@ -88,7 +88,7 @@ func (l *explanations) resize(size int) {
 
 // add remembers what has become of the run.
 func (l *explanations) add(run *run, d decision) {
-	pressure := run.handler.pool.Gauges()
+	pressure := run.route.Pool.Gauges()
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +96,7 @@ func (l *explanations) add(run *run, d decision) {
 		return
 	}
 	e := l.slot()
-	e.id, e.at, e.pool = run.id(), now, run.handler.pool.Name()
+	e.id, e.at, e.pool = run.id(), now, run.route.Pool.Name()
 	e.decision, e.reason, e.unspooled = d, run.reason, run.kindWord()
 	e.upload, e.waited, e.took = run.uploadTook, run.waited, run.took
 	e.sends = run.sends.Load()

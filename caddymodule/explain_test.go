@@ -16,7 +16,7 @@ func refusedRun(t *testing.T, pool *livePool, path string) *run {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.URL.Path = path
-	return &run{handler: &Handler{pool: pool}, who: identityOf(r, time.Now(), false), facts: facts{reason: offloader.QueueFull}}
+	return &run{route: &route{routeSettings: routeSettings{Pool: pool}}, who: identityOf(r, time.Now(), false), facts: facts{reason: offloader.QueueFull}}
 }
 
 func somePool(t *testing.T) *livePool {
@@ -97,7 +97,7 @@ func BenchmarkExplanation(b *testing.B) {
 		b.Fatal(err)
 	}
 	l := newExplanations(defaultExplain)
-	run := &run{handler: &Handler{pool: &livePool{Pool: pool}}, who: identityOf(httptest.NewRequest("GET", "/some/path", nil), time.Now(), false)}
+	run := &run{route: &route{routeSettings: routeSettings{Pool: &livePool{Pool: pool}}}, who: identityOf(httptest.NewRequest("GET", "/some/path", nil), time.Now(), false)}
 	b.ReportAllocs()
 	for b.Loop() {
 		l.add(run, decidedRejected)

@@ -17,7 +17,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
-	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
@@ -121,23 +120,9 @@ type Handler struct {
 	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
-	app       *App
-	pool      *livePool
-	logger    *zap.Logger
-	firstByte *offloader.Timeouts
-	runTime   *offloader.Timeouts
-	nudge     *offloader.Timeouts
-	notice    *offloader.Timeouts
-
-	firstByteRest *offloader.Timeouts // what is left of firstByte after notice, nil if that is later
-
-	abandonTimeout time.Duration // zero: until the backend has ended
-	resends        int
-
-	showQuery    bool
-	reqBounds    spool.Bounds
-	respOptions  stream.Options
-	rejectRoutes caddyhttp.Handler // nil without HandleReject
+	app   *App
+	pool  *livePool
+	route *route
 }
 
 // SpoolBounds bound what is kept of one body, in bytes.
@@ -162,10 +147,6 @@ const (
 	defaultSpoolMemory      = 256 << 10
 	defaultSpoolFile        = 1 << 30
 
-	// nudgeAfter is how long the start of a response may wait for its rest
-	// before it is handed on by itself.
-	nudgeAfter = time.Millisecond
-
 	// patience is how long a run waits for a client that keeps up before its
 	// response goes to a file.
 	patience = 5 * time.Millisecond
@@ -185,7 +166,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision gets the handler its pool.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
 	appModule, err := ctx.App("offload")
 	if err != nil {
 		return fmt.Errorf("getting the offload app: %w", err)
@@ -198,49 +178,66 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	firstByte := time.Duration(orDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
 	runTime := time.Duration(orDefault(h.RunTimeout, 0))
-	h.firstByte = offloader.NewTimeouts(firstByte)
-	if firstByte == 0 || firstByte > noticeAfter {
-		h.firstByteRest = offloader.NewTimeouts(firstByte - noticeAfter)
-	}
-	h.runTime = offloader.NewTimeouts(runTime)
-	h.nudge = offloader.NewTimeouts(nudgeAfter)
-	h.notice = offloader.NewTimeouts(noticeAfter)
-	h.abandonTimeout = time.Duration(orDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime))))
-	h.resends = orDefault(h.Resend, defaultResends)
-	h.reqBounds = h.RequestSpool.bounds()
-	h.respOptions = stream.Options{
-		Budget:   budget,
-		Bounds:   h.ResponseSpool.bounds(),
-		Patience: patience,
-		Stall:    time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
-	}
-	h.RejectStatus = orDefault(h.RejectStatus, defaultRejectStatus)
-	h.ProxyStatusName = orDefault(h.ProxyStatusName, app.ProxyStatusName)
-	h.showQuery = app.ShowQuery
 	timeouts := routeTimeouts{
 		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
 		longest: max(firstByte, runTime),
 	}
-	if err := h.openPool(app, timeouts); err != nil {
+	if err := h.openPool(app, timeouts, ctx.Logger()); err != nil {
 		return err
 	}
+	s := h.settings(firstByte, runTime)
+	s.Logger = ctx.Logger()
 	if len(h.HandleReject) > 0 {
 		if err := h.HandleReject.Provision(ctx); err != nil {
 			return fmt.Errorf("handle_reject: %w", err)
 		}
-		h.rejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(plainRejection))
+		s.RejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(plainRejection))
 	}
+	h.route = newRoute(s)
 	return nil
 }
 
-func (h *Handler) openPool(app *App, timeouts routeTimeouts) (err error) {
+// settings fills in the defaults of a handler that was checked.
+func (h *Handler) settings(firstByte, runTime time.Duration) routeSettings {
+	rule, _ := parseAbandonRule(h.OnAbandon)
+	unspooled, _ := parseUnspooled(h.Unspooled)
+	return routeSettings{
+		Pool:             h.pool,
+		Ready:            func() { h.app.generation.link(h.app.findSpots) },
+		FirstByteTimeout: firstByte,
+		RunTimeout:       runTime,
+		OnAbandon:        rule,
+		AbandonTimeout:   time.Duration(orDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
+		Resends:          orDefault(h.Resend, defaultResends),
+		HoldUpgrades:     h.Upgrades == "hold",
+		RequestBounds:    h.RequestSpool.bounds(),
+		Unspooled:        unspooled,
+		Response: stream.Options{
+			Budget:   budget,
+			Bounds:   h.ResponseSpool.bounds(),
+			Patience: patience,
+			Stall:    time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
+		},
+		RejectStatus:    orDefault(h.RejectStatus, defaultRejectStatus),
+		ProxyStatusName: orDefault(h.ProxyStatusName, h.app.ProxyStatusName),
+		ServerTiming:    h.ServerTiming,
+		ShowQuery:       h.app.ShowQuery,
+	}
+}
+
+// ServeHTTP takes a request through the route's pool.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.route.ServeHTTP(w, r, next)
+}
+
+func (h *Handler) openPool(app *App, timeouts routeTimeouts, logger *zap.Logger) (err error) {
 	if h.Pool != "" {
 		h.pool, err = app.named(h.Pool, timeouts)
 		return err
 	}
 	if h.Name == "" {
 		h.Name = app.nameless(h.PoolConfig)
-		h.logger.Warn("this pool has no name: it keeps its state across reloads only while its settings do not change",
+		logger.Warn("this pool has no name: it keeps its state across reloads only while its settings do not change",
 			zap.String("pool", h.Name))
 	}
 	h.pool, err = app.own(h.Name, h.PoolConfig, timeouts)
@@ -264,11 +261,13 @@ func (h *Handler) check() error {
 	fail(h.AbandonTimeout < off, "abandon_timeout must not be negative")
 	fail(h.Resend < off, "resend must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
-	fail(!slices.Contains([]string{"", "auto", "finish", "cancel"}, h.OnAbandon), "unknown on_abandon '%s': want auto, finish or cancel", h.OnAbandon)
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
 	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
-	errs = append(errs, checkUnspooled(h.Unspooled), h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
+	_, err := parseAbandonRule(h.OnAbandon)
+	errs = append(errs, err)
+	_, err = parseUnspooled(h.Unspooled)
+	errs = append(errs, err, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
 		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
 	return errors.Join(errs...)
 }
@@ -295,17 +294,6 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 		return spool.Bounds{}
 	}
 	return spool.Bounds{Memory: b.Memory, File: b.File}
-}
-
-// notices reports whether a run is noticed before its time for the first byte is over.
-func (h *Handler) notices() bool { return h.firstByteRest != nil }
-
-// early is what a run waits with for its head at first.
-func (h *Handler) early() *offloader.Timeouts {
-	if h.notices() {
-		return h.notice
-	}
-	return h.firstByte
 }
 
 // defaultAbandonTimeout gives a run as much time again as it had for its client.

@@ -11,7 +11,7 @@ import (
 // short. It reports the phase in which it found it, and false if it was just
 // between two: then ask again.
 func (run *run) interrupt() (requestPhase, bool) {
-	if run.handler.pool.Cancel(&run.place) {
+	if run.route.Pool.Cancel(&run.place) {
 		return phaseWaiting, true
 	}
 	phase := run.progress.phase()

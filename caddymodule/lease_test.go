@@ -55,7 +55,7 @@ func TestNewestStartedRules(t *testing.T) {
 }
 
 // start does what Caddy does when all apps have started.
-func (g *generation) start() {
+func (g *provisioned) start() {
 	g.t.Helper()
 	if err := g.app.Start(); err != nil {
 		g.t.Fatal(err)

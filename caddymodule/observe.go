@@ -49,7 +49,7 @@ func (run *run) placeholder(key string) (any, bool) {
 	known := run.known()
 	switch key[len(placeholderPrefix):] {
 	case "pool":
-		return run.handler.pool.Name(), true
+		return run.route.Pool.Name(), true
 	case "queue_wait":
 		return known.queueWait(), true
 	case "queue_wait_ms":
@@ -65,10 +65,10 @@ func (run *run) placeholder(key string) (any, bool) {
 	case "id":
 		return run.id().String(), true
 	case "in_flight":
-		n := run.handler.pool.Gauges()
+		n := run.route.Pool.Gauges()
 		return n.Running + n.Waiting, true
 	case "breaker_state":
-		return run.handler.pool.Gauges().Breaker.String(), true
+		return run.route.Pool.Gauges().Breaker.String(), true
 	}
 	return nil, false
 }
@@ -78,7 +78,7 @@ func (run *run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	run = run.shown()
 	known := run.known()
 	enc.AddString("id", run.id().String())
-	enc.AddString("pool", run.handler.pool.Name())
+	enc.AddString("pool", run.route.Pool.Name())
 	if known.uploadTook > 0 {
 		enc.AddDuration("upload", known.uploadTook)
 	}
@@ -109,12 +109,12 @@ var tooSlowLogged rarely
 
 // logTooSlow logs a body that did not come in time, with what to do if its client was
 // waiting for an answer within it.
-func (h *Handler) logTooSlow(r *http.Request) {
-	c := h.logger.Check(zapcore.InfoLevel, "a request body came too slowly to be spooled")
+func (rt *route) logTooSlow(r *http.Request) {
+	c := rt.Logger.Check(zapcore.InfoLevel, "a request body came too slowly to be spooled")
 	if c == nil || !tooSlowLogged.now() {
 		return
 	}
-	c.Write(zap.String("pool", h.pool.Name()), zap.String("content_type", r.Header.Get("Content-Type")),
+	c.Write(zap.String("pool", rt.Pool.Name()), zap.String("content_type", r.Header.Get("Content-Type")),
 		zap.String("hint", "if the client waits for an answer before it sends more, name its kind in 'unspooled', or write 'request_spool off'"))
 }
 
@@ -122,8 +122,8 @@ func (h *Handler) logTooSlow(r *http.Request) {
 var spoolFullLogged rarely
 
 // logSpoolFull logs that a body could not be kept, with what to do about it.
-func (h *Handler) logSpoolFull(message string, err error) {
-	c := h.logger.Check(zapcore.WarnLevel, message)
+func (rt *route) logSpoolFull(message string, err error) {
+	c := rt.Logger.Check(zapcore.WarnLevel, message)
 	if c == nil || !spoolFullLogged.now() {
 		return
 	}
@@ -131,7 +131,7 @@ func (h *Handler) logSpoolFull(message string, err error) {
 	if _, disk := errors.AsType[*fs.PathError](err); disk {
 		hint = folderHint
 	}
-	c.Write(zap.String("pool", h.pool.Name()), zap.String("dir", budget.Limits().Dir), zap.Error(err), zap.String("hint", hint))
+	c.Write(zap.String("pool", rt.Pool.Name()), zap.String("dir", budget.Limits().Dir), zap.Error(err), zap.String("hint", hint))
 }
 
 const folderHint = "make room on the disk of this folder, see that it can be written to, or set another 'dir' in the global option 'offload' for 'spool'"

@@ -2,53 +2,66 @@ package caddymodule
 
 import "sync"
 
-// registry lists the requests of one pool that are in it and not in its queue:
-// those whose bodies are taken in, which run, and which get the rest of their
-// responses. Those in the queue are listed there. A request that is refused on
-// arrival is never listed.
+// request is a request in a pool, as far as the pool is concerned.
+type request interface {
+	// noteDeparture abandons the permit of a run whose client has left. The client of a
+	// run that goes on without it is not watched.
+	noteDeparture()
+}
+
+// registry lists the requests of one pool that are not in its queue: those that upload
+// their bodies, run, or receive the rest of their responses. A request that is rejected
+// on arrival is never listed.
 type registry struct {
 	mu          sync.Mutex
-	front, back *run // linked by next and prev, the oldest in front
+	front, back *entry // the oldest in front
 	len         int
 }
 
-func (l *registry) add(r *run) {
+// entry is a request's place in the registry, a part of the request itself. It is guarded
+// by the registry.
+type entry struct {
+	request    request
+	next, prev *entry
+}
+
+func (l *registry) add(e *entry, r request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r.prev = l.back
+	e.request, e.prev = r, l.back
 	if l.back == nil {
-		l.front = r
+		l.front = e
 	} else {
-		l.back.next = r
+		l.back.next = e
 	}
-	l.back = r
+	l.back = e
 	l.len++
 }
 
-func (l *registry) remove(r *run) {
+func (l *registry) remove(e *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.prev == nil {
-		l.front = r.next
+	if e.prev == nil {
+		l.front = e.next
 	} else {
-		r.prev.next = r.next
+		e.prev.next = e.next
 	}
-	if r.next == nil {
-		l.back = r.prev
+	if e.next == nil {
+		l.back = e.prev
 	} else {
-		r.next.prev = r.prev
+		e.next.prev = e.prev
 	}
-	r.prev, r.next = nil, nil
+	e.prev, e.next = nil, nil
 	l.len--
 }
 
 // all returns the requests in order of their entry. They may end at any time.
-func (l *registry) all() []*run {
+func (l *registry) all() []request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]*run, 0, l.len)
-	for r := l.front; r != nil; r = r.next {
-		all = append(all, r)
+	all := make([]request, 0, l.len)
+	for e := l.front; e != nil; e = e.next {
+		all = append(all, e.request)
 	}
 	return all
 }

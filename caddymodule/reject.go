@@ -28,10 +28,10 @@ const requestIDField = "Offload-Request-Id"
 
 // answerFor is the one place that knows what a reason means in HTTP. The errors
 // of Proxy-Status are those of RFC 9209, section 2.3.
-func (h *Handler) answerFor(r offloader.Reason) answer {
+func (rt *route) answerFor(r offloader.Reason) answer {
 	switch r {
 	case offloader.QueueFull, offloader.WaitTimeout, offloader.PredictedLate:
-		return answer{h.RejectStatus, grpcUnavailable, true, "connection_limit_reached"}
+		return answer{rt.RejectStatus, grpcUnavailable, true, "connection_limit_reached"}
 	case offloader.BreakerOpen, offloader.Draining, offloader.Closed:
 		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "destination_unavailable"}
 	case offloader.SpoolFull:
@@ -53,9 +53,10 @@ func (h *Handler) answerFor(r offloader.Reason) answer {
 // reject answers a request that was rejected or timed out: in gRPC if it speaks
 // that, else by the routes for it, else by the server's error routes, else
 // plainly.
-func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
+func (run *run) reject(rejected *offloader.RejectedError) error {
+	rt := run.route
 	run.reasoned(rejected.Reason)
-	a := h.answerFor(rejected.Reason)
+	a := rt.answerFor(rejected.Reason)
 	header := run.w.Header()
 	run.describe(header, a, rejected.Reason, run.took)
 	if a.retryAfter {
@@ -71,10 +72,10 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 		}
 		rejectGRPC(run.w, a.grpc, rejected.Reason.Text())
 		return nil
-	case h.rejectRoutes != nil && !run.hadPermit():
+	case rt.RejectRoutes != nil && !run.hadPermit():
 		run.replacer().Set("http.offload.reject_status", a.status)
 		run.restoreBody()
-		return h.rejectRoutes.ServeHTTP(run.w, run.client)
+		return rt.RejectRoutes.ServeHTTP(run.w, run.client)
 	case hasErrorRoutes(run.client):
 		return caddyhttp.Error(a.status, rejected)
 	}
@@ -85,13 +86,13 @@ func (h *Handler) reject(run *run, rejected *offloader.RejectedError) error {
 // describe adds what our own answers say of a request whose run took that long, zero
 // without one.
 func (run *run) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
-	h := run.handler
+	rt := run.route
 	NoStore(header)
 	header.Set(requestIDField, run.id().String())
-	if h.ProxyStatusName != "" {
-		header.Add("Proxy-Status", proxyStatus(h.ProxyStatusName, a.proxyError, r))
+	if rt.ProxyStatusName != "" {
+		header.Add("Proxy-Status", proxyStatus(rt.ProxyStatusName, a.proxyError, r))
 	}
-	if h.ServerTiming {
+	if rt.ServerTiming {
 		header.Add("Server-Timing", serverTiming(run.queueWait(), took))
 	}
 }

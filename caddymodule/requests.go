@@ -2,8 +2,6 @@ package caddymodule
 
 import (
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -69,7 +67,7 @@ func (run *run) view(now time.Time) Request {
 	phase, since := run.progress.now()
 	who := &run.who
 	r := Request{
-		ID: run.id().String(), Pool: run.handler.pool.Name(), Phase: phase,
+		ID: run.id().String(), Pool: run.route.Pool.Name(), Phase: phase,
 		Age: now.Sub(who.came), InPhase: now.Sub(since),
 		Class: defaultClass, Unspooled: run.kindWord(), Client: who.client, Method: who.method, Host: who.host, Path: who.path,
 	}
@@ -93,8 +91,8 @@ func (run *run) cancelledFor() offloader.Reason {
 	return run.late
 }
 
-// waiting lists the queue in the order of service.
-func (p *livePool) waiting() []Request {
+// waiting lists a pool's queue in the order of service.
+func waiting(p *livePool) []Request {
 	now := time.Now()
 	waiters := p.Waiters()
 	all := make([]Request, 0, len(waiters))
@@ -108,51 +106,36 @@ func (p *livePool) waiting() []Request {
 	return all
 }
 
-// active lists the requests beside the queue, the oldest first.
-func (p *livePool) active() []Request {
+// active lists the requests of a pool that are not in its queue, the oldest first.
+func active(p *livePool) []Request {
 	now := time.Now()
 	all := []Request{}
-	for _, run := range p.requests.all() {
-		if r := run.view(now); r.Phase != phaseWaiting {
+	for _, listed := range p.requests.all() {
+		if r := listed.(*run).view(now); r.Phase != phaseWaiting {
 			all = append(all, r)
 		}
 	}
 	return all
 }
 
-// Snapshot returns the pool's numbers. Before, it notices which clients have left
-// runs that go on without them: nothing else watches those.
-func (p *livePool) Snapshot() offloader.Snapshot {
-	for _, run := range p.requests.all() {
-		if run.progress.phase() == phaseRunning && run.client.Context().Err() != nil {
-			run.permit.Abandon()
-		}
+// noteDeparture abandons the permit of a run whose client has left.
+func (run *run) noteDeparture() {
+	if run.progress.phase() == phaseRunning && run.client.Context().Err() != nil {
+		run.permit.Abandon()
 	}
-	return p.Pool.Snapshot()
 }
 
 // findRun returns the request with that id, in its outermost pool, nil if there is
 // none.
 func findRun(id wantedID) *run {
 	for _, pool := range allPools() {
-		for _, run := range pool.everyRun() {
-			if id.of(run.id()) {
+		for _, listed := range pool.everyRequest() {
+			if run := listed.(*run); id.of(run.id()) {
 				return run.root()
 			}
 		}
 	}
 	return nil
-}
-
-// everyRun lists all requests in the pool.
-func (p *livePool) everyRun() []*run {
-	all := p.requests.all()
-	for _, w := range p.Waiters() {
-		if run := runAt(w.Place); run != nil {
-			all = append(all, run)
-		}
-	}
-	return all
 }
 
 // runAt returns the request at a place, nil if it is none of ours.
@@ -164,14 +147,4 @@ func runAt(place *offloader.Place) *run {
 	return run
 }
 
-// livingPools returns the pools that a configuration names, by name. Nothing slow may
-// happen while their table is locked.
-func livingPools() []*livePool {
-	var all []*livePool
-	livePools.Range(func(_, v any) bool {
-		all = append(all, v.(*livePool))
-		return true
-	})
-	slices.SortFunc(all, func(a, b *livePool) int { return strings.Compare(a.Name(), b.Name()) })
-	return all
-}
+var _ request = (*run)(nil)

@@ -14,17 +14,17 @@ import (
 //
 //	go test -run '^$' -bench Listing ./caddymodule
 func BenchmarkListing(b *testing.B) {
-	h := &Handler{pool: &livePool{}}
+	rt := &route{routeSettings: routeSettings{Pool: &livePool{}}}
 	r := httptest.NewRequest("GET", "/some/path", nil)
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), &caddyhttp.Server{})
 	now := time.Now()
-	run := &run{handler: h}
+	run := &run{route: rt}
 	b.ReportAllocs()
 	for b.Loop() {
 		run.who, run.listed = identityOf(r, now, false), false
 		run.enter(phaseUploading, now)
 		run.enter(phaseRunning, now)
 		run.enter(phaseStreaming, now)
-		h.pool.requests.remove(run)
+		rt.Pool.requests.remove(&run.entry)
 	}
 }

@@ -38,7 +38,7 @@ func isResumable(r *http.Request) bool {
 // too, if a handler in front has taken the rest, or a resumable upload has broken off.
 func (run *run) readBody() error {
 	u := newUpload(run.w, run.client, run)
-	body, err := spool.ReadPart(u, run.client.ContentLength, budget, run.handler.reqBounds)
+	body, err := spool.ReadPart(u, run.client.ContentLength, budget, run.route.RequestBounds)
 	failed, _ := errors.AsType[*spool.ReadError](err)
 	_, refused := errors.AsType[caddyhttp.HandlerError](err)
 	switch {

@@ -36,21 +36,21 @@ var errResent = errors.New("the request was sent again before: not sent once mor
 // run is one request on its way through a pool. Everything in it belongs to the
 // goroutine of the connection unless it says otherwise.
 type run struct {
-	handler *Handler
-	client  *http.Request // as it came
-	w       http.ResponseWriter
-	outer   *run // in which this one is nested, nil without
-	body    *spool.Body
-	hidden  io.ReadCloser // the body as it came, while placeholders are shown body
-	writer  bridge.Writer
-	ctx     detached
+	route  *route
+	client *http.Request // as it came
+	w      http.ResponseWriter
+	outer  *run // in which this one is nested, nil without
+	body   *spool.Body
+	hidden io.ReadCloser // the body as it came, while placeholders are shown body
+	writer bridge.Writer
+	ctx    detached
 
-	// For those who list requests. next and prev are guarded by the registry.
-	who        identity // written once
-	progress   progress // may be read by anybody
-	place      offloader.Place
-	next, prev *run
-	listed     bool
+	// For lists of requests.
+	who      identity // written once
+	progress progress // may be read on any goroutine
+	place    offloader.Place
+	entry    entry // in the pool's list
+	listed   bool
 
 	facts  // written under mu; others than the run read a copy
 	permit offloader.Permit
@@ -75,26 +75,28 @@ type run struct {
 	// sent is the last request that it has sent itself, nil without.
 	sent *exchange.Exchange
 
-	mu        sync.Mutex         // guards the rest
-	tells     *run               // whose facts are shown, in the outermost run
-	exchange  *exchange.Exchange // the last one, nil once it is over
-	earlier   *earlierOnes       // those that it has left for another one, nil without
-	unwatch   func() bool        // ends the watch over the client's leaving, nil without
-	cause     error              // why it was cut off from its client, nil if it was not
-	patience  *time.Timer        // how long its permit may wait for the backend, nil without
-	reopened  int32              // how often its body was, by handlers without an exchange
-	late      offloader.Reason   // why it was ended from outside, zero if it was not
-	noticed   bool               // it has gone on for longer than most
-	ended     bool               // next has returned
-	over      bool               // and the client has got what it will get
-	abandoned bool               // cut off because nobody has any use for it
-	notices   bool               // a handler behind stops when the context is cancelled
-	cancelled bool               // the backend was cancelled before it had answered
-	tooSlow   bool               // its client's body came too slowly, which has ended it
-	held      bool               // next has returned, and the permit waits for the backend
-	inSet     bool               // it is in abandonedRuns
-	gone      bool               // the request is over for its client
-	failed    bool               // its handler returned an error
+	mu       sync.Mutex         // guards the rest
+	tells    *run               // whose facts are shown, in the outermost run
+	exchange *exchange.Exchange // the last one, nil once it is over
+	earlier  *earlierOnes       // those that it has left for another one, nil without
+	unwatch  func() bool        // ends the watch over the client's leaving, nil without
+
+	unwatchExit func() bool // ends the watch over the process's exit, nil without
+
+	cause     error            // why it was cut off from its client, nil if it was not
+	patience  *time.Timer      // how long its permit may wait for the backend, nil without
+	reopened  int32            // how often its body was, by handlers without an exchange
+	late      offloader.Reason // why it was ended from outside, zero if it was not
+	noticed   bool             // it has gone on for longer than most
+	ended     bool             // next has returned
+	over      bool             // and the client has got what it will get
+	abandoned bool             // cut off because nobody has any use for it
+	notices   bool             // a handler behind stops when the context is cancelled
+	cancelled bool             // the backend was cancelled before it had answered
+	tooSlow   bool             // its client's body came too slowly, which has ended it
+	held      bool             // next has returned, and the permit waits for the backend
+	gone      bool             // the request is over for its client
+	failed    bool             // its handler returned an error
 }
 
 // earlierOnes are exchanges that go on while a run is in another one. They are rare, and
@@ -141,16 +143,16 @@ func NoticesCancel(ctx context.Context) {
 	run.mu.Lock()
 	run.notices = true
 	run.mu.Unlock()
-	if run.rule() != "finish" {
+	if run.rule() != abandonFinish {
 		run.watchClient()
 	}
 }
 
-func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run {
+func newRun(rt *route, w http.ResponseWriter, r *http.Request, outer *run) *run {
 	now := time.Now()
 	run := &run{
-		handler: h, client: r, w: w, outer: outer, facts: facts{arrived: now},
-		who: identityOf(r, now, h.showQuery), grpc: isCall(r),
+		route: rt, client: r, w: w, outer: outer, facts: facts{arrived: now},
+		who: identityOf(r, now, rt.ShowQuery), grpc: isCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.place.Owner = run
@@ -162,7 +164,7 @@ func newRun(h *Handler, w http.ResponseWriter, r *http.Request, outer *run) *run
 // admittedTo reports whether the run, or one around it, holds a permit of p.
 func (run *run) admittedTo(p *livePool) bool {
 	for ; run != nil; run = run.outer {
-		if run.handler.pool == p {
+		if run.route.Pool == p {
 			return true
 		}
 	}
@@ -187,13 +189,13 @@ func (run *run) enter(phase requestPhase, at time.Time) {
 	run.progress.enter(phase, at)
 	if !run.listed {
 		run.listed = true
-		run.handler.pool.requests.add(run)
+		run.route.Pool.requests.add(&run.entry, run)
 	}
 }
 
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *run) leave(err error) {
-	run.handler.pool.EndUpload(&run.place) // of one that panics while its body is read
+	run.route.Pool.EndUpload(&run.place) // of one that panics while its body is read
 	run.remember()
 	run.mu.Lock()
 	run.failed = err != nil
@@ -231,7 +233,7 @@ func (run *run) hideBody() {
 // an error are done.
 func (run *run) dispose() {
 	if run.listed {
-		run.handler.pool.requests.remove(run)
+		run.route.Pool.requests.remove(&run.entry)
 	}
 	switch {
 	case run.body == nil:

@@ -15,23 +15,23 @@ import (
 // serve runs next under the permit. The run stays on this goroutine: Caddy's
 // state of a request has no locks.
 func (run *run) serve(next caddyhttp.Handler) (err error) {
-	h := run.handler
+	rt := run.route
 	run.passBody()
 	run.writer.Init(run.w, run.client, bridge.Options{
-		Stream: h.respOptions, Nudge: h.nudge, Owner: run, Finish: run.rule() == "finish",
+		Stream: rt.Response, Nudge: rt.nudge, Owner: run, Finish: run.rule() == abandonFinish,
 		Body: run.takenBody(),
 	})
-	if h.ServerTiming {
+	if rt.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	if run.rule() == "cancel" && run.broken == nil {
+	if run.rule() == abandonCancel && run.broken == nil {
 		run.watchClient()
 	}
 	run.enter(phaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
-	h.early().Start(&run.early, run)
-	h.runTime.Start(&run.runTime, run)
+	rt.early().Start(&run.early, run)
+	rt.runTime.Start(&run.runTime, run)
 
 	returned := false
 	defer func() {
@@ -89,7 +89,7 @@ func (run *run) finish(err error) error {
 // late to say so.
 func (run *run) countCancel() {
 	if run.reason != 0 {
-		_ = run.handler.pool.Reject(run.reason)
+		_ = run.route.Pool.Reject(run.reason)
 	}
 }
 
@@ -107,12 +107,12 @@ func (run *run) answerLate() error {
 	case run.reason == 0:
 		return run.refuseBroken()
 	}
-	rejected := run.handler.pool.Reject(run.reason)
+	rejected := run.route.Pool.Reject(run.reason)
 	if run.writer.Answered() {
-		run.w.WriteHeader(run.handler.answerFor(run.reason).status) // for the log alone
+		run.w.WriteHeader(run.route.answerFor(run.reason).status) // for the log alone
 		return nil
 	}
-	return run.handler.reject(run, rejected)
+	return run.reject(rejected)
 }
 
 // cut says whether the client must not take the response for complete. That it
@@ -137,9 +137,6 @@ func (run *run) end(o offloader.Outcome) {
 	if run.unspooled != nil {
 		run.unspooled.settle()
 	}
-	if run.endless {
-		endlessRuns.remove(run)
-	}
 	run.returned(o)
 	run.endSpan()
 	run.mu.Lock()
@@ -153,14 +150,13 @@ func (run *run) end(o offloader.Outcome) {
 		unwatch()
 	}
 	if err := run.writer.SpoolError(); err != nil {
-		run.handler.logSpoolFull("a response could not be spooled to a file, it stayed in memory or its run has waited for the client", err)
+		run.route.logSpoolFull("a response could not be spooled to a file, it stayed in memory or its run has waited for the client", err)
 	}
 }
 
 func (run *run) stopTimeouts() {
-	h := run.handler
 	run.stopEarly()
-	h.runTime.Stop(&run.runTime)
+	run.route.runTime.Stop(&run.runTime)
 }
 
 // outcomeAs corrects what a run tells about the backend by what ended it.

@@ -33,7 +33,7 @@ func (run *run) Expired(t *offloader.Timeout) {
 // more than those have to spare begins here: the watch over its client, and the rest of a
 // long wait for the first byte. It reports false if that wait is over.
 func (run *run) notice() bool {
-	if !run.handler.notices() || run.wasNoticed() {
+	if !run.route.notices() || run.wasNoticed() {
 		return false
 	}
 	run.watchClient()
@@ -41,7 +41,7 @@ func (run *run) notice() bool {
 	defer run.mu.Unlock()
 	if !run.ended && run.writer.Status() == 0 {
 		run.noticed = true
-		run.handler.firstByteRest.Start(&run.early, run)
+		run.route.firstByteRest.Start(&run.early, run)
 	}
 	return true
 }
@@ -57,9 +57,9 @@ func (run *run) wasNoticed() bool {
 func (run *run) stopEarly() {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	list := run.handler.early()
+	list := run.route.early()
 	if run.noticed {
-		list = run.handler.firstByteRest
+		list = run.route.firstByteRest
 	}
 	list.Stop(&run.early)
 }
@@ -80,7 +80,7 @@ func (run *run) answerIfStuck() {
 // without the outer handlers and the state of the request, which belong to the
 // goroutine that is stuck.
 func (run *run) emergency(reason offloader.Reason) (status int, text string, fields http.Header) {
-	a := run.handler.answerFor(reason)
+	a := run.route.answerFor(reason)
 	fields = make(http.Header)
 	run.describe(fields, a, reason, time.Since(run.arrived)-run.waited)
 	if run.grpc {
@@ -106,8 +106,9 @@ func (run *run) beginEndless() {
 	run.permit.Untimed()
 	run.mu.Lock()
 	run.endless = true
+	goesOn := run.watchExit()
 	run.mu.Unlock()
-	if !endlessRuns.add(run) {
+	if !goesOn {
 		run.abandonFor(errExiting)
 	}
 }
@@ -117,7 +118,7 @@ func (run *run) beginEndless() {
 // no concern to a watch that told so then.
 func (run *run) GoesOn() {
 	switch {
-	case run.rule() == "finish", run.broken != nil: // it is known to have left
+	case run.rule() == abandonFinish, run.broken != nil: // it is known to have left
 	case run.client.Context().Err() != nil:
 		run.abandon()
 	default:
@@ -127,19 +128,19 @@ func (run *run) GoesOn() {
 
 // Upgraded takes the run out of the pool, unless upgrades hold their permits.
 func (run *run) Upgraded() {
-	if run.handler.Upgrades == "hold" {
+	if run.route.HoldUpgrades {
 		return
 	}
-	run.handler.runTime.Stop(&run.runTime)
+	run.route.runTime.Stop(&run.runTime)
 	run.upgraded = true
 	run.progress.enter(phaseUpgraded, time.Now())
-	run.handler.pool.runs.Observe(run.runTook().Seconds())
+	run.route.Pool.runs.Observe(run.runTook().Seconds())
 	run.permit.Upgrade()
 }
 
 // ClientLost cancels a run whose response nobody takes any more.
 func (run *run) ClientLost() {
-	if run.rule() != "finish" {
+	if run.rule() != abandonFinish {
 		run.abandon()
 	}
 }

@@ -19,84 +19,56 @@ import (
 // nginx's invention, and what reverse_proxy uses.
 const statusClientLeft = 499
 
-// ServeHTTP takes a request through its pool.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	outer := runOf(r.Context())
-	if outer.admittedTo(h.pool) {
-		return next.ServeHTTP(w, r)
-	}
-	if !h.app.linking.done.Load() {
-		h.app.link()
-	}
-	run := newRun(h, w, r, outer)
-	defer func() { run.leave(err) }()
-	run.place.PassDrain = outer != nil && exitBegan.Load()
-	err = h.takeBody(run)
-	run.beginWait()
-	if err != nil {
-		run.decide()
-		return h.refuse(run, err)
-	}
-	permit, err := run.acquire()
-	h.pool.entered()
-	run.decide()
-	if err != nil {
-		return h.refuse(run, err)
-	}
-	run.admit(permit)
-	h.pool.waits.Observe(run.waited.Seconds())
-	return run.serve(next)
-}
-
 // takeBody reads the request's body into the spool, unless it must be passed on
 // as it comes. What would be refused anyway is refused before that. From then on the
 // request belongs to the pool, whatever becomes of that meanwhile.
-func (h *Handler) takeBody(run *run) error {
-	r := run.client
-	if r.ContentLength == 0 || r.Body == nil || h.reqBounds.Sum() == 0 {
+func (run *run) takeBody() error {
+	r, rt := run.client, run.route
+	if r.ContentLength == 0 || r.Body == nil || rt.RequestBounds.Sum() == 0 {
 		return nil
 	}
-	kind, refused := h.unspooledKind(r)
+	kind, refused := rt.Unspooled.of(r)
 	switch {
 	case refused:
-		return h.pool.Reject(offloader.IncrementalRefused)
+		return rt.Pool.Reject(offloader.IncrementalRefused)
 	case kind != nil:
 		run.kind = kind
-		run.place.Unspooled = h.bounded(kind, r)
+		run.place.Unspooled = rt.Unspooled.bounds(kind, r)
 		return nil
 	}
-	if err := h.pool.BeginUpload(&run.place); err != nil {
+	if err := rt.Pool.BeginUpload(&run.place); err != nil {
 		return err
 	}
-	h.pool.entered()
-	err := h.spoolBody(run)
+	rt.Pool.entered()
+	err := run.spoolBody()
 	if err != nil {
-		h.pool.EndUpload(&run.place)
+		rt.Pool.EndUpload(&run.place)
 	}
 	return err
 }
 
-func (h *Handler) spoolBody(run *run) error {
+func (run *run) spoolBody() error {
+	pool := run.route.Pool
 	run.enter(phaseUploading, run.arrived)
 	err := run.readBody()
 	switch cut := run.endUpload(); {
 	case cut:
-		return h.pool.Reject(offloader.Cancelled)
+		return pool.Reject(offloader.Cancelled)
 	case errors.Is(err, spool.ErrTooLarge):
-		return h.pool.Reject(offloader.BodyTooLarge)
+		return pool.Reject(offloader.BodyTooLarge)
 	case errors.Is(err, spool.ErrFull):
-		h.logSpoolFull("a request body could not be spooled", err)
-		return h.pool.Reject(offloader.SpoolFull)
+		run.route.logSpoolFull("a request body could not be spooled", err)
+		return pool.Reject(offloader.SpoolFull)
 	case err != nil && tooSlow(err):
-		h.logTooSlow(run.client)
+		run.route.logTooSlow(run.client)
 	case err == nil && run.body.Broken() != nil:
-		h.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.Broken())
+		run.route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.Broken())
 	}
 	return err
 }
 
 // refuse answers a request that gets no permit.
-func (h *Handler) refuse(run *run, err error) error {
+func (run *run) refuse(err error) error {
 	rejected, ok := errors.AsType[*offloader.RejectedError](err)
 	if ok {
 		run.reasoned(rejected.Reason)
@@ -106,7 +78,7 @@ func (h *Handler) refuse(run *run, err error) error {
 	run.endSpan()
 	switch {
 	case ok:
-		return h.reject(run, rejected)
+		return run.reject(rejected)
 	case run.left:
 		run.logLeft()
 		return nil

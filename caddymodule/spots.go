@@ -15,11 +15,13 @@ import (
 // front of the same.
 type Backed interface{ Backends() []string }
 
-// spot is one "offload" in a configuration.
-type spot struct {
-	pool     *livePool
-	server   string   // by its addresses
-	backends []string // of what comes behind it; none if that is not known
+// findSpots returns those of the configuration.
+func (a *App) findSpots() []spot {
+	module, err := a.listener.ctx.AppIfConfigured("http")
+	if err != nil || module == nil {
+		return nil
+	}
+	return spotsOf(module.(*caddyhttp.App))
 }
 
 // spotsOf finds all spots of a configuration, in its order.

@@ -5,13 +5,28 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 // ruling is the configuration that has started last.
-var ruling leases[*App]
+var ruling leases[*generation]
+
+// spot is one "offload" in a configuration.
+type spot struct {
+	pool     *livePool
+	server   string   // by its addresses
+	backends []string // of what comes behind it; none if that is not known
+}
+
+// generation is one loaded configuration, as far as its pools replace those of others.
+// Its zero value is ready.
+type generation struct {
+	once        sync.Once
+	linked      atomic.Bool
+	spots       []spot
+	successions []succession
+	lease       *lease[*generation]
+}
 
 // succession is a pool of this configuration that takes the place of one of the last.
 type succession struct {
@@ -20,33 +35,22 @@ type succession struct {
 	heir  string
 }
 
-// linking happens once for each configuration.
-type linking struct {
-	once sync.Once
-	done atomic.Bool
-}
-
-// link looks for pools that this configuration replaces. It is called before the first
-// request gets there: their successors' limits are lower from the beginning. Nothing
+// link looks once for pools that this configuration replaces. It is called before the
+// first request gets there: their successors' limits are lower from the beginning. Nothing
 // else changes before the configuration rules.
-func (a *App) link() {
-	a.linking.once.Do(func() {
-		defer a.linking.done.Store(true)
-		a.spots = a.findSpots()
-		for _, pair := range successors(spotsBefore(), a.spots) {
+func (g *generation) link(find func() []spot) {
+	if g.linked.Load() {
+		return
+	}
+	g.once.Do(func() {
+		defer g.linked.Store(true)
+		g.spots = find()
+		for _, pair := range successors(spotsBefore(), g.spots) {
 			if s := pair.heir.Succeed(pair.elder.Pool); s != nil {
-				a.successions = append(a.successions, succession{s, pair.elder, pair.heir.Name()})
+				g.successions = append(g.successions, succession{s, pair.elder, pair.heir.Name()})
 			}
 		}
 	})
-}
-
-func (a *App) findSpots() []spot {
-	module, err := a.listener.ctx.AppIfConfigured("http")
-	if err != nil || module == nil {
-		return nil
-	}
-	return spotsOf(module.(*caddyhttp.App))
 }
 
 // spotsBefore are those of the configuration that rules, and those that removed pools
@@ -64,30 +68,35 @@ func spotsBefore() []spot {
 	return all
 }
 
-// succeed makes the pools that are replaced keep within the limits of their
-// successors, once this configuration rules.
-func (a *App) succeed() {
-	for _, p := range byPool(a.spots) {
+// rule makes the pools that are replaced keep within the limits of their successors, from
+// the start of this configuration on.
+func (g *generation) rule() {
+	g.lease = ruling.start(g)
+	for _, p := range byPool(g.spots) {
 		p.pool.spots.Store(&p.spots)
 	}
-	for i := range a.successions {
-		s := &a.successions[i]
+	for i := range g.successions {
+		s := &g.successions[i]
 		s.Bind()
 		s.elder.successor.Store(s)
 		s.elder.forgetIfIdle()
 	}
 }
 
-// part is for the end of a configuration. What it was to replace is a pool like others
+// end is for the end of a configuration. What it was to replace is a pool like others
 // again if it has not ruled, or was rolled back.
-func (a *App) part(ruled bool) {
-	for _, s := range a.successions {
-		if !ruled || !s.elder.gone.Load() {
+func (g *generation) end() {
+	if g == nil {
+		return
+	}
+	g.lease.end()
+	for _, s := range g.successions {
+		if g.lease == nil || !s.elder.gone.Load() {
 			s.elder.successor.Store(nil)
 			s.Undo()
 		}
 	}
-	a.successions = nil
+	g.successions, g.lease = nil, nil
 }
 
 // forgetIfIdle lets go of a removed pool that nothing is in.

@@ -45,7 +45,7 @@ func (run *run) beginRun(ctx context.Context) context.Context {
 func (run *run) newSpan(name string) trace.Span {
 	ctx := run.client.Context()
 	tracer := trace.SpanFromContext(ctx).TracerProvider().Tracer(tracerName)
-	_, span := tracer.Start(ctx, name, trace.WithAttributes(attribute.String("offload.pool", run.handler.pool.Name())))
+	_, span := tracer.Start(ctx, name, trace.WithAttributes(attribute.String("offload.pool", run.route.Pool.Name())))
 	return span
 }
 

@@ -41,52 +41,62 @@ func kindWords() []string {
 	return all
 }
 
-// checkUnspooled refuses a list that the option "unspooled" cannot have.
-func checkUnspooled(list []string) error {
-	for i, word := range list {
-		switch {
-		case word == unspooledOff && len(list) > 1:
-			return fmt.Errorf("bad unspooled value: 'off' stands alone")
-		case word != unspooledOff && !slices.Contains(kindWords(), word):
-			return fmt.Errorf("bad unspooled value '%s': want some of %s, or 'off'", word, strings.Join(kindWords(), ", "))
-		case slices.Contains(list[:i], word):
-			return fmt.Errorf("bad unspooled value: '%s' is there twice", word)
-		}
-	}
-	return nil
-}
-
 // unspooledOff honours no kind.
 const unspooledOff = "off"
 
-// honours reports whether bodies of a kind are passed on as they come.
-func (h *Handler) honours(k bodyKind) bool {
-	if len(h.Unspooled) == 0 {
-		return k.usual
-	}
-	return slices.Contains(h.Unspooled, k.word)
+// unspooledKinds are the kinds that a route honours. The zero value is the default.
+type unspooledKinds struct {
+	named bool        // the route names them
+	kinds []*bodyKind // if it does
 }
 
-// unspooledKind returns the kind for which a request's body is passed on, nil if it is
-// spooled. A client that asks for the former by RFC 10036 must get an error in place of
-// the latter, which refused reports.
-func (h *Handler) unspooledKind(r *http.Request) (kind *bodyKind, refused bool) {
+// parseUnspooled reads the option "unspooled", which may be empty.
+func parseUnspooled(list []string) (u unspooledKinds, err error) {
+	for i, word := range list {
+		kind := slices.Index(kindWords(), word)
+		switch {
+		case word == unspooledOff && len(list) > 1:
+			return u, fmt.Errorf("bad unspooled value: 'off' stands alone")
+		case word != unspooledOff && kind < 0:
+			return u, fmt.Errorf("bad unspooled value '%s': want some of %s, or 'off'", word, strings.Join(kindWords(), ", "))
+		case slices.Contains(list[:i], word):
+			return u, fmt.Errorf("bad unspooled value: '%s' is there twice", word)
+		case kind >= 0:
+			u.kinds = append(u.kinds, &bodyKinds[kind])
+		}
+		u.named = true
+	}
+	return u, nil
+}
+
+// honours reports whether bodies of a kind are passed on as they come.
+func (u unspooledKinds) honours(k *bodyKind) bool {
+	if !u.named {
+		return k.usual
+	}
+	return slices.Contains(u.kinds, k)
+}
+
+// of returns the kind for which a request's body is passed on, nil if it is spooled. A
+// client that asks for the former by RFC 10036 must get an error in place of the latter,
+// which refused reports.
+func (u unspooledKinds) of(r *http.Request) (kind *bodyKind, refused bool) {
 	if emptyOnHTTP3(r) {
 		return nil, false
 	}
-	for i, k := range bodyKinds {
-		if k.is(r) && h.honours(k) {
-			return &bodyKinds[i], false
+	for i := range bodyKinds {
+		if k := &bodyKinds[i]; k.is(r) && u.honours(k) {
+			return k, false
 		}
 	}
 	return nil, isIncremental(r)
 }
 
-// bounded reports whether requests of a kind share half of the permits. Where the route
+// bounds reports whether requests of a kind share half of the permits. Where the route
 // names kinds it has decided about them. What a tunnel carries before it is accepted is
 // read by no backend.
-func (h *Handler) bounded(k *bodyKind, r *http.Request) bool {
-	return len(h.Unspooled) == 0 && (k.word != "upgrade" || !isExtended(r))
+func (u unspooledKinds) bounds(k *bodyKind, r *http.Request) bool {
+	return !u.named && (k.word != "upgrade" || !isExtended(r))
 }
 
 // emptyOnHTTP3 reports whether a request is presumed to have no body although it has no

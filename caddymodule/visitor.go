@@ -33,7 +33,7 @@ func clientOfRequest(r *http.Request, determined string) offloader.Client {
 // Owner says whose the request's body and its response are, for their shares of what
 // the process may keep: the same client's, in this pool.
 func (run *run) Owner() spool.Owner {
-	return spool.Owner{Client: run.Client().Address, Pool: run.handler.pool.Name()}
+	return spool.Owner{Client: run.Client().Address, Pool: run.route.Pool.Name()}
 }
 
 // clientOf is the zero value for what is no address, such as a socket of the file system.
