@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestDefaultAbandonTimeout(t *testing.T) {
 	t.Parallel()
 	for longest, want := range map[time.Duration]caddy.Duration{
-		0:                off,
+		0:                words.Off,
 		time.Second:      caddy.Duration(30 * time.Second),
 		30 * time.Second: caddy.Duration(30 * time.Second),
 		time.Minute:      caddy.Duration(time.Minute),

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -58,12 +59,6 @@ type claim struct {
 	lease      *lease[offloader.Settings]
 }
 
-// budget bounds the spools of the process.
-var (
-	budget       = spool.NewBudget(spool.DefaultLimits())
-	budgetLeases = leases[spool.Limits]{apply: budget.Configure}
-)
-
 func defaultSpoolDir() string { return filepath.Join(caddy.AppDataDir(), "offload", "spool") }
 
 // CaddyModule describes the module.
@@ -94,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !validStatusName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
-	if a.Explain < off || a.Explain > maxExplain {
+	if a.Explain < words.Off || a.Explain > maxExplain {
 		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", maxExplain)
 	}
 	for name, config := range a.Pools {
@@ -209,7 +204,7 @@ func (a *App) commit() error {
 	}
 	a.budget = budgetLeases.start(a.limits)
 	a.generation.rule()
-	a.explained = explainLeases.start(orDefault(a.Explain, defaultExplain))
+	a.explained = explainLeases.start(words.OrDefault(a.Explain, defaultExplain))
 	spool.Sweep(a.limits.Dir)
 	warnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {

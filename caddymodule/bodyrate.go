@@ -1,13 +1,8 @@
 package caddymodule
 
 import (
-	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/caddy-offload/caddy-offload/offloader"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 const (
@@ -18,10 +13,6 @@ const (
 	// rateCheck is how often it is looked after that.
 	rateCheck = 250 * time.Millisecond
 )
-
-// errTooSlow ends a run whose client keeps its permit from others by a body that
-// trickles.
-var errTooSlow = fmt.Errorf("%w: %w", spool.ErrTooSlow, context.Canceled)
 
 // bodyRate measures how fast a client's body comes. Only the time counts in which it is
 // waited for: a backend that takes it slowly is not the client's fault. One goroutine
@@ -45,44 +36,4 @@ func (r *bodyRate) tooSlow(least int64, now time.Duration) bool {
 	began := r.began.Load()
 	waited := time.Duration(r.waited.Load() + int64(now) - began)
 	return began != 0 && waited >= rateAfter && float64(r.taken.Load()) < float64(least)*waited.Seconds()
-}
-
-// watchRate looks now and then, until the answer has begun, whether the body comes fast
-// enough. From then on client and backend may be silent for as long as they agree to.
-func (b *clientBody) watchRate() {
-	if budget.Limits().MinRate > 0 {
-		b.watch = time.AfterFunc(rateAfter, b.checkRate)
-	}
-}
-
-func (b *clientBody) checkRate() {
-	run := b.run
-	switch {
-	case b.ended() || run.writer.Status() != 0 || run.isOver():
-		return
-	case b.rate.tooSlow(budget.Limits().MinRate, b.sinceArrival()) && run.route.Pool.Gauges().Waiting > 0:
-		run.cutTooSlow()
-		return
-	}
-	b.watch.Reset(rateCheck)
-}
-
-// isOver reports whether the run has ended, or was cut off from its client.
-func (run *run) isOver() bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.ended || run.cause != nil
-}
-
-// cutTooSlow ends the run for its client's fault, unless its answer has just begun.
-func (run *run) cutTooSlow() {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.cause != nil || !run.writer.KillBeforeHead(errTooSlow) {
-		return
-	}
-	run.tooSlow = true
-	run.unspooled.failed.Store(true)
-	run.permit.Report(offloader.Excluded)
-	run.cutOff(errTooSlow)
 }

@@ -117,7 +117,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "disk":
 			c.Disk, err = b.Size(false)
 		case "uploads":
-			c.Uploads, err = b.Count(atLeast(1, false))
+			c.Uploads, err = b.Count(words.AtLeast(1, false))
 		case "min_rate":
 			c.MinRate, err = b.Size(true)
 		default:

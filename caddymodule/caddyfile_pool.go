@@ -21,10 +21,10 @@ var (
 func (c *PoolConfig) parse(b *words.Block) (err error) {
 	switch b.Word {
 	case "concurrency":
-		c.Concurrency, err = b.Count(atLeast(1, true))
+		c.Concurrency, err = b.Count(words.AtLeast(1, true))
 	case "queue":
 		var n int
-		n, err = b.Count(atLeast(0, false))
+		n, err = b.Count(words.AtLeast(0, false))
 		c.Queue = &n
 	case "max_wait":
 		c.MaxWait, err = b.Duration(true)
@@ -79,7 +79,7 @@ func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
 	if b.Word == "" {
 		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
-	if c.FailureRatio == off && c.ConsecutiveFailures == 0 {
+	if c.FailureRatio == words.Off && c.ConsecutiveFailures == 0 {
 		return nil, outer.At.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
 	}
 	return c, nil
@@ -90,10 +90,10 @@ func (c *BreakerConfig) parse(b *words.Block) (err error) {
 	case "failure_ratio":
 		c.FailureRatio, err = ratio(b)
 	case "min_requests":
-		c.MinRequests, err = b.Count(atLeast(1, false))
+		c.MinRequests, err = b.Count(words.AtLeast(1, false))
 	case "consecutive_failures":
-		c.ConsecutiveFailures, err = b.Count(atLeast(1, true))
-		if c.ConsecutiveFailures == off {
+		c.ConsecutiveFailures, err = b.Count(words.AtLeast(1, true))
+		if c.ConsecutiveFailures == words.Off {
 			c.ConsecutiveFailures = 0
 		}
 	case "window":
@@ -101,7 +101,7 @@ func (c *BreakerConfig) parse(b *words.Block) (err error) {
 	case "cool_down":
 		c.CoolDown, err = b.Duration(false)
 	case "probes":
-		c.Probes, err = b.Count(atLeast(1, false))
+		c.Probes, err = b.Count(words.AtLeast(1, false))
 	case "probe_timeout":
 		c.ProbeTimeout, err = b.Duration(false)
 	default:

@@ -7,12 +7,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
-
-// off is how the JSON writes "off" where zero means "default".
-const off = -1
 
 // PoolConfig configures a pool. Every field may be left out.
 type PoolConfig struct {
@@ -103,12 +101,12 @@ type SpoolConfig struct {
 func (c PoolConfig) settings(longestRun time.Duration) (offloader.Settings, error) {
 	s := offloader.DefaultSettings()
 	s.LongestRun = longestRun
-	s.Concurrency = orDefault(c.Concurrency, s.Concurrency)
+	s.Concurrency = words.OrDefault(c.Concurrency, s.Concurrency)
 	if c.Queue != nil {
 		s.Queue = *c.Queue
 	}
-	s.MaxWait = time.Duration(orDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
-	s.Linger = time.Duration(orDefault(c.Linger, 0))
+	s.MaxWait = time.Duration(words.OrDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
+	s.Linger = time.Duration(words.OrDefault(c.Linger, 0))
 	var err error
 	if s.Order, err = offloader.ParseOrder(c.Order); err != nil {
 		return s, err
@@ -125,12 +123,12 @@ func (c *BreakerConfig) settings() *offloader.BreakerSettings {
 	case c.Off:
 		return nil
 	}
-	s.FailureRatio = orDefault(c.FailureRatio, s.FailureRatio)
-	s.MinRequests = orDefault(c.MinRequests, s.MinRequests)
-	s.ConsecutiveFailures = orDefault(c.ConsecutiveFailures, 0)
+	s.FailureRatio = words.OrDefault(c.FailureRatio, s.FailureRatio)
+	s.MinRequests = words.OrDefault(c.MinRequests, s.MinRequests)
+	s.ConsecutiveFailures = words.OrDefault(c.ConsecutiveFailures, 0)
 	s.Window = time.Duration(c.Window)
-	s.CoolDown = time.Duration(orDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
-	s.Probes = orDefault(c.Probes, s.Probes)
+	s.CoolDown = time.Duration(words.OrDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
+	s.Probes = words.OrDefault(c.Probes, s.Probes)
 	s.ProbeTimeout = time.Duration(c.ProbeTimeout)
 	return &s
 }
@@ -141,28 +139,15 @@ func (c *SpoolConfig) limits() (spool.Limits, error) {
 	if c == nil {
 		return l, nil
 	}
-	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < off {
+	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < words.Off {
 		return l, errors.New("spool: memory, disk, uploads and min_rate must not be negative")
 	}
-	l.Dir = orDefault(c.Dir, l.Dir)
-	l.Memory = orDefault(c.Memory, l.Memory)
-	l.Disk = orDefault(c.Disk, l.Disk)
-	l.Uploads = orDefault(c.Uploads, l.Uploads)
-	l.MinRate = orDefault(c.MinRate, l.MinRate)
+	l.Dir = words.OrDefault(c.Dir, l.Dir)
+	l.Memory = words.OrDefault(c.Memory, l.Memory)
+	l.Disk = words.OrDefault(c.Disk, l.Disk)
+	l.Uploads = words.OrDefault(c.Uploads, l.Uploads)
+	l.MinRate = words.OrDefault(c.MinRate, l.MinRate)
 	return l, nil
-}
-
-// orDefault reads a setting whose zero means its default and whose -1 means
-// off, which is zero for the engine.
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	switch any(v) {
-	case any(zero):
-		return def
-	case any(int(off)), any(int64(off)), any(float64(off)), any(caddy.Duration(off)):
-		return zero
-	}
-	return v
 }
 
 // checkWindow refuses a window that was written and is too short for a timeout

@@ -86,26 +86,16 @@ func (l *explanations) resize(size int) {
 	}
 }
 
-// add remembers what has become of the run.
-func (l *explanations) add(run *run, d decision) {
-	pressure := run.route.Pool.Gauges()
-	now := time.Now()
+// add remembers what has become of a request.
+func (l *explanations) add(e *explanation, who *identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.size == 0 {
 		return
 	}
-	e := l.slot()
-	e.id, e.at, e.pool = run.id(), now, run.route.Pool.Name()
-	e.decision, e.reason, e.unspooled = d, run.reason, run.kindWord()
-	e.upload, e.waited, e.took = run.uploadTook, run.waited, run.took
-	e.sends = run.sends.Load()
-	e.pressure = pressure
-	e.ahead, e.predicted = run.place.Ahead(), run.place.PredictedWait()
-	if run.reason == offloader.QueueFull && !run.place.Joined() {
-		e.ahead, e.predicted = pressure.Waiting, pressure.PredictedWait
-	}
-	e.who.write(&run.who)
+	slot := l.slot()
+	*slot = *e
+	slot.who.write(who)
 }
 
 // slot returns the next entry to be written. It requires l.mu.
@@ -145,35 +135,4 @@ func (l *explanations) find(id wantedID) (explanation, bool) {
 		}
 	}
 	return explanation{}, false
-}
-
-// remember explains a request that was not served as usual, when it has ended.
-func (run *run) remember() {
-	switch {
-	case run.tooSlow: // as with a spooled body, its status says it all
-	case run.reason == offloader.Cancelled:
-		explained.add(run, decidedCancelled)
-	case run.reason != 0 && run.hadPermit():
-		explained.add(run, decidedTimedOut)
-	case run.reason != 0:
-		explained.add(run, decidedRejected)
-	case run.hadPermit() && !run.left && !run.unheard():
-	case run.hadPermit() && !run.wasCancelled():
-		explained.add(run, decidedAbandoned)
-	case run.left || run.hadPermit():
-		explained.add(run, decidedLeft)
-	}
-}
-
-// unheard reports whether the run has answered to nobody: its client was not there
-// any more.
-func (run *run) unheard() bool {
-	return run.client.Context().Err() != nil && (run.writer.Lost() || !run.writer.HeadPassedOn())
-}
-
-// wasCancelled reports whether the client's leaving has cancelled the run.
-func (run *run) wasCancelled() bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.abandoned
 }

@@ -2,36 +2,14 @@ package caddymodule
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/caddy-offload/caddy-offload/offloader"
 )
-
-// refusedRun returns a run of a pool that was refused.
-func refusedRun(t *testing.T, pool *livePool, path string) *run {
-	t.Helper()
-	r := httptest.NewRequest("GET", "/", nil)
-	r.URL.Path = path
-	return &run{route: &route{routeSettings: routeSettings{Pool: pool}}, who: identityOf(r, time.Now(), false), facts: facts{reason: offloader.QueueFull}}
-}
-
-func somePool(t *testing.T) *livePool {
-	t.Helper()
-	pool, err := offloader.New("reports", offloader.DefaultSettings())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = pool.Close(t.Context()) })
-	return &livePool{Pool: pool}
-}
 
 // The ring holds the newest, also when it is resized.
 func TestExplanationsAreTheNewest(t *testing.T) {
-	pool := somePool(t)
 	l := newExplanations(3)
 	paths := func() (all []string) {
 		for _, e := range l.last(10) {
@@ -45,7 +23,7 @@ func TestExplanationsAreTheNewest(t *testing.T) {
 			t.Errorf("%s: %v, want %v", step, got, want)
 		}
 	}
-	add := func(n int) { l.add(refusedRun(t, pool, fmt.Sprint("/", n)), decidedRejected) }
+	add := func(n int) { l.add(new(explanation), &identity{path: fmt.Sprint("/", n)}) }
 	expect("nothing")
 	for n := range 5 {
 		add(n)
@@ -66,41 +44,19 @@ func TestExplanationsAreTheNewest(t *testing.T) {
 
 func TestExplanationsAreFoundByID(t *testing.T) {
 	l := newExplanations(2)
-	runs := []*run{}
+	var ids []requestID
 	for n := range 3 {
-		runs = append(runs, refusedRun(t, somePool(t), fmt.Sprint("/", n)))
-		l.add(runs[n], decidedRejected)
+		ids = append(ids, newRequestID())
+		l.add(&explanation{id: ids[n]}, &identity{path: fmt.Sprint("/", n)})
 	}
 	for n, want := range []bool{false, true, true} {
-		id, ok := parseRequestID(runs[n].id().String())
+		id, ok := parseRequestID(ids[n].String())
 		if !ok {
-			t.Fatalf("cannot read %s", runs[n].id())
+			t.Fatalf("cannot read %s", ids[n])
 		}
 		if e, got := l.find(id); got != want || (got && e.who.read(e.who.path) != fmt.Sprint("/", n)) {
 			t.Errorf("%d: found %t", n, got)
 		}
-	}
-}
-
-// A refusal under overload must not pay for being remembered.
-func TestExplanationsAllocateNothing(t *testing.T) {
-	l := newExplanations(100)
-	run := refusedRun(t, somePool(t), "/a/path")
-	if got := testing.AllocsPerRun(1000, func() { l.add(run, decidedRejected) }); got > 0 {
-		t.Errorf("%v allocations", got)
-	}
-}
-
-func BenchmarkExplanation(b *testing.B) {
-	pool, err := offloader.New("reports", offloader.DefaultSettings())
-	if err != nil {
-		b.Fatal(err)
-	}
-	l := newExplanations(defaultExplain)
-	run := &run{route: &route{routeSettings: routeSettings{Pool: &livePool{Pool: pool}}}, who: identityOf(httptest.NewRequest("GET", "/some/path", nil), time.Now(), false)}
-	b.ReportAllocs()
-	for b.Loop() {
-		l.add(run, decidedRejected)
 	}
 }
 

@@ -176,8 +176,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	firstByte := time.Duration(orDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
-	runTime := time.Duration(orDefault(h.RunTimeout, 0))
+	firstByte := time.Duration(words.OrDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
+	runTime := time.Duration(words.OrDefault(h.RunTimeout, 0))
 	timeouts := routeTimeouts{
 		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
 		longest: max(firstByte, runTime),
@@ -207,8 +207,8 @@ func (h *Handler) settings(firstByte, runTime time.Duration) routeSettings {
 		FirstByteTimeout: firstByte,
 		RunTimeout:       runTime,
 		OnAbandon:        rule,
-		AbandonTimeout:   time.Duration(orDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
-		Resends:          orDefault(h.Resend, defaultResends),
+		AbandonTimeout:   time.Duration(words.OrDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
+		Resends:          words.OrDefault(h.Resend, defaultResends),
 		HoldUpgrades:     h.Upgrades == "hold",
 		RequestBounds:    h.RequestSpool.bounds(),
 		Unspooled:        unspooled,
@@ -216,10 +216,10 @@ func (h *Handler) settings(firstByte, runTime time.Duration) routeSettings {
 			Budget:   budget,
 			Bounds:   h.ResponseSpool.bounds(),
 			Patience: patience,
-			Stall:    time.Duration(orDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
+			Stall:    time.Duration(words.OrDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
 		},
-		RejectStatus:    orDefault(h.RejectStatus, defaultRejectStatus),
-		ProxyStatusName: orDefault(h.ProxyStatusName, h.app.ProxyStatusName),
+		RejectStatus:    words.OrDefault(h.RejectStatus, defaultRejectStatus),
+		ProxyStatusName: words.OrDefault(h.ProxyStatusName, h.app.ProxyStatusName),
 		ServerTiming:    h.ServerTiming,
 		ShowQuery:       h.app.ShowQuery,
 	}
@@ -255,11 +255,11 @@ func (h *Handler) check() error {
 	fail(h.Pool != "" && h.Name != "", "a route names a pool or has its own: set either 'pool' or 'name'")
 	fail(h.Pool != "" && !reflect.ValueOf(h.PoolConfig).IsZero(),
 		"the settings of pool '%s' belong to the offload app, not to a route that names it", h.Pool)
-	fail(h.RunTimeout < off, "run_timeout must not be negative")
-	fail(h.FirstByteTimeout < off, "first_byte_timeout must not be negative")
-	fail(h.StallTimeout < off, "stall_timeout must not be negative")
-	fail(h.AbandonTimeout < off, "abandon_timeout must not be negative")
-	fail(h.Resend < off, "resend must not be negative")
+	fail(h.RunTimeout < words.Off, "run_timeout must not be negative")
+	fail(h.FirstByteTimeout < words.Off, "first_byte_timeout must not be negative")
+	fail(h.StallTimeout < words.Off, "stall_timeout must not be negative")
+	fail(h.AbandonTimeout < words.Off, "abandon_timeout must not be negative")
+	fail(h.Resend < words.Off, "resend must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
@@ -300,7 +300,7 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 // Without any timeout the user has said that runs may take as long as they like.
 func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	if longest == 0 {
-		return off
+		return words.Off
 	}
 	return caddy.Duration(max(longest, minAbandonTimeout))
 }

@@ -11,8 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 func replacerOf(r *http.Request) *caddy.Replacer {
@@ -132,14 +130,4 @@ func (rt *route) logSpoolFull(message string, err error) {
 		hint = folderHint
 	}
 	c.Write(zap.String("pool", rt.Pool.Name()), zap.String("dir", budget.Limits().Dir), zap.Error(err), zap.String("hint", hint))
-}
-
-const folderHint = "make room on the disk of this folder, see that it can be written to, or set another 'dir' in the global option 'offload' for 'spool'"
-
-// warnOfFolder says at load what would show with the first large body else.
-func warnOfFolder(dir string) {
-	if err := spool.TryFolder(dir); err != nil {
-		caddy.Log().Named("offload").Warn("the spool folder cannot be used: bodies stay in memory while there is room, and are refused or wait when there is none",
-			zap.String("dir", dir), zap.Error(err), zap.String("hint", folderHint))
-	}
 }

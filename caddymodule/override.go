@@ -63,9 +63,9 @@ func overrideField(o *offloader.Override, word string, value json.RawMessage) er
 func overrideWord(o *offloader.Override, word, value string) (err error) {
 	switch word {
 	case "concurrency":
-		o.Concurrency, err = parsed(words.ParseCount(word, value, atLeast(1, true)))
+		o.Concurrency, err = parsed(words.ParseCount(word, value, words.AtLeast(1, true)))
 	case "queue":
-		o.Queue, err = parsed(words.ParseCount(word, value, atLeast(0, false)))
+		o.Queue, err = parsed(words.ParseCount(word, value, words.AtLeast(0, false)))
 	case "max_wait":
 		o.MaxWait, err = parsedDuration(word, value)
 	case "linger":
@@ -82,7 +82,7 @@ func overrideWord(o *offloader.Override, word, value string) (err error) {
 
 // parsed makes a pointer of a value, in which off is zero.
 func parsed[T comparable](v T, err error) (*T, error) {
-	v = orDefault(v, v)
+	v = words.OrDefault(v, v)
 	return &v, err
 }
 

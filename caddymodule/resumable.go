@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -19,20 +18,6 @@ import (
 // errBrokenOff is what a backend's transport gets at the end of a part. It wraps a cancel,
 // so that it is not the upstream's failure.
 var errBrokenOff = fmt.Errorf("the client's upload broke off: %w", context.Canceled)
-
-// resumableFields mark uploads that their clients go on with after a break: tus, and the
-// drafts of the IETF from the first to the last.
-var resumableFields = []string{"Tus-Resumable", "Upload-Complete", "Upload-Incomplete", "Upload-Offset", "Upload-Draft-Interop-Version"}
-
-// isResumable reports whether a request brings a part of a resumable upload.
-func isResumable(r *http.Request) bool {
-	for _, field := range resumableFields {
-		if r.Header[field] != nil {
-			return true
-		}
-	}
-	return false
-}
 
 // readBody reads the client's body into the spool. What came of one that fails is a body
 // too, if a handler in front has taken the rest, or a resumable upload has broken off.

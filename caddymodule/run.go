@@ -251,3 +251,12 @@ func (run *run) root() *run {
 	}
 	return run
 }
+
+// kindWord is the kind for which the run's body is passed on, empty if it is not. It may
+// be read by anybody once the run is listed.
+func (run *run) kindWord() string {
+	if run.kind == nil {
+		return ""
+	}
+	return run.kind.word
+}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -42,24 +41,6 @@ func (u *upload) Read(p []byte) (int, error) {
 func (u *upload) Stop() {
 	_ = http.NewResponseController(u.w).SetReadDeadline(time.Now()) // as good as it gets
 }
-
-// takenBody is the body that the run reads without the connection, nil if it reads from
-// that.
-func (run *run) takenBody() bridge.RequestBody {
-	switch {
-	case run.body != nil:
-		return run.body
-	case run.unspooled == nil && run.client.Header.Get("Upgrade") == "":
-		return noBody{}
-	}
-	return nil
-}
-
-// noBody has nothing that could come too late.
-type noBody struct{}
-
-// SetReadDeadline does nothing.
-func (noBody) SetReadDeadline(time.Time) {}
 
 var (
 	_ spool.Stopper = (*upload)(nil)

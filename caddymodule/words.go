@@ -9,11 +9,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
-// atLeast are counts of which only the least is bounded.
-func atLeast(least int, mayBeOff bool) words.Counts {
-	return words.Counts{Least: least, Most: words.MaxCount, MayBeOff: mayBeOff}
-}
-
 // ratio reads a share above 0 and up to 1, or "off".
 func ratio(b *words.Block) (float64, error) {
 	s, err := b.Text()
@@ -21,7 +16,7 @@ func ratio(b *words.Block) (float64, error) {
 		return 0, err
 	}
 	if s == "off" {
-		return off, nil
+		return words.Off, nil
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f > 0 && f <= 1) {

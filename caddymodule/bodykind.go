@@ -106,15 +106,6 @@ func emptyOnHTTP3(r *http.Request) bool {
 		slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace}, r.Method)
 }
 
-// kindWord is the kind for which the run's body is passed on, empty if it is not. It may
-// be read by anybody once the run is listed.
-func (run *run) kindWord() string {
-	if run.kind == nil {
-		return ""
-	}
-	return run.kind.word
-}
-
 // isCall reports whether a request is a call of gRPC, which there is on HTTP/2 and later
 // only.
 func isCall(r *http.Request) bool { return r.ProtoMajor >= 2 && bridge.IsGRPC(r.Header) }
@@ -153,4 +144,18 @@ func isExtended(r *http.Request) bool {
 func mediaType(r *http.Request) string {
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// resumableFields mark uploads that their clients go on with after a break: tus, and the
+// drafts of the IETF from the first to the last.
+var resumableFields = []string{"Tus-Resumable", "Upload-Complete", "Upload-Incomplete", "Upload-Offset", "Upload-Draft-Interop-Version"}
+
+// isResumable reports whether a request brings a part of a resumable upload.
+func isResumable(r *http.Request) bool {
+	for _, field := range resumableFields {
+		if r.Header[field] != nil {
+			return true
+		}
+	}
+	return false
 }
