@@ -11,6 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -42,21 +46,21 @@ type App struct {
 	claims    map[string]*claim // by pool name
 	rewired   bool
 	limits    spool.Limits
-	budget    *lease[spool.Limits]
-	listener  *listener
-	listening *lease[*listener]
-	explained *lease[int]
+	budget    *pools.Lease[spool.Limits]
+	listener  *pools.Listener
+	listening *pools.Lease[*pools.Listener]
+	explained *pools.Lease[int]
 
-	generation *generation
+	generation *pools.Generation
 }
 
 // claim is what one configuration holds of one pool.
 type claim struct {
-	pool       *livePool
+	pool       *pools.Pool
 	config     PoolConfig
 	longestRun time.Duration
 	inline     bool // defined by a route
-	lease      *lease[offloader.Settings]
+	lease      *pools.Lease[offloader.Settings]
 }
 
 func defaultSpoolDir() string { return filepath.Join(caddy.AppDataDir(), "offload", "spool") }
@@ -69,28 +73,28 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the named pools. It changes none that lives already.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
-	a.generation = new(generation)
+	a.generation = new(pools.Generation)
 	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
-	a.listener = &listener{ctx, eventsApp.(*caddyevents.App)}
+	a.listener = &pools.Listener{Ctx: ctx, Events: eventsApp.(*caddyevents.App)}
 	for _, name := range []string{"started", "stopping"} {
-		if err := a.listener.events.On(name, a); err != nil {
+		if err := a.listener.Events.On(name, a); err != nil {
 			return fmt.Errorf("subscribing to '%s': %w", name, err)
 		}
 	}
-	if err := ctx.GetMetricsRegistry().Register(collector{}); err != nil {
+	if err := ctx.GetMetricsRegistry().Register(metrics.Collector{}); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
 	if a.limits, err = a.Spool.limits(); err != nil {
 		return err
 	}
-	if !validStatusName(a.ProxyStatusName) {
+	if !serving.ValidStatusName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
-	if a.Explain < words.Off || a.Explain > maxExplain {
-		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", maxExplain)
+	if a.Explain < words.Off || a.Explain > requests.MaxExplain {
+		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", requests.MaxExplain)
 	}
 	for name, config := range a.Pools {
 		if config == nil {
@@ -107,7 +111,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // named returns a pool of this app for a route with those timeouts.
-func (a *App) named(name string, timeouts routeTimeouts) (*livePool, error) {
+func (a *App) named(name string, timeouts routeTimeouts) (*pools.Pool, error) {
 	c := a.claims[name]
 	if c == nil || c.inline {
 		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app", name)
@@ -121,7 +125,7 @@ func (a *App) named(name string, timeouts routeTimeouts) (*livePool, error) {
 
 // own returns a pool that a route defines for itself. The same definition may
 // come twice, when one site listens on several addresses.
-func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*livePool, error) {
+func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*pools.Pool, error) {
 	if c := a.claims[name]; c != nil {
 		if !c.inline || !sameConfig(c.config, config) {
 			return nil, fmt.Errorf("pool '%s' is defined twice", name)
@@ -142,7 +146,7 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 	if err != nil {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
 	}
-	pool, err := openPool(name, settings)
+	pool, err := pools.Open(name, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -155,8 +159,8 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 // is, it goes on serving when an app that starts after this one fails, and must
 // not have been changed in between: the settings count from the event "started".
 func (a *App) Start() error {
-	a.generation.link(a.findSpots)
-	if budgetLeases.none() {
+	a.generation.Link(a.findSpots)
+	if pools.BudgetLeases.None() {
 		return a.commit()
 	}
 	return nil
@@ -174,7 +178,7 @@ func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	}
 	// Not from Start: the events app may still be taking subscriptions then.
 	if a.listening == nil {
-		a.listening = listeningLeases.start(a.listener)
+		a.listening = pools.ListeningLeases.Start(a.listener)
 	}
 	return a.commit()
 }
@@ -187,14 +191,14 @@ func (a *App) stopping() {
 		return
 	}
 	var delay time.Duration
-	if module, err := a.listener.ctx.AppIfConfigured("http"); err == nil {
+	if module, err := a.listener.Ctx.AppIfConfigured("http"); err == nil {
 		delay = time.Duration(module.(*caddyhttp.App).ShutdownDelay)
 	}
 	if delay > 0 {
-		time.AfterFunc(delay, beginExit)
+		time.AfterFunc(delay, pools.BeginExit)
 		return
 	}
-	beginExit()
+	pools.BeginExit()
 }
 
 // commit makes this configuration's settings count, once.
@@ -202,17 +206,17 @@ func (a *App) commit() error {
 	if a.budget != nil {
 		return nil
 	}
-	a.budget = budgetLeases.start(a.limits)
-	a.generation.rule()
-	a.explained = explainLeases.start(words.OrDefault(a.Explain, defaultExplain))
+	a.budget = pools.BudgetLeases.Start(a.limits)
+	a.generation.Rule()
+	a.explained = requests.ExplainLeases.Start(words.OrDefault(a.Explain, requests.DefaultExplain))
 	spool.Sweep(a.limits.Dir)
-	warnOfFolder(a.limits.Dir)
+	pools.WarnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {
 		settings, err := c.config.settings(c.longestRun)
 		if err != nil {
 			return fmt.Errorf("pool '%s': %w", name, err)
 		}
-		c.lease = c.pool.leases.start(settings)
+		c.lease = c.pool.Leases.Start(settings)
 	}
 	return nil
 }
@@ -222,18 +226,18 @@ func (a *App) Stop() error { return nil }
 
 // Cleanup gives the pools up. Requests that are in them still finish there.
 func (a *App) Cleanup() error {
-	a.listening.end()
-	listening.CompareAndSwap(a.listener, nil)
+	a.listening.End()
+	pools.Listening.CompareAndSwap(a.listener, nil)
 	a.listening = nil
-	a.budget.end()
+	a.budget.End()
 	a.budget = nil
-	a.explained.end()
+	a.explained.End()
 	a.explained = nil
-	a.generation.end()
+	a.generation.End()
 	var errs []error
 	for name, c := range a.claims {
-		c.lease.end()
-		_, err := livePools.Delete(name)
+		c.lease.End()
+		_, err := pools.Table.Delete(name)
 		errs = append(errs, err)
 	}
 	a.claims = nil

@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
@@ -65,7 +67,7 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		return err
 	case "explain":
 		b := &words.Block{D: d, Word: word, At: *d}
-		n, err := b.Count(words.Counts{Least: 1, Most: maxExplain, MayBeOff: true})
+		n, err := b.Count(words.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 		if a.Explain != 0 {
 			return d.Errf("'%s' is set twice", word)
 		}
@@ -132,7 +134,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 // parseStatusName reads the name that Proxy-Status fields begin with.
 func parseStatusName(b *words.Block) (string, error) {
 	name, err := b.Text()
-	if err == nil && (name == "" || !validStatusName(name)) {
+	if err == nil && (name == "" || !serving.ValidStatusName(name)) {
 		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Word, name)
 	}
 	return name, err

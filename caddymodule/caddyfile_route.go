@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
@@ -229,7 +230,7 @@ func unspooled(b *words.Block) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parseUnspooled(list); err != nil {
+	if _, err := requestbody.ParseKinds(list); err != nil {
 		return nil, b.At.WrapErr(err)
 	}
 	return list, nil

@@ -10,12 +10,14 @@ package caddymodule
 import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/admin"
 )
 
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
-	caddy.RegisterModule(adminAPI{})
+	caddy.RegisterModule(admin.AdminAPI{})
 	caddy.RegisterModule(Transport{})
 	httpcaddyfile.RegisterGlobalOption("offload", parseApp)
 	httpcaddyfile.RegisterDirective("offload", parseHandler)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -77,7 +78,7 @@ func (g *provisioned) mustHandler(config string) *Handler {
 // noPools fails the test if a pool is alive.
 func noPools(t *testing.T) {
 	t.Helper()
-	livePools.Range(func(name, _ any) bool {
+	pools.Table.Range(func(name, _ any) bool {
 		t.Errorf("pool '%s' is alive", name)
 		return true
 	})
@@ -291,7 +292,7 @@ func TestRouteSettings(t *testing.T) {
 		t.Run(config, func(t *testing.T) {
 			h := g.mustHandler(config)
 			got := route{
-				h.route.firstByte, h.route.runTime, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
+				h.route.FirstByte, h.route.RunTime, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
 				h.route.RejectStatus, h.route.ProxyStatusName,
 			}
 			want := route{offloader.NewTimeouts(60 * time.Second), offloader.NewTimeouts(0), 60 * time.Second, bounds, bounds, 503, "app"}
@@ -389,7 +390,7 @@ func TestSameNameTwice(t *testing.T) {
 	if one.pool != two.pool {
 		t.Error("two pools of one name")
 	}
-	if n, _ := livePools.References("one"); n != 1 {
+	if n, _ := pools.Table.References("one"); n != 1 {
 		t.Errorf("%d references by one configuration", n)
 	}
 	for _, config := range []string{

@@ -11,11 +11,13 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
@@ -121,8 +123,8 @@ type Handler struct {
 	ServerTiming bool `json:"server_timing,omitempty"`
 
 	app   *App
-	pool  *livePool
-	route *route
+	pool  *pools.Pool
+	route *serving.Route
 }
 
 // SpoolBounds bound what is kept of one body, in bytes.
@@ -191,19 +193,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := h.HandleReject.Provision(ctx); err != nil {
 			return fmt.Errorf("handle_reject: %w", err)
 		}
-		s.RejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(plainRejection))
+		s.RejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(serving.PlainRejection))
 	}
-	h.route = newRoute(s)
+	h.route = serving.NewRoute(s)
 	return nil
 }
 
 // settings fills in the defaults of a handler that was checked.
-func (h *Handler) settings(firstByte, runTime time.Duration) routeSettings {
-	rule, _ := parseAbandonRule(h.OnAbandon)
-	unspooled, _ := parseUnspooled(h.Unspooled)
-	return routeSettings{
+func (h *Handler) settings(firstByte, runTime time.Duration) serving.Settings {
+	rule, _ := serving.ParseAbandonRule(h.OnAbandon)
+	unspooled, _ := requestbody.ParseKinds(h.Unspooled)
+	return serving.Settings{
 		Pool:             h.pool,
-		Ready:            func() { h.app.generation.link(h.app.findSpots) },
+		Ready:            func() { h.app.generation.Link(h.app.findSpots) },
 		FirstByteTimeout: firstByte,
 		RunTimeout:       runTime,
 		OnAbandon:        rule,
@@ -213,7 +215,7 @@ func (h *Handler) settings(firstByte, runTime time.Duration) routeSettings {
 		RequestBounds:    h.RequestSpool.bounds(),
 		Unspooled:        unspooled,
 		Response: stream.Options{
-			Budget:   budget,
+			Budget:   pools.Budget,
 			Bounds:   h.ResponseSpool.bounds(),
 			Patience: patience,
 			Stall:    time.Duration(words.OrDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
@@ -263,10 +265,10 @@ func (h *Handler) check() error {
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
-	fail(!validStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
-	_, err := parseAbandonRule(h.OnAbandon)
+	fail(!serving.ValidStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
+	_, err := serving.ParseAbandonRule(h.OnAbandon)
 	errs = append(errs, err)
-	_, err = parseUnspooled(h.Unspooled)
+	_, err = requestbody.ParseKinds(h.Unspooled)
 	errs = append(errs, err, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
 		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
 	return errors.Join(errs...)

@@ -17,6 +17,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -25,7 +28,7 @@ import (
 // The newest of those that have started rules, and one that ends gives way.
 func TestNewestStartedRules(t *testing.T) {
 	var applied []int
-	l := leases[int]{apply: func(v int) { applied = append(applied, v) }}
+	l := pools.Leases[int]{Apply: func(v int) { applied = append(applied, v) }}
 	expect := func(step string, want ...int) {
 		t.Helper()
 		if !slices.Equal(applied, want) {
@@ -33,23 +36,23 @@ func TestNewestStartedRules(t *testing.T) {
 		}
 		applied = nil
 	}
-	one := l.start(1)
-	two := l.start(2)
-	three := l.start(3)
+	one := l.Start(1)
+	two := l.Start(2)
+	three := l.Start(3)
 	expect("three starts", 1, 2, 3)
-	two.end()
+	two.End()
 	expect("one in between ends")
-	three.end()
+	three.End()
 	expect("the newest ends", 1)
-	four := l.start(4)
-	one.end()
+	four := l.Start(4)
+	one.End()
 	expect("the older of two ends", 4)
-	four.end()
+	four.End()
 	expect("the last ends")
-	var never *lease[int]
-	never.end()
+	var never *pools.Lease[int]
+	never.End()
 	expect("one that never started ends")
-	if !l.none() {
+	if !l.None() {
 		t.Error("leases are left")
 	}
 }
@@ -70,9 +73,9 @@ type inForce struct {
 	concurrency, references, uploads int
 }
 
-func nowInForce(pool *livePool) inForce {
-	n, _ := livePools.References(pool.Name())
-	return inForce{pool.Settings().Concurrency, n, budget.Limits().Uploads}
+func nowInForce(pool *pools.Pool) inForce {
+	n, _ := pools.Table.References(pool.Name())
+	return inForce{pool.Settings().Concurrency, n, pools.Budget.Limits().Uploads}
 }
 
 func limited(n int) string {
@@ -114,15 +117,15 @@ func TestPoolOfSeveralConfigurations(t *testing.T) {
 	second.end()
 	second.end() // once more does nothing
 	noPools(t)
-	if !budgetLeases.none() {
+	if !pools.BudgetLeases.None() {
 		t.Error("the budget is still leased")
 	}
 }
 
 // restoreBudget brings the process's budget back for other tests.
 func restoreBudget(t *testing.T) {
-	limits := budget.Limits()
-	t.Cleanup(func() { budget.Configure(limits) })
+	limits := pools.Budget.Limits()
+	t.Cleanup(func() { pools.Budget.Configure(limits) })
 }
 
 // An event of Caddy's name that another module emits starts nothing.
@@ -210,7 +213,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	for pool.Snapshot().Waiting == 0 {
 		runtime.Gosched()
 	}
-	listens := listening.Load()
+	listens := pools.Listening.Load()
 	for range 20 { // apps start in random order
 		err := load(`{"offload_test_bad_start": {}, "offload": {"pools": {"lives": {"concurrency": 2, "breaker": {"consecutive_failures": 30}}}, "spool": {"uploads": 2}}}`)
 		if err == nil || !strings.Contains(err.Error(), "bad start") {
@@ -220,7 +223,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	if got, want := nowInForce(pool), (inForce{1, 1, 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if listens == nil || listening.Load() != listens {
+	if listens == nil || pools.Listening.Load() != listens {
 		t.Error("another configuration gets the events")
 	}
 	leave()
@@ -233,12 +236,12 @@ func TestFailedStartChangesNothing(t *testing.T) {
 }
 
 // living returns the pool of that name.
-func living(t *testing.T, name string) *livePool {
+func living(t *testing.T, name string) *pools.Pool {
 	t.Helper()
-	var pool *livePool
-	livePools.Range(func(key, v any) bool {
+	var pool *pools.Pool
+	pools.Table.Range(func(key, v any) bool {
 		if key == name {
-			pool = v.(*livePool)
+			pool = v.(*pools.Pool)
 		}
 		return true
 	})
@@ -248,7 +251,7 @@ func living(t *testing.T, name string) *livePool {
 	return pool
 }
 
-func fail(t *testing.T, pool *livePool) {
+func fail(t *testing.T, pool *pools.Pool) {
 	t.Helper()
 	permit, err := pool.TryAcquire()
 	if err != nil {
@@ -267,12 +270,12 @@ func TestReload(t *testing.T) {
 			t.Error(err)
 		}
 		noPools(t)
-		if listening.Load() != nil {
+		if pools.Listening.Load() != nil {
 			t.Error("a configuration that has ended gets the events")
 		}
 	})
-	var pool *livePool
-	var listens *listener
+	var pool *pools.Pool
+	var listens *pools.Listener
 	for n := 1; n <= 20; n++ {
 		if err := load(`{"offload": ` + limited(n) + `}`); err != nil {
 			t.Fatal(err)
@@ -284,10 +287,10 @@ func TestReload(t *testing.T) {
 		if got, want := nowInForce(pool), (inForce{n, 1, n}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if now := listening.Load(); now == nil || now == listens {
+		if now := pools.Listening.Load(); now == nil || now == listens {
 			t.Error("an old configuration gets the events")
 		}
-		listens = listening.Load()
+		listens = pools.Listening.Load()
 	}
 }
 
@@ -336,7 +339,7 @@ func TestFailedProvision(t *testing.T) {
 // onlyAlive fails the test if a pool but these is alive.
 func onlyAlive(t *testing.T, names ...string) {
 	t.Helper()
-	livePools.Range(func(name, _ any) bool {
+	pools.Table.Range(func(name, _ any) bool {
 		if !slices.Contains(names, name.(string)) {
 			t.Errorf("pool '%s' is alive", name)
 		}
@@ -363,7 +366,7 @@ func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 	alive.start()
 	pool := living(t, "lives")
 	fail(t, pool)
-	before, settings, limits := nowInForce(pool), pool.Settings(), budget.Limits()
+	before, settings, limits := nowInForce(pool), pool.Settings(), pools.Budget.Limits()
 	text := strings.ReplaceAll(`{
 	offload {
 		pool lives {
@@ -403,8 +406,8 @@ func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 		}
 	}
 	onlyAlive(t, "lives")
-	if got := nowInForce(pool); got != before || !reflect.DeepEqual(pool.Settings(), settings) || budget.Limits() != limits {
-		t.Errorf("got %+v, %+v, %+v", got, pool.Settings(), budget.Limits())
+	if got := nowInForce(pool); got != before || !reflect.DeepEqual(pool.Settings(), settings) || pools.Budget.Limits() != limits {
+		t.Errorf("got %+v, %+v, %+v", got, pool.Settings(), pools.Budget.Limits())
 	}
 	_ = filepath.WalkDir(home, func(path string, _ fs.DirEntry, _ error) error {
 		if path != home {

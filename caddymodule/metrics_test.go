@@ -9,6 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
+
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -18,7 +21,7 @@ import (
 func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector{})
+	registry.MustRegister(metrics.Collector{})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +33,7 @@ func gather(t *testing.T) []*dto.MetricFamily {
 func TestMetricsLint(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}, "two": {"concurrency": -1, "breaker": {"off": true}}}}`).start()
-	problems, err := testutil.CollectAndLint(collector{})
+	problems, err := testutil.CollectAndLint(metrics.Collector{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +132,7 @@ func TestMetricsAreDescribed(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}}}`).start()
 	described := make(chan *prometheus.Desc, 100)
-	collector{}.Describe(described)
+	metrics.Collector{}.Describe(described)
 	if got, want := len(described), len(gather(t)); got != want {
 		t.Errorf("%d metrics are described, %d published", got, want)
 	}

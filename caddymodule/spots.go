@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 )
 
 // Backed is for handlers behind "offload" that are no reverse_proxy. What they return
@@ -16,8 +18,8 @@ import (
 type Backed interface{ Backends() []string }
 
 // findSpots returns those of the configuration.
-func (a *App) findSpots() []spot {
-	module, err := a.listener.ctx.AppIfConfigured("http")
+func (a *App) findSpots() []pools.Spot {
+	module, err := a.listener.Ctx.AppIfConfigured("http")
 	if err != nil || module == nil {
 		return nil
 	}
@@ -25,8 +27,8 @@ func (a *App) findSpots() []spot {
 }
 
 // spotsOf finds all spots of a configuration, in its order.
-func spotsOf(app *caddyhttp.App) []spot {
-	var all []spot
+func spotsOf(app *caddyhttp.App) []pools.Spot {
+	var all []pools.Spot
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		w := &spotWalk{server: strings.Join(server.Listen, " "), named: server.NamedRoutes}
@@ -46,7 +48,7 @@ type spotWalk struct {
 	server string
 	named  map[string]*caddyhttp.Route
 	inside []string // names of routes that it is in
-	found  []spot
+	found  []pools.Spot
 }
 
 // routes returns the backends in a list of routes. behind are those that come after
@@ -73,7 +75,7 @@ func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string)
 	switch h := handler.(type) {
 	case *Handler:
 		w.routes(h.HandleReject, nil)
-		w.found = append(w.found, spot{pool: h.pool, server: w.server, backends: behind})
+		w.found = append(w.found, pools.Spot{Pool: h.pool, Server: w.server, Backends: behind})
 	case *caddyhttp.Subroute:
 		if h.Errors != nil {
 			w.routes(h.Errors.Routes, nil)

@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -29,16 +31,16 @@ import (
 //	go test -run '^$' -bench Telemetry -count 5 ./caddymodule
 func BenchmarkTelemetry(b *testing.B) {
 	pool, get := benchmarkSite(b)
-	waits, runs := pool.waits, pool.runs
+	waits, runs := pool.Waits, pool.Runs
 	handle := benchmarkHandler(b)
 	silent, logged := &caddyhttp.Server{}, &caddyhttp.Server{Logs: &caddyhttp.ServerLogConfig{}}
 	const turns, requests = 100, 200
 	var without, counted, both, whole []time.Duration
 	for b.Loop() {
 		for range turns {
-			pool.waits, pool.runs = silence{}, silence{}
+			pool.Waits, pool.Runs = silence{}, silence{}
 			without = append(without, timed(requests, func() { handle(silent) }))
-			pool.waits, pool.runs = waits, runs
+			pool.Waits, pool.Runs = waits, runs
 			counted = append(counted, timed(requests, func() { handle(silent) }))
 			both = append(both, timed(requests, func() { handle(logged) }))
 			whole = append(whole, timed(requests/10, get)*10)
@@ -56,13 +58,13 @@ func BenchmarkTelemetry(b *testing.B) {
 func BenchmarkScrape(b *testing.B) {
 	for n := range 100 {
 		name := fmt.Sprint("scraped", n)
-		if _, err := openPool(name, offloader.DefaultSettings()); err != nil {
+		if _, err := pools.Open(name, offloader.DefaultSettings()); err != nil {
 			b.Fatal(err)
 		}
-		defer func() { _, _ = livePools.Delete(name) }()
+		defer func() { _, _ = pools.Table.Delete(name) }()
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector{})
+	registry.MustRegister(metrics.Collector{})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := registry.Gather(); err != nil {
@@ -89,7 +91,7 @@ func (silence) Observe(float64) {}
 
 // benchmarkSite runs Caddy with one pool in front of a backend, and returns the
 // pool, and what makes a request.
-func benchmarkSite(b *testing.B) (pool *livePool, get func()) {
+func benchmarkSite(b *testing.B) (pool *pools.Pool, get func()) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "answer")
 	}))
@@ -111,8 +113,8 @@ func benchmarkSite(b *testing.B) (pool *livePool, get func()) {
 			b.Error(err)
 		}
 	})
-	livePools.Range(func(_, v any) bool {
-		pool = v.(*livePool)
+	pools.Table.Range(func(_, v any) bool {
+		pool = v.(*pools.Pool)
 		return true
 	})
 	return pool, func() {
@@ -138,9 +140,9 @@ func benchmarkHandler(b *testing.B) func(*caddyhttp.Server) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var served *run
+	var served *serving.Run
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		served = runOf(r.Context())
+		served = serving.RunOf(r.Context())
 		_, err := io.WriteString(w, "answer")
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
 // Transport is what `reverse_proxy` uses in the place of its own transport in a
@@ -62,7 +63,7 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request, for a run in a way that it can leave.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if run := runOf(r.Context()); run != nil {
+	if run := serving.RunOf(r.Context()); run != nil {
 		return exchange.RoundTrip(t.inner, r, run)
 	}
 	return t.inner.RoundTrip(r)

@@ -1,0 +1,216 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// Bounds of what the admin endpoint does.
+const (
+	maxDrainWait    = time.Hour
+	maxNamedInError = 20
+)
+
+// poolDetail is a pool with all that there is to know.
+type poolDetail struct {
+	offloader.Snapshot
+	// Settings are in force, Configured are those without what is overridden.
+	Settings   settingsView `json:"settings"`
+	Configured settingsView `json:"configured"`
+}
+
+func detailOf(p *pools.Pool) poolDetail {
+	return poolDetail{p.Snapshot(), viewSettings(p.Settings()), viewSettings(p.Configured())}
+}
+
+// pool finds the pool that is named in the path.
+func (c *adminCall) pool() (*pools.Pool, error) {
+	all := pools.Living()
+	for _, pool := range all {
+		if pool.Name() == c.name {
+			return pool, nil
+		}
+	}
+	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, poolsThereAre(all))
+}
+
+func poolsThereAre(all []*pools.Pool) string {
+	if len(all) == 0 {
+		return ": there is none at all"
+	}
+	var names []string
+	for _, pool := range all[:min(len(all), maxNamedInError)] {
+		names = append(names, "'"+pool.Name()+"'")
+	}
+	if len(all) > maxNamedInError {
+		names = append(names, "...")
+	}
+	return ": there are " + strings.Join(names, ", ")
+}
+
+func listPools(c *adminCall) error {
+	details := []poolDetail{}
+	for _, pool := range pools.Living() {
+		details = append(details, detailOf(pool))
+	}
+	return c.answer(http.StatusOK, map[string]any{"pools": details})
+}
+
+func showPool(c *adminCall) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, detailOf(pool))
+}
+
+// act does something to the pool that is named, and answers what came of it.
+func (c *adminCall) act(f func(*pools.Pool) error) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	if err := f(pool); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, detailOf(pool))
+}
+
+func overridePool(c *adminCall) error {
+	return c.act(func(p *pools.Pool) error {
+		body, err := c.body()
+		if err != nil {
+			return err
+		}
+		change, err := parseOverride(body)
+		if err != nil {
+			return failed(http.StatusBadRequest, "%w", err)
+		}
+		return override(p, change)
+	})
+}
+
+func resetPool(c *adminCall) error {
+	return c.act(func(p *pools.Pool) error {
+		return override(p, func(o *offloader.Override) { *o = offloader.Override{} })
+	})
+}
+
+// override changes what is overridden, and logs what is different.
+func override(p *pools.Pool, change func(*offloader.Override)) error {
+	was := p.Settings()
+	if err := p.Override(change); err != nil {
+		return failed(http.StatusBadRequest, "%w", err)
+	}
+	p.LogSettings(was, "admin")
+	return nil
+}
+
+func forceBreaker(c *adminCall) error {
+	return c.act(func(p *pools.Pool) error {
+		var body struct {
+			State string `json:"state"`
+		}
+		if err := c.fields(&body); err != nil {
+			return err
+		}
+		control, err := offloader.ParseBreakerControl(body.State)
+		if err != nil {
+			return failed(http.StatusBadRequest, "bad state: %w", err)
+		}
+		p.ForceBreaker(control)
+		pools.Log(zapcore.WarnLevel, "breaker set by hand", p.Name(), zap.Stringer("state", control))
+		return nil
+	})
+}
+
+func pausePool(c *adminCall) error {
+	return c.act(func(p *pools.Pool) error {
+		p.Pause()
+		pools.Log(zapcore.WarnLevel, "pool paused by hand", p.Name())
+		return nil
+	})
+}
+
+func resumePool(c *adminCall) error {
+	return c.act(func(p *pools.Pool) error {
+		p.Resume()
+		pools.Log(zapcore.InfoLevel, "pool resumed by hand", p.Name())
+		return nil
+	})
+}
+
+// drainPool answers 200 when nothing is in flight any more, and 202 if something
+// still is when the wait, none by default, is over.
+func drainPool(c *adminCall) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	wait, err := c.drainWait()
+	if err != nil {
+		return err
+	}
+	pools.Log(zapcore.WarnLevel, "pool drains by hand", pool.Name())
+	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
+	defer cancel()
+	status := http.StatusOK
+	if pool.Drain(ctx) != nil {
+		status = http.StatusAccepted
+	}
+	return c.answer(status, detailOf(pool))
+}
+
+func (c *adminCall) drainWait() (time.Duration, error) {
+	var body struct {
+		Wait string `json:"wait"`
+	}
+	if err := c.fields(&body); err != nil || body.Wait == "" {
+		return 0, err
+	}
+	wait, err := words.ParseDuration("wait", body.Wait, false)
+	if err != nil {
+		return 0, failed(http.StatusBadRequest, "%w", err)
+	}
+	if time.Duration(wait) > maxDrainWait {
+		return 0, failed(http.StatusBadRequest, "bad wait value '%s': want %s at most", body.Wait, maxDrainWait)
+	}
+	return time.Duration(wait), nil
+}
+
+func listWaiting(c *adminCall) error { return c.listOf(serving.Waiting) }
+func listRunning(c *adminCall) error { return c.listOf(serving.Active) }
+
+func listAllWaiting(c *adminCall) error { return c.listOfAll(serving.Waiting) }
+func listAllRunning(c *adminCall) error { return c.listOfAll(serving.Active) }
+
+func (c *adminCall) listOf(list func(*pools.Pool) []requests.View) error {
+	pool, err := c.pool()
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, map[string]any{"requests": list(pool)})
+}
+
+// listOfAll lists removed pools too, until what is in them has ended.
+func (c *adminCall) listOfAll(list func(*pools.Pool) []requests.View) error {
+	all := []requests.View{}
+	each := pools.All()
+	slices.SortStableFunc(each, func(a, b *pools.Pool) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, pool := range each {
+		all = slices.Concat(all, list(pool))
+	}
+	return c.answer(http.StatusOK, map[string]any{"requests": all})
+}

@@ -1,0 +1,125 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// poolNumbers are metrics with one series for each pool.
+var poolNumbers = []struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(*offloader.Snapshot) float64
+}{
+	{
+		describe("in_flight", "Requests that wait or run.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Running - s.Lingering + s.Waiting) },
+	},
+	{
+		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Uploading) },
+	},
+	{
+		describe("running", "Permits that are taken.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Running) },
+	},
+	{
+		describe("waiting", "Requests that wait for a permit.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Waiting) },
+	},
+	{
+		describe("limit", "Permits that are given out at most now.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return limitOf(s) },
+	},
+	{
+		describe("lent", "Permits that runs of pools hold that this one has succeeded.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Lent) },
+	},
+	{
+		describe("concurrency", "Permits that are configured.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return orInfinite(s.Concurrency) },
+	},
+	{
+		describe("queue_limit", "Places to wait that are configured.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.QueueLimit) },
+	},
+	{
+		describe("saturation_ratio", "Permits that are taken, as a share of the limit.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Running+s.Lent) / (limitOf(s) + float64(s.Lent)) },
+	},
+	{
+		describe("oldest_wait_seconds", "Time that the oldest waiter has waited.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return s.OldestWait.Seconds() },
+	},
+	{
+		describe("mean_run_seconds", "How long a run takes, by the median.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return s.MeanRun.Seconds() },
+	},
+	{
+		describe("abandoned", "Runs that go on without their callers and hold a permit.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Abandoned) },
+	},
+	{
+		describe("lingering", "Permits that are kept after the end of a cancelled run.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Lingering) },
+	},
+	{
+		describe("upgraded", "Upgraded connections that have left the pool and go on.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Upgraded) },
+	},
+	{
+		describe("overridden", "Settings that are replaced by hand, a forced breaker among them.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 {
+			if s.BreakerForced {
+				return float64(len(s.Overridden) + 1)
+			}
+			return float64(len(s.Overridden))
+		},
+	},
+	{
+		describe("admitted_total", "Requests that got a permit.", "pool"), prometheus.CounterValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Admitted) },
+	},
+	{
+		describe("left_total", "Requests whose client left while they waited.", "pool"), prometheus.CounterValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Left) },
+	},
+}
+
+var sendsTotal = describe("sends_total", "Requests sent to backends, those that were sent again included.", "pool")
+
+// poolStates are metrics with a series for each pool and each of some words, all
+// of which begin at zero.
+var poolStates = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	words []string
+	of    func(s *offloader.Snapshot, word string) float64
+}{
+	{
+		describe("rejections_total", "Requests that were rejected or timed out.", "pool", "reason"),
+		prometheus.CounterValue, reasonWords(),
+		func(s *offloader.Snapshot, word string) float64 { return float64(s.Rejected[word]) },
+	},
+	{
+		describe("runs_total", "Runs that have ended.", "pool", "outcome"),
+		prometheus.CounterValue, outcomeWords(),
+		func(s *offloader.Snapshot, word string) float64 { return float64(s.Ended[word]) },
+	},
+	{
+		describe("phase", "1 for the phase that the pool is in, 0 for others.", "pool", "state"),
+		prometheus.GaugeValue, offloader.Phases(),
+		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Phase, word) },
+	},
+	{
+		describe("breaker_state", "1 for the state that the breaker is in, 0 for others.", "pool", "state"),
+		prometheus.GaugeValue, breakerStateWords(),
+		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Breaker.String(), word) },
+	},
+	{
+		describe("breaker_transitions_total", "Changes of the breaker's state, by the state that it went to.", "pool", "state"),
+		prometheus.CounterValue, breakerStateWords()[1:], // nothing goes to "off"
+		func(s *offloader.Snapshot, word string) float64 { return float64(s.BreakerChanged[word]) },
+	},
+}

@@ -1,0 +1,176 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// exiting is the end of the process: admission stops, and what was admitted
+// finishes while Caddy's grace period lasts.
+var exiting struct {
+	sync.Mutex
+	began time.Time
+	was   map[*Pool]offloader.Snapshot // when admission stopped
+}
+
+// ended is a context for those who do not want to wait.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// exitBegan is set before admission stops.
+var ExitBegan atomic.Bool
+
+// errExiting cancels runs whose answers would never end, or are of no use.
+var ErrExiting = fmt.Errorf("the process exits: %w", context.Canceled)
+
+// exitContext is cancelled when admission has stopped.
+var ExitContext, endEndless = context.WithCancel(context.Background())
+
+func init() { caddy.OnExit(summarize) }
+
+// beginExit stops admission to all pools, and ends streams that would go on for
+// ever. What is in a pool has been admitted, uploads that are under way among it, and
+// the pools that it is going to enter let it in.
+func BeginExit() {
+	ExitBegan.Store(true)
+	began, was := time.Now(), make(map[*Pool]offloader.Snapshot)
+	running, waiting, uploading := 0, 0, 0
+	for _, pool := range All() {
+		_ = pool.Drain(ended)
+		s := pool.Snapshot()
+		was[pool] = s
+		running += s.Running
+		waiting += s.Waiting
+		uploading += s.Uploading
+	}
+	exiting.Lock()
+	exiting.began, exiting.was = began, was
+	exiting.Unlock()
+	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more",
+		zap.Int("running", running), zap.Int("waiting", waiting), zap.Int("uploading", uploading))
+	endEndless()
+}
+
+// allPools are the living ones and those that were removed but are not empty.
+func All() []*Pool {
+	pools := Removed.List()
+	Table.Range(func(_, v any) bool {
+		pools = append(pools, v.(*Pool))
+		return true
+	})
+	return pools
+}
+
+// finale is what has become of what was in flight when admission stopped.
+type finale struct {
+	Finished int `json:"finished"`
+	Cut      int `json:"cut"`      // ended by the process's end
+	Rejected int `json:"rejected"` // newcomers, and those who waited for too long
+	Left     int `json:"left"`
+}
+
+func (f *finale) add(other finale) {
+	f.Finished += other.Finished
+	f.Cut += other.Cut
+	f.Rejected += other.Rejected
+	f.Left += other.Left
+}
+
+// finaleOf compares a pool with what it was.
+func finaleOf(was, is offloader.Snapshot) finale {
+	return finale{
+		Finished: int(total(is.Ended) - total(was.Ended)),
+		Cut:      is.Running - is.Lingering + is.Waiting + is.Uploading,
+		Rejected: int(total(is.Rejected) - total(was.Rejected)),
+		Left:     int(is.Left - was.Left),
+	}
+}
+
+func total(counts map[string]uint64) (sum uint64) {
+	for n := range maps.Values(counts) {
+		sum += n
+	}
+	return sum
+}
+
+// summarize logs, in one line at the end of the process, what was finished and
+// what was cut, in all and for each pool that was not idle.
+func summarize(context.Context) {
+	exiting.Lock()
+	began, pools := exiting.began, exiting.was
+	exiting.Unlock()
+	if pools == nil {
+		return
+	}
+	var all finale
+	each := make(map[string]finale)
+	for pool, was := range pools {
+		f := finaleOf(was, pool.Snapshot())
+		if f != (finale{}) {
+			all.add(f)
+			sum := each[pool.Name()] // a removed one may have had the same name
+			sum.add(f)
+			each[pool.Name()] = sum
+		}
+	}
+	level, text := zapcore.InfoLevel, "exiting: all that was admitted has finished"
+	if all.Cut > 0 {
+		level, text = zapcore.WarnLevel, "exiting: what has not finished is cut"
+	}
+	logExit(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
+		zap.Int("left", all.Left), zap.Duration("took", time.Since(began)), zap.Any("pools", each))
+}
+
+func logExit(level zapcore.Level, text string, fields ...zap.Field) {
+	if c := caddy.Log().Named("offload").Check(level, text); c != nil {
+		c.Write(fields...)
+	}
+}
+
+// removedPools are pools that no configuration names any more while requests are
+// in them.
+var Removed poolSet
+
+// poolSet is a set of few pools.
+type poolSet struct {
+	mu  sync.Mutex
+	all []*Pool
+}
+
+// add reports whether p was not in the set.
+func (s *poolSet) add(p *Pool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.all, p) {
+		return false
+	}
+	s.all = append(s.all, p)
+	return true
+}
+
+func (s *poolSet) remove(p *Pool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(other *Pool) bool { return other == p })
+}
+
+func (s *poolSet) List() []*Pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
+}

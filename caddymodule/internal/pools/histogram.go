@@ -1,0 +1,35 @@
+package pools
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Options of the histograms. Each pool has its own, which live as long as it.
+var (
+	WaitOpts = timesOpts("queue_wait_seconds", "Time from a request's arrival at the queue to its permit.")
+	RunOpts  = timesOpts("run_seconds", "Time from the permit to its release.")
+)
+
+// timesOpts are classic buckets from a fast answer to the longest report, and
+// native ones for those who scrape them, each at most a tenth wider than the one
+// before. When there are too many of these their resolution is halved; they are
+// never reset, so that counters only grow.
+func timesOpts(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "offload", Name: name, Help: help,
+		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600},
+
+		NativeHistogramBucketFactor:    1.1,
+		NativeHistogramZeroThreshold:   1.0 / (1 << 14), // 61 µs: no wait at all
+		NativeHistogramMaxBucketNumber: 160,
+	}
+}
+
+func NewHistogramVec(opts prometheus.HistogramOpts) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(opts, []string{"pool"})
+}
+
+// newHistogram makes the histogram of one pool. It is the only one of a vector
+// of its own: metrics of one name must be described alike, by a label whose
+// value is not fixed.
+func newHistogram(opts prometheus.HistogramOpts, pool string) prometheus.Histogram {
+	return NewHistogramVec(opts).WithLabelValues(pool).(prometheus.Histogram)
+}

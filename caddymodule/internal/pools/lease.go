@@ -1,0 +1,65 @@
+package pools
+
+import (
+	"slices"
+	"sync"
+)
+
+// leases decides which of several configurations a thing that outlives them
+// follows: the one that started last. A configuration that fails to load never
+// starts, so it changes nothing, and one that ends gives way to what it had
+// replaced.
+type Leases[T any] struct {
+	mu    sync.Mutex
+	all   []*Lease[T] // in the order in which they started
+	Apply func(T)     // nil for those that ask for the last
+}
+
+// lease is the claim of one configuration.
+type Lease[T any] struct {
+	of    *Leases[T]
+	value T
+}
+
+func (l *Leases[T]) Start(value T) *Lease[T] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := &Lease[T]{of: l, value: value}
+	l.all = append(l.all, one)
+	if l.Apply != nil {
+		l.Apply(value)
+	}
+	return one
+}
+
+// last is the value of the configuration that rules, zero without one.
+func (l *Leases[T]) last() (value T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.all); n > 0 {
+		value = l.all[n-1].value
+	}
+	return value
+}
+
+// none reports whether no configuration has started.
+func (l *Leases[T]) None() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) == 0
+}
+
+// end drops the lease. It does nothing for one that never started.
+func (l *Lease[T]) End() {
+	if l == nil {
+		return
+	}
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	all := l.of.all
+	newest := all[len(all)-1] == l
+	l.of.all = slices.DeleteFunc(all, func(other *Lease[T]) bool { return other == l })
+	if n := len(l.of.all); newest && n > 0 && l.of.Apply != nil {
+		l.of.Apply(l.of.all[n-1].value)
+	}
+}

@@ -1,0 +1,126 @@
+package requestbody
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+)
+
+// Most calls of gRPC have one message, which is there as soon as their head is. A body that
+// is complete holds no permit for its client, so it needs no share of the half. Nothing in
+// a head tells such calls from streams: where the pool has no permit for a stream at once,
+// the body gets a moment to show that it is none.
+
+const (
+	// aheadFor is how long a body may take to be complete.
+	aheadFor = 100 * time.Millisecond
+
+	// aheadSize is how much of it may be read meanwhile. It is memory beside the budget.
+	aheadSize = 64 << 10
+)
+
+// ahead is a body of which the beginning was read before its run.
+type Ahead struct {
+	io.ReadCloser               // the rest
+	done          chan struct{} // closed when fill has returned
+
+	mu     sync.Mutex // guards the rest
+	got    bytes.Buffer
+	err    error // of the body, behind got
+	enough bool  // no more is to be read
+}
+
+// ReadAhead begins to read a body, on a goroutine that ends with the body, when it has
+// enough, or with Settle.
+func ReadAhead(body io.ReadCloser) *Ahead {
+	a := &Ahead{ReadCloser: body, done: make(chan struct{})}
+	go a.fill()
+	return a
+}
+
+// fill takes what comes until the body ends, or that is enough.
+func (a *Ahead) fill() {
+	defer close(a.done)
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := a.ReadCloser.Read(buf)
+		a.mu.Lock()
+		a.got.Write(buf[:n])
+		a.err = err
+		enough := a.enough || err != nil || a.got.Len() >= aheadSize
+		a.mu.Unlock()
+		if enough {
+			return
+		}
+	}
+}
+
+// await returns when the body has had its moment.
+func (a *Ahead) Await(ctx context.Context) {
+	moment := time.NewTimer(aheadFor)
+	defer moment.Stop()
+	select {
+	case <-a.done:
+	case <-moment.C:
+	case <-ctx.Done():
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.enough = true
+}
+
+// whole returns the body in the spool, nil if it has not ended or there is no room.
+func (a *Ahead) Whole(bounds spool.Bounds) *spool.Body {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !errors.Is(a.err, io.EOF) {
+		return nil
+	}
+	body, err := spool.ReadBody(bytes.NewReader(a.got.Bytes()), int64(a.got.Len()), pools.Budget, bounds)
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+// Read returns what was read ahead, and then the rest.
+func (a *Ahead) Read(p []byte) (int, error) {
+	if n := a.take(p); n > 0 {
+		return n, nil
+	}
+	<-a.done
+	if n := a.take(p); n > 0 {
+		return n, nil
+	}
+	if a.err != nil { // nobody writes it any more
+		return 0, a.err
+	}
+	return a.ReadCloser.Read(p)
+}
+
+func (a *Ahead) take(p []byte) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, _ := a.got.Read(p) // empty is no error here
+	return n
+}
+
+// settle ends a read that waits for the client. The server must not find one when the
+// request is over.
+func (a *Ahead) Settle(w http.ResponseWriter) {
+	select {
+	case <-a.done:
+		return
+	default:
+	}
+	if http.NewResponseController(w).SetReadDeadline(time.Now()) == nil {
+		<-a.done
+	}
+}

@@ -1,0 +1,43 @@
+package requests
+
+import (
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// requestID is a request's number within the process. It becomes text only when
+// somebody asks: then it looks random, so that it says nothing of how many
+// requests there are.
+type ID uint64
+
+// requestIDLength holds 64 bits in digits of 5.
+const requestIDLength = 13
+
+var (
+	lastRequestID atomic.Uint64
+	requestIDSeed = maphash.MakeSeed() // a new one for each process
+)
+
+func NewID() ID { return ID(lastRequestID.Add(1)) }
+
+func (id ID) hash() uint64 { return maphash.Comparable(requestIDSeed, uint64(id)) }
+
+// String returns the id as answers, logs and commands know it.
+func (id ID) String() string {
+	text := strconv.FormatUint(id.hash(), 32)
+	return strings.Repeat("0", requestIDLength-len(text)) + text
+}
+
+// wantedID is an id that somebody has asked for.
+type WantedID uint64
+
+// parseRequestID reads what String has written.
+func ParseID(text string) (WantedID, bool) {
+	n, err := strconv.ParseUint(text, 32, 64)
+	return WantedID(n), err == nil && len(text) == requestIDLength
+}
+
+// of reports whether id is the one that is wanted.
+func (w WantedID) Of(id ID) bool { return uint64(w) == id.hash() }

@@ -1,0 +1,66 @@
+package requests
+
+import "strings"
+
+// Bounds of the texts in a note. Longer ones are cut, and end in dots.
+const (
+	maxNoteMethod = 16
+	maxNoteClient = 48
+	maxNoteHost   = 64
+	maxNotePath   = 200
+	noteSize      = maxNoteMethod + maxNoteClient + maxNoteHost + maxNotePath
+)
+
+// note keeps what a request is known by in room of its own.
+type note struct {
+	text                       [noteSize]byte
+	Method, Client, Host, Path span
+}
+
+// span is a part of a note's text.
+type span struct{ from, to uint16 }
+
+// write replaces what the note holds. Query and userinfo are no part of an
+// identity, but clients may write userinfo where it does not belong.
+func (n *note) write(who *Identity) {
+	at := 0
+	for _, part := range []struct {
+		into *span
+		text string
+		most int
+	}{
+		{&n.Method, who.Method, maxNoteMethod},
+		{&n.Client, who.Client, maxNoteClient},
+		{&n.Host, withoutUserinfo(who.Host), maxNoteHost},
+		{&n.Path, maskUserinfo(who.Path), maxNotePath},
+	} {
+		from := at
+		at += copy(n.text[at:at+part.most], part.text)
+		if len(part.text) > part.most {
+			copy(n.text[at-3:], "...")
+		}
+		*part.into = span{uint16(from), uint16(at)}
+	}
+}
+
+func (n *note) Read(s span) string { return string(n.text[s.from:s.to]) }
+
+// withoutUserinfo drops what stands before an @ in a host.
+func withoutUserinfo(host string) string { return host[strings.LastIndexByte(host, '@')+1:] }
+
+// maskUserinfo masks the userinfo of URLs within a path, as proxies have them.
+func maskUserinfo(path string) string {
+	from := strings.Index(path, "//")
+	if from < 0 || !strings.Contains(path[from:], "@") {
+		return path
+	}
+	authority, rest, _ := strings.Cut(path[from+2:], "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		authority = "***" + authority[i:]
+	}
+	masked := path[:from+2] + authority
+	if len(rest) > 0 {
+		masked += "/" + maskUserinfo(rest)
+	}
+	return masked
+}

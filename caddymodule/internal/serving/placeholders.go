@@ -1,0 +1,259 @@
+package serving
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+func replacerOf(r *http.Request) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
+}
+
+func (run *Run) replacer() *caddy.Replacer { return replacerOf(run.client) }
+
+// publish makes the run's numbers known to placeholders and to the access log.
+// They are read when somebody asks. Of nested runs the inner one is shown.
+func (run *Run) publish() {
+	if run.show() != run {
+		return
+	}
+	run.replacer().Map(run.placeholder)
+	server, ok := run.client.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server == nil || server.Logs == nil {
+		return
+	}
+	if extra, ok := run.client.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.Object("offload", run))
+	}
+}
+
+const placeholderPrefix = "http.offload."
+
+// placeholder gives the value of one of ours.
+func (run *Run) placeholder(key string) (any, bool) {
+	if len(key) <= len(placeholderPrefix) || key[:len(placeholderPrefix)] != placeholderPrefix {
+		return nil, false
+	}
+	run = run.shown()
+	known := run.known()
+	switch key[len(placeholderPrefix):] {
+	case "pool":
+		return run.Route.Pool.Name(), true
+	case "queue_wait":
+		return known.queueWait(), true
+	case "queue_wait_ms":
+		return milliseconds(known.queueWait()), true
+	case "run":
+		return known.runTook(), true
+	case "run_ms":
+		return milliseconds(known.runTook()), true
+	case "outcome":
+		return known.outcomeWord(), true
+	case "reject_reason":
+		return known.reasonWord(), true
+	case "id":
+		return run.id().String(), true
+	case "in_flight":
+		n := run.Route.Pool.Gauges()
+		return n.Running + n.Waiting, true
+	case "breaker_state":
+		return run.Route.Pool.Gauges().Breaker.String(), true
+	}
+	return nil, false
+}
+
+// MarshalLogObject writes the access log's fields.
+func (run *Run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	run = run.shown()
+	known := run.known()
+	enc.AddString("id", run.id().String())
+	enc.AddString("pool", run.Route.Pool.Name())
+	if known.uploadTook > 0 {
+		enc.AddDuration("upload", known.uploadTook)
+	}
+	if kind := run.kindWord(); kind != "" {
+		enc.AddString("unspooled", kind)
+	}
+	if run.broken != nil {
+		enc.AddInt64("part", run.body.Size())
+	}
+	enc.AddDuration("queue_wait", known.queueWait())
+	if known.took > 0 {
+		enc.AddDuration("run", known.took)
+	}
+	if sends := run.sends.Load(); sends > 1 {
+		enc.AddInt32("sends", sends)
+	}
+	enc.AddString("outcome", known.outcomeWord())
+	if known.reason != 0 {
+		enc.AddString("reason", known.reason.String())
+	}
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// tooSlowLogged keeps clients that trickle from flooding the log.
+var tooSlowLogged = rate.Sometimes{Interval: time.Second}
+
+// logTooSlow logs a body that did not come in time, with what to do if its client was
+// waiting for an answer within it.
+func (rt *Route) logTooSlow(r *http.Request) {
+	c := rt.Logger.Check(zapcore.InfoLevel, "a request body came too slowly to be spooled")
+	if c == nil {
+		return
+	}
+	tooSlowLogged.Do(func() {
+		c.Write(zap.String("pool", rt.Pool.Name()), zap.String("content_type", r.Header.Get("Content-Type")),
+			zap.String("hint", "if the client waits for an answer before it sends more, name its kind in 'unspooled', or write 'request_spool off'"))
+	})
+}
+
+// spoolFullLogged keeps a full disk from flooding the log.
+var spoolFullLogged = rate.Sometimes{Interval: time.Second}
+
+// logSpoolFull logs that a body could not be kept, with what to do about it.
+func (rt *Route) logSpoolFull(message string, err error) {
+	c := rt.Logger.Check(zapcore.WarnLevel, message)
+	if c == nil {
+		return
+	}
+	hint := "raise the limits of the global option 'offload' for 'spool'"
+	if _, disk := errors.AsType[*fs.PathError](err); disk {
+		hint = pools.FolderHint
+	}
+	spoolFullLogged.Do(func() {
+		c.Write(zap.String("pool", rt.Pool.Name()), zap.String("dir", pools.Budget.Limits().Dir), zap.Error(err), zap.String("hint", hint))
+	})
+}
+
+// facts are what placeholders and the access log show of a run. The run writes them. A
+// handler in front may have answered without it, and then the log reads them beside that.
+type facts struct {
+	uploadTook time.Duration // taking its body in
+	arrived    time.Time     // at the queue, after that
+	decided    bool          // it was admitted or refused
+	waited     time.Duration // until then
+	admitted   bool          // it got a permit
+	took       time.Duration // from there until next returned
+	outcome    offloader.Outcome
+	reason     offloader.Reason // why it was rejected or timed out, zero if not
+	left       bool             // the client did
+}
+
+// known returns the facts as they are now, on any goroutine.
+func (run *Run) known() facts {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.facts
+}
+
+// shown returns the run whose facts are shown for an outermost one.
+func (run *Run) shown() *Run {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	return run.tells
+}
+
+// show makes the outermost of nested runs show the facts of this one.
+func (run *Run) show() (root *Run) {
+	root = run.root()
+	root.mu.Lock()
+	defer root.mu.Unlock()
+	root.tells = run
+	return root
+}
+
+// uploaded ends the time in which the body was taken in. It requires run.mu.
+func (run *Run) uploaded() {
+	run.uploadTook = time.Since(run.arrived)
+	run.arrived = run.arrived.Add(run.uploadTook)
+}
+
+// decide ends the wait.
+func (run *Run) decide() {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.waited = time.Since(run.arrived)
+	run.decided = true
+}
+
+// admit notes the permit.
+func (run *Run) admit(p offloader.Permit) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.permit, run.admitted = p, true
+}
+
+// reasoned notes why the run was rejected or timed out.
+func (run *Run) reasoned(r offloader.Reason) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.reason = r
+}
+
+// clientGone notes whether the client has left.
+func (run *Run) clientGone(left bool) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.left = left
+}
+
+// returned notes how the run has ended, in the eyes of its handlers.
+func (run *Run) returned(o offloader.Outcome) {
+	outcome := run.outcomeAs(o)
+	left := run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.took = time.Since(run.arrived) - run.waited
+	run.outcome, run.left = outcome, left
+}
+
+func (f facts) queueWait() time.Duration {
+	if f.decided {
+		return f.waited
+	}
+	return time.Since(f.arrived)
+}
+
+func (f facts) runTook() time.Duration {
+	switch {
+	case f.took > 0:
+		return f.took
+	case !f.admitted:
+		return 0
+	}
+	return time.Since(f.arrived) - f.waited
+}
+
+// outcomeWord is empty while the run goes on.
+func (f facts) outcomeWord() string {
+	switch {
+	case f.took > 0:
+		return f.outcome.String()
+	case f.reason != 0:
+		return "rejected"
+	case f.left:
+		return "left"
+	}
+	return ""
+}
+
+func (f facts) reasonWord() string {
+	if f.reason == 0 {
+		return ""
+	}
+	return f.reason.String()
+}

@@ -1,0 +1,204 @@
+package serving
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/offloader"
+)
+
+// answer is what a client gets for a reason.
+type answer struct {
+	status     int
+	grpc       int  // status code of gRPC
+	retryAfter bool // later is better
+	proxyError httpsfv.Token
+}
+
+// requestIDField tells the id of a request that we answer ourselves.
+const IDField = "Offload-Request-Id"
+
+// answerFor is the one place that knows what a reason means in HTTP. The errors
+// of Proxy-Status are those of RFC 9209, section 2.3.
+func (rt *Route) answerFor(r offloader.Reason) answer {
+	switch r {
+	case offloader.QueueFull, offloader.WaitTimeout, offloader.PredictedLate:
+		return answer{rt.RejectStatus, grpcUnavailable, true, "connection_limit_reached"}
+	case offloader.BreakerOpen, offloader.Draining, offloader.Closed:
+		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "destination_unavailable"}
+	case offloader.SpoolFull:
+		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "proxy_internal_error"}
+	case offloader.RunTimeout, offloader.FirstByteTimeout:
+		return answer{http.StatusGatewayTimeout, grpcDeadlineExceeded, false, "http_response_timeout"}
+	case offloader.BodyTooLarge:
+		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
+	case offloader.UnspooledLimit:
+		return answer{http.StatusTooManyRequests, grpcResourceExhausted, true, "connection_limit_reached"}
+	case offloader.IncrementalRefused:
+		return answer{http.StatusNotImplemented, grpcUnimplemented, false, "http_request_denied"}
+	case offloader.Cancelled:
+		return answer{http.StatusServiceUnavailable, grpcCanceled, false, "proxy_internal_error"}
+	}
+	return answer{http.StatusInternalServerError, grpcUnavailable, false, "proxy_internal_error"}
+}
+
+// reject answers a request that was rejected or timed out: in gRPC if it speaks
+// that, else by the routes for it, else by the server's error routes, else
+// plainly.
+func (run *Run) reject(rejected *offloader.RejectedError) error {
+	rt := run.Route
+	run.reasoned(rejected.Reason)
+	a := rt.answerFor(rejected.Reason)
+	header := run.w.Header()
+	run.describe(header, a, rejected.Reason, run.took)
+	if a.retryAfter {
+		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfterFor(&run.place)/time.Second)))
+	}
+	if run.body == nil {
+		leaveBody(run.w, run.client)
+	}
+	switch {
+	case run.grpc:
+		if run.pastDeadline() {
+			a.grpc = grpcDeadlineExceeded // its own: it does not matter what it met
+		}
+		rejectGRPC(run.w, a.grpc, rejected.Reason.Text())
+		return nil
+	case rt.RejectRoutes != nil && !run.hadPermit():
+		run.replacer().Set("http.offload.reject_status", a.status)
+		run.restoreBody()
+		return rt.RejectRoutes.ServeHTTP(run.w, run.client)
+	case hasErrorRoutes(run.client):
+		return caddyhttp.Error(a.status, rejected)
+	}
+	// An error would be logged as one, once for each rejection.
+	return plainAnswer(run.w, a.status)
+}
+
+// describe adds what our own answers say of a request whose run took that long, zero
+// without one.
+func (run *Run) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
+	rt := run.Route
+	NoStore(header)
+	header.Set(IDField, run.id().String())
+	if rt.ProxyStatusName != "" {
+		header.Add("Proxy-Status", proxyStatus(rt.ProxyStatusName, a.proxyError, r))
+	}
+	if rt.ServerTiming {
+		header.Add("Server-Timing", serverTiming(run.queueWait(), took))
+	}
+}
+
+// NoStore keeps caches from keeping an answer that is made here, whatever the site has
+// said before about those of its backend. What the site says afterwards counts, as in
+// error routes and in operations that are deferred.
+func NoStore(header http.Header) {
+	for name := range header {
+		if name == "Surrogate-Control" || strings.HasSuffix(name, "-Cache-Control") { // for caches of one kind
+			delete(header, name)
+		}
+	}
+	header.Set("Cache-Control", "no-store")
+}
+
+// hadPermit reports whether the run began. Routes for rejected requests do not
+// answer for what was cancelled after that: it was not rejected.
+func (run *Run) hadPermit() bool { return run.admitted }
+
+// plainRejection answers where the routes of handle_reject do not.
+func PlainRejection(w http.ResponseWriter, r *http.Request) error {
+	status := http.StatusServiceUnavailable
+	if v, ok := replacerOf(r).Get("http.offload.reject_status"); ok {
+		if n, ok := v.(int); ok {
+			status = n
+		}
+	}
+	return plainAnswer(w, status)
+}
+
+func plainAnswer(w http.ResponseWriter, status int) error {
+	text := http.StatusText(status) + "\n"
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // the client may have left
+	return nil
+}
+
+// leaveBody makes net/http answer at once although the body has not been read.
+// On HTTP/1 it would read the rest first, and even ask for it where the client
+// waits for a 100 Continue. A small body without that is on its way already;
+// to read it costs less than a new connection.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	small := r.ContentLength >= 0 && r.ContentLength <= smallBody
+	if r.ProtoMajor != 1 || r.ContentLength == 0 || (small && r.Header.Get("Expect") == "") {
+		return
+	}
+	bridge.LeaveBody(w)
+}
+
+// smallBody is how much of a refused body net/http may read and throw away.
+const smallBody = 64 << 10
+
+// rejectGRPC sends a response of nothing but trailers, which stand in the
+// header then.
+func rejectGRPC(w http.ResponseWriter, code int, text string) {
+	setCallStatus(w.Header(), code, text)
+	w.WriteHeader(http.StatusOK)
+}
+
+func setCallStatus(h http.Header, code int, text string) {
+	h.Set("Content-Type", "application/grpc")
+	h.Set(grpcStatusField, strconv.Itoa(code))
+	h.Set("Grpc-Message", text)
+}
+
+// hasErrorRoutes reports whether handle_errors gets to see an error.
+func hasErrorRoutes(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
+}
+
+// proxyStatus makes one member of a Proxy-Status field.
+func proxyStatus(name string, proxyError httpsfv.Token, r offloader.Reason) string {
+	item := httpsfv.NewItem(statusName(name))
+	item.Params.Add("error", proxyError)
+	item.Params.Add("details", r.String())
+	text, err := httpsfv.Marshal(httpsfv.List{item})
+	if err != nil {
+		return "" // cannot happen: the name was checked
+	}
+	return text
+}
+
+// statusName is a token if it can be one, else a string; both are allowed.
+func statusName(name string) any {
+	if _, err := httpsfv.Marshal(httpsfv.NewItem(httpsfv.Token(name))); err == nil {
+		return httpsfv.Token(name)
+	}
+	return name
+}
+
+func ValidStatusName(name string) bool {
+	_, err := httpsfv.Marshal(httpsfv.NewItem(statusName(name)))
+	return err == nil
+}
+
+// serverTiming is a Server-Timing field. The time of the run is in it only if the
+// run is over, which it is in answers of our own: others begin before that, and a
+// trailer would make them chunked for what few clients read.
+func serverTiming(waited, took time.Duration) string {
+	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(waited))
+	if took > 0 {
+		text += fmt.Sprintf(", offload_run;dur=%.3f", milliseconds(took))
+	}
+	return text
+}

@@ -1,0 +1,138 @@
+package serving
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
+	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
+	"github.com/caddy-offload/caddy-offload/offloader/stream"
+)
+
+// nudgeAfter is how long the start of a response waits for its rest before it is handed
+// on alone.
+const nudgeAfter = time.Millisecond
+
+// routeSettings are the settings of one "offload" that are in force, with defaults filled
+// in. A zero duration is no limit.
+type Settings struct {
+	Pool   *pools.Pool
+	Logger *zap.Logger
+	Ready  func() // called before each request
+
+	FirstByteTimeout time.Duration
+	RunTimeout       time.Duration
+	OnAbandon        abandonRule
+	AbandonTimeout   time.Duration
+	Resends          int // re-sends by the transport, for each run
+	HoldUpgrades     bool
+
+	RequestBounds spool.Bounds
+	Unspooled     requestbody.Kinds
+	Response      stream.Options
+
+	RejectStatus    int
+	RejectRoutes    caddyhttp.Handler // nil without
+	ProxyStatusName string
+	ServerTiming    bool
+	ShowQuery       bool
+}
+
+// route is one "offload" of a configuration, as requests see it.
+type Route struct {
+	Settings
+
+	FirstByte *offloader.Timeouts
+	RunTime   *offloader.Timeouts
+	nudge     *offloader.Timeouts
+	notice    *offloader.Timeouts
+
+	firstByteRest *offloader.Timeouts // the rest of firstByte after notice, nil if notice is later
+}
+
+func NewRoute(s Settings) *Route {
+	rt := &Route{
+		Settings:  s,
+		FirstByte: offloader.NewTimeouts(s.FirstByteTimeout),
+		RunTime:   offloader.NewTimeouts(s.RunTimeout),
+		nudge:     offloader.NewTimeouts(nudgeAfter),
+		notice:    offloader.NewTimeouts(noticeAfter),
+	}
+	if s.FirstByteTimeout == 0 || s.FirstByteTimeout > noticeAfter {
+		rt.firstByteRest = offloader.NewTimeouts(s.FirstByteTimeout - noticeAfter)
+	}
+	return rt
+}
+
+// notices reports whether a run is noticed before its time for the first byte is over.
+func (rt *Route) notices() bool { return rt.firstByteRest != nil }
+
+// early is the timeout that a run begins with.
+func (rt *Route) early() *offloader.Timeouts {
+	if rt.notices() {
+		return rt.notice
+	}
+	return rt.FirstByte
+}
+
+// abandonRule is what becomes of a run whose client has left or was answered.
+type abandonRule uint8
+
+const (
+	// abandonInherit follows the pool around this one, and is abandonAuto without.
+	abandonInherit abandonRule = iota
+	// abandonAuto lets a backend that is presumed to work on keep the permit.
+	abandonAuto
+	// abandonFinish lets the run write on without a client.
+	abandonFinish
+	// abandonCancel closes the connection to the backend.
+	abandonCancel
+)
+
+// parseAbandonRule reads the option on_abandon, which may be empty.
+func ParseAbandonRule(text string) (abandonRule, error) {
+	switch text {
+	case "":
+		return abandonInherit, nil
+	case "auto":
+		return abandonAuto, nil
+	case "finish":
+		return abandonFinish, nil
+	case "cancel":
+		return abandonCancel, nil
+	}
+	return 0, fmt.Errorf("unknown on_abandon '%s': want auto, finish or cancel", text)
+}
+
+// ServeHTTP takes a request through the route's pool.
+func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	outer := RunOf(r.Context())
+	if outer.admittedTo(rt.Pool) {
+		return next.ServeHTTP(w, r)
+	}
+	rt.Ready()
+	run := newRun(rt, w, r, outer)
+	defer func() { run.leave(err) }()
+	run.place.PassDrain = outer != nil && pools.ExitBegan.Load()
+	err = run.takeBody()
+	run.beginWait()
+	if err != nil {
+		run.decide()
+		return run.refuse(err)
+	}
+	permit, err := run.acquire()
+	rt.Pool.Entered()
+	run.decide()
+	if err != nil {
+		return run.refuse(err)
+	}
+	run.admit(permit)
+	rt.Pool.Waits.Observe(run.waited.Seconds())
+	return run.serve(next)
+}
