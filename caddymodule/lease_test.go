@@ -17,11 +17,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 

@@ -9,11 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
-
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 

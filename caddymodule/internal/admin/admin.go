@@ -14,7 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// adminAPI is the part of Caddy's admin endpoint that shows and controls pools. It
+// AdminAPI is the part of Caddy's admin endpoint that shows and controls pools. It
 // reads what the process has, never what a configuration wanted: a configuration
 // that has failed to load leaves its admin modules behind.
 type AdminAPI struct{}

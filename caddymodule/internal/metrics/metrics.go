@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// collector publishes the numbers of the living pools and of the budget. Every
+// Collector publishes the numbers of the living pools and of the budget. Every
 // configuration registers one with its own registry, and all of them read the
 // same pools: counters survive reloads and end with their pool.
 //

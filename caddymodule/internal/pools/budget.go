@@ -1,8 +1,9 @@
 package pools
 
 import (
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -13,9 +14,10 @@ var (
 	BudgetLeases = Leases[spool.Limits]{Apply: Budget.Configure}
 )
 
+// FolderHint says what to do about a spool folder that cannot be used.
 const FolderHint = "make room on the disk of this folder, see that it can be written to, or set another 'dir' in the global option 'offload' for 'spool'"
 
-// warnOfFolder says at load what would show with the first large body else.
+// WarnOfFolder says at load what would show with the first large body else.
 func WarnOfFolder(dir string) {
 	if err := spool.TryFolder(dir); err != nil {
 		caddy.Log().Named("offload").Warn("the spool folder cannot be used: bodies stay in memory while there is room, and are refused or wait when there is none",

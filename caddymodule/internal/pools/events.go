@@ -14,7 +14,7 @@ import (
 // maxPendingEvents bounds the events that wait for slow handlers.
 const maxPendingEvents = 64
 
-// listener is the events app of a configuration, with the context of ours.
+// Listener is the events app of a configuration, with the context of ours.
 type Listener struct {
 	Ctx    caddy.Context
 	Events *caddyevents.App

@@ -32,18 +32,18 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// exitBegan is set before admission stops.
+// ExitBegan is set before admission stops.
 var ExitBegan atomic.Bool
 
-// errExiting cancels runs whose answers would never end, or are of no use.
+// ErrExiting cancels runs whose answers would never end, or are of no use.
 var ErrExiting = fmt.Errorf("the process exits: %w", context.Canceled)
 
-// exitContext is cancelled when admission has stopped.
+// ExitContext is cancelled when admission has stopped.
 var ExitContext, endEndless = context.WithCancel(context.Background())
 
 func init() { caddy.OnExit(summarize) }
 
-// beginExit stops admission to all pools, and ends streams that would go on for
+// BeginExit stops admission to all pools, and ends streams that would go on for
 // ever. What is in a pool has been admitted, uploads that are under way among it, and
 // the pools that it is going to enter let it in.
 func BeginExit() {
@@ -66,7 +66,7 @@ func BeginExit() {
 	endEndless()
 }
 
-// allPools are the living ones and those that were removed but are not empty.
+// All are the living ones and those that were removed but are not empty.
 func All() []*Pool {
 	pools := Removed.List()
 	Table.Range(func(_, v any) bool {
@@ -142,7 +142,7 @@ func logExit(level zapcore.Level, text string, fields ...zap.Field) {
 	}
 }
 
-// removedPools are pools that no configuration names any more while requests are
+// Removed are pools that no configuration names any more while requests are
 // in them.
 var Removed poolSet
 

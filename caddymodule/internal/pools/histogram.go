@@ -23,6 +23,7 @@ func timesOpts(name, help string) prometheus.HistogramOpts {
 	}
 }
 
+// NewHistogramVec returns the vector that describes the histograms of all pools.
 func NewHistogramVec(opts prometheus.HistogramOpts) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(opts, []string{"pool"})
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// leases decides which of several configurations a thing that outlives them
+// Leases decides which of several configurations a thing that outlives them
 // follows: the one that started last. A configuration that fails to load never
 // starts, so it changes nothing, and one that ends gives way to what it had
 // replaced.
@@ -15,12 +15,13 @@ type Leases[T any] struct {
 	Apply func(T)     // nil for those that ask for the last
 }
 
-// lease is the claim of one configuration.
+// Lease is the claim of one configuration.
 type Lease[T any] struct {
 	of    *Leases[T]
 	value T
 }
 
+// Start applies the value of a configuration that has started, until its lease ends.
 func (l *Leases[T]) Start(value T) *Lease[T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,14 +43,14 @@ func (l *Leases[T]) last() (value T) {
 	return value
 }
 
-// none reports whether no configuration has started.
+// None reports whether no configuration has started.
 func (l *Leases[T]) None() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.all) == 0
 }
 
-// end drops the lease. It does nothing for one that never started.
+// End drops the lease. It does nothing for one that never started.
 func (l *Lease[T]) End() {
 	if l == nil {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// logPool writes a line about a pool. There is one for each change of a pool's
+// Log writes a line about a pool. There is one for each change of a pool's
 // state, and none for single requests: those are in the access log. Pools outlive
 // the loggers of configurations, so the line goes to whatever Caddy logs to now.
 func Log(level zapcore.Level, text, pool string, fields ...zap.Field) {
@@ -51,7 +51,7 @@ func (p *Pool) configure(s offloader.Settings) {
 	p.LogSettings(was, "reload")
 }
 
-// logSettings logs what is different now. by says who wanted it.
+// LogSettings logs what is different now. by says who wanted it.
 func (p *Pool) LogSettings(was offloader.Settings, by string) {
 	from, to := changedSettings(was, p.Settings())
 	if len(to) > 0 {
@@ -72,7 +72,7 @@ func changedSettings(was, is offloader.Settings) (from, to map[string]string) {
 	return from, to
 }
 
-// settingWords writes settings as one would in a Caddyfile.
+// SettingWords writes settings as one would in a Caddyfile.
 func SettingWords(s offloader.Settings) map[string]string {
 	b := offloader.BreakerSettings{}
 	if s.Breaker != nil {

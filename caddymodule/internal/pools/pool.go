@@ -16,11 +16,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// livePools are the pools of all loaded configurations by name. They outlive
+// Table are the pools of all loaded configurations by name. They outlive
 // each of these: a reload finds its pools with all that waits and runs in them.
 var Table = caddy.NewUsagePool()
 
-// livePool is one of them.
+// Pool is one of them.
 type Pool struct {
 	*offloader.Pool
 	Leases Leases[offloader.Settings]
@@ -56,7 +56,7 @@ func (p *Pool) Destruct() error {
 	return nil
 }
 
-// observeRun counts how long a run has had its permit. One whose connection was upgraded
+// ObserveRun counts how long a run has had its permit. One whose connection was upgraded
 // was counted then.
 func (p *Pool) ObserveRun(took time.Duration, upgraded bool) {
 	if upgraded {
@@ -66,7 +66,7 @@ func (p *Pool) ObserveRun(took time.Duration, upgraded bool) {
 	p.Runs.Observe(took.Seconds())
 }
 
-// entered lists a removed pool that a request is in. It is called after each has
+// Entered lists a removed pool that a request is in. It is called after each has
 // entered: those that do so later come from the configuration that has ended.
 func (p *Pool) Entered() {
 	if p.gone.Load() && p.Wait(ended) != nil && Removed.add(p) {
@@ -91,8 +91,8 @@ func (p *Pool) follow(s offloader.Settings) {
 	_ = p.Configure(s) // those it was made with, but for its routes' timeouts
 }
 
-// openPool returns the pool of that name, made with settings if it is new. The
-// caller owes a livePools.Delete.
+// Open returns the pool of that name, made with settings if it is new. The
+// caller owes a Table.Delete.
 func Open(name string, settings offloader.Settings) (*Pool, error) {
 	v, _, err := Table.LoadOrNew(name, func() (caddy.Destructor, error) {
 		pool, err := offloader.New(name, settings,
@@ -120,7 +120,7 @@ func (p *Pool) Snapshot() offloader.Snapshot {
 	return p.Pool.Snapshot()
 }
 
-// everyRequest lists all requests in the pool.
+// EveryRequest lists all requests in the pool.
 func (p *Pool) EveryRequest() []Request {
 	all := p.Requests.All()
 	for _, w := range p.Waiters() {
@@ -134,7 +134,7 @@ func (p *Pool) EveryRequest() []Request {
 	return all
 }
 
-// livingPools returns the pools that a configuration names, by name. Nothing slow may
+// Living returns the pools that a configuration names, by name. Nothing slow may
 // happen while their table is locked.
 func Living() []*Pool {
 	var all []*Pool

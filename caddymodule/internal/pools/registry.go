@@ -2,7 +2,7 @@ package pools
 
 import "sync"
 
-// request is a request in a pool, as far as the pool is concerned.
+// Request is a request in a pool, as far as the pool is concerned.
 type Request interface {
 	// NoteDeparture abandons the permit of a run whose client has left. The client of a
 	// run that goes on without it is not watched.
@@ -18,7 +18,7 @@ type registry struct {
 	len         int
 }
 
-// entry is a request's place in the registry, a part of the request itself. It is guarded
+// Entry is a request's place in the registry, a part of the request itself. It is guarded
 // by the registry.
 type Entry struct {
 	request    Request
@@ -55,7 +55,7 @@ func (l *registry) Remove(e *Entry) {
 	l.len--
 }
 
-// all returns the requests in order of their entry. They may end at any time.
+// All returns the requests in order of their entry. They may end at any time.
 func (l *registry) All() []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 // ruling is the configuration that has started last.
 var ruling Leases[*Generation]
 
-// spot is one "offload" in a configuration.
+// Spot is one "offload" in a configuration.
 type Spot struct {
 	Pool     *Pool
 	Server   string   // by its addresses
 	Backends []string // of what comes behind it; none if that is not known
 }
 
-// generation is one loaded configuration, as far as its pools replace those of others.
+// Generation is one loaded configuration, as far as its pools replace those of others.
 // Its zero value is ready.
 type Generation struct {
 	once        sync.Once
@@ -35,7 +35,7 @@ type succession struct {
 	heir  string
 }
 
-// link looks once for pools that this configuration replaces. It is called before the
+// Link looks once for pools that this configuration replaces. It is called before the
 // first request gets there: their successors' limits are lower from the beginning. Nothing
 // else changes before the configuration rules.
 func (g *Generation) Link(find func() []Spot) {
@@ -68,7 +68,7 @@ func spotsBefore() []Spot {
 	return all
 }
 
-// rule makes the pools that are replaced keep within the limits of their successors, from
+// Rule makes the pools that are replaced keep within the limits of their successors, from
 // the start of this configuration on.
 func (g *Generation) Rule() {
 	g.lease = ruling.Start(g)
@@ -83,7 +83,7 @@ func (g *Generation) Rule() {
 	}
 }
 
-// end is for the end of a configuration. What it was to replace is a pool like others
+// End is for the end of a configuration. What it was to replace is a pool like others
 // again if it has not ruled, or was rolled back.
 func (g *Generation) End() {
 	if g == nil {

@@ -26,7 +26,7 @@ const (
 	aheadSize = 64 << 10
 )
 
-// ahead is a body of which the beginning was read before its run.
+// Ahead is a body of which the beginning was read before its run.
 type Ahead struct {
 	io.ReadCloser               // the rest
 	done          chan struct{} // closed when fill has returned
@@ -62,7 +62,7 @@ func (a *Ahead) fill() {
 	}
 }
 
-// await returns when the body has had its moment.
+// Await returns when the body has had its moment.
 func (a *Ahead) Await(ctx context.Context) {
 	moment := time.NewTimer(aheadFor)
 	defer moment.Stop()
@@ -76,7 +76,7 @@ func (a *Ahead) Await(ctx context.Context) {
 	a.enough = true
 }
 
-// whole returns the body in the spool, nil if it has not ended or there is no room.
+// Whole returns the body in the spool, nil if it has not ended or there is no room.
 func (a *Ahead) Whole(bounds spool.Bounds) *spool.Body {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -112,7 +112,7 @@ func (a *Ahead) take(p []byte) int {
 	return n
 }
 
-// settle ends a read that waits for the client. The server must not find one when the
+// Settle ends a read that waits for the client. The server must not find one when the
 // request is over.
 func (a *Ahead) Settle(w http.ResponseWriter) {
 	select {

@@ -14,16 +14,16 @@ import (
 // as long as it likes. So the route says which kinds it honours, those that it has not
 // named itself hold half of the permits at most, and those that trickle are cut.
 
-// bodyKind is a kind of requests whose bodies are passed on as they come.
+// Kind is a kind of requests whose bodies are passed on as they come.
 type Kind struct {
 	Word  string // of the option "unspooled"
 	usual bool   // honoured unless the option says otherwise
 	is    func(r *http.Request) bool
 }
 
-// bodyKinds are all of them. The first one that a request is of, and that its route
+// allKinds are all of them. The first one that a request is of, and that its route
 // honours, counts.
-var bodyKinds = []Kind{
+var allKinds = []Kind{
 	{"grpc", true, IsCall},
 	{"connect", true, isConnectStream},
 	{"ndjson", true, isJSONStream},
@@ -32,37 +32,37 @@ var bodyKinds = []Kind{
 	{"resumable", false, IsResumable},
 }
 
-// kindWords are the words of bodyKinds.
+// kindWords are the words of allKinds.
 func kindWords() []string {
-	all := make([]string, len(bodyKinds))
-	for i, k := range bodyKinds {
+	all := make([]string, len(allKinds))
+	for i, k := range allKinds {
 		all[i] = k.Word
 	}
 	return all
 }
 
-// unspooledOff honours no kind.
-const unspooledOff = "off"
+// kindOff honours no kind.
+const kindOff = "off"
 
-// unspooledKinds are the kinds that a route honours. The zero value is the default.
+// Kinds are the kinds that a route honours. The zero value is the default.
 type Kinds struct {
 	named bool    // the route names them
 	kinds []*Kind // if it does
 }
 
-// parseUnspooled reads the option "unspooled", which may be empty.
+// ParseKinds reads the option "unspooled", which may be empty.
 func ParseKinds(list []string) (u Kinds, err error) {
 	for i, word := range list {
 		kind := slices.Index(kindWords(), word)
 		switch {
-		case word == unspooledOff && len(list) > 1:
+		case word == kindOff && len(list) > 1:
 			return u, fmt.Errorf("bad unspooled value: 'off' stands alone")
-		case word != unspooledOff && kind < 0:
+		case word != kindOff && kind < 0:
 			return u, fmt.Errorf("bad unspooled value '%s': want some of %s, or 'off'", word, strings.Join(kindWords(), ", "))
 		case slices.Contains(list[:i], word):
 			return u, fmt.Errorf("bad unspooled value: '%s' is there twice", word)
 		case kind >= 0:
-			u.kinds = append(u.kinds, &bodyKinds[kind])
+			u.kinds = append(u.kinds, &allKinds[kind])
 		}
 		u.named = true
 	}
@@ -77,22 +77,22 @@ func (u Kinds) honours(k *Kind) bool {
 	return slices.Contains(u.kinds, k)
 }
 
-// of returns the kind for which a request's body is passed on, nil if it is spooled. A
+// Of returns the kind for which a request's body is passed on, nil if it is spooled. A
 // client that asks for the former by RFC 10036 must get an error in place of the latter,
 // which refused reports.
 func (u Kinds) Of(r *http.Request) (kind *Kind, refused bool) {
 	if emptyOnHTTP3(r) {
 		return nil, false
 	}
-	for i := range bodyKinds {
-		if k := &bodyKinds[i]; k.is(r) && u.honours(k) {
+	for i := range allKinds {
+		if k := &allKinds[i]; k.is(r) && u.honours(k) {
 			return k, false
 		}
 	}
 	return nil, isIncremental(r)
 }
 
-// bounds reports whether requests of a kind share half of the permits. Where the route
+// Bounds reports whether requests of a kind share half of the permits. Where the route
 // names kinds it has decided about them. What a tunnel carries before it is accepted is
 // read by no backend.
 func (u Kinds) Bounds(k *Kind, r *http.Request) bool {
@@ -106,7 +106,7 @@ func emptyOnHTTP3(r *http.Request) bool {
 		slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace}, r.Method)
 }
 
-// isCall reports whether a request is a call of gRPC, which there is on HTTP/2 and later
+// IsCall reports whether a request is a call of gRPC, which there is on HTTP/2 and later
 // only.
 func IsCall(r *http.Request) bool { return r.ProtoMajor >= 2 && bridge.IsGRPC(r.Header) }
 
@@ -150,7 +150,7 @@ func mediaType(r *http.Request) string {
 // drafts of the IETF from the first to the last.
 var resumableFields = []string{"Tus-Resumable", "Upload-Complete", "Upload-Incomplete", "Upload-Offset", "Upload-Draft-Interop-Version"}
 
-// isResumable reports whether a request brings a part of a resumable upload.
+// IsResumable reports whether a request brings a part of a resumable upload.
 func IsResumable(r *http.Request) bool {
 	for _, field := range resumableFields {
 		if r.Header[field] != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// readBefore reports whether it was a handler in front that has read or closed the body,
+// ReadBefore reports whether it was a handler in front that has read or closed the body,
 // such as a reverse_proxy around a handle_response. Handlers behind find of it what they
 // would find without this one.
 func (u *Upload) ReadBefore(err *spool.ReadError) bool {

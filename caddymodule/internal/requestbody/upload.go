@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// upload is a request's body on its way into the spool.
+// Upload is a request's body on its way into the spool.
 type Upload struct {
 	io.Reader
 	spool.Owned
@@ -19,7 +19,7 @@ type Upload struct {
 	came int64 // bytes
 }
 
-// newUpload returns the client's body. net/http asks clients that wait for a 100
+// NewUpload returns the client's body. net/http asks clients that wait for a 100
 // Continue by itself; on HTTP/3 nobody would.
 func NewUpload(w http.ResponseWriter, r *http.Request, o spool.Owned) *Upload {
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")

@@ -22,19 +22,19 @@ var (
 	ExplainLeases = pools.Leases[int]{Apply: Explained.resize}
 )
 
-// decision is what has become of a request.
+// Decision is what has become of a request.
 type Decision uint8
 
 const (
-	// decidedRejected: a pool did not admit it.
+	// DecidedRejected: a pool did not admit it.
 	DecidedRejected Decision = iota + 1
-	// decidedTimedOut: its run took too long.
+	// DecidedTimedOut: its run took too long.
 	DecidedTimedOut
-	// decidedCancelled: an operator has cancelled it.
+	// DecidedCancelled: an operator has cancelled it.
 	DecidedCancelled
-	// decidedLeft: its client left, which ended it.
+	// DecidedLeft: its client left, which ended it.
 	DecidedLeft
-	// decidedAbandoned: its client left, and its run went on to the end.
+	// DecidedAbandoned: its client left, and its run went on to the end.
 	DecidedAbandoned
 
 	decisionCount
@@ -45,7 +45,7 @@ var decisionNames = [decisionCount]string{"", "rejected", "timed_out", "cancelle
 // String returns the decision's word.
 func (d Decision) String() string { return decisionNames[d] }
 
-// explanation is what is remembered of one request. It holds no string of the
+// Explanation is what is remembered of one request. It holds no string of the
 // request, each of which would keep all of its head in memory.
 type Explanation struct {
 	ID                   ID
@@ -54,7 +54,7 @@ type Explanation struct {
 	Who                  note
 	Decision             Decision
 	Reason               offloader.Reason
-	Unspooled            string // a word of bodyKinds, empty if its body is not passed on
+	Unspooled            string // the kind of a body that is passed on as it comes, empty without
 	Upload, Waited, Took time.Duration
 	Sends                int32
 	Ahead                int
@@ -87,7 +87,7 @@ func (l *explanations) resize(size int) {
 	}
 }
 
-// add remembers what has become of a request.
+// Add remembers what has become of a request.
 func (l *explanations) Add(e *Explanation, who *Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +110,7 @@ func (l *explanations) slot() *Explanation {
 	return e
 }
 
-// last returns the newest entries, at most n, the newest first.
+// Last returns the newest entries, at most n, the newest first.
 func (l *explanations) Last(n int) []Explanation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,7 +125,7 @@ func (l *explanations) newest(n int) []Explanation {
 	return all
 }
 
-// find returns the newest entry for an id: of nested pools the outermost one has
+// Find returns the newest entry for an id: of nested pools the outermost one has
 // the last word.
 func (l *explanations) Find(id WantedID) (Explanation, bool) {
 	l.mu.Lock()

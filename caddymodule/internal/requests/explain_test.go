@@ -87,7 +87,7 @@ func TestRequestIDsAsText(t *testing.T) {
 		id := NewID()
 		text := id.String()
 		wanted, ok := ParseID(text)
-		if len(text) != requestIDLength || seen[text] || !ok || !wanted.Of(id) || wanted.Of(id+1) {
+		if len(text) != idLength || seen[text] || !ok || !wanted.Of(id) || wanted.Of(id+1) {
 			t.Fatalf("%d is %s", id, text)
 		}
 		seen[text] = true
@@ -101,7 +101,7 @@ func TestRequestIDsAsText(t *testing.T) {
 
 func TestProgressIsReadBack(t *testing.T) {
 	var p Progress
-	for phase := PhaseUploading; phase < requestPhaseCount; phase++ {
+	for phase := PhaseUploading; phase < phaseCount; phase++ {
 		at := time.Now()
 		p.Enter(phase, at)
 		if got, since := p.Now(); got != phase || !since.Equal(at) {

@@ -7,37 +7,38 @@ import (
 	"sync/atomic"
 )
 
-// requestID is a request's number within the process. It becomes text only when
+// ID is a request's number within the process. It becomes text only when
 // somebody asks: then it looks random, so that it says nothing of how many
 // requests there are.
 type ID uint64
 
-// requestIDLength holds 64 bits in digits of 5.
-const requestIDLength = 13
+// idLength holds 64 bits in digits of 5.
+const idLength = 13
 
 var (
-	lastRequestID atomic.Uint64
-	requestIDSeed = maphash.MakeSeed() // a new one for each process
+	lastID atomic.Uint64
+	idSeed = maphash.MakeSeed() // a new one for each process
 )
 
-func NewID() ID { return ID(lastRequestID.Add(1)) }
+// NewID returns the next id.
+func NewID() ID { return ID(lastID.Add(1)) }
 
-func (id ID) hash() uint64 { return maphash.Comparable(requestIDSeed, uint64(id)) }
+func (id ID) hash() uint64 { return maphash.Comparable(idSeed, uint64(id)) }
 
 // String returns the id as answers, logs and commands know it.
 func (id ID) String() string {
 	text := strconv.FormatUint(id.hash(), 32)
-	return strings.Repeat("0", requestIDLength-len(text)) + text
+	return strings.Repeat("0", idLength-len(text)) + text
 }
 
-// wantedID is an id that somebody has asked for.
+// WantedID is an id that somebody has asked for.
 type WantedID uint64
 
-// parseRequestID reads what String has written.
+// ParseID reads what String has written.
 func ParseID(text string) (WantedID, bool) {
 	n, err := strconv.ParseUint(text, 32, 64)
-	return WantedID(n), err == nil && len(text) == requestIDLength
+	return WantedID(n), err == nil && len(text) == idLength
 }
 
-// of reports whether id is the one that is wanted.
+// Of reports whether id is the one that is wanted.
 func (w WantedID) Of(id ID) bool { return uint64(w) == id.hash() }

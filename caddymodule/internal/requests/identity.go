@@ -7,10 +7,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// defaultClass is the class of requests that have none.
+// DefaultClass is the class of requests that have none.
 const DefaultClass = "default"
 
-// identity is what a request is known by. It is taken from the request once,
+// Identity is what a request is known by. It is taken from the request once,
 // since handlers may rewrite that. The path has the query if that shall be shown;
 // like all else it may hold secrets.
 type Identity struct {
@@ -19,6 +19,8 @@ type Identity struct {
 	Method, Host, Path, Client string
 }
 
+// IdentityOf describes a request that came at that time. The path includes the query if
+// showQuery is set.
 func IdentityOf(r *http.Request, came time.Time, showQuery bool) Identity {
 	who := Identity{ID: NewID(), Came: came, Method: r.Method, Host: r.Host, Path: r.URL.Path}
 	if showQuery && r.URL.RawQuery != "" {
@@ -28,12 +30,14 @@ func IdentityOf(r *http.Request, came time.Time, showQuery bool) Identity {
 	return who
 }
 
+// DeterminedClient returns the client's address as Caddy determines it, empty if it has
+// not.
 func DeterminedClient(r *http.Request) string {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return client
 }
 
-// Request is one request in a pool, as the admin endpoint shows it.
+// View is one request in a pool, as the admin endpoint shows it.
 type View struct {
 	ID   string `json:"id"`
 	Pool string `json:"pool"`

@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// requestPhase is how far a request has come.
+// Phase is how far a request has come.
 type Phase uint8
 
 const (
-	// phaseUploading: its body is taken in.
+	// PhaseUploading: its body is taken in.
 	PhaseUploading Phase = iota + 1
-	// phaseWaiting: it waits for a permit, or is about to.
+	// PhaseWaiting: it waits for a permit, or is about to.
 	PhaseWaiting
-	// phaseRunning: it holds a permit.
+	// PhaseRunning: it holds a permit.
 	PhaseRunning
-	// phaseStreaming: its run has ended, and the client gets the rest.
+	// PhaseStreaming: its run has ended, and the client gets the rest.
 	PhaseStreaming
-	// phaseUpgraded: it has left the pool, and its connection goes on.
+	// PhaseUpgraded: it has left the pool, and its connection goes on.
 	PhaseUpgraded
 
-	requestPhaseCount
+	phaseCount
 )
 
-var requestPhaseNames = [requestPhaseCount]string{"", "uploading", "waiting", "running", "streaming", "upgraded"}
+var phaseNames = [phaseCount]string{"", "uploading", "waiting", "running", "streaming", "upgraded"}
 
 // String returns the phase's word.
-func (p Phase) String() string { return requestPhaseNames[p] }
+func (p Phase) String() string { return phaseNames[p] }
 
 // MarshalText writes the phase's word.
 func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// progress is how far a request has come, for those who look at it from other
+// Progress is how far a request has come, for those who look at it from other
 // goroutines. Phase and time are one word, so that they fit to each other and
 // cost no lock.
 type Progress struct{ packed atomic.Uint64 }
@@ -42,17 +42,18 @@ var processBegan = time.Now()
 // phaseBits is the room for a phase; the rest holds the nanoseconds of 73 years.
 const phaseBits = 3
 
-// enter notes that a phase has begun at that time.
+// Enter notes that a phase has begun at that time.
 func (p *Progress) Enter(phase Phase, at time.Time) {
 	p.packed.Store(uint64(at.Sub(processBegan))<<phaseBits | uint64(phase))
 }
 
-// now returns the phase, and since when it goes on.
+// Now returns the phase, and since when it goes on.
 func (p *Progress) Now() (Phase, time.Time) {
 	packed := p.packed.Load()
 	return Phase(packed & (1<<phaseBits - 1)), processBegan.Add(time.Duration(packed >> phaseBits))
 }
 
+// Phase returns the phase alone.
 func (p *Progress) Phase() Phase {
 	phase, _ := p.Now()
 	return phase

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// interrupt ends the request for an operator, wherever it is: an upload is cut, a
+// Interrupt ends the request for an operator, wherever it is: an upload is cut, a
 // waiter refused, a run cancelled as by a timeout, the rest of a response cut
 // short. It reports the phase in which it found it, and false if it was just
 // between two: then ask again.

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// view describes the run. It may be called from any goroutine.
+// View describes the run. It may be called from any goroutine.
 func (run *Run) View(now time.Time) requests.View {
 	phase, since := run.progress.Now()
 	who := &run.who
@@ -30,14 +30,14 @@ func (run *Run) View(now time.Time) requests.View {
 // id is that of the request: runs of nested pools share it.
 func (run *Run) id() requests.ID { return run.root().who.ID }
 
-// cancelledFor is the reason that has cancelled the run, zero if none has.
+// CancelledFor is the reason that has cancelled the run, zero if none has.
 func (run *Run) CancelledFor() offloader.Reason {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	return run.late
 }
 
-// waiting lists a pool's queue in the order of service.
+// Waiting lists a pool's queue in the order of service.
 func Waiting(p *pools.Pool) []requests.View {
 	now := time.Now()
 	waiters := p.Waiters()
@@ -52,7 +52,7 @@ func Waiting(p *pools.Pool) []requests.View {
 	return all
 }
 
-// active lists the requests of a pool that are not in its queue, the oldest first.
+// Active lists the requests of a pool that are not in its queue, the oldest first.
 func Active(p *pools.Pool) []requests.View {
 	now := time.Now()
 	all := []requests.View{}
@@ -71,7 +71,7 @@ func (run *Run) NoteDeparture() {
 	}
 }
 
-// findRun returns the request with that id, in its outermost pool, nil if there is
+// FindRun returns the request with that id, in its outermost pool, nil if there is
 // none.
 func FindRun(id requests.WantedID) *Run {
 	for _, pool := range pools.All() {

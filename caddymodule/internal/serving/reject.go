@@ -23,7 +23,7 @@ type answer struct {
 	proxyError httpsfv.Token
 }
 
-// requestIDField tells the id of a request that we answer ourselves.
+// IDField tells the id of a request that we answer ourselves.
 const IDField = "Offload-Request-Id"
 
 // answerFor is the one place that knows what a reason means in HTTP. The errors
@@ -113,7 +113,7 @@ func NoStore(header http.Header) {
 // answer for what was cancelled after that: it was not rejected.
 func (run *Run) hadPermit() bool { return run.admitted }
 
-// plainRejection answers where the routes of handle_reject do not.
+// PlainRejection answers where the routes of handle_reject do not.
 func PlainRejection(w http.ResponseWriter, r *http.Request) error {
 	status := http.StatusServiceUnavailable
 	if v, ok := replacerOf(r).Get("http.offload.reject_status"); ok {
@@ -187,6 +187,7 @@ func statusName(name string) any {
 	return name
 }
 
+// ValidStatusName reports whether a proxy can have that name in Proxy-Status fields.
 func ValidStatusName(name string) bool {
 	_, err := httpsfv.Marshal(httpsfv.NewItem(statusName(name)))
 	return err == nil

@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
@@ -19,7 +20,7 @@ import (
 // on alone.
 const nudgeAfter = time.Millisecond
 
-// routeSettings are the settings of one "offload" that are in force, with defaults filled
+// Settings are the settings of one "offload" that are in force, with defaults filled
 // in. A zero duration is no limit.
 type Settings struct {
 	Pool   *pools.Pool
@@ -44,7 +45,7 @@ type Settings struct {
 	ShowQuery       bool
 }
 
-// route is one "offload" of a configuration, as requests see it.
+// Route is one "offload" of a configuration, as requests see it.
 type Route struct {
 	Settings
 
@@ -56,6 +57,7 @@ type Route struct {
 	firstByteRest *offloader.Timeouts // the rest of firstByte after notice, nil if notice is later
 }
 
+// NewRoute returns a route with these settings.
 func NewRoute(s Settings) *Route {
 	rt := &Route{
 		Settings:  s,
@@ -95,7 +97,7 @@ const (
 	abandonCancel
 )
 
-// parseAbandonRule reads the option on_abandon, which may be empty.
+// ParseAbandonRule reads the option on_abandon, which may be empty.
 func ParseAbandonRule(text string) (abandonRule, error) {
 	switch text {
 	case "":

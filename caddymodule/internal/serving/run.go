@@ -36,7 +36,7 @@ var (
 // errResent is what a handler gets that would send a body once more than it may.
 var errResent = errors.New("the request was sent again before: not sent once more")
 
-// run is one request on its way through a pool. Everything in it belongs to the
+// Run is one request on its way through a pool. Everything in it belongs to the
 // goroutine of the connection unless it says otherwise.
 type Run struct {
 	Route  *Route
@@ -129,7 +129,7 @@ func (d *detached) Value(key any) any {
 	return d.Context.Value(key)
 }
 
-// runOf returns the run that a context belongs to, nil outside of one.
+// RunOf returns the run that a context belongs to, nil outside of one.
 func RunOf(ctx context.Context) *Run {
 	run, _ := ctx.Value(runKey{}).(*Run)
 	return run
