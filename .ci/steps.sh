@@ -39,6 +39,12 @@ import_arrows() {
 	forbid "the engine knows neither HTTP nor Caddy" "$http" ./offloader/...
 	forbid "the bridge knows no Caddy" "$caddy" ./caddymodule/internal/bridge
 	forbid "the core has no backend client" "$clients" ./offloader ./offloader/celery ./caddymodule
+	local house='(^|/)caddymodule'
+	forbid "pools know requests by an interface alone" "$house(/internal/(serving|requests|requestbody|admin|metrics))?\$" ./caddymodule/internal/pools
+	forbid "what is known of requests knows no run" "$house(/internal/(serving|requestbody|admin|metrics))?\$" ./caddymodule/internal/requests
+	forbid "bodies know no run" "$house(/internal/(serving|requests|admin|metrics))?\$" ./caddymodule/internal/requestbody
+	forbid "serving knows neither configuration nor admin" "$house(/internal/(admin|metrics|cli))?\$" ./caddymodule/internal/serving
+	forbid "the admin endpoint and metrics know no configuration" "$house\$" ./caddymodule/internal/admin ./caddymodule/internal/metrics
 	forbid "Celery's arguments and answers know no Caddy" "$caddy" ./caddymodule/celery/internal/...
 	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi)(/|$)' ./cmd/caddy
 }

@@ -1,7 +1,7 @@
 // Command houserules checks the rules of this project that no linter knows: no
 // markers of unfinished work in Go and Markdown files, no Go file and no
-// function longer than a reader can hold, no test in the documents that is not
-// there. It prints what it finds and fails.
+// function longer than a reader can hold, no test and no source in the documents that is
+// not there. It prints what it finds and fails.
 //
 //	go run ./internal/tools/houserules [root]
 package main
@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/caddy-offload/caddy-offload/internal/tools/tree"
 )
@@ -64,6 +65,7 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 		return nil, 0, err
 	}
 	var tests namedTests
+	var sources namedFiles
 	for _, name := range names {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
@@ -75,8 +77,9 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 		}
 		findings = append(findings, found...)
 		tests.read(name, string(content))
+		sources.read(name, string(content))
 	}
-	return append(findings, tests.missing()...), len(names), nil
+	return slices.Concat(findings, tests.missing(), sources.missing()), len(names), nil
 }
 
 // checkFile applies the rules for the kind of file.

@@ -123,6 +123,23 @@ func TestTestsThatDocumentsNameAreThere(t *testing.T) {
 	}
 }
 
+func TestSourcesThatDocumentsNameAreThere(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	_, err := report(fstest.MapFS{
+		"docs/a.md":             {Data: []byte("`here.go`, `b/here.go`,\n`c/here.go`, `re.go`, gone.go\n")},
+		"docs/decisions/001.md": {Data: []byte("`gone.go`\n")},
+		"a/b/here.go":           {Data: []byte("package b\n")},
+	}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "docs/a.md:2: no such file: c/here.go\ndocs/a.md:2: no such file: re.go\nhouse rules: 3 files, 2 findings\n"
+	if out.String() != want {
+		t.Errorf("output is %q, want %q", out.String(), want)
+	}
+}
+
 func TestCleanTreePasses(t *testing.T) {
 	t.Parallel()
 	ok, err := report(fstest.MapFS{"a.go": {Data: []byte("package a\n")}}, new(strings.Builder))

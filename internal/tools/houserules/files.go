@@ -1,0 +1,53 @@
+package main
+
+import (
+	"path"
+	"regexp"
+	"strings"
+)
+
+// namedFiles knows which sources there are and which the documents name. Decisions and the
+// changelog are left out: they speak of the sources of their time.
+type namedFiles struct {
+	all   []string
+	named []finding // with the file as its text
+}
+
+// namedFile is a source in a document.
+var namedFile = regexp.MustCompile("`([\\w./-]+\\.go)`")
+
+// read takes in a file.
+func (n *namedFiles) read(name, content string) {
+	n.all = append(n.all, name)
+	if path.Ext(name) != ".md" || strings.HasPrefix(name, "docs/decisions/") || name == "CHANGELOG.md" {
+		return
+	}
+	line := 1
+	for text := range strings.Lines(content) {
+		for _, match := range namedFile.FindAllStringSubmatch(text, -1) {
+			n.named = append(n.named, finding{name, line, match[1]})
+		}
+		line++
+	}
+}
+
+// missing returns a finding for each file that is named and not there.
+func (n *namedFiles) missing() []finding {
+	var findings []finding
+	for _, f := range n.named {
+		if !n.has(f.text) {
+			findings = append(findings, finding{f.file, f.line, "no such file: " + f.text})
+		}
+	}
+	return findings
+}
+
+// has reports whether a path, or the end of one, is that of a file.
+func (n *namedFiles) has(named string) bool {
+	for _, name := range n.all {
+		if name == named || strings.HasSuffix(name, "/"+named) {
+			return true
+		}
+	}
+	return false
+}
