@@ -67,12 +67,12 @@ model_test() {
 
 # large_bodies passes bodies through Caddy that no memory could hold.
 large_bodies() {
-	test_json bodies -count=1 -run='^TestLargeBodies$' ./caddymodule/fidelity -bodies.size=2GiB
+	test_json bodies -count=1 -run='^TestLargeBodies$' ./caddymodule/fidelity/disk -bodies.size=2GiB
 }
 
 # soak looks for wrong answers and leaks that only a longer load shows.
 soak() {
-	test_json soak -count=1 -timeout=60m -run='^TestSoak$' ./caddymodule/fidelity -soak.for="$CI_SOAK"
+	test_json soak -count=1 -timeout=60m -run='^TestSoak$' ./caddymodule/fidelity/soak -soak.for="$CI_SOAK"
 }
 
 # repeated_tests looks for faults of chance in the engine. Left out are tests that

@@ -75,9 +75,9 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 	res.Body.Close()
 }
 
-// Behind a body that was not read to its end no next request is looked for: what is left of
+// Behind a body that a timeout has cut short no next request is looked for: what is left of
 // it must not be taken for one.
-func TestConnectionEndsWithABodyThatWasNotRead(t *testing.T) {
+func TestConnectionEndsWithABodyThatIsCutShort(t *testing.T) {
 	s := site.ServeGlobal(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 	}), `

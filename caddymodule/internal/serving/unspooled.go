@@ -121,10 +121,11 @@ func (b *clientBody) stop() {
 }
 
 // leave gives the body back to the server when the run is over. On HTTP/1 the next request
-// is behind it: the server reads it to its end, or ends the connection. Whether it was
-// closed before its end the server may not be able to tell, so that is told here.
+// is behind it: the server reads it to its end, or ends the connection. If it was stopped
+// here and then closed by a transport the server may not be able to tell that its end is
+// missing. Otherwise it is as without the run.
 func (b *clientBody) leave() {
-	if !b.closing.CompareAndSwap(closedNot, closedNoMore) && !b.ended() && b.run.client.ProtoMajor == 1 {
+	if !b.closing.CompareAndSwap(closedNot, closedNoMore) && b.cutShort() && b.run.client.ProtoMajor == 1 {
 		bridge.LeaveBody(b.run.w)
 	}
 }

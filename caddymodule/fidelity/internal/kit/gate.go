@@ -1,0 +1,63 @@
+package kit
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+)
+
+// gate is the directive "gate": it counts the requests that have come and are not
+// answered, in whatever phase they are.
+type gate struct{}
+
+var InGate site.Counter
+
+func init() {
+	caddy.RegisterModule(gate{})
+	httpcaddyfile.RegisterHandlerDirective("gate", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return gate{}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("gate", httpcaddyfile.Before, "tracing")
+}
+
+func (gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.gate", New: func() caddy.Module { return new(gate) }}
+}
+
+func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	InGate.Enter()
+	defer InGate.Leave()
+	return next.ServeHTTP(w, r)
+}
+
+// idle waits until a site's pool has nothing left but the request that asks. The
+// site answers /state with the number of requests in its pool.
+func Idle(t *testing.T, s *site.Site) {
+	t.Helper()
+	c := s.Clients()["h1"]
+	site.Eventually(t, func() bool {
+		res, body := site.Get(t, c, "https://"+s.Addr+"/state")
+		return res.StatusCode == 200 && body == "1"
+	})
+}
+
+// stateRoute answers /state, and counts requests by "gate".
+const StateRoute = `
+	gate
+	respond /state "{http.offload.in_flight}"
+	`
+
+// soon is a context for what takes no time.
+func Soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,51 @@
+package kit
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
+)
+
+const childEnv = "FIDELITY_CHILD"
+
+// inProcessWith runs a test in a process of its own, with one more variable in its
+// environment, for what is decided when a process starts.
+func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
+	t.Helper()
+	if os.Getenv(childEnv) != "" {
+		test(t)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), childEnv+"=1", variable)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// caddysRaces are those of Caddy itself: it counts the bytes of bodies and of
+// tunnels without a lock. A transport of HTTP/2 may read a request's body when the
+// answer is there already, and a reload writes into tunnels beside their copiers.
+const caddysRaces = `
+race:caddyhttp.(*lengthReader)
+race:caddyhttp.(*hijackedConn)
+race:reverseproxy.(*bodyNopCloserIfNotRead)
+`
+
+// besidesCaddysRaces runs a test that meets them. The race detector still reports
+// all others.
+func BesidesCaddysRaces(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	if !testkit.Race {
+		test(t)
+		return
+	}
+	file := filepath.Join(t.TempDir(), "races")
+	if err := os.WriteFile(file, []byte(caddysRaces), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	InProcessWith(t, "GORACE=suppressions="+file, test)
+}

@@ -1,0 +1,2 @@
+// Package leave has clients that leave in each phase of a request, and in each way.
+package leave

@@ -1,0 +1,2 @@
+// Package upgrade tests connections that leave HTTP, such as WebSockets.
+package upgrade
