@@ -37,8 +37,8 @@ func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 	c := &HTTP2Conn{t: t, Conn: conn, Framer: http2.NewFramer(conn, conn), Patience: Patience}
 	c.Framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.fields = hpack.NewEncoder(&c.block)
-	io.WriteString(conn, http2.ClientPreface)
-	c.Framer.WriteSettings()
+	_, _ = io.WriteString(conn, http2.ClientPreface) // what is not sent shows in the answers
+	_ = c.Framer.WriteSettings()
 	return c
 }
 
@@ -47,31 +47,32 @@ func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 func (c *HTTP2Conn) Headers(stream uint32, end bool, fields ...string) {
 	c.block.Reset()
 	for i := 0; i < len(fields); i += 2 {
-		c.fields.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		_ = c.fields.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
 	const most = 16 << 10
 	rest := c.block.Bytes()
 	first := rest[:min(len(rest), most)]
 	rest = rest[len(first):]
-	c.Framer.WriteHeaders(http2.HeadersFrameParam{
+	_ = c.Framer.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: stream, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0,
 	})
 	for len(rest) > 0 {
 		next := rest[:min(len(rest), most)]
 		rest = rest[len(next):]
-		c.Framer.WriteContinuation(stream, len(rest) == 0, next)
+		_ = c.Framer.WriteContinuation(stream, len(rest) == 0, next)
 	}
 }
 
+// Data sends a part of a body.
 func (c *HTTP2Conn) Data(stream uint32, end bool, text string) {
-	c.Framer.WriteData(stream, end, []byte(text))
+	_ = c.Framer.WriteData(stream, end, []byte(text))
 }
 
 // answer returns what becomes of a stream.
 func (c *HTTP2Conn) Answer(stream uint32) string {
 	var text string
 	for {
-		c.Conn.SetReadDeadline(time.Now().Add(c.Patience))
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.Patience))
 		frame, err := c.Framer.ReadFrame()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -84,7 +85,7 @@ func (c *HTTP2Conn) Answer(stream uint32) string {
 			return fmt.Sprintf("%sgone away: %v", text, f.ErrCode)
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
-				c.Framer.WriteSettingsAck()
+				_ = c.Framer.WriteSettingsAck()
 			}
 		}
 		if frame.Header().StreamID != stream {

@@ -17,6 +17,7 @@ import (
 // answered, in whatever phase they are.
 type gate struct{}
 
+// InGate counts the requests in all gates.
 var InGate site.Counter
 
 func init() {
