@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -21,7 +22,7 @@ func (e *cancelError) Error() string { return fmt.Sprintf("%s: %s", e.reason, e.
 func (e *cancelError) Unwrap() error { return context.Canceled }
 
 // Expired is called by the timer of one of the run's timeouts.
-func (run *Run) Expired(t *offloader.Timeout) {
+func (run *Run) Expired(t *timerlist.Timer) {
 	switch {
 	case t == &run.runTime:
 		run.cancelFor(offloader.RunTimeout)

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -59,8 +60,8 @@ type Run struct {
 	permit offloader.Permit
 	span   trace.Span // of the wait or the run, nil if nobody traces
 
-	early    offloader.Timeout // for what waits for the head: the notice, the first byte
-	runTime  offloader.Timeout
+	early    timerlist.Timer // for what waits for the head: the notice, the first byte
+	runTime  timerlist.Timer
 	cancel   context.CancelCauseFunc
 	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
 	upgraded bool         // it has left the pool
