@@ -378,7 +378,7 @@ func tripsAfter(t *testing.T, s offloader.Settings, pause time.Duration) (trips 
 			}
 			permit.Release(offloader.Failure)
 		}
-		trips = pool.Snapshot().Breaker == offloader.BreakerTripped
+		trips = pool.Snapshot().Breaker == offloader.StateOpen
 	})
 	return trips
 }

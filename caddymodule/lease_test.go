@@ -17,11 +17,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
-
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -230,7 +228,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	waiter.Wait()
 	held.Release(offloader.Excluded)
 	fail(t, pool)
-	if state := pool.Snapshot().Breaker; state != offloader.BreakerTripped {
+	if state := pool.Snapshot().Breaker; state != offloader.StateOpen {
 		t.Errorf("the breaker is %s after its third failure", state)
 	}
 }

@@ -18,7 +18,7 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Uploading) },
+		func(s *offloader.Snapshot) float64 { return float64(s.Announced) },
 	},
 	{
 		describe("running", "Permits that are taken.", "pool"), prometheus.GaugeValue,
@@ -66,15 +66,15 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("upgraded", "Upgraded connections that have left the pool and go on.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Upgraded) },
+		func(s *offloader.Snapshot) float64 { return float64(s.Detached) },
 	},
 	{
 		describe("overridden", "Settings that are replaced by hand, a forced breaker among them.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 {
 			if s.BreakerForced {
-				return float64(len(s.Overridden) + 1)
+				return float64(s.Overridden.Count() + 1)
 			}
-			return float64(len(s.Overridden))
+			return float64(s.Overridden.Count())
 		},
 	},
 	{

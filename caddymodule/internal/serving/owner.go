@@ -25,10 +25,10 @@ func (e *cancelError) Unwrap() error { return context.Canceled }
 func (run *Run) Expired(t *timerlist.Timer) {
 	switch {
 	case t == &run.runTime:
-		run.cancelFor(offloader.RunTimeout)
+		run.cancelFor(requests.RunTimeout)
 	case run.notice():
 	default:
-		run.cancelFor(offloader.FirstByteTimeout)
+		run.cancelFor(requests.FirstByteTimeout)
 	}
 }
 
@@ -138,7 +138,7 @@ func (run *Run) Upgraded() {
 	run.upgraded = true
 	run.progress.Enter(requests.PhaseUpgraded, time.Now())
 	run.Route.Pool.Runs.Observe(run.runTook().Seconds())
-	run.permit.Upgrade()
+	run.permit.Detach()
 }
 
 // ClientLost cancels a run whose response nobody takes any more.

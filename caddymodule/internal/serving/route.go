@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
@@ -119,7 +120,7 @@ func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	rt.Ready()
 	run := newRun(rt, w, r, outer)
 	defer func() { run.leave(err) }()
-	run.place.PassDrain = outer != nil && pools.ExitBegan.Load()
+	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
 	err = run.takeBody()
 	run.beginWait()
 	if err != nil {

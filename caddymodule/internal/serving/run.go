@@ -52,7 +52,7 @@ type Run struct {
 	// For lists of requests.
 	who      requests.Identity // written once
 	progress requests.Progress // may be read on any goroutine
-	place    offloader.Place
+	ticket   offloader.Ticket
 	entry    pools.Entry // in the pool's list
 	listed   bool
 
@@ -159,7 +159,7 @@ func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run 
 		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
-	run.place.Owner = run
+	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
 	run.progress.Enter(requests.PhaseWaiting, now)
 	run.publish()
 	return run
@@ -199,7 +199,7 @@ func (run *Run) enter(phase requests.Phase, at time.Time) {
 
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *Run) leave(err error) {
-	run.Route.Pool.EndUpload(&run.place) // of one that panics while its body is read
+	run.ticket.Withdraw() // of one that panics while its body is read
 	run.remember()
 	run.mu.Lock()
 	run.failed = err != nil
