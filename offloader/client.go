@@ -10,22 +10,19 @@ type Client struct {
 	Connection uint16
 }
 
-// Visitor is implemented by a Ticket's Caller if the pool shall keep a turn for its
-// client after a rejection. Client is called only while the pool keeps turns.
-type Visitor interface{ Client() Client }
+// Caller is the user of a [Ticket]. The pool keeps a turn for its client after a
+// rejection, unless that is the zero Client. Client is called only while the pool keeps
+// turns.
+type Caller interface{ Client() Client }
 
 func (c *Client) unknown() bool { return *c == Client{} }
 
 // clientOf returns the client of a ticket, which may be nil.
 func clientOf(t *Ticket) Client {
-	if t == nil {
+	if t == nil || t.Caller == nil {
 		return Client{}
 	}
-	v, ok := t.Caller.(Visitor)
-	if !ok {
-		return Client{}
-	}
-	return v.Client()
+	return t.Caller.Client()
 }
 
 // newcomer is a caller that enters a gate.

@@ -192,6 +192,11 @@ func (r *rig) collect(out verdicts) {
 	}
 }
 
+// numbered is a caller without a client.
+type numbered int
+
+func (numbered) Client() Client { return Client{} }
+
 // arrive lets somebody enter and, at times after something else has happened,
 // queue up.
 func (r *rig) arrive(id int) {
@@ -259,7 +264,7 @@ func (r *rig) join(id int, ticket *Ticket) (*slot, answer, Reason) {
 	if ticket == nil {
 		ticket = new(Ticket)
 	}
-	ticket.Caller = id
+	ticket.Caller = numbered(id)
 	w := &waiter{arrived: r.now, deadline: deadline, ticket: ticket}
 	a, reason, out := r.gate.wait(w, &newcomer{ticket: ticket}, r.now)
 	if a == queueUp {
@@ -545,7 +550,7 @@ func (r *rig) checkOrder(step string) {
 	r.t.Helper()
 	var got []int
 	for _, w := range r.gate.waiters(r.now) {
-		got = append(got, w.Ticket.Caller.(int))
+		got = append(got, int(w.Ticket.Caller.(numbered)))
 	}
 	if want := r.model.order(); !slices.Equal(got, want) {
 		r.t.Fatalf("after %s: to be served in the order %v, want %v", step, got, want)

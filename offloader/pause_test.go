@@ -136,16 +136,21 @@ func TestPhasesFollowEachOther(t *testing.T) {
 	})
 }
 
+// named is a caller without a client.
+type named string
+
+func (named) Client() offloader.Client { return offloader.Client{} }
+
 // What a caller finds who has to wait, and what others see of it.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	at := func(s *stage, owner string) (*offloader.Ticket, *caller) {
-		ticket := &offloader.Ticket{Pool: s.pool, Caller: owner}
+		ticket := &offloader.Ticket{Pool: s.pool, Caller: named(owner)}
 		return ticket, s.arriveAt(context.Background(), ticket)
 	}
-	owners := func(s *stage) (all []any) {
+	owners := func(s *stage) (all []string) {
 		for _, w := range s.pool.Waiters() {
-			all = append(all, w.Ticket.Caller)
+			all = append(all, string(w.Ticket.Caller.(named)))
 		}
 		return all
 	}

@@ -18,9 +18,8 @@ type Ticket struct {
 	// Pool that the caller acquires from. It must be set.
 	Pool *Pool
 
-	// Caller that uses the ticket, for [Pool.Waiters]. If it is a [Visitor] the pool
-	// recognizes its client. It may be nil.
-	Caller any
+	// Caller that uses the ticket. It may be nil.
+	Caller Caller
 
 	// PassDrain admits the caller although the pool drains, because it belongs to a
 	// call that was admitted before.

@@ -100,7 +100,7 @@ func newGuest() *guest {
 	return g
 }
 
-// Client implements offloader.Visitor.
+// Client implements offloader.Caller.
 func (g *guest) Client() offloader.Client { return g.known }
 
 func (c *crowd) play(t *testing.T) *outcome {

@@ -94,32 +94,32 @@ var sendsTotal = describe("sends_total", "Requests sent to backends, those that 
 var poolStates = []struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	words []string
+	words func() []string // called at each scrape, since reasons are registered by packages that start later
 	of    func(s *offloader.Snapshot, word string) float64
 }{
 	{
 		describe("rejections_total", "Requests that were rejected or timed out.", "pool", "reason"),
-		prometheus.CounterValue, reasonWords(),
+		prometheus.CounterValue, reasonWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.Rejected[word]) },
 	},
 	{
 		describe("runs_total", "Runs that have ended.", "pool", "outcome"),
-		prometheus.CounterValue, outcomeWords(),
+		prometheus.CounterValue, outcomeWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.Ended[word]) },
 	},
 	{
 		describe("phase", "1 for the phase that the pool is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, offloader.Phases(),
+		prometheus.GaugeValue, offloader.Phases,
 		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Phase, word) },
 	},
 	{
 		describe("breaker_state", "1 for the state that the breaker is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, breakerStateWords(),
+		prometheus.GaugeValue, breakerStateWords,
 		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Breaker.String(), word) },
 	},
 	{
 		describe("breaker_transitions_total", "Changes of the breaker's state, by the state that it went to.", "pool", "state"),
-		prometheus.CounterValue, breakerStateWords()[1:], // nothing goes to "off"
+		prometheus.CounterValue, breakerTargetWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.BreakerChanged[word]) },
 	},
 }

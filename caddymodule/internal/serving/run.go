@@ -276,6 +276,6 @@ func (run *Run) Owner() spool.Owner {
 }
 
 var (
-	_ offloader.Visitor = (*Run)(nil)
+	_ offloader.Caller = (*Run)(nil)
 	_ spool.Owned       = (*Run)(nil)
 )
