@@ -130,7 +130,7 @@ func (w *Writer) Finish(cut error) {
 	w.mu.Unlock()
 	w.opts.Nudge.Stop(&w.nudge)
 	if streaming {
-		w.stream.End(nil, cut)
+		w.stream.End(cut)
 		w.drain(helper)
 	}
 	w.endHeader()
