@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -261,7 +262,7 @@ func TestPoolSettings(t *testing.T) {
 func TestRouteSettings(t *testing.T) {
 	g := provision(t, `{"proxy_status_name": "app"}`)
 	type route struct {
-		firstByte, runTime *offloader.Timeouts
+		firstByte, runTime *timerlist.List
 		stall              time.Duration
 		request, response  spool.Bounds
 		rejectStatus       int
@@ -271,11 +272,11 @@ func TestRouteSettings(t *testing.T) {
 	for config, change := range map[string]func(*route){
 		`{}`:                                func(*route) {},
 		`{"first_byte_timeout": 0}`:         func(*route) {},
-		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = offloader.NewTimeouts(0) },
-		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = offloader.NewTimeouts(3 * time.Second) },
+		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = timerlist.New(0) },
+		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = timerlist.New(3 * time.Second) },
 		`{"run_timeout": 0}`:                func(*route) {},
 		`{"run_timeout": -1}`:               func(*route) {},
-		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = offloader.NewTimeouts(3 * time.Second) },
+		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = timerlist.New(3 * time.Second) },
 		`{"stall_timeout": 0}`:              func(*route) {},
 		`{"stall_timeout": -1}`:             func(r *route) { r.stall = 0 },
 		`{"stall_timeout": "3s"}`:           func(r *route) { r.stall = 3 * time.Second },
@@ -295,7 +296,7 @@ func TestRouteSettings(t *testing.T) {
 				h.route.FirstByte, h.route.RunTime, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
 				h.route.RejectStatus, h.route.ProxyStatusName,
 			}
-			want := route{offloader.NewTimeouts(60 * time.Second), offloader.NewTimeouts(0), 60 * time.Second, bounds, bounds, 503, "app"}
+			want := route{timerlist.New(60 * time.Second), timerlist.New(0), 60 * time.Second, bounds, bounds, 503, "app"}
 			change(&want)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
@@ -377,7 +378,7 @@ func tripsAfter(t *testing.T, s offloader.Settings, pause time.Duration) (trips 
 			}
 			permit.Release(offloader.Failure)
 		}
-		trips = pool.Snapshot().Breaker == offloader.BreakerTripped
+		trips = pool.Snapshot().Breaker == offloader.StateOpen
 	})
 	return trips
 }

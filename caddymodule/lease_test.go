@@ -228,7 +228,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	waiter.Wait()
 	held.Release(offloader.Excluded)
 	fail(t, pool)
-	if state := pool.Snapshot().Breaker; state != offloader.BreakerTripped {
+	if state := pool.Snapshot().Breaker; state != offloader.StateOpen {
 		t.Errorf("the breaker is %s after its third failure", state)
 	}
 }

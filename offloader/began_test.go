@@ -25,13 +25,13 @@ func TestGoodBeginnings(t *testing.T) {
 		s.outcomes("f")
 		s.pass(10*second + 1)
 		stream := s.arrive()
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		stream.begins()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.pass(time.Hour)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		stream.release(offloader.Failure) // cut in the middle
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		if got := s.pool.Snapshot(); got.BreakerChanged["open"] != 1 || got.Ended["failure"] != 2 {
 			s.t.Errorf("%+v", got)
 		}
@@ -45,16 +45,16 @@ func TestGoodBeginnings(t *testing.T) {
 		two := s.arrivals(2)
 		two[0].begins()
 		two[0].begins()
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		two[1].begins()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a closed breaker hears of what comes after it", fragile, func(s *stage) {
 		c := s.arrive()
 		c.begins()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		c.release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "and does not count it as a success", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 9, byRatio()
@@ -63,7 +63,7 @@ func TestGoodBeginnings(t *testing.T) {
 			c.begins()
 		}
 		s.outcomes("ffff")
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "a run from before the breaker tripped settles no probe", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 4, inARow(1)
@@ -72,10 +72,10 @@ func TestGoodBeginnings(t *testing.T) {
 		s.outcomes("f")
 		s.pass(10*second + 1)
 		old.begins()
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.arrive()
 		old.begins()
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 	})
 	play(t, "the ramp moves on by them, and lets waiters in", ramping, func(s *stage) {
 		s.recover()

@@ -13,12 +13,12 @@ import (
 //	go test -run '^$' -bench Admission -count 6 ./offloader
 func BenchmarkAdmission(b *testing.B) {
 	b.Run("gate", func(b *testing.B) {
-		g := &gate{concurrency: 8, limit: 8, places: 100}
+		g := &gate{concurrency: 8, limit: 8, queueLimit: 100}
 		b.ReportAllocs()
 		for b.Loop() {
 			s, _, _ := g.enter(&newcomer{})
-			out, _ := g.leave(s, time.Millisecond, Success, 0)
-			out.tell()
+			out, _ := g.release(s, time.Millisecond, Success, 0)
+			out.wake()
 		}
 	})
 	b.Run("semaphore", func(b *testing.B) { // golang.org/x/sync, for comparison

@@ -13,14 +13,14 @@ import (
 type BreakerState uint8
 
 const (
-	// BreakerOff: the pool has no breaker.
-	BreakerOff BreakerState = iota
-	// BreakerClosed: runs pass and are counted.
-	BreakerClosed
-	// BreakerHalfOpen: probes find out whether the backend has recovered.
-	BreakerHalfOpen
-	// BreakerTripped: everything is refused until the cool-down is over.
-	BreakerTripped
+	// StateOff: the pool has no breaker.
+	StateOff BreakerState = iota
+	// StateClosed: runs pass and are counted.
+	StateClosed
+	// StateHalfOpen: probes find out whether the backend has recovered.
+	StateHalfOpen
+	// StateOpen: all calls are rejected until the cool-down is over.
+	StateOpen
 
 	breakerStateCount
 )
@@ -29,23 +29,23 @@ var breakerStateNames = [breakerStateCount]string{"off", "closed", "half_open", 
 
 // BreakerStates lists all states, in a fixed order.
 func BreakerStates() []BreakerState {
-	return []BreakerState{BreakerOff, BreakerClosed, BreakerHalfOpen, BreakerTripped}
+	return []BreakerState{StateOff, StateClosed, StateHalfOpen, StateOpen}
 }
 
-// String returns the state's word: off, closed, half_open or open.
+// String returns the state's name: off, closed, half_open or open.
 func (s BreakerState) String() string { return breakerStateNames[s] }
 
-// MarshalText writes the state's word.
+// MarshalText returns the state's name.
 func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func stateOf(s gobreaker.State) BreakerState {
 	switch s {
 	case gobreaker.StateOpen:
-		return BreakerTripped
+		return StateOpen
 	case gobreaker.StateHalfOpen:
-		return BreakerHalfOpen
+		return StateHalfOpen
 	}
-	return BreakerClosed
+	return StateClosed
 }
 
 // breaker adds to gobreaker's two-step form what it lacks: a state that can be
@@ -57,7 +57,7 @@ func stateOf(s gobreaker.State) BreakerState {
 type breaker struct {
 	settings BreakerSettings // with defaults filled in
 	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
-	told     *transitions // where changes of the state are reported
+	changes  *transitions // changes of the state, for the pool
 	forced   bool         // open by hand: there is nothing but state and settings
 
 	state    atomic.Uint32 // BreakerState
@@ -72,9 +72,9 @@ type breaker struct {
 	closed  bool
 }
 
-func newBreaker(name string, s BreakerSettings, told *transitions) *breaker {
-	b := &breaker{settings: s, told: told}
-	b.state.Store(uint32(BreakerClosed))
+func newBreaker(name string, s BreakerSettings, changes *transitions) *breaker {
+	b := &breaker{settings: s, changes: changes}
+	b.state.Store(uint32(StateClosed))
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:          name,
 		MaxRequests:   uint32(s.Probes),
@@ -97,11 +97,11 @@ func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 // refuses reports whether a newcomer would be refused now. A half-open breaker lets in
 // one for each probe that is to be made; the callers in the gate's queue are the next
 // probes. It is cheap.
-func (b *breaker) refuses(g *gate) bool {
+func (b *breaker) rejects(g *gate) bool {
 	switch b.State() {
-	case BreakerTripped:
+	case StateOpen:
 		return true
-	case BreakerHalfOpen:
+	case StateHalfOpen:
 		return int(b.probing.Load()) >= b.settings.Probes || b.probes()+g.waiting() >= b.settings.Probes
 	}
 	return false
@@ -122,11 +122,11 @@ func (b *breaker) allow(h *hearing) bool {
 	done, err := b.two.Allow()
 	if err == nil {
 		*h = hearing{breaker: b, settle: done, era: era}
-		if b.State() == BreakerHalfOpen {
+		if b.State() == StateHalfOpen {
 			h.settle, h.probe = b.probe(done), true
 		}
 	}
-	b.told.notify()
+	b.changes.notify()
 	return err == nil
 }
 
@@ -143,7 +143,7 @@ func (b *breaker) probe(done func(error)) func(error) {
 	}
 	late := time.AfterFunc(b.settings.ProbeTimeout, func() {
 		settle(errFailure)
-		b.told.notify()
+		b.changes.notify()
 	})
 	return func(err error) {
 		late.Stop()
@@ -177,7 +177,7 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 	b.row.end()
 	b.state.Store(uint32(stateOf(to)))
 	if !b.tripping.Load() {
-		b.told.add(transition{from: stateOf(from), to: stateOf(to)})
+		b.changes.add(transition{from: stateOf(from), to: stateOf(to)})
 	}
 	if to != gobreaker.StateOpen {
 		return
@@ -189,7 +189,7 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 
 func (b *breaker) endCoolDown() {
 	b.two.State() // moves it to half-open
-	b.told.notify()
+	b.changes.notify()
 }
 
 // startTripped opens a new breaker that takes the place of an open one. Nobody
@@ -207,8 +207,8 @@ func (b *breaker) fail() {
 	}
 }
 
-// retryAfter is the rest of the cool-down, or all of it while nothing ends it.
-func (b *breaker) retryAfter() time.Duration {
+// restOfCoolDown is the rest of the cool-down, or all of it while nothing ends it.
+func (b *breaker) restOfCoolDown() time.Duration {
 	if b.forced {
 		return b.settings.CoolDown
 	}

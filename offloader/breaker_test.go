@@ -67,18 +67,18 @@ func TestBreakerTrips(t *testing.T) {
 	} {
 		play(t, name, func(s *offloader.Settings) { s.Breaker = test.settings }, func(s *stage) {
 			for i := range test.outcomes {
-				if s.pool.Snapshot().Breaker == offloader.BreakerTripped {
+				if s.pool.Snapshot().Breaker == offloader.StateOpen {
 					s.t.Fatalf("tripped after %s", test.outcomes[:i])
 				}
 				s.outcomes(test.outcomes[i : i+1])
 			}
-			want := offloader.BreakerClosed
+			want := offloader.StateClosed
 			switch {
 			case test.trips:
-				want = offloader.BreakerTripped
+				want = offloader.StateOpen
 				s.want(s.arrivals(1), "breaker_open")
 			case test.settings == nil:
-				want = offloader.BreakerOff
+				want = offloader.StateOff
 			}
 			s.wantBreaker(want)
 		})
@@ -112,9 +112,9 @@ func TestWindowOfBreaker(t *testing.T) {
 			s.outcomes("fff")
 			s.pass(test.wait)
 			s.outcomes("f")
-			want := offloader.BreakerClosed
+			want := offloader.StateClosed
 			if test.trips {
-				want = offloader.BreakerTripped
+				want = offloader.StateOpen
 			}
 			s.wantBreaker(want)
 		})
@@ -128,9 +128,9 @@ func TestWindowOfBreaker(t *testing.T) {
 		s.outcomes("s")
 		s.pass(5 * second) // the first three are forgotten, the fourth is not
 		s.outcomes("ff")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 }
 
@@ -162,19 +162,19 @@ func TestOpenBreaker(t *testing.T) {
 		all := s.arrivals(3)
 		all[0].release(offloader.Failure)
 		all[1].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(5 * second)
 		all[2].release(offloader.Failure) // does not prolong the cool-down
 		s.pass(5*second + 1)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 	})
 	play(t, "the cool-down ends by itself", fragile, func(s *stage) {
 		s.outcomes("f")
 		s.pass(10 * second)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.want(s.arrivals(1), "breaker_open")
 		s.pass(1)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 	})
 	play(t, "results from before it tripped do not close it", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 2, inARow(1)
@@ -183,7 +183,7 @@ func TestOpenBreaker(t *testing.T) {
 		all[0].release(offloader.Failure)
 		s.pass(10*second + 1)
 		all[1].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.want(s.arrivals(2), "admitted breaker_open")
 	})
 }
@@ -200,28 +200,28 @@ func TestProbes(t *testing.T) {
 		halfOpen(s)
 		three := s.arrivals(3)
 		s.want(three, "admitted breaker_open breaker_open")
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		three[0].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.want(s.arrivals(1), "admitted")
 	})
 	play(t, "a failed probe opens it for another cool-down", fragile, func(s *stage) {
 		halfOpen(s)
 		s.run(3*second, offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(10 * second)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(1)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.outcomes("s")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "an excluded probe makes way for another", fragile, func(s *stage) {
 		halfOpen(s)
 		s.outcomes("xx")
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.outcomes("s")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "as many as wanted must succeed", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 4, inARow(1)
@@ -231,10 +231,10 @@ func TestProbes(t *testing.T) {
 		three := s.arrivals(3)
 		s.want(three, "admitted admitted breaker_open")
 		three[0].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.want(s.arrivals(1), "breaker_open")
 		three[1].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "one failure of many is enough", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 4, inARow(1)
@@ -243,9 +243,9 @@ func TestProbes(t *testing.T) {
 		halfOpen(s)
 		two := s.arrivals(2)
 		two[0].release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		two[1].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	for name, test := range map[string]struct {
 		set, longestRun, want time.Duration
@@ -261,14 +261,14 @@ func TestProbes(t *testing.T) {
 			halfOpen(s)
 			hung := s.arrive()
 			s.pass(test.want - 1)
-			s.wantBreaker(offloader.BreakerHalfOpen)
+			s.wantBreaker(offloader.StateHalfOpen)
 			s.pass(1)
-			s.wantBreaker(offloader.BreakerTripped)
+			s.wantBreaker(offloader.StateOpen)
 			s.wantGauges("1 of 2 running, 0 waiting") // its permit stays
 			s.pass(10*second + 1)
 			s.want(s.arrivals(2), "admitted breaker_open") // the next probe
 			hung.release(offloader.Success)                // too late to count
-			s.wantBreaker(offloader.BreakerHalfOpen)
+			s.wantBreaker(offloader.StateHalfOpen)
 			s.wantGauges("1 of 2 running, 0 waiting")
 		})
 	}
@@ -279,6 +279,6 @@ func TestProbes(t *testing.T) {
 		halfOpen(s)
 		s.run(second/2, offloader.Success)
 		s.pass(time.Minute)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 }

@@ -17,15 +17,15 @@ type calendar struct {
 	today  int64                 // the quarter that it begins with
 }
 
-// room is what a pool can take.
-type room struct {
+// capacity is what a pool can take.
+type capacity struct {
 	atOnce   int // in one quarter
 	inSecond int // in any second
 }
 
 // book returns the first time from wait on, in whole seconds, for which there is room,
 // and books it. It is wait itself if there is room at no time.
-func (c *calendar) book(now moment, wait time.Duration, r room) time.Duration {
+func (c *calendar) book(now moment, wait time.Duration, r capacity) time.Duration {
 	c.advance(int64(now) / int64(quarter))
 	best := int64(wait / time.Second)
 	for later := best; later <= int64(maxRetry/time.Second); later++ {
@@ -52,7 +52,7 @@ func (c *calendar) advance(to int64) {
 func (c *calendar) at(ahead int64) *uint16 { return &c.booked[(c.today+ahead)%quartersAhead] }
 
 // has reports whether there is room so many seconds ahead.
-func (c *calendar) has(seconds int64, r room) bool {
+func (c *calendar) has(seconds int64, r capacity) bool {
 	at := seconds * perSecond
 	if int(*c.at(at)) >= r.atOnce {
 		return false

@@ -74,7 +74,7 @@ func (p *Pool) apply(configured Settings, override Override) {
 	p.setBreaker(s)
 	p.lingers.limit(s.Linger)
 	now := p.now()
-	p.gate.configure(s, now).tell()
+	p.gate.configure(s, now).wake()
 	p.alarm.set(p.gate.nextDue(), now)
 }
 

@@ -80,7 +80,7 @@ func waitOnce(t *testing.T, p *offloader.Pool) func() {
 			t.Error(err)
 		}
 		begin <- struct{}{}
-		for p.Check() == nil { // until the place is taken
+		for p.RejectEarly() == nil { // until the place is taken
 			runtime.Gosched()
 		}
 		permit.Release(offloader.Success)
@@ -112,7 +112,7 @@ func TestRefusalsAllocateNothing(t *testing.T) {
 			if _, err := p.Acquire(context.Background()); err == nil {
 				t.Error("not refused")
 			}
-			if p.Check() == nil {
+			if p.RejectEarly() == nil {
 				t.Error("not refused by Check")
 			}
 		})
@@ -152,7 +152,7 @@ func TestWaitersAreCheap(t *testing.T) {
 	allAsleep := func() bool { return int(sleepers.Load()) == waiters }
 	costOf(t, waiters, sleep, allAsleep) // makes goroutines, to be used again
 	asleep := costOf(t, waiters, sleep, allAsleep)
-	waiting := costOf(t, waiters, acquire, func() bool { return p.Check() != nil })
+	waiting := costOf(t, waiters, acquire, func() bool { return p.RejectEarly() != nil })
 	t.Logf("each waiter: %d bytes in %.1f objects and %d bytes of stack, without the queue %d, %.1f and %d",
 		waiting.heap, waiting.objects, waiting.stack, asleep.heap, asleep.objects, asleep.stack)
 	if waiting.heap > asleep.heap+256 || waiting.objects > asleep.objects+2.5 {
@@ -207,11 +207,11 @@ func TestTurnsAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer permit.Release(offloader.Success)
-	place := &offloader.Place{Owner: guestFrom(1, 1)}
+	ticket := &offloader.Ticket{Pool: full, Caller: guestFrom(1, 1)}
 	wantAllocs(t, "a client with a turn", 0, func() {
-		_, err := full.AcquireAt(context.Background(), place)
+		_, err := ticket.Acquire(context.Background())
 		rejected, ok := errors.AsType[*offloader.RejectedError](err)
-		if !ok || rejected.RetryAfterFor(place) < time.Second {
+		if !ok || ticket.NextRetry(rejected.Reason) < time.Second {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -43,7 +43,7 @@ func ExamplePool_Acquire() {
 	_, err = pool.Acquire(ctx) // somebody else, meanwhile
 	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		fmt.Println(rejected)
-		fmt.Println("retry after a second or more:", rejected.RetryAfter() >= time.Second)
+		fmt.Println("retry after a second or more:", rejected.NextRetry() >= time.Second)
 	}
 	permit.Release(offloader.Success)
 	fmt.Println(pool.Snapshot().Running, "running")

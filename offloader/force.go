@@ -81,7 +81,7 @@ func newForcedOpen(s *BreakerSettings) *breaker {
 	if s != nil {
 		b.settings = *s
 	}
-	b.state.Store(uint32(BreakerTripped))
+	b.state.Store(uint32(StateOpen))
 	return b
 }
 
@@ -97,9 +97,9 @@ func (p *Pool) breakerState() (s BreakerState, forced bool) {
 	defer p.mu.Unlock()
 	switch b := p.breaker.Load(); {
 	case p.control == BreakerForcedClosed:
-		return BreakerClosed, true
+		return StateClosed, true
 	case b != nil:
 		return b.State(), p.control != BreakerAuto
 	}
-	return BreakerOff, false
+	return StateOff, false
 }

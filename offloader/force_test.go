@@ -26,11 +26,11 @@ func TestBreakerForcedOpen(t *testing.T) {
 		all := s.arrivals(2)
 		s.force(offloader.BreakerForcedOpen)
 		s.want(append(all, s.arrive()), "admitted breaker_open breaker_open")
-		s.wantForced(offloader.BreakerTripped, true)
+		s.wantForced(offloader.StateOpen, true)
 		s.pass(time.Hour)
 		s.want(s.arrivals(1), "breaker_open")
 		all[0].release(offloader.Failure) // of no interest any more
-		s.wantForced(offloader.BreakerTripped, true)
+		s.wantForced(offloader.StateOpen, true)
 		l.want("closed to open")
 	})
 	play(t, "advises the cool-down, however long it is open", fragile, func(s *stage) {
@@ -43,7 +43,7 @@ func TestBreakerForcedOpen(t *testing.T) {
 		s.want(s.arrivals(1), "breaker_open")
 		s.wantAdvice(s.advice(offloader.BreakerOpen, 100), 10*second, 11*second)
 		s.force(offloader.BreakerAuto)
-		s.wantForced(offloader.BreakerOff, false)
+		s.wantForced(offloader.StateOff, false)
 		s.want(s.arrivals(1), "admitted")
 	})
 	play(t, "a pool that drains says so", nil, func(s *stage) {
@@ -55,7 +55,7 @@ func TestBreakerForcedOpen(t *testing.T) {
 		s.outcomes("f")
 		s.force(offloader.BreakerForcedOpen)
 		s.pass(time.Hour)
-		s.wantForced(offloader.BreakerTripped, true)
+		s.wantForced(offloader.StateOpen, true)
 		l.want("closed to open")
 	})
 }
@@ -65,7 +65,7 @@ func TestBreakerForcedClosed(t *testing.T) {
 	observed(t, "admits all, and nothing trips", fragile, func(s *stage, l *log) {
 		s.force(offloader.BreakerForcedClosed)
 		s.outcomes("ffff")
-		s.wantForced(offloader.BreakerClosed, true)
+		s.wantForced(offloader.StateClosed, true)
 		l.want()
 	})
 	observed(t, "ends a trip at once, without a ramp", func(s *offloader.Settings) {
@@ -97,11 +97,11 @@ func TestBreakerGivenBackToItsRules(t *testing.T) {
 		s.outcomes("f")
 		s.force(offloader.BreakerForcedClosed)
 		s.force(offloader.BreakerAuto)
-		s.wantForced(offloader.BreakerClosed, false)
+		s.wantForced(offloader.StateClosed, false)
 		s.outcomes("f")
-		s.wantForced(offloader.BreakerClosed, false)
+		s.wantForced(offloader.StateClosed, false)
 		s.outcomes("f")
-		s.wantForced(offloader.BreakerTripped, false)
+		s.wantForced(offloader.StateOpen, false)
 	})
 	observed(t, "coming from open, the pool warms up", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 4, inARow(1)
@@ -124,7 +124,7 @@ func TestBreakerGivenBackToItsRules(t *testing.T) {
 	play(t, "a breaker that follows its rules is left alone", fragile, func(s *stage) {
 		s.outcomes("f")
 		s.force(offloader.BreakerAuto)
-		s.wantForced(offloader.BreakerTripped, false)
+		s.wantForced(offloader.StateOpen, false)
 	})
 }
 
@@ -149,7 +149,7 @@ func TestForcedBreakerIsConfigured(t *testing.T) {
 				s.wantAdvice(s.advice(offloader.BreakerOpen, 100), 30*second, 31*second)
 			}
 			s.force(offloader.BreakerAuto)
-			s.wantForced(offloader.BreakerClosed, false)
+			s.wantForced(offloader.StateClosed, false)
 		})
 	}
 }

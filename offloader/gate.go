@@ -14,9 +14,9 @@ const unlimited = math.MaxInt32
 type answer uint8
 
 const (
-	refuse  answer = iota // see the reason
-	admit                 // a slot was taken
-	queueUp               // room to wait
+	rejectNow answer = iota // see the reason
+	admit                   // a slot was taken
+	queueUp                 // room to wait
 )
 
 // gate hands out slots: at once while there are any, else in the queue's order
@@ -35,14 +35,14 @@ type gate struct {
 	fresh       int // running since the last ramp began, not abandoned, not lingering
 	warmUp      warmUp
 	recoveries  int // how often a warm-up has begun
-	places      int
+	queueLimit  int
 	maxWait     time.Duration
 	fifo        bool
 	running     int // slots taken, lingering and lent ones included
 	lingering   int
-	abandoned   int // running for nobody
-	uploading   int // let in and not here yet
-	unspooled   int // running with a request body that is not spooled and has not ended
+	abandoned   int // running without their callers
+	announced   int // calls that prepare and have not acquired yet
+	capped      int // running, and bound to half of the permits
 	lent        int // held by runs of pools that this one succeeds
 	queue       queue
 	queued      moment // when the last one began to wait, zero for never
@@ -61,18 +61,18 @@ type gate struct {
 func (g *gate) enter(n *newcomer) (*slot, answer, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a, r := g.admission(n.place, g.arrives(&n.client, n.came))
+	a, r := g.admission(n.ticket, g.arrives(&n.client, n.came))
 	if a == admit {
 		return g.letIn(n, n.came), a, r
 	}
 	return nil, a, r
 }
 
-// room reports why a newcomer would be refused at once, or zero.
-func (g *gate) room(n *newcomer) Reason {
+// admissible returns the reason to reject a newcomer at once, or zero.
+func (g *gate) admissible(n *newcomer) Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.refusal(n)
+	return g.rejection(n)
 }
 
 func (g *gate) waiting() int {
@@ -81,21 +81,21 @@ func (g *gate) waiting() int {
 	return g.queue.len
 }
 
-// wait queues a newcomer whom enter told to, unless things changed meanwhile:
-// then it answers as enter does, with the slot in w.
+// wait queues a newcomer for which enter has answered queueUp. If that has changed
+// meanwhile it answers as enter does, with the slot in w.
 func (g *gate) wait(w *waiter, n *newcomer, now moment) (answer, Reason, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	g.refuseLate(now, &out)
+	g.rejectLate(now, &out)
 	kept := g.takesTurn(&n.client, now)
-	a, r := g.admission(n.place, kept)
+	a, r := g.admission(n.ticket, kept)
 	switch a {
 	case admit:
 		w.slot = g.letIn(n, now)
 	case queueUp:
-		if g.queue.len >= g.places {
-			g.refuse(g.displaced(), QueueFull, &out)
+		if g.queue.len >= g.queueLimit {
+			g.reject(g.displaced(), QueueFull, &out)
 		}
 		if kept {
 			g.useTurn(w, &n.client, now)
@@ -105,9 +105,9 @@ func (g *gate) wait(w *waiter, n *newcomer, now moment) (answer, Reason, verdict
 	return a, r, out
 }
 
-// abandon takes a waiter whose caller left out of the queue. It reports false
-// when a verdict was already on its way.
-func (g *gate) abandon(w *waiter, n *newcomer) bool {
+// leave takes a waiter whose caller left out of the queue. It reports false if a
+// verdict was already on its way.
+func (g *gate) leave(w *waiter, n *newcomer) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !w.queued {
@@ -119,9 +119,9 @@ func (g *gate) abandon(w *waiter, n *newcomer) bool {
 	return true
 }
 
-// leave gives a slot back after a run and hands it on. It returns as expire
-// does when to look again.
-func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
+// release gives a slot back after a run and hands it on. Like expire it returns when
+// to look again.
+func (g *gate) release(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.learn(s, run, now)
@@ -129,8 +129,8 @@ func (g *gate) leave(s *slot, run time.Duration, o Outcome, now moment) (verdict
 	return g.comeFree(s, now), g.due()
 }
 
-// cede gives back a slot that no run has used.
-func (g *gate) cede(s *slot, now moment) verdicts {
+// putBack gives back a slot that no run has used.
+func (g *gate) putBack(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
@@ -138,8 +138,8 @@ func (g *gate) cede(s *slot, now moment) verdicts {
 	return out
 }
 
-// linger counts a slot whose run has ended but that is kept for a while. It
-// returns what leave does.
+// linger keeps the slot of a run that has ended for a while. It returns what release
+// does.
 func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -153,8 +153,8 @@ func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdic
 	return out, g.due()
 }
 
-// lingered gives such a slot back.
-func (g *gate) lingered(s *slot, now moment) verdicts {
+// endLinger gives such a slot back.
+func (g *gate) endLinger(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lingering--
@@ -174,20 +174,20 @@ func (g *gate) configure(s Settings, now moment) verdicts {
 	if !warming || g.limit > g.concurrency {
 		g.limit = g.concurrency
 	}
-	g.places, g.maxWait, g.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
+	g.queueLimit, g.maxWait, g.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
 	var out verdicts
 	g.handOver(now, &out)
-	g.refuseLate(now, &out)
+	g.rejectLate(now, &out)
 	return out
 }
 
-// expire refuses the waiters whose time is up and returns when to look again,
-// zero if nobody waits against the clock.
+// expire rejects the waiters whose time is up and returns when to look again, zero
+// for never.
 func (g *gate) expire(now moment) (moment, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	g.refuseLate(now, &out)
+	g.rejectLate(now, &out)
 	return g.due(), out
 }
 
@@ -198,14 +198,14 @@ func (g *gate) nextDue() moment {
 	return g.due()
 }
 
-// refuseAll empties the queue for one reason.
-func (g *gate) refuseAll(r Reason) verdicts {
+// rejectAll empties the queue for one reason.
+func (g *gate) rejectAll(r Reason) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
 	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
 		for l.front != nil {
-			g.refuse(l.front, r, &out)
+			g.reject(l.front, r, &out)
 		}
 	}
 	g.wakeIfIdle()
@@ -214,27 +214,27 @@ func (g *gate) refuseAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-// decide says what becomes of a newcomer; pl is its place, nil if it has none, and
-// kept says that it comes at its turn.
-func (g *gate) decide(pl *Place, kept bool) (answer, Reason) {
-	shut := g.shutFor(pl)
+// decide answers a newcomer; t is its ticket, nil without one, and kept says that it
+// comes at its turn.
+func (g *gate) decide(t *Ticket, kept bool) (answer, Reason) {
+	shut := g.shutFor(t)
 	switch {
 	case shut != 0:
-		return refuse, shut
-	case g.unspooledFull(pl):
-		return refuse, UnspooledLimit
+		return rejectNow, shut
+	case g.capReached(t):
+		return rejectNow, t.CappedBy
 	case g.vacant() && g.queue.len == 0 && !g.paused():
 		return admit, 0
-	case g.queue.len >= g.places && !g.displaces(kept):
-		return refuse, QueueFull
+	case g.queue.len >= g.queueLimit && !g.displaces(kept):
+		return rejectNow, QueueFull
 	}
 	return queueUp, 0
 }
 
-// refusal is why a newcomer is refused before it enters, or zero.
-func (g *gate) refusal(n *newcomer) Reason {
-	a, r := g.decide(n.place, g.takesTurn(&n.client, n.came))
-	if a == refuse {
+// rejection is the reason to reject a newcomer before it enters, or zero.
+func (g *gate) rejection(n *newcomer) Reason {
+	a, r := g.decide(n.ticket, g.takesTurn(&n.client, n.came))
+	if a == rejectNow {
 		g.turns.count(&n.client, 1) // until it has its answer
 	}
 	return r
@@ -243,13 +243,13 @@ func (g *gate) refusal(n *newcomer) Reason {
 // letIn gives a newcomer a slot.
 func (g *gate) letIn(n *newcomer, now moment) *slot {
 	g.served(&n.client, now)
-	g.endUpload(n.place)
+	g.arrived(n.ticket)
 	s := g.take()
-	g.beginUnspooled(s, n.place)
+	g.beginCapped(s, n.ticket)
 	return s
 }
 
-// join queues a waiter for which there is a place.
+// join queues a waiter.
 func (g *gate) join(w *waiter, now moment) {
 	w.breaksCalm = g.queue.len == 0 && g.calm(now) && !g.paused()
 	g.queued = max(now, 1)
@@ -259,7 +259,7 @@ func (g *gate) join(w *waiter, now moment) {
 	g.pace.came++
 	g.noteArrival(w)
 	g.queue.push(w)
-	g.endUpload(w.place)
+	g.arrived(w.ticket)
 }
 
 func (g *gate) take() *slot {
@@ -292,24 +292,23 @@ func (g *gate) giveBack(s *slot, now moment, out *verdicts) {
 	g.handOver(now, out)
 }
 
-// handOver gives free slots to waiters, unless the gate is paused. Who can no
-// longer be served in time is refused first, so that no slot goes to somebody who
-// has to leave.
+// handOver gives free slots to waiters, unless the gate is paused. It first rejects
+// waiters that cannot be served in time, so that they get no slot.
 func (g *gate) handOver(now moment, out *verdicts) {
 	if len(g.asking) > 0 {
 		g.grant(out)
 	}
 	if g.vacant() {
-		g.refuseLate(now, out)
+		g.rejectLate(now, out)
 	}
 	for g.vacant() && g.queue.len > 0 && !g.paused() {
 		w := g.pick(now)
 		if w.deadline != 0 && w.deadline <= now {
-			g.refuse(w, WaitTimeout, out)
+			g.reject(w, WaitTimeout, out)
 			continue
 		}
-		if g.unspooledFull(w.place) {
-			g.refuse(w, UnspooledLimit, out)
+		if g.capReached(w.ticket) {
+			g.reject(w, w.ticket.CappedBy, out)
 			continue
 		}
 		if g.loan != nil && !g.claim() {
@@ -318,7 +317,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 		g.queue.remove(w)
 		w.slot = g.take()
 		w.slot.started = now
-		g.beginUnspooled(w.slot, w.place)
+		g.beginCapped(w.slot, w.ticket)
 		out.add(w)
 	}
 	if g.loan != nil {
@@ -327,7 +326,7 @@ func (g *gate) handOver(now moment, out *verdicts) {
 	g.wakeIfIdle()
 }
 
-func (g *gate) refuse(w *waiter, r Reason, out *verdicts) {
+func (g *gate) reject(w *waiter, r Reason, out *verdicts) {
 	g.queue.remove(w)
 	w.reason = r
 	out.add(w)

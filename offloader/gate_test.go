@@ -43,7 +43,7 @@ type rig struct {
 	nextID  int
 	slots   map[int]*slot
 	waiting map[int]*waiter
-	uploads map[int]*Place
+	uploads map[int]*Ticket
 	maxWait time.Duration   // of a crowded queue, zero for any
 	idle    <-chan struct{} // of somebody who waits until nothing is in flight
 	log     []string
@@ -52,7 +52,7 @@ type rig struct {
 func newRig(t *testing.T, seed uint64) *rig {
 	r := &rig{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: 1,
-		slots: map[int]*slot{}, waiting: map[int]*waiter{}, uploads: map[int]*Place{},
+		slots: map[int]*slot{}, waiting: map[int]*waiter{}, uploads: map[int]*Ticket{},
 	}
 	r.gate.limit, r.gate.concurrency = unlimited, unlimited
 	r.model.limit, r.model.concurrency = unlimited, unlimited
@@ -192,14 +192,19 @@ func (r *rig) collect(out verdicts) {
 	}
 }
 
+// numbered is a caller without a client.
+type numbered int
+
+func (numbered) Client() Client { return Client{} }
+
 // arrive lets somebody enter and, at times after something else has happened,
 // queue up.
 func (r *rig) arrive(id int) {
-	place := r.uploads[id]
+	ticket := r.uploads[id]
 	delete(r.uploads, id)
 	answered := r.model.enter(id, r.now)
-	n := &newcomer{place: place, came: r.now}
-	room := r.gate.room(n)
+	n := &newcomer{ticket: ticket, came: r.now}
+	room := r.gate.admissible(n)
 	s, a, reason := r.gate.enter(n)
 	if room != reason {
 		r.t.Fatalf("room says %s, enter %s", room, reason)
@@ -209,16 +214,16 @@ func (r *rig) arrive(id int) {
 		for r.maxWait == 0 && r.rnd.IntN(4) == 0 {
 			r.step()
 		}
-		s, a, reason = r.join(id, place)
+		s, a, reason = r.join(id, ticket)
 	}
 	switch a {
 	case admit:
 		s.started = r.now
 		r.slots[id] = s
 		r.note(id, "admitted")
-	case refuse:
-		if place != nil {
-			r.gate.dropUpload(place)
+	case rejectNow:
+		if ticket != nil {
+			r.gate.withdraw(ticket)
 		}
 		r.note(id, reason.String())
 	}
@@ -231,40 +236,40 @@ func (r *rig) newcomer() int {
 
 // beginUpload lets a caller in, if one that arrived now would not be refused.
 func (r *rig) beginUpload() {
-	id, place := r.newcomer(), &Place{}
+	id, ticket := r.newcomer(), &Ticket{}
 	want := r.model.upload(id)
-	got := r.gate.beginUpload(&newcomer{place: place, came: r.now})
+	got := r.gate.announce(&newcomer{ticket: ticket, came: r.now})
 	if (got == 0) != (want == "") || (got != 0 && got.String() != want) {
 		r.t.Fatalf("an upload is refused for '%s', want '%s'", got, want)
 	}
 	if got == 0 {
-		r.uploads[id] = place
+		r.uploads[id] = ticket
 	}
 }
 
 // dropUpload ends an upload of a caller that does not come, which works once.
 func (r *rig) dropUpload(id int) {
-	r.gate.dropUpload(r.uploads[id])
-	r.gate.dropUpload(r.uploads[id])
+	r.gate.withdraw(r.uploads[id])
+	r.gate.withdraw(r.uploads[id])
 	delete(r.uploads, id)
 	delete(r.model.uploading, id)
 }
 
-func (r *rig) join(id int, place *Place) (*slot, answer, Reason) {
+func (r *rig) join(id int, ticket *Ticket) (*slot, answer, Reason) {
 	var deadline moment
 	if r.rnd.IntN(4) == 0 {
 		deadline = r.now + moment(r.rnd.IntN(100)) + 1
 	}
 	r.model.join(id, r.now, deadline)
-	if place == nil {
-		place = new(Place)
+	if ticket == nil {
+		ticket = new(Ticket)
 	}
-	place.Owner = id
-	w := &waiter{arrived: r.now, deadline: deadline, place: place}
-	a, reason, out := r.gate.wait(w, &newcomer{place: place}, r.now)
+	ticket.Caller = numbered(id)
+	w := &waiter{arrived: r.now, deadline: deadline, ticket: ticket}
+	a, reason, out := r.gate.wait(w, &newcomer{ticket: ticket}, r.now)
 	if a == queueUp {
 		r.waiting[id] = w
-		r.checkArrival(id, w.place)
+		r.checkArrival(id, w.ticket)
 	}
 	r.collect(out)
 	return w.slot, a, reason
@@ -293,7 +298,7 @@ func (r *rig) release() {
 		delete(r.slots, id)
 		delete(r.model.running, id)
 		r.model.serve(r.now)
-		r.collect(r.gate.cede(s, r.now))
+		r.collect(r.gate.putBack(s, r.now))
 	case 1:
 		r.linger(id)
 	default:
@@ -309,7 +314,7 @@ func (r *rig) end(id int) {
 	delete(r.slots, id)
 	delete(r.model.running, id)
 	r.model.serve(r.now)
-	out, due := r.gate.leave(s, time.Duration(r.now-s.started), o, r.now)
+	out, due := r.gate.release(s, time.Duration(r.now-s.started), o, r.now)
 	r.collect(out)
 	r.wantDue(due)
 }
@@ -334,7 +339,7 @@ func (r *rig) lingered(id int) {
 	delete(r.slots, id)
 	delete(r.model.running, id)
 	r.model.serve(r.now)
-	r.collect(r.gate.lingered(s, r.now))
+	r.collect(r.gate.endLinger(s, r.now))
 }
 
 // abandonRun marks a run, at times with a permit that is not valid any more.
@@ -344,7 +349,7 @@ func (r *rig) abandonRun() {
 		return
 	}
 	s, stale := r.slots[id], uint64(r.rnd.IntN(2))*generationStep
-	out := r.gate.abandonRun(s, s.generation()-stale, r.now)
+	out := r.gate.abandon(s, s.generation()-stale, r.now)
 	if stale == 0 {
 		r.model.abandon(id, r.now)
 	}
@@ -395,7 +400,7 @@ func (r *rig) leave() {
 	if !ok {
 		return
 	}
-	if w := r.waiting[id]; !r.gate.abandon(w, &newcomer{}) || r.gate.abandon(w, &newcomer{}) {
+	if w := r.waiting[id]; !r.gate.leave(w, &newcomer{}) || r.gate.leave(w, &newcomer{}) {
 		r.t.Fatalf("waiter %d could not leave once", id)
 	}
 	delete(r.waiting, id)
@@ -408,10 +413,10 @@ func (r *rig) cancel() {
 	if !ok {
 		return
 	}
-	place := r.waiting[id].place
-	out, ok := r.gate.cancel(place)
+	ticket := r.waiting[id].ticket
+	out, ok := r.gate.cancel(ticket)
 	r.collect(out)
-	if _, again := r.gate.cancel(place); !ok || again {
+	if _, again := r.gate.cancel(ticket); !ok || again {
 		r.t.Fatalf("waiter %d could not be cancelled once", id)
 	}
 	r.model.remove(id)
@@ -419,7 +424,7 @@ func (r *rig) cancel() {
 }
 
 // checkArrival checks what a waiter has found in the queue, if it still waits.
-func (r *rig) checkArrival(id int, got *Place) {
+func (r *rig) checkArrival(id int, got *Ticket) {
 	r.t.Helper()
 	for _, w := range r.model.queue {
 		if w.id == id && (int(got.ahead) != w.ahead || got.predicted != w.predicted) {
@@ -506,10 +511,10 @@ func (r *rig) changePhase() {
 	switch {
 	case to == phaseClosed:
 		r.model.refuseAll("closed")
-		r.collect(r.gate.refuseAll(Closed))
+		r.collect(r.gate.rejectAll(Closed))
 	case r.rnd.IntN(3) == 0:
 		r.model.refuseAll("breaker_open")
-		r.collect(r.gate.refuseAll(BreakerOpen))
+		r.collect(r.gate.rejectAll(BreakerOpen))
 	}
 }
 
@@ -524,7 +529,7 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s:\ngate  %v\nmodel %v", step, r.log, r.model.log)
 	}
 	g, m := &r.gate, &r.model
-	if got, want := [...]int{g.running, g.fresh, g.queue.len, g.limit, g.lingering, g.abandoned, g.uploading, g.inFlight()},
+	if got, want := [...]int{g.running, g.fresh, g.queue.len, g.limit, g.lingering, g.abandoned, g.announced, g.inFlight()},
 		[...]int{len(m.running), m.fresh(), len(m.queue), m.limit, m.lingering(), m.abandoned(), len(m.uploading), m.inFlight()}; got != want {
 		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, uploading, in flight are %v, want %v", step, got, want)
 	}
@@ -545,7 +550,7 @@ func (r *rig) checkOrder(step string) {
 	r.t.Helper()
 	var got []int
 	for _, w := range r.gate.waiters(r.now) {
-		got = append(got, w.Place.Owner.(int))
+		got = append(got, int(w.Ticket.Caller.(numbered)))
 	}
 	if want := r.model.order(); !slices.Equal(got, want) {
 		r.t.Fatalf("after %s: to be served in the order %v, want %v", step, got, want)

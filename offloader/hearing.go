@@ -37,7 +37,7 @@ func (h hearing) tell(o Outcome, timeout bool) {
 	} else {
 		h.settle(o.err())
 	}
-	b.told.notify()
+	b.changes.notify()
 }
 
 // began tells of an answer that has begun well.
@@ -46,7 +46,7 @@ func (h hearing) began() {
 	case h.breaker == nil:
 	case h.probe:
 		h.settle(nil)
-		h.breaker.told.notify()
+		h.breaker.changes.notify()
 	case h.current():
 		h.breaker.row.end()
 	}

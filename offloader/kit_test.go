@@ -15,6 +15,12 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
+// Reasons of a program that uses the package.
+var (
+	unspooledLimit = offloader.NewReason("unspooled_limit", "too many permits are held by callers that send while they run")
+	spoolFull      = offloader.NewReason("spool_full", "no room to keep the input")
+)
+
 // errLeft is the cause with which callers leave.
 var errLeft = errors.New("the client left")
 
@@ -72,7 +78,7 @@ func ended(cause error) context.Context {
 func wantIdle(t *testing.T, p *offloader.Pool) {
 	t.Helper()
 	got := p.Snapshot()
-	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Uploading != 0 || got.Unspooled != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Upgraded != 0 || got.OldestWait != 0 {
+	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Announced != 0 || got.Capped != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Detached != 0 || got.OldestWait != 0 {
 		t.Errorf("gauges at the end: %+v", got)
 	}
 }
@@ -90,18 +96,29 @@ type caller struct {
 	finished bool // by the stage
 }
 
+// check announces a caller and withdraws it.
+func (s *stage) check(g guest) error {
+	ticket := offloader.Ticket{Pool: s.pool, Caller: g}
+	defer ticket.Withdraw()
+	return ticket.Announce()
+}
+
 // arrive lets a caller come. It returns when the caller has its answer or waits
 // for it.
 func (s *stage) arrive() *caller { return s.arriveWith(context.Background()) }
 
 func (s *stage) arriveWith(ctx context.Context) *caller { return s.arriveAt(ctx, nil) }
 
-func (s *stage) arriveAt(ctx context.Context, place *offloader.Place) *caller {
+func (s *stage) arriveAt(ctx context.Context, ticket *offloader.Ticket) *caller {
 	ctx, leave := context.WithCancelCause(ctx)
 	c := &caller{s: s, came: time.Now(), done: make(chan struct{}), leave: leave}
 	go func() {
 		defer close(c.done)
-		c.permit, c.err = s.pool.AcquireAt(ctx, place)
+		if ticket == nil {
+			c.permit, c.err = s.pool.Acquire(ctx)
+		} else {
+			c.permit, c.err = ticket.Acquire(ctx)
+		}
 		c.after = time.Since(c.came)
 	}()
 	synctest.Wait()

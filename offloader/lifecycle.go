@@ -41,7 +41,7 @@ func (p *Pool) Wait(ctx context.Context) error { return p.idle(ctx) }
 // called again.
 func (p *Pool) Close(ctx context.Context) error {
 	p.enterPhase(phaseClosed)
-	p.gate.refuseAll(Closed).tell()
+	p.gate.rejectAll(Closed).wake()
 	p.alarm.close()
 	p.warming.close()
 	p.lingers.close()
@@ -51,7 +51,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	return p.idle(ctx)
 }
 
-func (p *Pool) enterPhase(to phase) { p.gate.setPhase(to, p.now()).tell() }
+func (p *Pool) enterPhase(to phase) { p.gate.setPhase(to, p.now()).wake() }
 
 // idle waits for the pools that this one has succeeded first.
 func (p *Pool) idle(ctx context.Context) error {

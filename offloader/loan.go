@@ -133,13 +133,13 @@ func (g *gate) claim() bool {
 }
 
 // admission is decide, with a claim for who is admitted.
-func (g *gate) admission(pl *Place, kept bool) (answer, Reason) {
-	a, r := g.decide(pl, kept)
+func (g *gate) admission(t *Ticket, kept bool) (answer, Reason) {
+	a, r := g.decide(t, kept)
 	switch {
 	case a != admit || g.loan == nil || g.claim():
 		return a, r
-	case g.places == 0:
-		return refuse, QueueFull
+	case g.queueLimit == 0:
+		return rejectNow, QueueFull
 	}
 	return queueUp, 0
 }

@@ -62,7 +62,7 @@ func (l *log) changes() int {
 // observed plays a scene with a pool whose breaker is observed.
 func observed(t *testing.T, name string, change func(*offloader.Settings), scene func(s *stage, l *log)) {
 	t.Helper()
-	l := &log{t: t, last: offloader.BreakerClosed}
+	l := &log{t: t, last: offloader.StateClosed}
 	play(t, name, change, func(s *stage) {
 		l.t = s.t
 		scene(s, l)
@@ -99,7 +99,7 @@ func TestObserversOfBreaker(t *testing.T) {
 			calls++
 			s.pool.Snapshot()
 			s.pool.Settings()
-			if s.pool.Check() == nil {
+			if s.pool.RejectEarly() == nil {
 				if permit, err := s.pool.TryAcquire(); err == nil {
 					permit.Release(offloader.Excluded)
 				}
@@ -115,7 +115,7 @@ func TestObserversOfBreaker(t *testing.T) {
 		s.want(waiters, "admitted admitted breaker_open breaker_open")
 		s.pass(10*second + 1)
 		s.outcomes("s")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		if calls != 3 || s.pool.Settings().Queue != 13 {
 			s.t.Errorf("%d calls, %d places", calls, s.pool.Settings().Queue)
 		}
@@ -174,61 +174,61 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		s.outcomes("ff")
 		s.configure(same)
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		l.want("closed to open")
 	})
 	observed(t, "new settings begin with no results", three, func(s *stage, l *log) {
 		s.outcomes("ff")
 		s.configure(slower)
 		s.outcomes("ff")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		l.want("closed to open")
 	})
 	observed(t, "a longest run that changes the window is a new setting", three, func(s *stage, _ *log) {
 		s.outcomes("ff")
 		s.configure(func(s *offloader.Settings) { s.LongestRun = 20 * second })
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	observed(t, "an open breaker stays open for its new cool-down, and nobody is told", three, func(s *stage, l *log) {
 		s.outcomes("fff")
 		s.pass(9 * second)
 		s.configure(slower)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(20 * second)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		l.want("closed to open")
 		s.pass(1)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		s.outcomes("s")
 		l.want("closed to open", "open to half_open", "half_open to closed")
 		s.outcomes("ff")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a half-open breaker is open again", three, func(s *stage) {
 		s.outcomes("fff")
 		s.pass(10*second + 1)
 		probe := s.arrive()
 		s.configure(slower)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		probe.release(offloader.Success) // of a breaker that is gone
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.wantGauges("0 of 3 running, 0 waiting")
 	})
 	observed(t, "an open breaker that is switched off lets in at once", three, func(s *stage, l *log) {
 		s.outcomes("fff")
 		s.configure(off)
-		s.wantBreaker(offloader.BreakerOff)
+		s.wantBreaker(offloader.StateOff)
 		s.outcomes("ffffff")
 		s.configure(on)
-		s.wantBreaker(offloader.BreakerClosed)
-		l.last = offloader.BreakerClosed // who configures knows, and is not told
+		s.wantBreaker(offloader.StateClosed)
+		l.last = offloader.StateClosed // who configures knows, and is not told
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(time.Minute) // of the old cool-down nothing is heard
 		l.entries = l.entries[:2]
 		l.want("closed to open", "closed to open")

@@ -72,7 +72,7 @@ func (g *gate) rescues(now moment) bool {
 // displaces reports whether a newcomer to a full queue takes the place of a waiter.
 // One that comes at its turn does while others wait.
 func (g *gate) displaces(kept bool) bool {
-	return g.places > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
+	return g.queueLimit > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
 }
 
 // displaced is the waiter that would have been served last.
@@ -92,26 +92,26 @@ func (g *gate) freed(now moment, out *verdicts) {
 		return
 	}
 	g.pace.freed(g.running, now)
-	g.refuseLate(now, out)
+	g.rejectLate(now, out)
 	if !g.pace.known() || g.maxWait == 0 {
 		return
 	}
 	for n := 1 + g.queue.len/lateShare; n > 0 && g.queue.line.len > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
-		g.refuse(g.queue.line.front, PredictedLate, out)
+		g.reject(g.queue.line.front, PredictedLate, out)
 	}
 }
 
-// refuseLate refuses waiters that have waited as long as they may.
-func (g *gate) refuseLate(now moment, out *verdicts) {
+// rejectLate rejects waiters that have waited as long as they may.
+func (g *gate) rejectLate(now moment, out *verdicts) {
 	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
 		for l.front != nil && g.maxWait > 0 && time.Duration(now-l.front.arrived) >= g.maxWait {
-			g.refuse(l.front, WaitTimeout, out)
+			g.reject(l.front, WaitTimeout, out)
 		}
 	}
 	g.wakeIfIdle()
 }
 
-// due is when refuseLate has to look again, zero for never.
+// due is when rejectLate has to look again, zero for never.
 func (g *gate) due() moment {
 	if g.queue.len == 0 || g.maxWait == 0 {
 		return 0

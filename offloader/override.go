@@ -1,11 +1,9 @@
 package offloader
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
-// Override replaces single settings of a pool. What is nil is as configured.
+// Override replaces single settings of a pool. A nil field leaves its setting as it is
+// configured.
 type Override struct {
 	Concurrency *int
 	Queue       *int
@@ -14,7 +12,7 @@ type Override struct {
 	Linger      *time.Duration
 }
 
-// on returns s with what is overridden.
+// on returns s with the overridden settings replaced.
 func (o Override) on(s Settings) Settings {
 	replace(&s.Concurrency, o.Concurrency)
 	replace(&s.Queue, o.Queue)
@@ -24,7 +22,7 @@ func (o Override) on(s Settings) Settings {
 	return s
 }
 
-// With returns o and, over it, what other replaces.
+// With returns o with the fields of other that are set.
 func (o Override) With(other Override) Override {
 	overlay(&o.Concurrency, other.Concurrency)
 	overlay(&o.Queue, other.Queue)
@@ -46,39 +44,13 @@ func replace[T any](setting, by *T) {
 	}
 }
 
-// Any reports whether anything is overridden.
-func (o Override) Any() bool { return o != Override{} }
-
-// replaced returns the values that s has for what is overridden, in the words of
-// a configuration. It is nil if nothing is.
-func (o Override) replaced(s Settings) map[string]string {
-	if !o.Any() {
-		return nil
-	}
-	all := make(map[string]string)
-	note := func(overridden bool, name, value string) {
+// Count returns the number of settings that are overridden.
+func (o Override) Count() int {
+	n := 0
+	for _, overridden := range [...]bool{o.Concurrency != nil, o.Queue != nil, o.MaxWait != nil, o.Order != nil, o.Linger != nil} {
 		if overridden {
-			all[name] = value
+			n++
 		}
 	}
-	note(o.Concurrency != nil, "concurrency", numberOrOff(s.Concurrency))
-	note(o.Queue != nil, "queue", strconv.Itoa(s.Queue))
-	note(o.MaxWait != nil, "max_wait", durationOrOff(s.MaxWait))
-	note(o.Order != nil, "order", s.Order.String())
-	note(o.Linger != nil, "linger", durationOrOff(s.Linger))
-	return all
-}
-
-func numberOrOff(n int) string {
-	if n == 0 {
-		return "off"
-	}
-	return strconv.Itoa(n)
-}
-
-func durationOrOff(d time.Duration) string {
-	if d == 0 {
-		return "off"
-	}
-	return d.String()
+	return n
 }

@@ -1,6 +1,7 @@
 package offloader_test
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -19,9 +20,30 @@ func (s *stage) override(change func(*offloader.Override)) {
 
 func (s *stage) wantOverridden(want map[string]string) {
 	s.t.Helper()
-	if got := s.pool.Snapshot().Overridden; !maps.Equal(got, want) {
+	if got := overridden(s.pool); !maps.Equal(got, want) {
 		s.t.Errorf("overridden: %v, want %v", got, want)
 	}
+}
+
+// overridden maps the names of the settings that are overridden to their configured
+// values.
+func overridden(p *offloader.Pool) map[string]string {
+	o, s := p.Snapshot().Overridden, p.Configured()
+	all := map[string]string{}
+	note := func(is bool, name string, value any) {
+		if is {
+			all[name] = fmt.Sprint(value)
+		}
+	}
+	note(o.Concurrency != nil, "concurrency", s.Concurrency)
+	note(o.Queue != nil, "queue", s.Queue)
+	note(o.MaxWait != nil, "max wait", s.MaxWait)
+	note(o.Order != nil, "order", s.Order)
+	note(o.Linger != nil, "linger", s.Linger)
+	if len(all) != o.Count() {
+		panic(fmt.Sprintf("%d are overridden, not %d", len(all), o.Count()))
+	}
+	return all
 }
 
 func concurrency(n int) func(*offloader.Override) {
@@ -69,14 +91,14 @@ func TestOverride(t *testing.T) {
 			s.t.Errorf("settings are %+v, want %+v", got, want)
 		}
 		s.wantOverridden(map[string]string{
-			"concurrency": "1", "queue": "10", "max_wait": "off", "order": "auto", "linger": "off",
+			"concurrency": "1", "queue": "10", "max wait": "0s", "order": "auto", "linger": "0s",
 		})
 	})
-	play(t, "shows configured values in the words of a configuration", func(s *offloader.Settings) {
+	play(t, "leaves the configured values to be seen", func(s *offloader.Settings) {
 		s.Concurrency, s.MaxWait = 0, 90*second
 	}, func(s *stage) {
 		s.override(func(o *offloader.Override) { o.Concurrency, o.MaxWait = new(1), new(second) })
-		s.wantOverridden(map[string]string{"concurrency": "off", "max_wait": "1m30s"})
+		s.wantOverridden(map[string]string{"concurrency": "0", "max wait": "1m30s"})
 	})
 	play(t, "a shorter wait counts for those who wait already", nil, func(s *stage) {
 		s.arrive()
@@ -92,7 +114,7 @@ func TestOverride(t *testing.T) {
 		if want := "pool 'reports': concurrency must not be negative"; errorText(err) != want {
 			s.t.Errorf("error is %v, want %s", err, want)
 		}
-		if s.pool.Settings() != before || s.pool.Overridden().Any() {
+		if s.pool.Settings() != before || s.pool.Overridden().Count() > 0 {
 			s.t.Errorf("settings are %+v", s.pool.Settings())
 		}
 	})
@@ -126,7 +148,7 @@ func TestOverrideAndConfiguration(t *testing.T) {
 			if got := s.pool.Settings(); got != want {
 				s.t.Errorf("settings are %+v, want %+v", got, want)
 			}
-			if got := s.pool.Overridden().Any(); got != test.stays {
+			if got := s.pool.Overridden().Count() > 0; got != test.stays {
 				s.t.Errorf("overridden: %t", got)
 			}
 		})

@@ -136,16 +136,21 @@ func TestPhasesFollowEachOther(t *testing.T) {
 	})
 }
 
+// named is a caller without a client.
+type named string
+
+func (named) Client() offloader.Client { return offloader.Client{} }
+
 // What a caller finds who has to wait, and what others see of it.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
-	at := func(s *stage, owner string) (*offloader.Place, *caller) {
-		place := &offloader.Place{Owner: owner}
-		return place, s.arriveAt(context.Background(), place)
+	at := func(s *stage, owner string) (*offloader.Ticket, *caller) {
+		ticket := &offloader.Ticket{Pool: s.pool, Caller: named(owner)}
+		return ticket, s.arriveAt(context.Background(), ticket)
 	}
-	owners := func(s *stage) (all []any) {
+	owners := func(s *stage) (all []string) {
 		for _, w := range s.pool.Waiters() {
-			all = append(all, w.Place.Owner)
+			all = append(all, string(w.Ticket.Caller.(named)))
 		}
 		return all
 	}
@@ -157,12 +162,12 @@ func TestPlaces(t *testing.T) {
 		s.pass(second)
 		second_, _ := at(s, "second")
 		for _, test := range []struct {
-			place *offloader.Place
-			ahead int
-			wait  time.Duration
+			ticket *offloader.Ticket
+			ahead  int
+			wait   time.Duration
 		}{{running, 0, 0}, {first, 0, 4 * second}, {second_, 1, 8 * second}} {
-			if got, wait := test.place.Ahead(), test.place.PredictedWait(); got != test.ahead || wait != test.wait {
-				s.t.Errorf("%s found %d ahead and a wait of %s", test.place.Owner, got, wait)
+			if got, wait := test.ticket.Ahead(), test.ticket.PredictedWait(); got != test.ahead || wait != test.wait {
+				s.t.Errorf("%s found %d ahead and a wait of %s", test.ticket.Caller, got, wait)
 			}
 		}
 		if got := owners(s); len(got) != 2 || got[0] != "first" || got[1] != "second" {
@@ -202,7 +207,7 @@ func TestPlaces(t *testing.T) {
 	})
 	play(t, "whoever has none is listed without", nil, func(s *stage) {
 		s.arrivals(2)
-		if got := s.pool.Waiters(); len(got) != 1 || got[0].Place != nil {
+		if got := s.pool.Waiters(); len(got) != 1 || got[0].Ticket != nil {
 			s.t.Errorf("waiting: %v", got)
 		}
 	})
@@ -212,9 +217,9 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	play(t, "refuses one waiter, and no other", nil, func(s *stage) {
 		run := s.arrive()
-		place := new(offloader.Place)
-		waiters := []*caller{s.arriveAt(context.Background(), place), s.arrive()}
-		if !s.pool.Cancel(place) || s.pool.Cancel(place) {
+		ticket := &offloader.Ticket{Pool: s.pool}
+		waiters := []*caller{s.arriveAt(context.Background(), ticket), s.arrive()}
+		if !ticket.Cancel() || ticket.Cancel() {
 			s.t.Error("cancelled not once")
 		}
 		s.pass(0)
@@ -226,22 +231,22 @@ func TestCancel(t *testing.T) {
 		}
 	})
 	play(t, "does nothing to whoever runs", nil, func(s *stage) {
-		place := new(offloader.Place)
-		run := s.arriveAt(context.Background(), place)
-		if s.pool.Cancel(place) {
+		ticket := &offloader.Ticket{Pool: s.pool}
+		run := s.arriveAt(context.Background(), ticket)
+		if ticket.Cancel() {
 			s.t.Error("cancelled one who runs")
 		}
 		s.want([]*caller{run}, "admitted")
 	})
 	play(t, "lets a drain end", nil, func(s *stage) {
 		run := s.arrive()
-		place := new(offloader.Place)
-		s.arriveAt(context.Background(), place)
+		ticket := &offloader.Ticket{Pool: s.pool}
+		s.arriveAt(context.Background(), ticket)
 		drained := s.drain()
 		s.pool.Pause()
 		run.release(offloader.Success)
 		s.wantNotEnded(drained)
-		s.pool.Cancel(place)
+		ticket.Cancel()
 		s.wantEndedWith(drained, nil)
 	})
 }

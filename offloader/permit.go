@@ -22,18 +22,19 @@ func (p Permit) ReleaseCancelled(o Outcome) {
 	p.end(o, true)
 }
 
-// Upgrade releases the permit of a run that goes on as something else, such as
-// a tunnel, which counts as a success. It is counted until Pool.EndUpgrade.
-func (p Permit) Upgrade() {
+// Detach releases the permit of a run that goes on outside of the pool, such as a
+// tunnel, and reports success. The pool counts the run as detached until
+// [Pool.EndDetached].
+func (p Permit) Detach() {
 	if p.pool != nil {
-		p.pool.upgraded.Add(1)
+		p.pool.detached.Add(1)
 		p.Untimed()
 		p.Release(Success)
 	}
 }
 
-// EndUpgrade says that what Permit.Upgrade counted has ended.
-func (p *Pool) EndUpgrade() { p.upgraded.Add(-1) }
+// EndDetached ends one run that [Permit.Detach] has counted.
+func (p *Pool) EndDetached() { p.detached.Add(-1) }
 
 func (p Permit) end(o Outcome, cancelled bool) {
 	if p.pool == nil {
@@ -57,7 +58,7 @@ func (p Permit) end(o Outcome, cancelled bool) {
 		linger = pool.Settings().Linger
 	}
 	if linger == 0 {
-		out, due := pool.gate.leave(s, run, o, now)
+		out, due := pool.gate.release(s, run, o, now)
 		pool.handOn(out, due, now)
 		return
 	}
@@ -70,8 +71,8 @@ func (p Permit) end(o Outcome, cancelled bool) {
 
 // handOn tells the waiters whom a release concerns, and when to look again.
 func (p *Pool) handOn(out verdicts, due, now moment) {
-	out.tell()
+	out.wake()
 	p.alarm.set(due, now)
 }
 
-func (p *Pool) endLinger(s *slot) { p.gate.lingered(s, p.now()).tell() }
+func (p *Pool) endLinger(s *slot) { p.gate.endLinger(s, p.now()).wake() }

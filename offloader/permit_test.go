@@ -19,7 +19,7 @@ func TestPermits(t *testing.T) {
 		zero.ReportTimeout()
 		zero.Began()
 		zero.Untimed()
-		zero.Upgrade()
+		zero.Detach()
 	})
 	play(t, "a second release does nothing", func(s *offloader.Settings) {
 		s.Concurrency = 2
@@ -83,14 +83,14 @@ func TestPermits(t *testing.T) {
 	play(t, "an upgraded run gives its permit back and is counted until it ends", nil, func(s *stage) {
 		all := s.arrivals(2)
 		all[0].finished = true
-		all[0].permit.Upgrade()
+		all[0].permit.Detach()
 		synctest.Wait()
 		s.want(all, "admitted admitted")
-		if got := s.pool.Snapshot(); got.Upgraded != 1 || got.Running != 1 || got.Ended["success"] != 1 {
+		if got := s.pool.Snapshot(); got.Detached != 1 || got.Running != 1 || got.Ended["success"] != 1 {
 			s.t.Errorf("upgraded: %+v", got)
 		}
-		s.pool.EndUpgrade()
-		if got := s.pool.Snapshot().Upgraded; got != 0 {
+		s.pool.EndDetached()
+		if got := s.pool.Snapshot().Detached; got != 0 {
 			s.t.Errorf("%d upgraded at the end", got)
 		}
 	})

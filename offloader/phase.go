@@ -67,7 +67,7 @@ func (g *gate) whenIdle() <-chan struct{} {
 
 // The methods below require g.mu.
 
-func (g *gate) inFlight() int { return g.running - g.lent - g.lingering + g.queue.len + g.uploading }
+func (g *gate) inFlight() int { return g.running - g.lent - g.lingering + g.queue.len + g.announced }
 
 func (g *gate) wakeIfIdle() {
 	if g.idle != nil && g.inFlight() == 0 {

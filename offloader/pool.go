@@ -11,10 +11,10 @@ import (
 // Pool is a bulkhead in front of a backend: permits, a bounded queue and a
 // breaker under one name. All of its methods may be used from any goroutine.
 type Pool struct {
-	name        string
-	epoch       time.Time
-	onTrips     func(from, to BreakerState)
-	onSaturated func()
+	name              string
+	epoch             time.Time
+	observeBreaker    func(from, to BreakerState)
+	observeSaturation func()
 
 	gate    gate
 	alarm   alarm                   // of the queue
@@ -24,12 +24,12 @@ type Pool struct {
 	waiters waiterPool
 
 	admitted   atomic.Uint64
-	upgraded   atomic.Int64 // gone on as something else, and not ended
+	detached   atomic.Int64 // runs that have left the pool and not ended
 	left       atomic.Uint64
-	rejected   [reasonCount]atomic.Uint64
+	rejected   [maxReasons]atomic.Uint64
 	ended      [outcomeCount]atomic.Uint64
 	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by the state it went to
-	rejections [reasonCount]RejectedError       // written once by New
+	rejections [maxReasons]RejectedError        // written once by New
 
 	transitions transitions // of all breakers that it has had
 
@@ -49,7 +49,7 @@ type Option func(*Pool)
 // in order and outside of all locks. It must not block for long: the caller is
 // whoever released a permit.
 func WithBreakerObserver(observe func(from, to BreakerState)) Option {
-	return func(p *Pool) { p.onTrips = observe }
+	return func(p *Pool) { p.observeBreaker = observe }
 }
 
 // SaturationCalm is how long nobody has begun to wait when the next one who does
@@ -62,7 +62,7 @@ const SaturationCalm = 30 * time.Second
 // and again, is reported once; one that is paused is not. It must not block for long: the caller is the one
 // who has to wait.
 func WithSaturationObserver(observe func()) Option {
-	return func(p *Pool) { p.onSaturated = observe }
+	return func(p *Pool) { p.observeSaturation = observe }
 }
 
 // New returns a pool. The name is for people: errors and snapshots carry it.
@@ -89,19 +89,14 @@ func New(name string, s Settings, opts ...Option) (*Pool, error) {
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
-// Check reports what is known without waiting: nil if a caller who comes now
-// would be admitted or could wait, else the rejection. Use it to refuse before
-// work is done for a request, such as reading its body.
-func (p *Pool) Check() error { return p.CheckAt(nil) }
-
-// CheckAt is Check for a caller who will come with that place.
-func (p *Pool) CheckAt(place *Place) error {
-	if p.breakerRefuses() {
+// RejectEarly rejects a caller that Acquire would reject at once, and counts the
+// rejection. It returns nil if the caller would be admitted or could wait. Call it
+// before work that is done for admitted callers only, such as reading input.
+func (p *Pool) RejectEarly() error {
+	if p.breakerRejects() {
 		return p.reject(p.breakerReason())
 	}
-	n := newcomer{place: place}
-	p.recognize(&n)
-	if r := p.gate.room(&n); r != 0 {
+	if r := p.gate.admissible(&newcomer{}); r != 0 {
 		return p.reject(r)
 	}
 	return nil
@@ -131,28 +126,19 @@ func (p *Pool) TryAcquire() (Permit, error) {
 // still be served quickly, and the oldest are refused as permits come free and
 // show that they would be late. OrderFIFO keeps the first rule always. Until a
 // run has ended that began after another had, every queue is taken to be short.
-// Callers that come at the turn that RejectedError.RetryAfterFor has announced
-// are served before all others.
-func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.AcquireAt(ctx, nil) }
+// Callers that come back at the time of [Ticket.NextRetry] are served before all
+// others.
+func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.acquire(ctx, nil) }
 
-// AcquireAt is Acquire for a caller who wants to know its place, and whose place
-// others shall see; nil if not.
-func (p *Pool) AcquireAt(ctx context.Context, place *Place) (Permit, error) {
-	permit, err := p.acquire(ctx, place)
-	if err != nil && place != nil {
-		p.EndUpload(place)
-	}
-	return permit, err
-}
-
-func (p *Pool) acquire(ctx context.Context, place *Place) (Permit, error) {
+// acquire is Acquire for the caller of a ticket, which may be nil.
+func (p *Pool) acquire(ctx context.Context, t *Ticket) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, p.gone(ctx)
 	}
-	if place != nil {
-		place.kept = false
+	if t != nil {
+		t.kept = false
 	}
-	n := newcomer{place: place}
+	n := newcomer{ticket: t}
 	p.recognize(&n)
 	s, a, err := p.enter(&n)
 	switch {
@@ -182,11 +168,11 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
 func (p *Pool) enter(n *newcomer) (*slot, answer, error) {
-	if p.breakerRefuses() {
-		return nil, refuse, p.reject(p.breakerReason())
+	if p.breakerRejects() {
+		return nil, rejectNow, p.reject(p.breakerReason())
 	}
 	s, a, r := p.gate.enter(n)
-	if a == refuse {
+	if a == rejectNow {
 		return nil, a, p.reject(r)
 	}
 	return s, a, nil
@@ -194,13 +180,13 @@ func (p *Pool) enter(n *newcomer) (*slot, answer, error) {
 
 func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 	now := p.now()
-	w := p.waiters.get(now, p.deadline(ctx), n.place)
+	w := p.waiters.get(now, p.deadline(ctx), n.ticket)
 	a, r, out := p.gate.wait(w, n, now)
-	out.tell()
+	out.wake()
 	if a == queueUp {
 		p.alarm.set(p.gate.nextDue(), now)
-		if w.breaksCalm && p.onSaturated != nil {
-			p.onSaturated()
+		if w.breaksCalm && p.observeSaturation != nil {
+			p.observeSaturation()
 		}
 		if !p.await(ctx, w, n) {
 			return Permit{}, p.gone(ctx)
@@ -213,7 +199,7 @@ func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 		return Permit{}, p.reject(r)
 	}
 	if ctx.Err() != nil { // it left in the very moment of the hand-over
-		p.gate.cede(s, now).tell()
+		p.gate.putBack(s, now).wake()
 		return Permit{}, p.gone(ctx)
 	}
 	return p.begin(s, now)
@@ -227,7 +213,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 		return true
 	case <-ctx.Done():
 	}
-	if p.gate.abandon(w, n) {
+	if p.gate.leave(w, n) {
 		p.waiters.put(w)
 		return false
 	}
@@ -239,7 +225,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
 	s.started, s.hearing.breaker = now, nil
 	if b := p.breaker.Load(); b != nil && !b.allow(&s.hearing) {
-		p.gate.cede(s, now).tell()
+		p.gate.putBack(s, now).wake()
 		return Permit{}, p.reject(BreakerOpen)
 	}
 	p.admitted.Add(1)
@@ -257,8 +243,8 @@ func (p *Pool) deadline(ctx context.Context) moment {
 	return max(moment(d.Sub(p.epoch)), 1)
 }
 
-// Reject counts a rejection that a caller decided on for a reason of its own,
-// such as SpoolFull, and returns the error for it.
+// Reject counts a rejection that the caller has decided on, with a reason from
+// [NewReason] or one of the package, and returns the error for it.
 func (p *Pool) Reject(r Reason) *RejectedError {
 	p.rejected[r].Add(1)
 	return &p.rejections[r]
@@ -279,6 +265,6 @@ func (p *Pool) gone(ctx context.Context) error {
 func (p *Pool) expire() {
 	now := p.now()
 	due, out := p.gate.expire(now)
-	out.tell()
+	out.wake()
 	p.alarm.set(due, now)
 }

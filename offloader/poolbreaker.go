@@ -11,7 +11,7 @@ func (p *Pool) setBreaker(s Settings) {
 		if old != nil {
 			p.breaker.Store(nil)
 			old.close()
-			p.gate.stopRamp(p.now()).tell()
+			p.gate.stopRamp(p.now()).wake()
 		}
 		return
 	}
@@ -22,7 +22,7 @@ func (p *Pool) setBreaker(s Settings) {
 	b := p.newBreaker(s)
 	if old != nil {
 		old.close() // first: from then on its state stays
-		if old.State() != BreakerClosed {
+		if old.State() != StateClosed {
 			b.startTripped()
 		}
 	}
@@ -42,17 +42,17 @@ func (p *Pool) breakerChanged(t transition) {
 		p.changed[t.to].Add(1)
 	}
 	switch {
-	case t.to == BreakerTripped:
+	case t.to == StateOpen:
 		// Waiters would only wait and then be refused, or stampede.
-		p.gate.refuseAll(BreakerOpen).tell()
-		p.gate.stopRamp(p.now()).tell()
+		p.gate.rejectAll(BreakerOpen).wake()
+		p.gate.stopRamp(p.now()).wake()
 	case t.unbounded:
-		p.gate.stopRamp(p.now()).tell()
-	case t.to == BreakerClosed && t.from != BreakerClosed:
+		p.gate.stopRamp(p.now()).wake()
+	case t.to == StateClosed && t.from != StateClosed:
 		p.startRamp()
 	}
-	if p.onTrips != nil && t.from != t.to {
-		p.onTrips(t.from, t.to)
+	if p.observeBreaker != nil && t.from != t.to {
+		p.observeBreaker(t.from, t.to)
 	}
 }
 
@@ -65,20 +65,20 @@ func (p *Pool) startRamp() {
 	}
 	now := p.now()
 	out, due := p.gate.startRamp(atMost, now)
-	out.tell()
+	out.wake()
 	p.warming.set(due, now)
 }
 
 func (p *Pool) warm() {
 	now := p.now()
 	out, due := p.gate.warm(now)
-	out.tell()
+	out.wake()
 	p.warming.set(due, now)
 }
 
-func (p *Pool) breakerRefuses() bool {
+func (p *Pool) breakerRejects() bool {
 	b := p.breaker.Load()
-	return b != nil && b.State() != BreakerClosed && b.refuses(&p.gate)
+	return b != nil && b.State() != StateClosed && b.rejects(&p.gate)
 }
 
 // breakerReason is the reason of a rejection by the breaker: a pool that does

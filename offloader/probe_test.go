@@ -17,9 +17,9 @@ func (s *stage) hang() []*caller {
 	for _, c := range all {
 		c.timesOut()
 	}
-	s.wantBreaker(offloader.BreakerTripped)
+	s.wantBreaker(offloader.StateOpen)
 	s.pass(10*second + 1)
-	s.wantBreaker(offloader.BreakerHalfOpen)
+	s.wantBreaker(offloader.StateHalfOpen)
 	return all
 }
 
@@ -36,7 +36,7 @@ func TestProbesThatWait(t *testing.T) {
 		hung := s.hang()
 		all := s.arrivals(3)
 		s.want(all, "waiting breaker_open breaker_open")
-		if s.pool.Check() == nil {
+		if s.pool.RejectEarly() == nil {
 			s.t.Error("Check says that there is room")
 		}
 		s.pass(3 * second)
@@ -45,7 +45,7 @@ func TestProbesThatWait(t *testing.T) {
 		hung[0].release(offloader.Excluded)
 		s.want(s.arrivals(2), "breaker_open breaker_open")
 		all[0].begins()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.want(s.arrivals(1), "admitted")
 	})
 	play(t, "as many wait as may probe", four(3), func(s *stage) {
@@ -58,9 +58,9 @@ func TestProbesThatWait(t *testing.T) {
 		s.want(all[:3], "admitted admitted waiting")
 		s.want(s.arrivals(1), "breaker_open")
 		all[1].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 		all[2].release(offloader.Success)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a probe that fails refuses the waiting ones", four(2), func(s *stage) {
 		hung := s.hang()
@@ -68,7 +68,7 @@ func TestProbesThatWait(t *testing.T) {
 		hung[0].release(offloader.Excluded)
 		s.want(all, "admitted waiting")
 		all[0].release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.want(all, "admitted breaker_open")
 		s.pass(10*second + 1)
 		s.want(s.arrivals(1), "admitted")
@@ -78,7 +78,7 @@ func TestProbesThatWait(t *testing.T) {
 		all := s.arrivals(2)
 		hung[0].release(offloader.Excluded)
 		s.pass(time.Minute + second)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.want(all, "admitted breaker_open")
 	})
 	play(t, "a waiter that leaves makes way for the next newcomer", four(1), func(s *stage) {
@@ -90,7 +90,7 @@ func TestProbesThatWait(t *testing.T) {
 		s.want([]*caller{first, second}, "left waiting")
 		hung[0].release(offloader.Excluded)
 		second.release(offloader.Success)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a probe waits no longer than max_wait, and the next newcomer takes its place", func(s *offloader.Settings) {
 		four(1)(s)
@@ -125,7 +125,7 @@ func TestProbesThatWait(t *testing.T) {
 		s.at(time.Minute)
 		s.want([]*caller{probe}, "admitted")
 		probe.release(offloader.Success)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "with one permit the pool recovers as soon as that is back", func(s *offloader.Settings) {
 		s.Concurrency, s.LongestRun, s.Breaker = 1, time.Minute, defaultBreaker()
@@ -136,9 +136,9 @@ func TestProbesThatWait(t *testing.T) {
 			c.timesOut()
 			c.release(offloader.Excluded)
 		}
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.pass(10*second + 1)
 		s.outcomes("s")
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 }

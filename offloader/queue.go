@@ -11,11 +11,11 @@ type moment int64
 type waiter struct {
 	prev, next *waiter
 	arrived    moment
-	deadline   moment // the caller's own, zero if none
-	queued     bool   // linked into the queue; whoever unlinks it owns it
-	breaksCalm bool   // the first to wait for a while; its caller may read it
-	kept       bool   // its turn was kept: it is served before the line
-	place      *Place // of a caller who wants to know, nil if not
+	deadline   moment  // the caller's own, zero if none
+	queued     bool    // linked into the queue; whoever unlinks it owns it
+	breaksCalm bool    // the first to wait for a while; its caller may read it
+	kept       bool    // its turn was kept: it is served before the line
+	ticket     *Ticket // of the caller, nil without one
 
 	// permit or reason is the verdict; wake tells that it is there.
 	slot   *slot
@@ -28,19 +28,19 @@ type waiter struct {
 // in a bubble of testing/synctest cannot be used outside of it.
 type waiterPool struct{ kept sync.Pool }
 
-func (p *waiterPool) get(arrived, deadline moment, place *Place) *waiter {
+func (p *waiterPool) get(arrived, deadline moment, t *Ticket) *waiter {
 	w, ok := p.kept.Get().(*waiter)
 	if !ok {
 		w = &waiter{wake: make(chan struct{}, 1)}
 	}
-	w.arrived, w.deadline, w.place = arrived, deadline, place
+	w.arrived, w.deadline, w.ticket = arrived, deadline, t
 	return w
 }
 
 // put takes back a waiter whose verdict was received, or that left the queue
 // by itself; in both cases nothing is left in its channel.
 func (p *waiterPool) put(w *waiter) {
-	w.slot, w.reason, w.place, w.kept = nil, 0, nil, false
+	w.slot, w.reason, w.ticket, w.kept = nil, 0, nil, false
 	p.kept.Put(w)
 }
 
@@ -85,8 +85,8 @@ type queue struct {
 
 func (q *queue) push(w *waiter) {
 	w.queued = true
-	if w.place != nil {
-		w.place.waiter = w
+	if w.ticket != nil {
+		w.ticket.waiter = w
 	}
 	q.listOf(w).push(w)
 	q.len++
@@ -95,8 +95,8 @@ func (q *queue) push(w *waiter) {
 func (q *queue) remove(w *waiter) {
 	q.listOf(w).remove(w)
 	w.queued = false
-	if w.place != nil {
-		w.place.waiter = nil
+	if w.ticket != nil {
+		w.ticket.waiter = nil
 	}
 	q.len--
 }
@@ -144,7 +144,7 @@ func (v *verdicts) add(w *waiter) {
 }
 
 // tell wakes the waiters. From then on they belong to their callers.
-func (v verdicts) tell() {
+func (v verdicts) wake() {
 	for w := v.first; w != nil; {
 		next := w.next
 		w.next = nil

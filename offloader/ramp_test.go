@@ -19,7 +19,7 @@ func (s *stage) recover() {
 	s.outcomes("f")
 	s.pass(10*second + 1)
 	s.outcomes("s")
-	s.wantBreaker(offloader.BreakerClosed)
+	s.wantBreaker(offloader.StateClosed)
 }
 
 func TestRampAfterClosing(t *testing.T) {

@@ -2,13 +2,14 @@ package offloader
 
 import "fmt"
 
-// Reason says why a request was not served as usual. It is the one word for it
-// everywhere: in answers, logs, metrics and commands. The list is closed.
+// Reason says why a call was not served as usual. Errors, counters and logs name it
+// the same way. The package has reasons for what a [Pool] decides; [NewReason] adds
+// those of the program that uses it.
 type Reason uint8
 
-// Reasons of a pool's own refusals come first, then those of its callers.
+// Reasons of a pool.
 const (
-	// QueueFull: all permits and all places are taken.
+	// QueueFull: all permits are taken, and the queue is full.
 	QueueFull Reason = iota + 1
 	// WaitTimeout: no permit came free within the longest wait.
 	WaitTimeout
@@ -16,91 +17,82 @@ const (
 	PredictedLate
 	// BreakerOpen: the backend has failed too often.
 	BreakerOpen
-	// Draining: the pool admits nothing more and finishes what it has.
+	// Draining: the pool admits no newcomers and finishes its calls.
 	Draining
 	// Closed: the pool has ended.
 	Closed
-	// UnspooledLimit: as many permits as may be are held by requests whose bodies
-	// are not spooled.
-	UnspooledLimit
-	// SpoolFull: no room to keep the request's or the response's body.
-	SpoolFull
-	// RunTimeout: the run took longer than it may.
-	RunTimeout
-	// FirstByteTimeout: the run's answer did not begin in time.
-	FirstByteTimeout
-	// BodyTooLarge: the request's body is larger than the spool takes.
-	BodyTooLarge
-	// IncrementalRefused: the request asks that its body be passed on as it comes,
-	// which is not done here.
-	IncrementalRefused
-	// Cancelled: an operator has cancelled the request.
+	// Cancelled: an operator has cancelled the call.
 	Cancelled
-
-	reasonCount
 )
 
-var reasonNames = [reasonCount]string{
-	QueueFull:          "queue_full",
-	WaitTimeout:        "wait_timeout",
-	PredictedLate:      "predicted_late",
-	BreakerOpen:        "breaker_open",
-	Draining:           "draining",
-	Closed:             "closed",
-	UnspooledLimit:     "unspooled_limit",
-	SpoolFull:          "spool_full",
-	RunTimeout:         "run_timeout",
-	FirstByteTimeout:   "first_byte_timeout",
-	BodyTooLarge:       "body_too_large",
-	IncrementalRefused: "incremental_refused",
-	Cancelled:          "cancelled",
+// maxReasons bounds the counters that a pool keeps for reasons.
+const maxReasons = 32
+
+type reasonText struct{ name, text string }
+
+// reasons are indexed by Reason. They are written before main begins.
+var reasons = append(make([]reasonText, 0, maxReasons), []reasonText{
+	0:             {},
+	QueueFull:     {"queue_full", "all permits are taken and the queue is full"},
+	WaitTimeout:   {"wait_timeout", "no permit came free in time"},
+	PredictedLate: {"predicted_late", "no permit would have come free in time"},
+	BreakerOpen:   {"breaker_open", "the breaker is open"},
+	Draining:      {"draining", "the pool is draining"},
+	Closed:        {"closed", "the pool is closed"},
+	Cancelled:     {"cancelled", "an operator cancelled it"},
+}...)
+
+// NewReason registers a reason of the program for [Pool.Reject], with a name such as
+// "body_too_large" and a short sentence that explains it. Every pool counts it.
+//
+// Call it from the initializer of a package variable, and nowhere else: it is not
+// safe for use by several goroutines. It panics if the name is taken, and if there
+// are more than 32 reasons.
+func NewReason(name, text string) Reason {
+	if name == "" || text == "" {
+		panic("offloader: a reason without a name or a text")
+	}
+	for _, r := range reasons {
+		if r.name == name {
+			panic(fmt.Sprintf("offloader: reason '%s' is registered twice", name))
+		}
+	}
+	if len(reasons) == maxReasons {
+		panic(fmt.Sprintf("offloader: no room for reason '%s'", name))
+	}
+	reasons = append(reasons, reasonText{name, text})
+	return Reason(len(reasons) - 1)
 }
 
-var reasonTexts = [reasonCount]string{
-	QueueFull:          "all permits are taken and the queue is full",
-	WaitTimeout:        "no permit came free in time",
-	PredictedLate:      "no permit would have come free in time",
-	BreakerOpen:        "the breaker is open",
-	Draining:           "the pool is draining",
-	Closed:             "the pool is closed",
-	UnspooledLimit:     "too many permits are held by request bodies that are passed on as they come",
-	SpoolFull:          "no room to keep the body",
-	RunTimeout:         "the run took too long",
-	FirstByteTimeout:   "the answer did not begin in time",
-	BodyTooLarge:       "the request body is too large",
-	IncrementalRefused: "the request body is not passed on as it comes here",
-	Cancelled:          "an operator cancelled it",
-}
-
-// Reasons lists all reasons, in a fixed order.
+// Reasons lists all reasons: those of the package first, then the registered ones.
 func Reasons() []Reason {
-	all := make([]Reason, 0, reasonCount-1)
-	for r := QueueFull; r < reasonCount; r++ {
-		all = append(all, r)
+	all := make([]Reason, 0, len(reasons)-1)
+	for r := range reasons[1:] {
+		all = append(all, Reason(r+1))
 	}
 	return all
 }
 
-// String returns the reason's word, such as "queue_full".
+// String returns the reason's name, such as "queue_full".
 func (r Reason) String() string {
-	if r == 0 || r >= reasonCount {
+	if r == 0 || int(r) >= len(reasons) {
 		return fmt.Sprintf("reason(%d)", uint8(r))
 	}
-	return reasonNames[r]
+	return reasons[r].name
 }
 
-// Text says in a short sentence what the reason means.
+// Text explains the reason in a short sentence. It is empty for an unknown reason.
 func (r Reason) Text() string {
-	if r >= reasonCount {
+	if int(r) >= len(reasons) {
 		return ""
 	}
-	return reasonTexts[r]
+	return reasons[r].text
 }
 
-// MarshalText writes the reason's word.
+// MarshalText returns the reason's name.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// Shed reports whether the reason is overload: no room, or a wait too long.
+// Shed reports whether the reason is overload: a full queue or a wait too long.
 func (r Reason) Shed() bool {
 	return r == QueueFull || r == WaitTimeout || r == PredictedLate
 }

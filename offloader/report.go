@@ -19,7 +19,7 @@ func (p Permit) Began() {
 		return
 	}
 	h, out := p.pool.gate.began(p.slot, p.generation, p.pool.now())
-	out.tell()
+	out.wake()
 	h.began()
 }
 
@@ -36,7 +36,7 @@ func (p Permit) Untimed() {
 // until it is released.
 func (p Permit) Abandon() {
 	if p.pool != nil {
-		p.pool.gate.abandonRun(p.slot, p.generation, p.pool.now()).tell()
+		p.pool.gate.abandon(p.slot, p.generation, p.pool.now()).wake()
 	}
 }
 
@@ -50,7 +50,7 @@ func (p Permit) report(o Outcome, timeout bool) {
 	}
 	// The breaker first, as in a release.
 	h.tell(o, timeout)
-	p.pool.gate.reported(p.slot, p.generation, o, p.pool.now()).tell()
+	p.pool.gate.reported(p.slot, p.generation, o, p.pool.now()).wake()
 }
 
 // report claims the right to settle a run, which one report or the release has.
@@ -103,7 +103,7 @@ func (g *gate) untimed(s *slot, generation uint64) {
 // ends takes a run out of the abandoned ones, and out of those with a body that is not
 // spooled. It requires g.mu.
 func (g *gate) ends(s *slot) {
-	g.endUnspooled(s)
+	g.uncap(s)
 	if s.abandoned {
 		s.abandoned = false
 		g.abandoned--
@@ -111,7 +111,7 @@ func (g *gate) ends(s *slot) {
 }
 
 // abandonRun counts a run as abandoned, if it still holds its slot.
-func (g *gate) abandonRun(s *slot, generation uint64, now moment) verdicts {
+func (g *gate) abandon(s *slot, generation uint64, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts

@@ -32,7 +32,7 @@ func TestReportedOutcomes(t *testing.T) {
 	play(t, "the breaker trips while the run keeps its permit", fragile, func(s *stage) {
 		c := s.arrive()
 		c.permit.Report(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		s.wantGauges("1 of 1 running, 0 waiting")
 		if got := s.pool.Snapshot().Ended["failure"]; got != 0 {
 			s.t.Errorf("%d runs have ended with failure before any release", got)
@@ -49,10 +49,10 @@ func TestReportedOutcomes(t *testing.T) {
 		c.permit.ReportTimeout()
 		c.release(offloader.Failure)
 		c.permit.Report(offloader.Failure)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		c = s.arrive()
 		c.permit.Report(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 		c.release(offloader.Success)
 		if got := s.pool.Snapshot().Ended; got["failure"] != 2 || got["success"] != 0 {
 			s.t.Errorf("ended: %v", got)
@@ -62,7 +62,7 @@ func TestReportedOutcomes(t *testing.T) {
 		c := s.arrive()
 		c.permit.Report(offloader.Success)
 		c.release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		if got := s.pool.Snapshot().Ended; got["success"] != 1 || got["failure"] != 0 {
 			s.t.Errorf("ended: %v", got)
 		}
@@ -75,9 +75,9 @@ func TestReportedOutcomes(t *testing.T) {
 		stale.permit.ReportTimeout()
 		stale.permit.Began()
 		stale.permit.Untimed()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		c.release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "many reports and releases at once count one outcome", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 0, inARow(1_000)
@@ -110,11 +110,11 @@ func TestRowsOfTimeouts(t *testing.T) {
 			for range want - 1 {
 				s.timesOut()
 			}
-			s.wantBreaker(offloader.BreakerClosed)
+			s.wantBreaker(offloader.StateClosed)
 			waiter := s.arrive() // gets the last permit
 			last := s.arrive()
 			waiter.timesOut()
-			s.wantBreaker(offloader.BreakerTripped)
+			s.wantBreaker(offloader.StateOpen)
 			last.wantAnswer("breaker_open", 0)
 			if got := s.pool.Snapshot(); got.Abandoned != want || got.Running != want {
 				s.t.Errorf("%+v", got)
@@ -125,19 +125,19 @@ func TestRowsOfTimeouts(t *testing.T) {
 		play(t, "at least three are needed", many(concurrency), func(s *stage) {
 			for range 2 {
 				s.timesOut().release(offloader.Failure)
-				s.wantBreaker(offloader.BreakerClosed)
+				s.wantBreaker(offloader.StateClosed)
 			}
 			s.timesOut()
-			s.wantBreaker(offloader.BreakerTripped)
+			s.wantBreaker(offloader.StateOpen)
 		})
 	}
 	play(t, "in however long a time", many(1), func(s *stage) {
 		for range 3 {
-			s.wantBreaker(offloader.BreakerClosed)
+			s.wantBreaker(offloader.StateClosed)
 			s.timesOut().release(offloader.Failure)
 			s.pass(time.Hour)
 		}
-		s.wantBreaker(offloader.BreakerHalfOpen)
+		s.wantBreaker(offloader.StateHalfOpen)
 	})
 	for what, between := range map[string]struct {
 		act  func(s *stage, c *caller)
@@ -150,7 +150,7 @@ func TestRowsOfTimeouts(t *testing.T) {
 		"an excluded run":    {func(s *stage, c *caller) { c.release(offloader.Excluded) }, false},
 		"an abandoned run":   {func(s *stage, c *caller) { c.permit.Abandon() }, false},
 		"a cut answer that began before": {func(s *stage, c *caller) {
-			s.wantBreaker(offloader.BreakerClosed)
+			s.wantBreaker(offloader.StateClosed)
 			c.permit.ReportTimeout()
 		}, false},
 	} {
@@ -164,7 +164,7 @@ func TestRowsOfTimeouts(t *testing.T) {
 			}
 			between.act(s, other)
 			s.timesOut().release(offloader.Failure)
-			if got := s.pool.Snapshot().Breaker == offloader.BreakerTripped; got == between.ends {
+			if got := s.pool.Snapshot().Breaker == offloader.StateOpen; got == between.ends {
 				s.t.Errorf("tripped: %v", got)
 			}
 		})
@@ -180,34 +180,34 @@ func TestRowsOfTimeouts(t *testing.T) {
 				c.release(offloader.Failure)
 			}
 		}
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "the concurrency in force counts", many(8), func(s *stage) {
 		for range 3 {
 			s.timesOut().release(offloader.Failure)
 		}
 		s.override(func(o *offloader.Override) { n := 4; o.Concurrency = &n })
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut().release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "more permits need more of them", many(2), func(s *stage) {
 		s.configure(func(s *offloader.Settings) { s.Concurrency = 5 })
 		for range 4 {
 			s.timesOut().release(offloader.Failure)
 		}
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "without a limit as many as the ratio rule asks for", many(0), func(s *stage) {
 		for range offloader.DefaultMinRequests - 1 {
 			s.timesOut().release(offloader.Failure)
 			s.pass(10 * time.Second) // too slow for the ratio rule
 		}
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "without a limit and a ratio they are failures like others", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 0, inARow(30)
@@ -216,15 +216,15 @@ func TestRowsOfTimeouts(t *testing.T) {
 		for range 29 {
 			s.timesOut().release(offloader.Failure)
 		}
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "a pool without a breaker counts none", func(s *offloader.Settings) { s.Concurrency = 3 }, func(s *stage) {
 		for range 30 {
 			s.timesOut().release(offloader.Failure)
 		}
-		s.wantBreaker(offloader.BreakerOff)
+		s.wantBreaker(offloader.StateOff)
 		s.want(s.arrivals(1), "admitted")
 	})
 	play(t, "one that is forced closed counts none, and begins a new row later", many(3), func(s *stage) {
@@ -236,7 +236,7 @@ func TestRowsOfTimeouts(t *testing.T) {
 		}
 		s.pool.ForceBreaker(offloader.BreakerAuto)
 		s.timesOut().release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a timeout of a run from before the breaker tripped says nothing", many(3), func(s *stage) {
 		old := s.arrivals(2)
@@ -249,9 +249,9 @@ func TestRowsOfTimeouts(t *testing.T) {
 		old[0].timesOut()
 		old[1].timesOut()
 		s.timesOut().release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "after closing a row begins anew", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 6, byRatio()
@@ -261,10 +261,10 @@ func TestRowsOfTimeouts(t *testing.T) {
 		}
 		s.pass(10*second + 1)
 		s.arrive().begins()
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 		s.timesOut().release(offloader.Failure)
 		s.timesOut().release(offloader.Failure)
-		s.wantBreaker(offloader.BreakerClosed)
+		s.wantBreaker(offloader.StateClosed)
 	})
 	play(t, "a beginning that is said again ends no other row", many(4), func(s *stage) {
 		c := s.arrive()
@@ -274,7 +274,7 @@ func TestRowsOfTimeouts(t *testing.T) {
 		}
 		c.begins()
 		s.timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 	play(t, "a timeout counts when it happens, however long the run was", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 10, byRatio()
@@ -284,10 +284,10 @@ func TestRowsOfTimeouts(t *testing.T) {
 		s.pass(time.Minute)
 		for _, c := range all[:3] {
 			c.timesOut()
-			s.wantBreaker(offloader.BreakerClosed)
+			s.wantBreaker(offloader.StateClosed)
 		}
 		all[3].timesOut()
-		s.wantBreaker(offloader.BreakerTripped)
+		s.wantBreaker(offloader.StateOpen)
 	})
 }
 
@@ -302,7 +302,7 @@ func TestUntimedRuns(t *testing.T) {
 		"an untimed run":  {func(c *caller) { c.permit.Untimed(); c.permit.Release(offloader.Success) }, false},
 		"an abandoned":    {func(c *caller) { c.permit.Abandon(); c.permit.Release(offloader.Success) }, false},
 		"a cancelled run": {func(c *caller) { c.permit.ReleaseCancelled(offloader.Failure) }, false},
-		"an upgrade":      {func(c *caller) { c.permit.Upgrade(); c.s.pool.EndUpgrade() }, false},
+		"an upgrade":      {func(c *caller) { c.permit.Detach(); c.s.pool.EndDetached() }, false},
 	} {
 		play(t, what, nil, func(s *stage) {
 			for range 2 { // the later ones have the place of the first

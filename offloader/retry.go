@@ -50,25 +50,25 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// retryAfter advises a rejected caller; place is nil for one that will not be known
-// when it comes back.
-func (p *Pool) retryAfter(r Reason, place *Place) time.Duration {
+// nextRetry advises a rejected caller; t is nil for a caller that the pool will not
+// recognize.
+func (p *Pool) nextRetry(r Reason, t *Ticket) time.Duration {
 	switch r {
 	case BreakerOpen:
 		if b := p.breaker.Load(); b != nil {
 			// Up to a second more, so that not all come back in one moment.
-			return wholeSeconds(wholeSeconds(b.retryAfter()) + time.Duration(rand.IntN(2))*time.Second)
+			return wholeSeconds(wholeSeconds(b.restOfCoolDown()) + time.Duration(rand.IntN(2))*time.Second)
 		}
 	case Draining, Closed:
 		return wholeSeconds(jitter(closedRetry))
 	}
-	c := clientAt(place)
-	return p.gate.advise(place, &c, p.now())
+	c := clientOf(t)
+	return p.gate.advise(t, &c, p.now())
 }
 
 // advise tells a refused caller when to come back, and keeps that turn for it. A client
 // that has a turn already is told of that.
-func (g *gate) advise(place *Place, c *Client, now moment) time.Duration {
+func (g *gate) advise(t *Ticket, c *Client, now moment) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.countTurns()
@@ -78,8 +78,8 @@ func (g *gate) advise(place *Place, c *Client, now moment) time.Duration {
 	k := g.turns.find(c, now)
 	g.turns.count(c, -1)
 	switch {
-	case place.kept: // it has had its turn, in vain
-		place.kept = false
+	case t.kept: // it has had its turn, in vain
+		t.kept = false
 		return g.keepTurn(c, g.turnOfKept(), now)
 	case k.due != 0: // it was refused before it could take it
 		g.turns.remove(k.due)
@@ -111,12 +111,12 @@ func (g *gate) book(wait time.Duration, now moment) time.Duration {
 		return wholeSeconds(jitter(wait))
 	}
 	second := float64(g.concurrency) * float64(time.Second) / run
-	atOnce := min(second, float64(g.concurrency+g.places))
+	atOnce := min(second, float64(g.concurrency+g.queueLimit))
 	if g.maxWait > 0 { // and some of it may be taken by then
 		atOnce = min(atOnce, second*g.maxWait.Seconds()*3/4)
 	}
 	atOnce = max(atOnce, second/float64(perSecond), 1)
-	return g.calendar.book(now, wholeSeconds(jitter(wait)), room{int(atOnce), int(max(second*turnShare+0.5, 1))})
+	return g.calendar.book(now, wholeSeconds(jitter(wait)), capacity{int(atOnce), int(max(second*turnShare+0.5, 1))})
 }
 
 // arrives counts a request, and reports whether it comes at its client's turn.
@@ -137,7 +137,7 @@ func (g *gate) takesTurn(c *Client, now moment) bool {
 func (g *gate) useTurn(w *waiter, c *Client, now moment) {
 	g.turns.remove(g.turns.find(c, now).due)
 	g.countTurns()
-	w.kept, w.place.kept = true, true
+	w.kept, w.ticket.kept = true, true
 }
 
 // served forgets one turn of a caller that gets a permit, its own if that is known. Also

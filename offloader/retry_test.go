@@ -16,7 +16,7 @@ import (
 func (s *stage) advice(r offloader.Reason, n int) (all []time.Duration) {
 	s.t.Helper()
 	for range n {
-		d := s.pool.Reject(r).RetryAfter()
+		d := s.pool.Reject(r).NextRetry()
 		if d%time.Second != 0 || d < time.Second || d > time.Minute {
 			s.t.Errorf("%s: retry after %s", r, d)
 		}
@@ -182,7 +182,7 @@ func TestRetryAfterSpreadsACrowd(t *testing.T) {
 					if !errors.As(err, &rejected) {
 						return
 					}
-					<-time.After(rejected.RetryAfter())
+					<-time.After(rejected.NextRetry())
 				}
 			})
 		}

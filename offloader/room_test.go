@@ -41,7 +41,7 @@ func TestRoom(t *testing.T) {
 		s.Concurrency = 0
 	}, func(s *stage) {
 		s.run(100*second, offloader.Success)
-		if got := s.pool.Reject(offloader.SpoolFull).RetryAfter(); got > 2*second {
+		if got := s.pool.Reject(spoolFull).NextRetry(); got > 2*second {
 			s.t.Errorf("come back in %s", got)
 		}
 	})
@@ -107,7 +107,7 @@ func TestCheckAgreesWithAcquire(t *testing.T) {
 			s.Breaker = &offloader.BreakerSettings{ConsecutiveFailures: 1, CoolDown: second, Probes: 1}
 		}, func(s *stage) {
 			state.prepare(s)
-			check := s.pool.Check()
+			check := s.pool.RejectEarly()
 			if got := wordOrNone(check); got != state.want {
 				s.t.Errorf("Check says %q, want %q", got, state.want)
 			}

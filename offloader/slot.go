@@ -28,7 +28,7 @@ type marks struct {
 	recovery  int  // gate.recoveries when it began, retired if the ramp ignores it
 	abandoned bool // the run goes on without a caller
 	untimed   bool // its length says nothing about other runs
-	unspooled bool // it has a request body that is not spooled and has not ended
+	capped    bool // it counts for the half of the permits that capped callers share
 	began     bool // its answer has begun well
 	counted   bool // as one good answer of a round of the ramp
 	judged    bool // its outcome has been counted by the ramp

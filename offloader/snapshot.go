@@ -1,74 +1,72 @@
 package offloader
 
-import (
-	"time"
-)
+import "time"
 
 // Snapshot is a copy of a pool's numbers. Those of the gate are of one moment;
 // the totals may be a few calls ahead of them.
 type Snapshot struct {
-	Name string `json:"name"`
+	Name string
 	// Phase is one of Phases: open, paused, draining or closed.
-	Phase string `json:"phase"`
+	Phase string
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
 	// how many are given out now, fewer while the pool warms up, or while
 	// Lent are held by runs of pools that this one has succeeded.
-	Concurrency int `json:"concurrency"`
-	Limit       int `json:"limit"`
-	Lent        int `json:"lent"`
+	Concurrency int
+	Limit       int
+	Lent        int
 	// WarmingUp is how many runs that have begun since the breaker closed may go
 	// on at once, zero while the pool does not warm up. Limit counts the other
 	// runs too: those from before, the abandoned, the lingering.
-	WarmingUp int `json:"warming_up,omitempty"`
+	WarmingUp int
 	// Running holds permits, Abandoned is the part of it whose runs go on without
 	// their callers, Lingering the part whose runs have ended.
-	Running   int `json:"running"`
-	Abandoned int `json:"abandoned"`
-	Lingering int `json:"lingering"`
+	Running   int
+	Abandoned int
+	Lingering int
 
-	// Uploading have been let in and are not here yet: Pool.BeginUpload.
-	Uploading int `json:"uploading"`
+	// Announced counts the calls that prepare and have not acquired yet:
+	// Ticket.Announce.
+	Announced int
 
-	// Unspooled is the part of Running whose callers share half of the permits:
-	// Place.Unspooled.
-	Unspooled int `json:"unspooled,omitempty"`
+	// Capped is the part of Running that shares half of the permits:
+	// Ticket.CappedBy.
+	Capped int
 
-	// Predecessors is how many are in flight in pools that this one has succeeded.
-	Predecessors int `json:"predecessors"`
+	// Predecessors counts the calls in flight in pools that this one has succeeded.
+	Predecessors int
 
-	// Upgraded is how many have left the pool by Permit.Upgrade and go on.
-	Upgraded int64 `json:"upgraded"`
+	// Detached counts the runs that have left the pool by Permit.Detach and go on.
+	Detached int64
 
 	// Waiting is the depth of the queue, QueueLimit its number of places.
-	Waiting    int `json:"waiting"`
-	QueueLimit int `json:"queue_limit"`
+	Waiting    int
+	QueueLimit int
 	// OldestWait is how long the first waiter has waited.
-	OldestWait time.Duration `json:"oldest_wait_ns"`
+	OldestWait time.Duration
 	// NewestFirst is true while the queue is too long to be served in order.
-	NewestFirst bool `json:"newest_first"`
+	NewestFirst bool
 	// MeanRun is how long a run takes: while callers wait, how long a permit serves
 	// one of them, the median of the last rounds; else the median of the last runs.
 	// Zero before the first has ended.
-	MeanRun time.Duration `json:"mean_run_ns"`
+	MeanRun time.Duration
 
 	// Breaker is the breaker's state, BreakerForced whether Pool.ForceBreaker
 	// holds it there.
-	Breaker       BreakerState `json:"breaker"`
-	BreakerForced bool         `json:"breaker_forced"`
+	Breaker       BreakerState
+	BreakerForced bool
 
-	// Overridden are the settings that Pool.Override has replaced, with the
-	// values that they are configured with.
-	Overridden map[string]string `json:"overridden,omitempty"`
+	// Overridden are the settings that Pool.Override has replaced.
+	Overridden Override
 
 	// Totals since the pool was made. Admitted got a permit, Left gave up
 	// waiting by themselves. BreakerChanged counts the breaker's changes by the
 	// state that it went to.
-	Admitted       uint64            `json:"admitted_total"`
-	Left           uint64            `json:"left_total"`
-	Rejected       map[string]uint64 `json:"rejected_total"`
-	Ended          map[string]uint64 `json:"ended_total"`
-	BreakerChanged map[string]uint64 `json:"breaker_changed_total"`
+	Admitted       uint64
+	Left           uint64
+	Rejected       map[string]uint64
+	Ended          map[string]uint64
+	BreakerChanged map[string]uint64
 }
 
 // Snapshot returns the pool's numbers.
@@ -77,7 +75,7 @@ func (p *Pool) Snapshot() Snapshot {
 		Name:     p.name,
 		Admitted: p.admitted.Load(),
 		Left:     p.left.Load(),
-		Upgraded: p.upgraded.Load(),
+		Detached: p.detached.Load(),
 		Rejected: make(map[string]uint64),
 		Ended:    make(map[string]uint64),
 
@@ -86,7 +84,7 @@ func (p *Pool) Snapshot() Snapshot {
 	p.gate.snapshot(&s, p.now())
 	s.Predecessors = p.inFlightBefore()
 	s.Breaker, s.BreakerForced = p.breakerState()
-	s.Overridden = p.Overridden().replaced(p.Configured())
+	s.Overridden = p.Overridden()
 	for r := range p.rejected {
 		if n := p.rejected[r].Load(); n > 0 {
 			s.Rejected[Reason(r).String()] = n
@@ -95,7 +93,7 @@ func (p *Pool) Snapshot() Snapshot {
 	for o := range p.ended {
 		s.Ended[Outcome(o).String()] = p.ended[o].Load()
 	}
-	for state := BreakerClosed; state < breakerStateCount; state++ {
+	for state := StateClosed; state < breakerStateCount; state++ {
 		s.BreakerChanged[state.String()] = p.changed[state].Load()
 	}
 	return s
@@ -111,8 +109,8 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 		s.WarmingUp = g.limit
 	}
 	s.Running, s.Abandoned, s.Lingering = g.running-g.lent, g.abandoned, g.lingering
-	s.Uploading, s.Unspooled = g.uploading, g.unspooled
-	s.Waiting, s.QueueLimit = g.queue.len, g.places
+	s.Announced, s.Capped = g.announced, g.capped
+	s.Waiting, s.QueueLimit = g.queue.len, g.queueLimit
 	s.NewestFirst = !g.healthy()
 	s.MeanRun = time.Duration(g.predictedRun())
 	if g.queue.len > 0 {
@@ -141,7 +139,7 @@ func (p *Pool) Gauges() Gauges {
 func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.places}
+	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.queueLimit}
 	if a, _ := g.decide(nil, false); a != admit {
 		n.PredictedWait = g.predictNext()
 	}

@@ -56,7 +56,7 @@ func stormSettings() offloader.Settings {
 }
 
 func (s *storm) rage(resizes bool) {
-	l := &log{t: s.t, last: offloader.BreakerClosed}
+	l := &log{t: s.t, last: offloader.StateClosed}
 	l.jumps = resizes
 	p, err := offloader.New("storm", stormSettings(), offloader.WithBreakerObserver(l.observe))
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *storm) change(resizes bool) {
 	switch s.rnd.IntN(4) {
 	case 0:
 		s.pool.Snapshot()
-		s.pool.Check()
+		s.pool.RejectEarly()
 	case 1:
 		ctx, cancel := context.WithTimeout(s.t.Context(), time.Duration(s.rnd.IntN(500))*time.Millisecond)
 		defer cancel()
@@ -142,15 +142,15 @@ func (s *storm) call(rnd *rand.Rand) {
 		s.do(ctx, rnd)
 		return
 	}
-	var place offloader.Place
-	if rnd.IntN(6) == 0 && !s.upload(rnd, &place) {
+	ticket := offloader.Ticket{Pool: s.pool}
+	if rnd.IntN(6) == 0 && !s.upload(rnd, &ticket) {
 		return
 	}
-	permit, err := s.pool.AcquireAt(ctx, &place)
+	permit, err := ticket.Acquire(ctx)
 	var rejected *offloader.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		<-time.After(rejected.RetryAfter())
+		<-time.After(rejected.NextRetry())
 		return
 	case err != nil:
 		return
@@ -196,13 +196,13 @@ func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 
 // upload is a caller whose request takes a while to come in. It reports false if
 // the caller was refused, or left meanwhile.
-func (s *storm) upload(rnd *rand.Rand, place *offloader.Place) bool {
-	if s.pool.BeginUpload(place) != nil {
+func (s *storm) upload(rnd *rand.Rand, ticket *offloader.Ticket) bool {
+	if ticket.Announce() != nil {
 		return false
 	}
 	<-time.After(time.Duration(rnd.IntN(100)) * time.Millisecond)
 	if rnd.IntN(8) == 0 {
-		s.pool.EndUpload(place)
+		ticket.Withdraw()
 		return false
 	}
 	return true

@@ -56,7 +56,7 @@ func (s *Succession) Bind() {
 func (s *Succession) Undo() {
 	s.Forget()
 	elder := s.loan.elder
-	elder.gate.payBack(s.loan, elder.now()).tell()
+	elder.gate.payBack(s.loan, elder.now()).wake()
 }
 
 // Forget is for an elder pool in which nothing is in flight: the successor keeps no
@@ -85,11 +85,11 @@ func (p *Pool) inFlightBefore() int {
 	return n
 }
 
-func (p *Pool) receive(l *loan) { p.gate.received(l, p.now()).tell() }
+func (p *Pool) receive(l *loan) { p.gate.received(l, p.now()).wake() }
 
 func (p *Pool) repaid(n int) {
 	now := p.now()
-	p.gate.repaid(n, now).tell()
+	p.gate.repaid(n, now).wake()
 	p.alarm.set(p.gate.nextDue(), now)
 }
 

@@ -13,11 +13,11 @@ import (
 )
 
 // arriveIn lets a caller come to another pool than the stage's.
-func (s *stage) arriveIn(p *offloader.Pool, place *offloader.Place) *caller {
+func (s *stage) arriveIn(p *offloader.Pool, ticket *offloader.Ticket) *caller {
 	was := s.pool
 	s.pool = p
 	defer func() { s.pool = was }()
-	return s.arriveAt(context.Background(), place)
+	return s.arriveAt(context.Background(), ticket)
 }
 
 // heir opens a pool that succeeds another one.
@@ -286,13 +286,13 @@ func succeedUnderLoad(t *testing.T, rnd *rand.Rand) {
 			run, upload := time.Duration(rnd.IntN(60))*time.Millisecond, time.Duration(rnd.IntN(600))*time.Millisecond
 			p := pools[max(0, len(pools)-1-rnd.IntN(6)/5)] // now and then to the one before
 			all.Go(func() {
-				var place offloader.Place
-				if err := p.BeginUpload(&place); err != nil {
+				ticket := offloader.Ticket{Pool: p}
+				if err := ticket.Announce(); err != nil {
 					t.Error(err)
 					return
 				}
 				<-time.After(upload)
-				permit, err := p.AcquireAt(t.Context(), &place)
+				permit, err := ticket.Acquire(t.Context())
 				if err != nil {
 					t.Error(err)
 					return

@@ -103,9 +103,9 @@ func TestTurnsOfOneAddress(t *testing.T) {
 	t.Parallel()
 	g := &gate{concurrency: 1, limit: 1}
 	g.runs.add(time.Second, 1)
-	place := new(Place)
+	ticket := new(Ticket)
 	for n := range 1000 {
-		g.advise(place, &Client{Address: [16]byte{1}, Connection: uint16(n)}, moment(n))
+		g.advise(ticket, &Client{Address: [16]byte{1}, Connection: uint16(n)}, moment(n))
 	}
 	if g.turns.len != turnsOfOne {
 		t.Errorf("%d turns", g.turns.len)
@@ -118,7 +118,7 @@ func TestCalendar(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var c calendar
-	r := room{atOnce: 6, inSecond: 18}
+	r := capacity{atOnce: 6, inSecond: 18}
 	came := map[int64]int{}
 	now := moment(0)
 	for range 2000 {
@@ -138,16 +138,16 @@ func TestCalendar(t *testing.T) {
 }
 
 func BenchmarkAdvice(b *testing.B) {
-	g := &gate{concurrency: 8, limit: 8, places: 100, maxWait: 10 * time.Second}
+	g := &gate{concurrency: 8, limit: 8, queueLimit: 100, maxWait: 10 * time.Second}
 	g.runs.add(time.Second, 1)
-	place := new(Place)
+	ticket := new(Ticket)
 	for n := range maxTurns {
-		g.advise(place, clientNumber(n), 1)
+		g.advise(ticket, clientNumber(n), 1)
 	}
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
 		n++
-		g.advise(place, clientNumber(n%(2*maxTurns)), moment(n))
+		g.advise(ticket, clientNumber(n%(2*maxTurns)), moment(n))
 	}
 }

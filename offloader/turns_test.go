@@ -21,12 +21,12 @@ func guestFrom(address byte, connection uint16) guest {
 // visit is one try of a client.
 type visit struct {
 	*caller
-	place *offloader.Place
+	ticket *offloader.Ticket
 }
 
 func (s *stage) visit(g guest) visit {
-	place := &offloader.Place{Owner: g}
-	return visit{s.arriveAt(context.Background(), place), place}
+	ticket := &offloader.Ticket{Pool: s.pool, Caller: g}
+	return visit{s.arriveAt(context.Background(), ticket), ticket}
 }
 
 // told is when a refused client is to come back.
@@ -36,7 +36,7 @@ func (v visit) told() time.Duration {
 	if rejected == nil {
 		v.s.t.Fatalf("a client that was to be refused is %s", v.state())
 	}
-	return rejected.RetryAfterFor(v.place)
+	return v.ticket.NextRetry(rejected.Reason)
 }
 
 func (c *caller) rejected() *offloader.RejectedError {
@@ -190,7 +190,7 @@ func TestTurns(t *testing.T) {
 		fullHouse(s)
 		s.pass(s.visit(guestFrom(1, 1)).told())
 		for address, want := range map[byte]string{1: "admitted", 2: "queue_full"} {
-			if got := word(s.pool.CheckAt(&offloader.Place{Owner: guestFrom(address, 1)})); got != want {
+			if got := word(s.check(guestFrom(address, 1))); got != want {
 				s.t.Errorf("the check of client %d says %s, want %s", address, got, want)
 			}
 		}
@@ -199,13 +199,13 @@ func TestTurns(t *testing.T) {
 		fullHouse(s)
 		s.pass(s.visit(guestFrom(1, 1)).told())
 		back := s.visit(guestFrom(1, 1))
-		if got := s.pool.Waiters(); len(got) != 2 || got[0].Place != back.place {
+		if got := s.pool.Waiters(); len(got) != 2 || got[0].Ticket != back.ticket {
 			s.t.Errorf("waiting: %v", got)
 		}
-		if got := back.place.Ahead(); got != 0 {
+		if got := back.ticket.Ahead(); got != 0 {
 			s.t.Errorf("%d ahead", got)
 		}
-		if !s.pool.Cancel(back.place) {
+		if !back.ticket.Cancel() {
 			s.t.Error("not cancelled")
 		}
 		s.pass(0)

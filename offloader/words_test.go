@@ -2,12 +2,13 @@ package offloader_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// The words for reasons are the same everywhere, and the list is closed.
+// Reasons have one name everywhere. Those of the program come after those of the package.
 func TestReasonsHaveWords(t *testing.T) {
 	t.Parallel()
 	want := []struct {
@@ -20,13 +21,9 @@ func TestReasonsHaveWords(t *testing.T) {
 		{"breaker_open", false},
 		{"draining", false},
 		{"closed", false},
-		{"unspooled_limit", false},
-		{"spool_full", false},
-		{"run_timeout", false},
-		{"first_byte_timeout", false},
-		{"body_too_large", false},
-		{"incremental_refused", false},
 		{"cancelled", false},
+		{"unspooled_limit", false}, // registered by the tests
+		{"spool_full", false},
 	}
 	all := offloader.Reasons()
 	if len(all) != len(want) {
@@ -44,6 +41,41 @@ func TestReasonsHaveWords(t *testing.T) {
 	}
 }
 
+func TestReasonsThatCannotBeRegistered(t *testing.T) {
+	t.Parallel()
+	for name, reason := range map[string][2]string{
+		"a name of the package": {"queue_full", "text"},
+		"a registered name":     {"spool_full", "text"},
+		"no name":               {"", "text"},
+		"no text":               {"name", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := len(offloader.Reasons())
+			defer func() {
+				if recover() == nil || len(offloader.Reasons()) != before {
+					t.Error("it was registered")
+				}
+			}()
+			offloader.NewReason(reason[0], reason[1])
+		})
+	}
+}
+
+// A registered reason is counted like those of the package.
+func TestRegisteredReasonsAreCounted(t *testing.T) {
+	t.Parallel()
+	play(t, "by name", nil, func(s *stage) {
+		err := s.pool.Reject(spoolFull)
+		if err.Reason != spoolFull || err.Reason.Text() != "no room to keep the input" || errors.Is(err, offloader.ErrShed) {
+			s.t.Errorf("rejected with %v", err)
+		}
+		if got := s.pool.Snapshot().Rejected; got["spool_full"] != 1 || len(got) != 1 {
+			s.t.Errorf("rejected: %v", got)
+		}
+	})
+}
+
 func TestOutcomesHaveWords(t *testing.T) {
 	t.Parallel()
 	for o, word := range map[offloader.Outcome]string{
@@ -55,31 +87,14 @@ func TestOutcomesHaveWords(t *testing.T) {
 	}
 }
 
-func TestSnapshotsAreWrittenWithWords(t *testing.T) {
+func TestTextForms(t *testing.T) {
 	t.Parallel()
-	play(t, "as JSON", func(s *offloader.Settings) {
-		s.Queue, s.Breaker = 1, inARow(1)
-	}, func(s *stage) {
-		s.arrivals(3)
-		s.pass(second)
-		got, err := json.Marshal(s.pool.Snapshot())
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		want := `{"name":"reports","phase":"open","concurrency":1,"limit":1,"lent":0,"running":1,"abandoned":0,"lingering":0,"uploading":0,"predecessors":0,"upgraded":0,` +
-			`"waiting":1,"queue_limit":1,"oldest_wait_ns":1000000000,"newest_first":false,"mean_run_ns":0,"breaker":"closed","breaker_forced":false,` +
-			`"admitted_total":1,"left_total":0,"rejected_total":{"queue_full":1},` +
-			`"ended_total":{"excluded":0,"failure":0,"success":0},"breaker_changed_total":{"closed":0,"half_open":0,"open":0}}`
-		if string(got) != want {
-			s.t.Errorf("snapshot is\n%s, want\n%s", got, want)
-		}
-	})
 	t.Run("reasons and states", func(t *testing.T) {
 		t.Parallel()
 		got, err := json.Marshal(map[string]any{
 			"reason": offloader.QueueFull,
 			"states": []offloader.BreakerState{
-				offloader.BreakerOff, offloader.BreakerClosed, offloader.BreakerHalfOpen, offloader.BreakerTripped,
+				offloader.StateOff, offloader.StateClosed, offloader.StateHalfOpen, offloader.StateOpen,
 			},
 		})
 		if want := `{"reason":"queue_full","states":["off","closed","half_open","open"]}`; err != nil || string(got) != want {

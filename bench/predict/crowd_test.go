@@ -100,7 +100,7 @@ func newGuest() *guest {
 	return g
 }
 
-// Client implements offloader.Visitor.
+// Client implements offloader.Caller.
 func (g *guest) Client() offloader.Client { return g.known }
 
 func (c *crowd) play(t *testing.T) *outcome {
@@ -135,8 +135,8 @@ func (c *crowd) visit(t *testing.T, pool *offloader.Pool, obeys bool, o *outcome
 	who := newGuest()
 	for try := 1; ; try++ {
 		who.known.Connection = uint16(try)
-		place := offloader.Place{Owner: who}
-		permit, err := pool.AcquireAt(context.Background(), &place)
+		ticket := offloader.Ticket{Pool: pool, Caller: who}
+		permit, err := ticket.Acquire(context.Background())
 		if err == nil {
 			<-time.After(c.run)
 			permit.Release(offloader.Success)
@@ -148,7 +148,7 @@ func (c *crowd) visit(t *testing.T, pool *offloader.Pool, obeys bool, o *outcome
 			t.Error(err)
 			return
 		}
-		wait := rejected.RetryAfterFor(&place)
+		wait := ticket.NextRetry(rejected.Reason)
 		if !obeys {
 			<-time.After(c.every)
 			continue

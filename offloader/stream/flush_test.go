@@ -61,14 +61,8 @@ func TestFlush(t *testing.T) {
 		s.write(10)
 		s.wantNext(s.reader, "10")
 		s.stream.Flush()
-		s.stream.End(nil, nil)
+		s.stream.End(nil)
 		s.wantNext(s.reader, "0+", "EOF")
-	})
-	play(t, "comes to each reader", keeping(), func(s *scene) {
-		s.write(10)
-		s.stream.Flush()
-		s.wantNext(s.reader, "10+")
-		s.wantNext(s.stream.NewReader(), "10+")
 	})
 	play(t, "does not come without being asked for", memory(), func(s *scene) {
 		s.write(10)
@@ -146,7 +140,7 @@ func TestFlushOfReadersThatIdle(t *testing.T) {
 		s.write(10)
 		s.wantNext(s.reader, "10")
 		st := s.next(s.reader)
-		s.stream.End(nil, nil)
+		s.stream.End(nil)
 		synctest.Wait()
 		st.wantPiece("EOF")
 	})
@@ -201,7 +195,7 @@ func TestFlushIsNotLostToIdling(t *testing.T) {
 			}
 			mu.Unlock()
 		}
-		s.stream.End(nil, nil)
+		s.stream.End(nil)
 		reading.Wait()
 	})
 }
@@ -211,9 +205,7 @@ func TestFlushIsNotLostToIdling(t *testing.T) {
 func TestFlushIsNeverLate(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]stream.Options{
-		"from memory": bounded(block, 0), "from a file": bounded(0, 2*block), "from both": bounded(1000, 1000), "kept": {
-			Keep: true, Bounds: memory().Bounds,
-		},
+		"from memory": bounded(block, 0), "from a file": bounded(0, 2*block), "from both": bounded(1000, 1000),
 	} {
 		play(t, name, o, func(s *scene) {
 			read, flushed := 0, 0
@@ -244,7 +236,7 @@ func TestFlushIsNeverLate(t *testing.T) {
 					s.t.Fatalf("%d bytes read and %d flushed, want %d", read, flushed, want)
 				}
 			}
-			s.stream.End(nil, nil)
+			s.stream.End(nil)
 			reading.Wait()
 		})
 	}

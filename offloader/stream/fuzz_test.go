@@ -17,16 +17,15 @@ import (
 // stream after each step with what a buffer would do.
 type history struct {
 	*scene
-	bounds   spool.Bounds
-	keep     bool
-	all      []byte // all that will ever be written
-	writing  *step
-	flushed  int // how much was written when a flush was last asked for
-	flushes  int
-	ended    bool
-	cause    error
-	aborted  bool
-	readings []*reading
+	bounds  spool.Bounds
+	all     []byte // all that will ever be written
+	writing *step
+	flushed int // how much was written when a flush was last asked for
+	flushes int
+	ended   bool
+	cause   error
+	aborted bool
+	reading *reading
 }
 
 // reading is one reader and what it has read.
@@ -41,29 +40,25 @@ type reading struct {
 // everything is more than a script of 400 bytes can write.
 var everything = sync.OnceValue(func() []byte { return bytesOf(200 * 255 * 601) })
 
-func playHistory(t *testing.T, memory, file uint32, keep bool, script []byte) {
+func playHistory(t *testing.T, memory, file uint32, script []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		limits := roomyLimits()
 		limits.Dir = dir
 		h := &history{
-			scene: &scene{t: t, budget: spool.NewBudget(limits)}, keep: keep,
+			scene:  &scene{t: t, budget: spool.NewBudget(limits)},
 			bounds: spool.Bounds{Memory: int64(memory), File: int64(file)},
 			all:    everything(),
 		}
-		h.stream = stream.New(stream.Options{Budget: h.budget, Bounds: h.bounds, Keep: keep})
-		h.join()
+		h.stream = stream.New(stream.Options{Budget: h.budget, Bounds: h.bounds})
+		h.reading = &reading{Reader: h.stream.NewReader()}
 		for i := 0; i+1 < len(script) && !t.Failed(); i += 2 {
 			h.play(script[i], int(script[i+1]))
 			h.check()
 		}
 		h.finish()
 	})
-}
-
-func (h *history) join() {
-	h.readings = append(h.readings, &reading{Reader: h.stream.NewReader(), flushes: 0})
 }
 
 func (h *history) play(op byte, n int) {
@@ -79,25 +74,18 @@ func (h *history) play(op byte, n int) {
 			h.flushes++
 			h.stream.Flush()
 		}
-	case 14:
-		if h.keep && len(h.readings) < 4 {
-			h.join()
-		}
 	case 15:
 		h.end(n)
 	default:
-		r := h.readings[n%len(h.readings)]
-		if r.next == nil {
+		if r := h.reading; r.next == nil {
 			r.from = r.read
 			r.next = h.next(r.Reader)
 		}
 	}
 	synctest.Wait()
-	for _, r := range h.readings {
-		if r.next != nil && !r.next.waits() {
-			h.got(r)
-			r.next = nil
-		}
+	if r := h.reading; r.next != nil && !r.next.waits() {
+		h.got(r)
+		r.next = nil
 	}
 }
 
@@ -113,10 +101,10 @@ func (h *history) end(n int) {
 		h.stream.Abort(errCut)
 	case n%16 == 1 && !h.ended:
 		h.ended, h.cause = true, errCut
-		h.stream.End(nil, errCut)
+		h.stream.End(errCut)
 	case n%16 == 2 && !h.ended:
 		h.ended = true
-		h.stream.End(nil, nil)
+		h.stream.End(nil)
 	}
 }
 
@@ -153,34 +141,27 @@ func (h *history) got(r *reading) {
 func (h *history) check() {
 	h.t.Helper()
 	written := int(h.stream.Written())
-	for i, r := range h.readings {
-		if r.next != nil && (h.ended || r.read < written || r.flushes != h.flushes) {
-			h.t.Errorf("reader %d waits at %d of %d, ended: %t, flushes %d of %d", i, r.read, written, h.ended, r.flushes, h.flushes)
-		}
+	if r := h.reading; r.next != nil && (h.ended || r.read < written || r.flushes != h.flushes) {
+		h.t.Errorf("the reader waits at %d of %d, ended: %t, flushes %d of %d", r.read, written, h.ended, r.flushes, h.flushes)
 	}
 	if h.writing == nil {
 		return
 	}
-	kept := int64(written - h.readings[0].from)
+	kept := int64(written - h.reading.from)
 	switch sum := h.bounds.Sum(); {
-	case h.writing.waits() && (h.ended || h.keep || kept == 0 || kept <= sum-block):
+	case h.writing.waits() && (h.ended || kept == 0 || kept <= sum-block):
 		h.t.Errorf("the writer waits with %d of %d bytes not read, ended: %t", kept, sum, h.ended)
-	case !h.writing.waits() && h.writing.err != nil && !h.ended && !h.keep:
+	case !h.writing.waits() && h.writing.err != nil && !h.ended:
 		h.t.Errorf("the writer failed: %v", h.writing.err)
-	case h.keep && int64(written) > sum:
-		h.t.Errorf("%d bytes written in %d", written, sum)
 	}
 }
 
 // finish reads all that is left and closes the stream.
 func (h *history) finish() {
 	for range 10_000 {
-		done := true
-		for i := range h.readings {
-			h.play(8, i)
-			h.check()
-			done = done && h.readings[i].next != nil
-		}
+		h.play(8, 0)
+		h.check()
+		done := h.reading.next != nil
 		if h.ended || h.t.Failed() || (done && (h.writing == nil || !h.writing.waits())) {
 			break
 		}
@@ -192,13 +173,13 @@ func (h *history) finish() {
 }
 
 func FuzzStreamAgainstBuffer(f *testing.F) {
-	f.Add(uint32(1000), uint32(0), false, []byte("0a8a0b8b7a8a"))
-	f.Add(uint32(0), uint32(40_000), false, []byte("\xf0\xff7a8a8a8a\xf0\xff8a8a8a\x0f\x02"))
-	f.Add(uint32(60_000), uint32(40_000), true, []byte("\x40\xff7a8a>a8b8b8a\x0f\x01"))
-	f.Add(uint32(0), uint32(0), false, []byte("0a8a"))
-	f.Fuzz(func(t *testing.T, memory, file uint32, keep bool, script []byte) {
+	f.Add(uint32(1000), uint32(0), []byte("0a8a0b8b7a8a"))
+	f.Add(uint32(0), uint32(40_000), []byte("\xf0\xff7a8a8a8a\xf0\xff8a8a8a\x0f\x02"))
+	f.Add(uint32(60_000), uint32(40_000), []byte("\x40\xff7a8a>a8b8b8a\x0f\x01"))
+	f.Add(uint32(0), uint32(0), []byte("0a8a"))
+	f.Fuzz(func(t *testing.T, memory, file uint32, script []byte) {
 		if len(script) <= 400 {
-			playHistory(t, memory%300_000, file%300_000, keep, script)
+			playHistory(t, memory%300_000, file%300_000, script)
 		}
 	})
 }
@@ -213,7 +194,7 @@ func TestStreamAgainstBuffer(t *testing.T) {
 			script[i] = byte(rnd.Uint32())
 		}
 		bound := func() uint32 { return []uint32{0, 100, block, 60_000, rnd.Uint32N(200_000)}[rnd.IntN(5)] }
-		playHistory(t, bound(), bound(), rnd.IntN(4) == 0, script)
+		playHistory(t, bound(), bound(), script)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}

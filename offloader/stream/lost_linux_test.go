@@ -26,7 +26,7 @@ func TestFileThatLostBytes(t *testing.T) {
 	if _, err := s.Write(bytesOf(2 * block)); err != nil {
 		t.Fatal(err)
 	}
-	s.End(nil, nil)
+	s.End(nil)
 	truncateFileIn(t, dir, block+10)
 	if piece, err := r.Next(nil); err != nil || len(piece.Data) != block {
 		t.Fatalf("%d bytes, %v", len(piece.Data), err)

@@ -25,7 +25,7 @@ func TestPatience(t *testing.T) {
 		w.want(3*block, nil, second)
 		s.wantUsage(spool.Usage{Memory: block, Disk: 2 * block})
 		s.write(block).want(block, nil, 0)
-		s.stream.End(nil, nil)
+		s.stream.End(nil)
 		s.wantNext(s.reader, whole, whole, whole, whole, "EOF")
 	})
 	play(t, "a reader that keeps up leaves no file", patient(2*block, 10*block), func(s *scene) {
@@ -42,15 +42,10 @@ func TestPatience(t *testing.T) {
 	play(t, "the first block is not waited for", patient(0, 10*block), func(s *scene) {
 		s.write(block).want(block, nil, 0)
 	})
-	play(t, "who keeps all does not wait", stream.Options{
-		Keep: true, Patience: second, Bounds: spool.Bounds{Memory: block, File: 10 * block},
-	}, func(s *scene) {
-		s.write(3*block).want(3*block, nil, 0)
-	})
 	play(t, "an end is not held up", patient(block, 10*block), func(s *scene) {
 		w := s.write(3 * block)
 		w.wantWaiting()
-		s.stream.End(nil, errCut)
+		s.stream.End(errCut)
 		synctest.Wait()
 		w.want(block, errCut, 0)
 	})
@@ -78,15 +73,13 @@ func TestPatience(t *testing.T) {
 // fills a block, and the pieces after it are whole ones.
 func TestPiecesStayInLineWithBlocks(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]stream.Options{"in memory": memory(), "kept": keeping()} {
-		play(t, name, o, func(s *scene) {
-			s.stream.Lead(10)
-			for _, n := range []int{block - 10, block, block} {
-				s.write(n)
-			}
-			s.wantNext(s.reader, less(10), whole, whole)
-		})
-	}
+	play(t, "in memory", memory(), func(s *scene) {
+		s.stream.Lead(10)
+		for _, n := range []int{block - 10, block, block} {
+			s.write(n)
+		}
+		s.wantNext(s.reader, less(10), whole, whole)
+	})
 	play(t, "a whole block and more", memory(), func(s *scene) {
 		s.stream.Lead(block + 10)
 		s.write(2 * block)

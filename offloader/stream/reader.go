@@ -8,29 +8,27 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// ErrLeft says that a reader was called off while it waited.
+// ErrLeft is returned by [Reader.Next] if its left channel is closed first.
 var ErrLeft = errors.New("reader left")
 
 // errIdle says that nothing came within FlushIdle.
 var errIdle = errors.New("reader idle")
 
-// Reader reads a stream from its first byte that is kept. It belongs to one
-// goroutine.
+// Reader reads a stream. It belongs to one goroutine. The zero value is ready to Join.
 type Reader struct {
-	// FlushIdle is how long bytes may wait for more before Next asks to flush
-	// them although the writer has not. Zero: for ever.
+	// FlushIdle is how long bytes may wait for more before Next asks to flush them
+	// although the writer has not. Zero: without limit.
 	FlushIdle time.Duration
 
 	stream *Stream
-	next   *Reader       // of the same stream
 	buf    *spool.Buffer // for blocks in the file, nil before the first
 
 	// Guarded by the stream's mu.
 	block   int // number of the block that the next byte is in
 	offset  int // and where
 	read    int64
-	flushes int  // how many flushes were handed on
-	lingers bool // bytes were handed on that no flush has followed
+	flushes int  // how many flushes were passed on
+	lingers bool // bytes were passed on that no flush has followed
 	waiting bool
 	wake    chan struct{} // holds one; filled by whoever clears waiting
 }
@@ -39,50 +37,26 @@ type Reader struct {
 type Piece struct {
 	// Data may be empty. It is valid until the next call.
 	Data []byte
-	// Flush says that all up to the end of Data is to be handed on at once.
+	// Flush says that all bytes up to the end of Data are to be passed on at once.
 	Flush bool
 }
 
-// NewReader joins a stream. Without Options.Keep there must be only one.
-func (s *Stream) NewReader() *Reader {
-	r := new(Reader)
-	r.Join(s)
-	return r
-}
-
-// Join makes a zero Reader a reader of s, as NewReader does.
+// Join makes a zero Reader the reader of s, which has none yet.
 func (r *Reader) Join(s *Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.stream, r.block = s, s.first
-	r.next, s.readers = s.readers, r
-}
-
-// Preamble waits for the stream's preamble. It fails with the cause if the
-// stream ends without one, and with ErrLeft if left is closed first.
-func (r *Reader) Preamble(left <-chan struct{}) (Preamble, error) {
-	s := r.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.preamble == nil {
-		if s.ended {
-			return Preamble{}, s.endError()
-		}
-		if err := r.await(left); err != nil {
-			return Preamble{}, err
-		}
-	}
-	return *s.preamble, nil
+	s.reader = r
 }
 
 // Next waits for the next piece. At the end it fails with io.EOF, or with the
-// cause if the stream was cut short, and with ErrLeft if left is closed first.
-// What the piece before held is given back to the stream, unless it keeps all.
+// cause if the stream was cut short, and with ErrLeft if left is closed first. The
+// former piece is given back to the stream.
 func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 	s := r.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.giveBack(r)
+	s.giveBack()
 	for {
 		switch {
 		case s.aborted:
@@ -110,13 +84,6 @@ func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 func (r *Reader) flush() Piece {
 	r.flushes, r.lingers = r.stream.flushes, false
 	return Piece{Flush: true}
-}
-
-// Trailer returns what came after the body, once Next has returned io.EOF.
-func (r *Reader) Trailer() map[string][]string {
-	r.stream.mu.Lock()
-	defer r.stream.mu.Unlock()
-	return r.stream.trailer
 }
 
 // take reads what the current block holds beyond the cursor. It requires s.mu,
@@ -196,12 +163,9 @@ func (r *Reader) await(left <-chan struct{}) error {
 	return err
 }
 
-// giveBack frees the blocks that the only reader is through with. It requires
-// s.mu.
-func (s *Stream) giveBack(r *Reader) {
-	if s.opts.Keep {
-		return
-	}
+// giveBack frees the blocks that the reader is through with. It requires s.mu.
+func (s *Stream) giveBack() {
+	r := s.reader
 	for len(s.blocks) > 0 && s.first <= r.block {
 		b := s.blocks[0]
 		through := s.first < r.block || (r.offset == b.Len() && b.Room() == 0)

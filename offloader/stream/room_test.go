@@ -68,7 +68,7 @@ func TestBackpressure(t *testing.T) {
 	play(t, "an end wakes a writer that waits", bounded(block, 0), func(s *scene) {
 		w := s.write(2 * block)
 		w.wantWaiting()
-		s.stream.End(nil, errCut)
+		s.stream.End(errCut)
 		synctest.Wait()
 		w.want(block, errCut, 0)
 		s.wantNext(s.reader, whole, "cut short")
@@ -85,10 +85,6 @@ func TestBackpressure(t *testing.T) {
 		s.pass(time.Hour)
 		s.wantNext(s.reader, whole, whole)
 		w.want(2*block, nil, time.Hour)
-	})
-	keeping := stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: block}}
-	play(t, "a full stream that keeps all does not wait for what cannot come", keeping, func(s *scene) {
-		s.write(3*block).want(2*block, spool.ErrTooLarge, 0)
 	})
 	play(t, "a stream that may keep nothing passes all on, at the pace of its reader", bounded(0, 0), func(s *scene) {
 		w := s.write(2*block + 10)
@@ -212,13 +208,10 @@ func TestBudgetThatIsSpent(t *testing.T) {
 	})
 	two(t, "an end does not wait for the reader", wide, func(s *scene, _ *stream.Stream, _ *stream.Reader) {
 		w := s.write(10)
-		s.stream.End(nil, errCut)
+		s.stream.End(errCut)
 		synctest.Wait()
 		w.want(10, errCut, 0)
 		s.wantNext(s.reader, "10", "cut short")
-	})
-	two(t, "a stream that keeps all fails at once", stream.Options{Keep: true, Bounds: wide.Bounds}, func(s *scene, _ *stream.Stream, _ *stream.Reader) {
-		s.write(10).want(0, spool.ErrFull, 0)
 	})
 }
 
@@ -236,7 +229,7 @@ func TestFullDisk(t *testing.T) {
 				}
 				go func() {
 					<-w.done
-					s.stream.End(nil, w.err)
+					s.stream.End(w.err)
 				}()
 				s.wantBody(s.reader, 20*block)
 				w.want(20*block, nil, 0)
@@ -261,12 +254,6 @@ func TestFullDisk(t *testing.T) {
 			s.wantNext(s.reader, whole, whole, whole)
 			s.next(s.reader).wantWaiting()
 			w.want(2*block, nil, 0)
-		})
-		play(t, "when all is kept", stream.Options{Keep: true, Bounds: spool.Bounds{Memory: block, File: 10 * block}}, func(s *scene) {
-			w := s.write(20 * block)
-			w.want(2*block, spool.ErrFull, 0)
-			s.stream.End(nil, errCut)
-			s.wantNext(s.reader, whole, whole, "cut short")
 		})
 	})
 }

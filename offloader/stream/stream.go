@@ -1,7 +1,7 @@
-// Package stream holds the result of one run while it is produced: a preamble,
-// a body, trailers and an end with a cause. One writer produces it, readers may
-// be slower or join late. The body goes to memory first, then to a file; when
-// both are used up the writer waits.
+// Package stream holds the output of one run while it is produced: bytes, and an end
+// with a cause. One writer produces it for one reader, which may be slower. The bytes
+// go to memory first, then to a file; when both are used up the writer waits. What has
+// been read is given back, so a stream cannot be read a second time.
 package stream
 
 import (
@@ -27,22 +27,12 @@ var (
 	errLate = fmt.Errorf("%w: %w", ErrStalled, os.ErrDeadlineExceeded)
 )
 
-// Preamble comes before the body.
-type Preamble struct {
-	Status int
-	Header map[string][]string
-}
-
 // Options of a stream.
 type Options struct {
 	// Budget of the process.
 	Budget *spool.Budget
-	// Bounds of this stream. They bound what has not been read; with Keep they
-	// bound all of it.
+	// Bounds of the bytes that have not been read.
 	Bounds spool.Bounds
-	// Keep all bytes until Close, for readers that join late. Without it there
-	// is one reader, and what it has read is given back.
-	Keep bool
 	// Patience is how long a writer waits for the reader before it turns to the
 	// file, which costs more than a short wait for a reader that keeps up. The
 	// first wait in vain is the last one. Zero: no wait.
@@ -52,39 +42,30 @@ type Options struct {
 	Stall time.Duration
 }
 
-// Stream is one result. Begin, Write, Flush and Broken belong to one goroutine;
-// End, Abort and SetWriteDeadline may be called from any. It comes from New, or is a field of
-// something larger and set up by Init.
+// Stream is the output of one run. It is set up by Init, usually as a field of
+// something larger. Write, Flush and Broken belong to the writer's goroutine; End, Abort
+// and SetWriteDeadline may be called from any.
 type Stream struct {
 	opts Options
 
-	mu       sync.Mutex
-	store    spool.Store
-	preamble *Preamble
-	trailer  map[string][]string
-	blocks   []*spool.Block  // blocks[0] is number first
-	few      [4]*spool.Block // where blocks begins: most results are small
-	first    int
-	written  int64
-	flushed  int64 // how much was written when a flush was last asked for
-	flushes  int   // how often
-	ended    bool
-	aborted  bool          // readers get nothing more
-	cause    error         // why it ended, nil for well
-	readers  *Reader       // linked by next
-	room     chan struct{} // wakes the writer, nil while it does not wait
-	writeBy  time.Time     // when a blocked writer fails, zero for never
+	mu      sync.Mutex
+	store   spool.Store
+	blocks  []*spool.Block  // blocks[0] is number first
+	few     [4]*spool.Block // where blocks begins: most results are small
+	first   int
+	written int64
+	flushed int64 // how much was written when a flush was last asked for
+	flushes int   // how often
+	ended   bool
+	aborted bool          // the reader gets nothing more
+	cause   error         // why it ended, nil for well
+	reader  *Reader       // nil before it joins
+	room    chan struct{} // wakes the writer, nil while it does not wait
+	writeBy time.Time     // when a blocked writer fails, zero for never
 
 	// The writer's own.
 	led       int  // bytes that went past the stream before its first one
 	impatient bool // it has waited for the reader in vain
-}
-
-// New returns an empty stream.
-func New(o Options) *Stream {
-	s := new(Stream)
-	s.Init(o)
-	return s
 }
 
 // Init makes a zero Stream an empty one.
@@ -94,22 +75,12 @@ func (s *Stream) Init(o Options) {
 	s.blocks = s.few[:0]
 }
 
-// BelongTo tells an empty stream whose it is. Without, it is nobody's.
+// BelongTo sets the owner of an empty stream. By default it has none.
 func (s *Stream) BelongTo(o spool.Owned) { s.store.BelongTo(o) }
 
-// Begin sets the preamble. Only the first call counts.
-func (s *Stream) Begin(p Preamble) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.preamble == nil {
-		s.preamble = &p
-		s.wakeReaders()
-	}
-}
-
-// Write appends to the body. When memory, file and budget are used up it waits
-// for a reader, as long as Options.Stall allows. What a reader wants at once it
-// gets in any case, piece by piece. It fails once the stream has ended, with the
+// Write appends to the stream. When memory, file and budget are used up it waits for
+// the reader, as long as Options.Stall allows. A reader that has nothing to read gets
+// the bytes in any case, piece by piece. Write fails once the stream has ended, with the
 // cause if there is one.
 func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
@@ -134,7 +105,7 @@ func isFull(err error) bool {
 }
 
 // writeSome writes into one block. A block in a file is written to without the
-// lock, so that a slow disk blocks nobody else.
+// lock, so that a slow disk does not block the reader.
 func (s *Stream) writeSome(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +126,7 @@ func (s *Stream) writeSome(p []byte) (int, error) {
 	if err != nil {
 		s.seal(b)
 	}
-	s.wakeReaders()
+	s.wakeReader()
 	return n, err
 }
 
@@ -184,7 +155,7 @@ func (s *Stream) tail() (*spool.Block, error) {
 	}
 	b := s.store.AllocMemory(hint)
 	if b == nil {
-		if s.opts.Patience > 0 && !s.impatient && !s.opts.Keep && len(s.blocks) > 0 {
+		if s.opts.Patience > 0 && !s.impatient && len(s.blocks) > 0 {
 			return nil, errBusy
 		}
 		var err error
@@ -228,7 +199,7 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	for {
 		freed := s.expectRoom() // before it tries, so that it misses none
 		n, err := s.writeSome(p)
-		if s.opts.Keep || (!isFull(err) && !errors.Is(err, errBusy)) {
+		if !isFull(err) && !errors.Is(err, errBusy) {
 			return n, err
 		}
 		if n := s.lend(p); n > 0 {
@@ -240,9 +211,9 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	}
 }
 
-// lend passes the beginning of p to the reader of a stream that keeps nothing,
-// beyond the budget: others who have used that up would stop it for good. It
-// returns how much it passes, which is nothing while the reader has something.
+// lend passes the beginning of p to the reader beyond the budget: other streams that
+// have used the budget up would stop this one for good. It returns how much it passes,
+// which is nothing while the reader has something.
 func (s *Stream) lend(p []byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,7 +223,7 @@ func (s *Stream) lend(p []byte) int {
 	b := s.store.Lend(p)
 	s.blocks = append(s.blocks, b)
 	s.written += int64(b.Len())
-	s.wakeReaders()
+	s.wakeReader()
 	return b.Len()
 }
 
@@ -335,63 +306,56 @@ func (s *Stream) untilLate() (late <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
-// Flush asks readers to hand on what was written so far as soon as they have it.
+// Flush asks the reader to pass on what was written so far as soon as it has it.
 func (s *Stream) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flushed = s.written
 	s.flushes++
-	s.wakeReaders()
+	s.wakeReader()
 }
 
-// Lead tells readers of n bytes that went past the stream before its first one
-// and that nobody has flushed: Reader.FlushIdle counts for them too.
+// Lead notes n bytes that went past the stream before its first one and were not
+// flushed: Reader.FlushIdle counts for them too.
 func (s *Stream) Lead(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.led = n
-	for r := s.readers; r != nil; r = r.next {
-		r.lingers = true
+	if s.reader != nil {
+		s.reader.lingers = true
 	}
-	s.wakeReaders()
+	s.wakeReader()
 }
 
-// End ends the stream. A cause says that it is not complete; readers get what
-// was written before and then the cause, and a writer that is blocked fails.
-// Only the first end counts.
-func (s *Stream) End(trailer map[string][]string, cause error) {
+// End ends the stream. A cause says that it is not complete: the reader gets what was
+// written before and then the cause, and a writer that is blocked fails. Only the first
+// end counts.
+func (s *Stream) End(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return
 	}
-	s.ended, s.cause, s.trailer = true, cause, trailer
-	s.wakeReaders()
+	s.ended, s.cause = true, cause
+	s.wakeReader()
 	s.wakeWriter()
 }
 
 // Abort ends the stream at once, from any goroutine: a blocked writer fails
-// with the cause, and readers get nothing more.
+// with the cause, and the reader gets nothing more.
 func (s *Stream) Abort(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended, s.aborted, s.cause = true, true, cause
-	s.wakeReaders()
+	s.wakeReader()
 	s.wakeWriter()
-}
-
-// Written returns the length of the body so far.
-func (s *Stream) Written() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.written
 }
 
 // Broken says why the stream's file cannot be used, nil if that is not so. It is
 // for the writer's goroutine.
 func (s *Stream) Broken() error { return s.store.Broken() }
 
-// Close gives everything back. The writer and all readers must be done.
+// Close gives everything back. The writer and the reader must be done.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -401,8 +365,8 @@ func (s *Stream) Close() {
 	}
 	s.blocks = nil
 	s.store.Close()
-	for r := s.readers; r != nil; r = r.next {
-		r.release()
+	if s.reader != nil {
+		s.reader.release()
 	}
 }
 
@@ -421,11 +385,9 @@ func (s *Stream) wakeWriter() {
 	}
 }
 
-func (s *Stream) wakeReaders() {
-	for r := s.readers; r != nil; r = r.next {
-		if r.waiting {
-			r.waiting = false
-			r.wake <- struct{}{}
-		}
+func (s *Stream) wakeReader() {
+	if r := s.reader; r != nil && r.waiting {
+		r.waiting = false
+		r.wake <- struct{}{}
 	}
 }

@@ -48,7 +48,7 @@ func transfer(t *testing.T, budget *spool.Budget, seed uint64) {
 				s.Flush()
 			}
 		}
-		s.End(nil, nil)
+		s.End(nil)
 	})
 	var got []byte
 	for {
@@ -79,7 +79,7 @@ func TestNoRoomIsMissed(t *testing.T) {
 					s.t.Error(err)
 				}
 			}
-			s.stream.End(nil, nil)
+			s.stream.End(nil)
 		})
 		read := 0
 		for {
@@ -114,7 +114,7 @@ func TestReadersThatLeaveMissNothing(t *testing.T) {
 					s.t.Error(err)
 				}
 			}
-			s.stream.End(nil, nil)
+			s.stream.End(nil)
 		})
 		var got []byte
 		left := make(chan struct{})
@@ -142,7 +142,7 @@ func TestReadersThatLeaveMissNothing(t *testing.T) {
 // An abort from any goroutine, at any moment, ends both sides.
 func TestAbortAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for _, o := range []stream.Options{bounded(block, 0), bounded(0, block), keeping()} {
+	for _, o := range []stream.Options{bounded(block, 0), bounded(0, block), memory()} {
 		play(t, fmt.Sprintf("%+v", o.Bounds), o, func(s *scene) {
 			for i := range 100 {
 				o.Budget = s.budget

@@ -48,7 +48,7 @@ func show(o offloader.Override) string {
 		return err.Error()
 	}
 	var parts []string
-	for word := range pool.Snapshot().Overridden {
+	for word := range overriddenView(o, offloader.Settings{}) {
 		parts = append(parts, word+"="+pools.SettingWords(pool.Settings())[word])
 	}
 	return strings.Join(slices.Sorted(slices.Values(parts)), " ")

@@ -25,14 +25,15 @@ const (
 
 // poolDetail is a pool with all that there is to know.
 type poolDetail struct {
-	offloader.Snapshot
+	poolView
 	// Settings are in force, Configured are those without what is overridden.
 	Settings   settingsView `json:"settings"`
 	Configured settingsView `json:"configured"`
 }
 
 func detailOf(p *pools.Pool) poolDetail {
-	return poolDetail{p.Snapshot(), viewSettings(p.Settings()), viewSettings(p.Configured())}
+	configured := p.Configured()
+	return poolDetail{viewPool(p.Snapshot(), configured), viewSettings(p.Settings()), viewSettings(configured)}
 }
 
 // pool finds the pool that is named in the path.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -48,7 +48,7 @@ func BenchmarkResponse(b *testing.B) {
 		b.Run(fmt.Sprintf("bridge/%d", size), func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
-			o := bridge.Options{Nudge: offloader.NewTimeouts(nudgeAfter), Owner: &nothing{}}
+			o := bridge.Options{Nudge: timerlist.New(nudgeAfter), Owner: &nothing{}}
 			o.Stream.Budget = spool.NewBudget(spool.DefaultLimits())
 			o.Stream.Bounds = spool.Bounds{Memory: 256 * kib, File: mib}
 			o.Stream.Patience = patience

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
@@ -22,7 +22,7 @@ var (
 type nudger struct{ w *Writer }
 
 // Expired is called by the nudge's timer.
-func (n nudger) Expired(*offloader.Timeout) {
+func (n nudger) Expired(*timerlist.Timer) {
 	w := n.w
 	w.mu.Lock()
 	m, finished := w.mode, w.finished
@@ -130,7 +130,7 @@ func (w *Writer) Finish(cut error) {
 	w.mu.Unlock()
 	w.opts.Nudge.Stop(&w.nudge)
 	if streaming {
-		w.stream.End(nil, cut)
+		w.stream.End(cut)
 		w.drain(helper)
 	}
 	w.endHeader()

@@ -36,7 +36,7 @@ func (w *Writer) Kill(cause error) bool {
 	w.mu.Unlock()
 	switch {
 	case m == spooled:
-		w.stream.End(nil, cause)
+		w.stream.End(cause)
 	case writing: // else what it wrote could not be flushed any more
 		w.wake()
 	}

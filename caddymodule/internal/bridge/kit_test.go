@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
-	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
@@ -249,7 +249,7 @@ func newSetting(t testing.TB) *setting {
 		Stream: stream.Options{
 			Budget: s.budget, Bounds: spool.Bounds{Memory: 256 * kib, File: 256 * kib}, Stall: stallAfter,
 		},
-		Nudge: offloader.NewTimeouts(nudgeAfter),
+		Nudge: timerlist.New(nudgeAfter),
 		Owner: s.owner,
 	}
 	t.Cleanup(leave)
@@ -416,4 +416,4 @@ func panicOf(f func()) (v any) {
 }
 
 // never is a nudge that does not come.
-var never = offloader.NewTimeouts(0)
+var never = timerlist.New(0)

@@ -25,7 +25,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -179,7 +179,7 @@ type bridged struct {
 
 func newBridged(t *testing.T, next http.HandlerFunc) *bridged {
 	b := &bridged{next: next, budget: newBudget(t), owner: new(owner)}
-	b.opts = bridge.Options{Nudge: offloader.NewTimeouts(nudgeAfter), Owner: b.owner}
+	b.opts = bridge.Options{Nudge: timerlist.New(nudgeAfter), Owner: b.owner}
 	b.opts.Stream.Budget = b.budget
 	b.opts.Stream.Bounds = spool.Bounds{Memory: 256 * kib, File: 8 * mib}
 	b.opts.Stream.Stall = stallAfter

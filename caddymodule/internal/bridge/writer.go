@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
@@ -64,7 +64,7 @@ type Options struct {
 	Stream stream.Options
 	// Nudge starts the helper for a response that is begun but not complete.
 	// Its entries expire as soon as a delay would be noticed.
-	Nudge *offloader.Timeouts
+	Nudge *timerlist.List
 	// Body is the request's, nil if the run reads it from the connection.
 	Body RequestBody
 	// Finish lets the run write on, to nobody, when the client has left.
@@ -118,7 +118,7 @@ type Writer struct {
 
 	stream stream.Stream
 	reader stream.Reader
-	nudge  offloader.Timeout
+	nudge  timerlist.Timer
 }
 
 // Init makes a zero Writer the writer of a run that answers req on client.

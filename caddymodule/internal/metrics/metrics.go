@@ -60,7 +60,7 @@ func collect(p *pools.Pool, ch chan<- prometheus.Metric) {
 		ch <- constant(m.desc, m.kind, m.of(&s), s.Name)
 	}
 	for _, m := range poolStates {
-		for _, word := range m.words {
+		for _, word := range m.words() {
 			ch <- constant(m.desc, m.kind, m.of(&s, word), s.Name, word)
 		}
 	}
@@ -124,6 +124,9 @@ func breakerStateWords() []string {
 	}
 	return words
 }
+
+// breakerTargetWords are the states that a breaker can go to, which off is not.
+func breakerTargetWords() []string { return breakerStateWords()[1:] }
 
 // budgetBytes are metrics of the process, with a series for memory and one for
 // disk.

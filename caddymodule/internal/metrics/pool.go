@@ -18,7 +18,7 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Uploading) },
+		func(s *offloader.Snapshot) float64 { return float64(s.Announced) },
 	},
 	{
 		describe("running", "Permits that are taken.", "pool"), prometheus.GaugeValue,
@@ -66,15 +66,15 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("upgraded", "Upgraded connections that have left the pool and go on.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Upgraded) },
+		func(s *offloader.Snapshot) float64 { return float64(s.Detached) },
 	},
 	{
 		describe("overridden", "Settings that are replaced by hand, a forced breaker among them.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 {
 			if s.BreakerForced {
-				return float64(len(s.Overridden) + 1)
+				return float64(s.Overridden.Count() + 1)
 			}
-			return float64(len(s.Overridden))
+			return float64(s.Overridden.Count())
 		},
 	},
 	{
@@ -94,32 +94,32 @@ var sendsTotal = describe("sends_total", "Requests sent to backends, those that 
 var poolStates = []struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	words []string
+	words func() []string // called at each scrape, since reasons are registered by packages that start later
 	of    func(s *offloader.Snapshot, word string) float64
 }{
 	{
 		describe("rejections_total", "Requests that were rejected or timed out.", "pool", "reason"),
-		prometheus.CounterValue, reasonWords(),
+		prometheus.CounterValue, reasonWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.Rejected[word]) },
 	},
 	{
 		describe("runs_total", "Runs that have ended.", "pool", "outcome"),
-		prometheus.CounterValue, outcomeWords(),
+		prometheus.CounterValue, outcomeWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.Ended[word]) },
 	},
 	{
 		describe("phase", "1 for the phase that the pool is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, offloader.Phases(),
+		prometheus.GaugeValue, offloader.Phases,
 		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Phase, word) },
 	},
 	{
 		describe("breaker_state", "1 for the state that the breaker is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, breakerStateWords(),
+		prometheus.GaugeValue, breakerStateWords,
 		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Breaker.String(), word) },
 	},
 	{
 		describe("breaker_transitions_total", "Changes of the breaker's state, by the state that it went to.", "pool", "state"),
-		prometheus.CounterValue, breakerStateWords()[1:], // nothing goes to "off"
+		prometheus.CounterValue, breakerTargetWords,
 		func(s *offloader.Snapshot, word string) float64 { return float64(s.BreakerChanged[word]) },
 	},
 }

@@ -56,7 +56,7 @@ func BeginExit() {
 		was[pool] = s
 		running += s.Running
 		waiting += s.Waiting
-		uploading += s.Uploading
+		uploading += s.Announced
 	}
 	exiting.Lock()
 	exiting.began, exiting.was = began, was
@@ -95,7 +95,7 @@ func (f *finale) add(other finale) {
 func finaleOf(was, is offloader.Snapshot) finale {
 	return finale{
 		Finished: int(total(is.Ended) - total(was.Ended)),
-		Cut:      is.Running - is.Lingering + is.Waiting + is.Uploading,
+		Cut:      is.Running - is.Lingering + is.Waiting + is.Announced,
 		Rejected: int(total(is.Rejected) - total(was.Rejected)),
 		Left:     int(is.Left - was.Left),
 	}

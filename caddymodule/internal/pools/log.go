@@ -25,9 +25,9 @@ func Log(level zapcore.Level, text, pool string, fields ...zap.Field) {
 func breakerChanged(pool string, from, to offloader.BreakerState) {
 	level, event := zapcore.InfoLevel, "offload.breaker_closed"
 	switch to {
-	case offloader.BreakerTripped:
+	case offloader.StateOpen:
 		level, event = zapcore.WarnLevel, "offload.breaker_opened"
-	case offloader.BreakerHalfOpen:
+	case offloader.StateHalfOpen:
 		event = "offload.breaker_half_opened"
 	}
 	Log(level, "breaker changed", pool, zap.Stringer("from", from), zap.Stringer("to", to))
@@ -43,9 +43,9 @@ func saturated(pool string) {
 // configure gives the pool the settings of another configuration, which were
 // validated before, and logs what is different.
 func (p *Pool) configure(s offloader.Settings) {
-	was, overridden := p.Settings(), p.Overridden().Any()
+	was, overridden := p.Settings(), p.Overridden().Count() > 0
 	_ = p.Configure(s)
-	if overridden && !p.Overridden().Any() {
+	if overridden && p.Overridden().Count() == 0 {
 		Log(zapcore.InfoLevel, "override ended: the pool is configured differently now", p.Name())
 	}
 	p.LogSettings(was, "reload")

@@ -50,7 +50,7 @@ func (p *Pool) Destruct() error {
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
 		Log(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
-			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Uploading),
+			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Announced),
 			zap.String("successor", p.successorName()))
 	}
 	return nil
@@ -60,7 +60,7 @@ func (p *Pool) Destruct() error {
 // was counted then.
 func (p *Pool) ObserveRun(took time.Duration, upgraded bool) {
 	if upgraded {
-		p.EndUpgrade()
+		p.EndDetached()
 		return
 	}
 	p.Runs.Observe(took.Seconds())
@@ -124,10 +124,10 @@ func (p *Pool) Snapshot() offloader.Snapshot {
 func (p *Pool) EveryRequest() []Request {
 	all := p.Requests.All()
 	for _, w := range p.Waiters() {
-		if w.Place == nil {
+		if w.Ticket == nil {
 			continue
 		}
-		if r, ok := w.Place.Owner.(Request); ok {
+		if r, ok := w.Ticket.Caller.(Request); ok {
 			all = append(all, r)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // short. It reports the phase in which it found it, and false if it was just
 // between two: then ask again.
 func (run *Run) Interrupt() (requests.Phase, bool) {
-	if run.Route.Pool.Cancel(&run.place) {
+	if run.ticket.Cancel() {
 		return requests.PhaseWaiting, true
 	}
 	phase := run.progress.Phase()
@@ -44,7 +44,7 @@ func (run *Run) cancelFor(reason offloader.Reason) bool {
 	cause := &cancelError{reason}
 	// First the writer, then the run: whatever it says of its cancel must not
 	// reach the client.
-	if reason == offloader.FirstByteTimeout {
+	if reason == requests.FirstByteTimeout {
 		if !run.writer.KillBeforeHead(cause) {
 			return false // the answer has just begun
 		}

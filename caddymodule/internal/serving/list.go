@@ -43,7 +43,7 @@ func Waiting(p *pools.Pool) []requests.View {
 	waiters := p.Waiters()
 	all := make([]requests.View, 0, len(waiters))
 	for i, w := range waiters {
-		if run := runAt(w.Place); run != nil {
+		if run := runAt(w.Ticket); run != nil {
 			r := run.View(now)
 			r.Phase, r.InPhase, r.Position = requests.PhaseWaiting, w.Waited, i+1
 			all = append(all, r)
@@ -85,11 +85,11 @@ func FindRun(id requests.WantedID) *Run {
 }
 
 // runAt returns the request at a place, nil if it is none of ours.
-func runAt(place *offloader.Place) *Run {
-	if place == nil {
+func runAt(ticket *offloader.Ticket) *Run {
+	if ticket == nil {
 		return nil
 	}
-	run, _ := place.Owner.(*Run)
+	run, _ := ticket.Caller.(*Run)
 	return run
 }
 
@@ -132,9 +132,9 @@ func (run *Run) explain(d requests.Decision) {
 	e := requests.Explanation{
 		ID: run.id(), At: time.Now(), Pool: pool.Name(), Decision: d, Reason: run.reason, Unspooled: run.kindWord(),
 		Upload: run.uploadTook, Waited: run.waited, Took: run.took, Sends: run.sends.Load(),
-		Ahead: run.place.Ahead(), Predicted: run.place.PredictedWait(), Pressure: pool.Gauges(),
+		Ahead: run.ticket.Ahead(), Predicted: run.ticket.PredictedWait(), Pressure: pool.Gauges(),
 	}
-	if run.reason == offloader.QueueFull && !run.place.Joined() {
+	if run.reason == offloader.QueueFull && !run.ticket.Joined() {
 		e.Ahead, e.Predicted = e.Pressure.Waiting, e.Pressure.PredictedWait
 	}
 	requests.Explained.Add(&e, &run.who)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -21,13 +22,13 @@ func (e *cancelError) Error() string { return fmt.Sprintf("%s: %s", e.reason, e.
 func (e *cancelError) Unwrap() error { return context.Canceled }
 
 // Expired is called by the timer of one of the run's timeouts.
-func (run *Run) Expired(t *offloader.Timeout) {
+func (run *Run) Expired(t *timerlist.Timer) {
 	switch {
 	case t == &run.runTime:
-		run.cancelFor(offloader.RunTimeout)
+		run.cancelFor(requests.RunTimeout)
 	case run.notice():
 	default:
-		run.cancelFor(offloader.FirstByteTimeout)
+		run.cancelFor(requests.FirstByteTimeout)
 	}
 }
 
@@ -137,7 +138,7 @@ func (run *Run) Upgraded() {
 	run.upgraded = true
 	run.progress.Enter(requests.PhaseUpgraded, time.Now())
 	run.Route.Pool.Runs.Observe(run.runTook().Seconds())
-	run.permit.Upgrade()
+	run.permit.Detach()
 }
 
 // ClientLost cancels a run whose response nobody takes any more.

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -34,15 +35,15 @@ func (rt *Route) answerFor(r offloader.Reason) answer {
 		return answer{rt.RejectStatus, grpcUnavailable, true, "connection_limit_reached"}
 	case offloader.BreakerOpen, offloader.Draining, offloader.Closed:
 		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "destination_unavailable"}
-	case offloader.SpoolFull:
+	case requests.SpoolFull:
 		return answer{http.StatusServiceUnavailable, grpcUnavailable, true, "proxy_internal_error"}
-	case offloader.RunTimeout, offloader.FirstByteTimeout:
+	case requests.RunTimeout, requests.FirstByteTimeout:
 		return answer{http.StatusGatewayTimeout, grpcDeadlineExceeded, false, "http_response_timeout"}
-	case offloader.BodyTooLarge:
+	case requests.BodyTooLarge:
 		return answer{http.StatusRequestEntityTooLarge, grpcResourceExhausted, false, "http_request_error"}
-	case offloader.UnspooledLimit:
+	case requests.UnspooledLimit:
 		return answer{http.StatusTooManyRequests, grpcResourceExhausted, true, "connection_limit_reached"}
-	case offloader.IncrementalRefused:
+	case requests.IncrementalRefused:
 		return answer{http.StatusNotImplemented, grpcUnimplemented, false, "http_request_denied"}
 	case offloader.Cancelled:
 		return answer{http.StatusServiceUnavailable, grpcCanceled, false, "proxy_internal_error"}
@@ -60,7 +61,7 @@ func (run *Run) reject(rejected *offloader.RejectedError) error {
 	header := run.w.Header()
 	run.describe(header, a, rejected.Reason, run.took)
 	if a.retryAfter {
-		header.Set("Retry-After", strconv.Itoa(int(rejected.RetryAfterFor(&run.place)/time.Second)))
+		header.Set("Retry-After", strconv.Itoa(int(run.ticket.NextRetry(rejected.Reason)/time.Second)))
 	}
 	if run.body == nil {
 		leaveBody(run.w, run.client)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
@@ -49,25 +49,25 @@ type Settings struct {
 type Route struct {
 	Settings
 
-	FirstByte *offloader.Timeouts
-	RunTime   *offloader.Timeouts
-	nudge     *offloader.Timeouts
-	notice    *offloader.Timeouts
+	FirstByte *timerlist.List
+	RunTime   *timerlist.List
+	nudge     *timerlist.List
+	notice    *timerlist.List
 
-	firstByteRest *offloader.Timeouts // the rest of firstByte after notice, nil if notice is later
+	firstByteRest *timerlist.List // the rest of firstByte after notice, nil if notice is later
 }
 
 // NewRoute returns a route with these settings.
 func NewRoute(s Settings) *Route {
 	rt := &Route{
 		Settings:  s,
-		FirstByte: offloader.NewTimeouts(s.FirstByteTimeout),
-		RunTime:   offloader.NewTimeouts(s.RunTimeout),
-		nudge:     offloader.NewTimeouts(nudgeAfter),
-		notice:    offloader.NewTimeouts(noticeAfter),
+		FirstByte: timerlist.New(s.FirstByteTimeout),
+		RunTime:   timerlist.New(s.RunTimeout),
+		nudge:     timerlist.New(nudgeAfter),
+		notice:    timerlist.New(noticeAfter),
 	}
 	if s.FirstByteTimeout == 0 || s.FirstByteTimeout > noticeAfter {
-		rt.firstByteRest = offloader.NewTimeouts(s.FirstByteTimeout - noticeAfter)
+		rt.firstByteRest = timerlist.New(s.FirstByteTimeout - noticeAfter)
 	}
 	return rt
 }
@@ -76,7 +76,7 @@ func NewRoute(s Settings) *Route {
 func (rt *Route) notices() bool { return rt.firstByteRest != nil }
 
 // early is the timeout that a run begins with.
-func (rt *Route) early() *offloader.Timeouts {
+func (rt *Route) early() *timerlist.List {
 	if rt.notices() {
 		return rt.notice
 	}
@@ -121,7 +121,7 @@ func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	rt.Ready()
 	run := newRun(rt, w, r, outer)
 	defer func() { run.leave(err) }()
-	run.place.PassDrain = outer != nil && pools.ExitBegan.Load()
+	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
 	err = run.takeBody()
 	run.beginWait()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -51,7 +52,7 @@ type Run struct {
 	// For lists of requests.
 	who      requests.Identity // written once
 	progress requests.Progress // may be read on any goroutine
-	place    offloader.Place
+	ticket   offloader.Ticket
 	entry    pools.Entry // in the pool's list
 	listed   bool
 
@@ -59,8 +60,8 @@ type Run struct {
 	permit offloader.Permit
 	span   trace.Span // of the wait or the run, nil if nobody traces
 
-	early    offloader.Timeout // for what waits for the head: the notice, the first byte
-	runTime  offloader.Timeout
+	early    timerlist.Timer // for what waits for the head: the notice, the first byte
+	runTime  timerlist.Timer
 	cancel   context.CancelCauseFunc
 	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
 	upgraded bool         // it has left the pool
@@ -158,7 +159,7 @@ func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run 
 		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
 	}
 	run.ctx = detached{Context: r.Context(), run: run}
-	run.place.Owner = run
+	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
 	run.progress.Enter(requests.PhaseWaiting, now)
 	run.publish()
 	return run
@@ -198,7 +199,7 @@ func (run *Run) enter(phase requests.Phase, at time.Time) {
 
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *Run) leave(err error) {
-	run.Route.Pool.EndUpload(&run.place) // of one that panics while its body is read
+	run.ticket.Withdraw() // of one that panics while its body is read
 	run.remember()
 	run.mu.Lock()
 	run.failed = err != nil
@@ -275,6 +276,6 @@ func (run *Run) Owner() spool.Owner {
 }
 
 var (
-	_ offloader.Visitor = (*Run)(nil)
+	_ offloader.Caller = (*Run)(nil)
 	_ spool.Owned       = (*Run)(nil)
 )

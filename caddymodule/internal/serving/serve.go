@@ -32,19 +32,21 @@ func (run *Run) takeBody() error {
 	kind, refused := rt.Unspooled.Of(r)
 	switch {
 	case refused:
-		return rt.Pool.Reject(offloader.IncrementalRefused)
+		return rt.Pool.Reject(requests.IncrementalRefused)
 	case kind != nil:
 		run.kind = kind
-		run.place.Unspooled = rt.Unspooled.Bounds(kind, r)
+		if rt.Unspooled.Bounds(kind, r) {
+			run.ticket.CappedBy = requests.UnspooledLimit
+		}
 		return nil
 	}
-	if err := rt.Pool.BeginUpload(&run.place); err != nil {
+	if err := run.ticket.Announce(); err != nil {
 		return err
 	}
 	rt.Pool.Entered()
 	err := run.spoolBody()
 	if err != nil {
-		rt.Pool.EndUpload(&run.place)
+		run.ticket.Withdraw()
 	}
 	return err
 }
@@ -57,10 +59,10 @@ func (run *Run) spoolBody() error {
 	case cut:
 		return pool.Reject(offloader.Cancelled)
 	case errors.Is(err, spool.ErrTooLarge):
-		return pool.Reject(offloader.BodyTooLarge)
+		return pool.Reject(requests.BodyTooLarge)
 	case errors.Is(err, spool.ErrFull):
 		run.Route.logSpoolFull("a request body could not be spooled", err)
-		return pool.Reject(offloader.SpoolFull)
+		return pool.Reject(requests.SpoolFull)
 	case err != nil && tooSlow(err):
 		run.Route.logTooSlow(run.client)
 	case err == nil && run.body.Broken() != nil:
@@ -137,9 +139,8 @@ var _ bridge.Owner = (*Run)(nil)
 func (run *Run) acquire() (offloader.Permit, error) {
 	ctx, stop := run.waitContext()
 	defer stop()
-	pool := run.Route.Pool
-	if run.place.Unspooled {
-		permit, err := pool.AcquireNow(&run.place)
+	if run.ticket.CappedBy != 0 {
+		permit, err := run.ticket.AcquireNow()
 		if !errors.Is(err, offloader.ErrNotNow) {
 			return permit, err
 		}
@@ -147,7 +148,7 @@ func (run *Run) acquire() (offloader.Permit, error) {
 			return permit, err
 		}
 	}
-	return pool.AcquireAt(ctx, &run.place)
+	return run.ticket.Acquire(ctx)
 }
 
 // readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
@@ -157,9 +158,9 @@ func (run *Run) readAhead(ctx context.Context) error {
 	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
 		return nil
 	}
-	run.place.Unspooled = false
-	err := run.Route.Pool.BeginUpload(&run.place)
-	run.place.Unspooled = true
+	run.ticket.CappedBy = 0
+	err := run.ticket.Announce()
+	run.ticket.CappedBy = requests.UnspooledLimit
 	if err != nil {
 		return err // it would be refused however its body is
 	}
@@ -167,7 +168,7 @@ func (run *Run) readAhead(ctx context.Context) error {
 	a := requestbody.ReadAhead(run.client.Body)
 	a.Await(ctx)
 	if body := a.Whole(run.Route.RequestBounds); body != nil {
-		run.body, run.kind, run.place.Unspooled = body, nil, false
+		run.body, run.kind, run.ticket.CappedBy = body, nil, 0
 		return nil
 	}
 	run.ahead, run.client.Body = a, a

@@ -80,7 +80,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		b.atEnd.Store(true)
-		b.run.permit.BodyEnded()
+		b.run.permit.Uncap()
 	case err != nil && !b.stopped.Load():
 		b.failed.Store(true)
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// rawHTTP2 is a connection on which any frame can be sent, also those that no
+// HTTP2Conn is a connection on which any frame can be sent, also those that no
 // client would send.
 type HTTP2Conn struct {
 	t      *testing.T
@@ -26,7 +26,7 @@ type HTTP2Conn struct {
 	Patience time.Duration // of answer
 }
 
-// dialHTTP2 opens a connection in the clear, with HTTP/2 from the first byte.
+// DialHTTP2 opens a connection in the clear, with HTTP/2 from the first byte.
 func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -42,7 +42,7 @@ func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 	return c
 }
 
-// headers sends a header block in as many frames as it needs. Names and values
+// Headers sends a header block in as many frames as it needs. Names and values
 // take turns.
 func (c *HTTP2Conn) Headers(stream uint32, end bool, fields ...string) {
 	c.block.Reset()
@@ -68,7 +68,7 @@ func (c *HTTP2Conn) Data(stream uint32, end bool, text string) {
 	_ = c.Framer.WriteData(stream, end, []byte(text))
 }
 
-// answer returns what becomes of a stream.
+// Answer returns what becomes of a stream.
 func (c *HTTP2Conn) Answer(stream uint32) string {
 	var text string
 	for {
@@ -105,14 +105,14 @@ func (c *HTTP2Conn) Answer(stream uint32) string {
 	}
 }
 
-// rawHead is the header of a request, with more fields behind.
+// Head is the header of a request, with more fields behind.
 func Head(method string, more ...string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":authority", "127.0.0.1", ":path", "/first"}, more...)
 }
 
-// rawSmuggled is what must never come out as a request of its own where the
+// Smuggled is what must never come out as a request of its own where the
 // server takes it for a body.
 const Smuggled = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// rawMaxPatience is the longest wait for more from a server that may wait for more itself.
+// Patience is the longest wait for more from a server that may wait for more itself.
 const Patience = 5 * time.Second

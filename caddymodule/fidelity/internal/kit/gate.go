@@ -39,7 +39,7 @@ func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	return next.ServeHTTP(w, r)
 }
 
-// idle waits until a site's pool has nothing left but the request that asks. The
+// Idle waits until a site's pool has nothing left but the request that asks. The
 // site answers /state with the number of requests in its pool.
 func Idle(t *testing.T, s *site.Site) {
 	t.Helper()
@@ -50,13 +50,13 @@ func Idle(t *testing.T, s *site.Site) {
 	})
 }
 
-// stateRoute answers /state, and counts requests by "gate".
+// StateRoute answers /state, and counts requests by "gate".
 const StateRoute = `
 	gate
 	respond /state "{http.offload.in_flight}"
 	`
 
-// soon is a context for what takes no time.
+// Soon is a context for what takes no time.
 func Soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(cancel)

@@ -11,7 +11,7 @@ import (
 
 const childEnv = "FIDELITY_CHILD"
 
-// inProcessWith runs a test in a process of its own, with one more variable in its
+// InProcessWith runs a test in a process of its own, with one more variable in its
 // environment, for what is decided when a process starts.
 func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
 	t.Helper()
@@ -35,7 +35,7 @@ race:caddyhttp.(*hijackedConn)
 race:reverseproxy.(*bodyNopCloserIfNotRead)
 `
 
-// besidesCaddysRaces runs a test that meets them. The race detector still reports
+// BesidesCaddysRaces runs a test that meets them. The race detector still reports
 // all others.
 func BesidesCaddysRaces(t *testing.T, test func(t *testing.T)) {
 	t.Helper()

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// sequence is an endless row of bytes that never repeats. Each follows from its
+// Sequence is an endless row of bytes that never repeats. Each follows from its
 // place, so that bytes that were lost, changed, doubled or swapped show, and none
 // has to be kept.
 type Sequence uint64
 
 const word = 8
 
-// fill writes the bytes from that place on.
+// Fill writes the bytes from that place on.
 func (s Sequence) Fill(p []byte, at int64) {
 	for len(p) > 0 {
 		v := s.word(uint64(at) / word)
@@ -44,7 +44,7 @@ func (s Sequence) word(i uint64) uint64 {
 // String names the sequence.
 func (s Sequence) String() string { return strconv.FormatUint(uint64(s), 10) }
 
-// reader returns the first bytes of the sequence.
+// Reader returns the first bytes of the sequence.
 func (s Sequence) Reader(size int64) io.Reader { return &sequenceReader{s, 0, size} }
 
 type sequenceReader struct {
@@ -62,7 +62,7 @@ func (r *sequenceReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// judge is written to what should be the sequence, from its first byte on.
+// Judge is written to what should be the sequence, from its first byte on.
 type Judge struct {
 	Sequence
 	At   int64
@@ -86,7 +86,7 @@ func (j *Judge) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// wrongByte is what a judge says of the first one, with some of those behind it.
+// WrongByte is what a judge says of the first one, with some of those behind it.
 type WrongByte struct {
 	at        int64
 	got, want []byte
@@ -96,7 +96,7 @@ func (e *WrongByte) Error() string {
 	return fmt.Sprintf("from byte %d on %x, want %x", e.at, e.got, e.want)
 }
 
-// wantCut reads a body that must not end well, and has no wrong byte before that.
+// WantCut reads a body that must not end well, and has no wrong byte before that.
 func WantCut(t *testing.T, body io.Reader) {
 	t.Helper()
 	n, err := io.Copy(new(Judge), body)

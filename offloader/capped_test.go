@@ -12,7 +12,7 @@ import (
 
 // stream lets a caller come whose request body is not spooled.
 func (s *stage) stream() *caller {
-	return s.arriveAt(context.Background(), &offloader.Place{Unspooled: true})
+	return s.arriveAt(context.Background(), &offloader.Ticket{Pool: s.pool, CappedBy: unspooledLimit})
 }
 
 func (s *stage) streams(n int) []*caller {
@@ -49,8 +49,8 @@ func TestUnspooledBodiesLeaveHalfOfThePermits(t *testing.T) {
 				s.want(s.arrivals(5), "admitted admitted admitted admitted waiting")
 			}
 			var rejected *offloader.RejectedError
-			if err := streams[4].err; errors.As(err, &rejected) && rejected.RetryAfter() < time.Second {
-				s.t.Errorf("advised to come back after %s", rejected.RetryAfter())
+			if err := streams[4].err; errors.As(err, &rejected) && rejected.NextRetry() < time.Second {
+				s.t.Errorf("advised to come back after %s", rejected.NextRetry())
 			}
 		})
 	}
@@ -63,15 +63,15 @@ func TestUnspooledBodiesEnd(t *testing.T) {
 	for name, end := range map[string]func(c *caller){
 		"with the run":    func(c *caller) { c.release(offloader.Success) },
 		"with its cancel": func(c *caller) { c.finished = true; c.permit.ReleaseCancelled(offloader.Excluded) },
-		"as a tunnel":     func(c *caller) { c.finished = true; c.permit.Upgrade(); c.s.pool.EndUpgrade() },
-		"by themselves":   func(c *caller) { c.permit.BodyEnded(); c.permit.BodyEnded() },
+		"as a tunnel":     func(c *caller) { c.finished = true; c.permit.Detach(); c.s.pool.EndDetached() },
+		"by themselves":   func(c *caller) { c.permit.Uncap(); c.permit.Uncap() },
 	} {
 		play(t, name, func(s *offloader.Settings) { s.Concurrency, s.Linger = 4, time.Minute }, func(s *stage) {
 			first := s.streams(3)
 			s.want(first, "admitted admitted unspooled_limit")
 			end(first[0])
 			s.want(s.streams(2), "admitted unspooled_limit")
-			first[0].permit.BodyEnded() // an old permit, or a second time: nothing
+			first[0].permit.Uncap() // an old permit, or a second time: nothing
 			s.want(s.streams(1), "unspooled_limit")
 		})
 	}
@@ -79,7 +79,7 @@ func TestUnspooledBodiesEnd(t *testing.T) {
 		old := s.stream()
 		old.release(offloader.Success)
 		s.want(s.streams(1), "admitted")
-		old.permit.BodyEnded()
+		old.permit.Uncap()
 		s.want(s.streams(1), "unspooled_limit")
 	})
 }
@@ -113,7 +113,7 @@ func TestUnspooledBodiesThatWait(t *testing.T) {
 func TestAcquireNow(t *testing.T) {
 	t.Parallel()
 	now := func(s *stage) string {
-		permit, err := s.pool.AcquireNow(&offloader.Place{Unspooled: true})
+		permit, err := (&offloader.Ticket{Pool: s.pool, CappedBy: unspooledLimit}).AcquireNow()
 		permit.Release(offloader.Success)
 		if errors.Is(err, offloader.ErrNotNow) {
 			return "not now"
@@ -162,7 +162,7 @@ func TestHonestCallersBesideUnspooledBodies(t *testing.T) {
 		for range 8 {
 			go func() {
 				for attack.Err() == nil {
-					if c, err := s.pool.AcquireAt(attack, &offloader.Place{Unspooled: true}); err == nil {
+					if c, err := (&offloader.Ticket{Pool: s.pool, CappedBy: unspooledLimit}).Acquire(attack); err == nil {
 						held++
 						<-attack.Done()
 						c.Release(offloader.Excluded)
@@ -181,8 +181,8 @@ func TestHonestCallersBesideUnspooledBodies(t *testing.T) {
 		if len(served) < c.came*99/100 || served[len(served)*9/10]+run > 3*run {
 			s.t.Errorf("%d of %d served, 90 of 100 within %s, rest %v", len(served), c.came, served[len(served)*9/10]+run, waits)
 		}
-		if got := s.pool.Snapshot(); held != 4 || got.Unspooled != 4 {
-			s.t.Errorf("the attack holds %d permits, %d counted", held, got.Unspooled)
+		if got := s.pool.Snapshot(); held != 4 || got.Capped != 4 {
+			s.t.Errorf("the attack holds %d permits, %d counted", held, got.Capped)
 		}
 		stop(errLeft)
 		s.pass(time.Second)

@@ -10,23 +10,23 @@ import (
 )
 
 // upload lets a caller in whose request is on its way.
-func (s *stage) upload() *offloader.Place {
+func (s *stage) upload() *offloader.Ticket {
 	s.t.Helper()
-	place := new(offloader.Place)
-	if err := s.pool.BeginUpload(place); err != nil {
+	ticket := &offloader.Ticket{Pool: s.pool}
+	if err := ticket.Announce(); err != nil {
 		s.t.Fatalf("an upload is %s", word(err))
 	}
-	return place
+	return ticket
 }
 
 // arriveAfter lets the caller of an upload come.
-func (s *stage) arriveAfter(upload *offloader.Place) *caller {
+func (s *stage) arriveAfter(upload *offloader.Ticket) *caller {
 	return s.arriveAt(context.Background(), upload)
 }
 
 func (s *stage) wantUploading(want int) {
 	s.t.Helper()
-	if got := s.pool.Snapshot().Uploading; got != want {
+	if got := s.pool.Snapshot().Announced; got != want {
 		s.t.Errorf("%s in: %d uploading, want %d", time.Since(s.began), got, want)
 	}
 }
@@ -37,7 +37,7 @@ func TestUpload(t *testing.T) {
 		upload := s.upload()
 		s.wantUploading(1)
 		drained := s.drain()
-		if err := s.pool.BeginUpload(new(offloader.Place)); word(err) != "draining" {
+		if err := (&offloader.Ticket{Pool: s.pool}).Announce(); word(err) != "draining" {
 			s.t.Errorf("another upload is %s", word(err))
 		}
 		s.want(s.arrivals(1), "draining")
@@ -65,8 +65,8 @@ func TestUpload(t *testing.T) {
 	play(t, "one that is given up ends a drain", nil, func(s *stage) {
 		upload := s.upload()
 		drained := s.drain()
-		s.pool.EndUpload(upload)
-		s.pool.EndUpload(upload)
+		upload.Withdraw()
+		upload.Withdraw()
 		s.wantUploading(0)
 		s.wantEndedWith(drained, nil)
 		s.want([]*caller{s.arriveAfter(upload)}, "draining") // it is a newcomer now
@@ -79,17 +79,17 @@ func TestUpload(t *testing.T) {
 		s.want([]*caller{s.arriveAfter(upload)}, "draining")
 	})
 	play(t, "holds neither a permit nor a place", func(s *offloader.Settings) { s.Queue = 1 }, func(s *stage) {
-		uploads := []*offloader.Place{s.upload(), s.upload(), s.upload()}
+		uploads := []*offloader.Ticket{s.upload(), s.upload(), s.upload()}
 		s.wantGauges("0 of 1 running, 0 waiting")
 		others := s.arrivals(2)
 		s.want(others, "admitted waiting")
-		if err := s.pool.BeginUpload(new(offloader.Place)); word(err) != "queue_full" {
+		if err := (&offloader.Ticket{Pool: s.pool}).Announce(); word(err) != "queue_full" {
 			s.t.Errorf("an upload to a full pool is %s", word(err))
 		}
 		s.want([]*caller{s.arriveAfter(uploads[0])}, "queue_full")
 		s.wantUploading(2)
-		s.pool.EndUpload(uploads[1])
-		s.pool.EndUpload(uploads[2])
+		uploads[1].Withdraw()
+		uploads[2].Withdraw()
 	})
 	play(t, "a closed pool refuses it when it is over, and waits until then", nil, func(s *stage) {
 		upload := s.upload()
@@ -109,7 +109,7 @@ func TestUpload(t *testing.T) {
 		s.wantEndedWith(drained, nil)
 	})
 	play(t, "a reload that changes the limits keeps it", nil, func(s *stage) {
-		uploads := []*offloader.Place{s.upload(), s.upload()}
+		uploads := []*offloader.Ticket{s.upload(), s.upload()}
 		s.configure(func(s *offloader.Settings) { s.Concurrency, s.Queue = 2, 0 })
 		runs := []*caller{s.arriveAfter(uploads[0]), s.arriveAfter(uploads[1])}
 		s.want(runs, "admitted admitted")
@@ -121,30 +121,30 @@ func TestUploadLeaves(t *testing.T) {
 	t.Parallel()
 	for name, scene := range map[string]struct {
 		want  string
-		comes func(s *stage, upload *offloader.Place) *caller
+		comes func(s *stage, upload *offloader.Ticket) *caller
 	}{
-		"its client has left": {"left", func(s *stage, upload *offloader.Place) *caller {
+		"its client has left": {"left", func(s *stage, upload *offloader.Ticket) *caller {
 			return s.arriveAt(ended(errLeft), upload)
 		}},
-		"its deadline has passed": {"wait_timeout", func(s *stage, upload *offloader.Place) *caller {
+		"its deadline has passed": {"wait_timeout", func(s *stage, upload *offloader.Ticket) *caller {
 			ctx, cancel := context.WithTimeout(context.Background(), -1)
 			defer cancel()
 			return s.arriveAt(ctx, upload)
 		}},
-		"the breaker is open by then": {"breaker_open", func(s *stage, upload *offloader.Place) *caller {
+		"the breaker is open by then": {"breaker_open", func(s *stage, upload *offloader.Ticket) *caller {
 			s.pool.ForceBreaker(offloader.BreakerForcedOpen)
 			return s.arriveAfter(upload)
 		}},
-		"it waits for too long": {"wait_timeout", func(s *stage, upload *offloader.Place) *caller {
+		"it waits for too long": {"wait_timeout", func(s *stage, upload *offloader.Ticket) *caller {
 			s.arrive()
 			c := s.arriveAfter(upload)
 			s.pass(16 * second)
 			return c
 		}},
-		"it is cancelled in the queue": {"cancelled", func(s *stage, upload *offloader.Place) *caller {
+		"it is cancelled in the queue": {"cancelled", func(s *stage, upload *offloader.Ticket) *caller {
 			s.arrive()
 			c := s.arriveAfter(upload)
-			s.pool.Cancel(upload)
+			upload.Cancel()
 			return c
 		}},
 	} {
@@ -166,11 +166,11 @@ func TestPassDrain(t *testing.T) {
 	t.Parallel()
 	play(t, "drains", nil, func(s *stage) {
 		s.drain()
-		inner := &offloader.Place{PassDrain: true}
-		if err := s.pool.BeginUpload(inner); err != nil {
+		inner := &offloader.Ticket{Pool: s.pool, PassDrain: true}
+		if err := inner.Announce(); err != nil {
 			s.t.Fatal(err)
 		}
-		all := []*caller{s.arriveAfter(inner), s.arriveAfter(&offloader.Place{PassDrain: true}), s.arrive()}
+		all := []*caller{s.arriveAfter(inner), s.arriveAfter(&offloader.Ticket{Pool: s.pool, PassDrain: true}), s.arrive()}
 		s.want(all, "admitted waiting draining")
 		s.close()
 		s.want([]*caller{all[1], s.arriveAfter(inner)}, "closed closed")
@@ -198,19 +198,19 @@ func TestWait(t *testing.T) {
 // An upload takes the turn of a client that was refused before into account.
 func TestUploadAtItsTurn(t *testing.T) {
 	t.Parallel()
-	comeBack := func(s *stage) *offloader.Place {
+	comeBack := func(s *stage) *offloader.Ticket {
 		s.t.Helper()
 		s.pass(s.visit(guestFrom(1, 1)).told())
-		place := &offloader.Place{Owner: guestFrom(1, 1)}
-		if err := s.pool.BeginUpload(place); err != nil {
+		ticket := &offloader.Ticket{Pool: s.pool, Caller: guestFrom(1, 1)}
+		if err := ticket.Announce(); err != nil {
 			s.t.Fatalf("an upload at its turn is %s", word(err))
 		}
-		return place
+		return ticket
 	}
 	play(t, "it is let in although the queue is full, and waits in front", twoPlaces, func(s *stage) {
 		running, waiting := fullHouse(s)
 		upload := comeBack(s)
-		if err := s.pool.BeginUpload(&offloader.Place{Owner: guestFrom(2, 1)}); word(err) != "queue_full" {
+		if err := (&offloader.Ticket{Pool: s.pool, Caller: guestFrom(2, 1)}).Announce(); word(err) != "queue_full" {
 			s.t.Errorf("an upload without a turn is %s", word(err))
 		}
 		s.pass(second)
@@ -235,12 +235,12 @@ func TestUploadAtItsTurn(t *testing.T) {
 		fullHouse(s)
 		told := s.visit(guestFrom(1, 1)).told()
 		s.pass(second)
-		place := &offloader.Place{Owner: guestFrom(1, 2)}
-		rejected, ok := errors.AsType[*offloader.RejectedError](s.pool.BeginUpload(place))
+		ticket := &offloader.Ticket{Pool: s.pool, Caller: guestFrom(1, 2)}
+		rejected, ok := errors.AsType[*offloader.RejectedError](ticket.Announce())
 		if !ok {
 			s.t.Fatal("an early upload is not refused")
 		}
-		if got := rejected.RetryAfterFor(place); got != told-second {
+		if got := ticket.NextRetry(rejected.Reason); got != told-second {
 			s.t.Errorf("told %s, and a second later %s", told, got)
 		}
 	})

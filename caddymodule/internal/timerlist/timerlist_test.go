@@ -1,4 +1,4 @@
-package offloader_test
+package timerlist_test
 
 import (
 	"fmt"
@@ -8,12 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 )
 
-// entry of a list of timeouts, as its users have it: embedded.
+// entry of a list, as its users have it: embedded.
 type entry struct {
-	offloader.Timeout
+	timerlist.Timer
 	name string
 	list *list
 	also func(*entry)
@@ -22,7 +22,7 @@ type entry struct {
 // list with a log of what expired when.
 type list struct {
 	t *testing.T
-	*offloader.Timeouts
+	*timerlist.List
 	began time.Time
 
 	mu  sync.Mutex
@@ -34,13 +34,13 @@ func (l *list) enter(name string) *entry { return l.enterWith(name, nil) }
 // enterWith enters an entry that does something else when it expires.
 func (l *list) enterWith(name string, also func(*entry)) *entry {
 	e := &entry{name: name, list: l, also: also}
-	l.Start(&e.Timeout, e)
+	l.Start(&e.Timer, e)
 	return e
 }
 
-func (e *entry) Expired(t *offloader.Timeout) {
-	if t != &e.Timeout {
-		e.list.t.Error("told of another timeout")
+func (e *entry) Expired(t *timerlist.Timer) {
+	if t != &e.Timer {
+		e.list.t.Error("called for another timer")
 	}
 	e.list.mu.Lock()
 	e.list.log = append(e.list.log, fmt.Sprintf("%s at %s", e.name, time.Since(e.list.began)))
@@ -62,20 +62,20 @@ func (l *list) want(want ...string) {
 	}
 }
 
-func TestTimeouts(t *testing.T) {
+func TestTimers(t *testing.T) {
 	t.Parallel()
 	for name, scene := range map[string]func(t *testing.T, l *list){
 		"expire in order of entry, each after the same time": func(_ *testing.T, l *list) {
 			l.enter("a")
 			l.enter("b")
-			<-time.After(second)
+			<-time.After(time.Second)
 			l.enter("c")
 			l.want("a at 5s", "b at 5s", "c at 6s")
 		},
 		"that were stopped do not expire": func(t *testing.T, l *list) {
 			all := []*entry{l.enter("a"), l.enter("b"), l.enter("c"), l.enter("d"), l.enter("e")}
 			for _, i := range []int{0, 2, 4} { // first, in the middle, last
-				if !l.Stop(&all[i].Timeout) {
+				if !l.Stop(&all[i].Timer) {
 					t.Errorf("%s was not in the list", all[i].name)
 				}
 			}
@@ -83,20 +83,20 @@ func TestTimeouts(t *testing.T) {
 		},
 		"can be stopped once": func(t *testing.T, l *list) {
 			e := l.enter("a")
-			if !l.Stop(&e.Timeout) || l.Stop(&e.Timeout) {
+			if !l.Stop(&e.Timer) || l.Stop(&e.Timer) {
 				t.Error("stopped never or twice")
 			}
 			l.want()
 		},
 		"that were never started cannot be stopped": func(t *testing.T, l *list) {
-			if l.Stop(new(offloader.Timeout)) {
+			if l.Stop(new(timerlist.Timer)) {
 				t.Error("stopped")
 			}
 		},
 		"that have expired cannot be stopped": func(t *testing.T, l *list) {
 			e := l.enter("a")
-			<-time.After(6 * second)
-			if l.Stop(&e.Timeout) {
+			<-time.After(6 * time.Second)
+			if l.Stop(&e.Timer) {
 				t.Error("stopped")
 			}
 			l.want("a at 5s")
@@ -104,21 +104,21 @@ func TestTimeouts(t *testing.T) {
 		"can be started again after they were stopped": func(_ *testing.T, l *list) {
 			e := l.enter("a")
 			l.enter("b")
-			<-time.After(second)
-			l.Stop(&e.Timeout)
-			l.Start(&e.Timeout, e)
+			<-time.After(time.Second)
+			l.Stop(&e.Timer)
+			l.Start(&e.Timer, e)
 			l.want("b at 5s", "a at 6s")
 		},
 		"can be started again after they have expired": func(_ *testing.T, l *list) {
 			e := l.enter("a")
-			<-time.After(6 * second)
-			l.Start(&e.Timeout, e)
+			<-time.After(6 * time.Second)
+			l.Start(&e.Timer, e)
 			l.want("a at 5s", "a at 11s")
 		},
 		"can be started again by those whom they call": func(_ *testing.T, l *list) {
 			l.enterWith("a", func(e *entry) {
 				e.also = nil
-				l.Start(&e.Timeout, e)
+				l.Start(&e.Timer, e)
 			})
 			l.enter("b")
 			l.want("a at 5s", "b at 5s", "a at 10s")
@@ -126,17 +126,17 @@ func TestTimeouts(t *testing.T) {
 		"can be stopped by those whom others call": func(t *testing.T, l *list) {
 			b := &entry{name: "b", list: l}
 			l.enterWith("a", func(*entry) {
-				if !l.Stop(&b.Timeout) {
+				if !l.Stop(&b.Timer) {
 					t.Error("b was not in the list")
 				}
 				l.enter("c")
 			})
-			l.Start(&b.Timeout, b)
+			l.Start(&b.Timer, b)
 			l.want("a at 5s", "c at 10s")
 		},
 		"find the list usable after the last was stopped": func(_ *testing.T, l *list) {
-			l.Stop(&l.enter("a").Timeout)
-			<-time.After(6 * second) // the timer finds nothing
+			l.Stop(&l.enter("a").Timer)
+			<-time.After(6 * time.Second) // the timer finds nothing
 			l.enter("b")
 			l.want("b at 11s")
 		},
@@ -144,7 +144,7 @@ func TestTimeouts(t *testing.T) {
 			release := make(chan struct{})
 			l.enterWith("a", func(*entry) { <-release })
 			l.enter("b")
-			<-time.After(10 * second)
+			<-time.After(10 * time.Second)
 			l.mu.Lock()
 			if len(l.log) != 1 {
 				t.Errorf("expired %q while the first is busy", l.log)
@@ -157,7 +157,7 @@ func TestTimeouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				scene(t, &list{t: t, Timeouts: offloader.NewTimeouts(5 * second), began: time.Now()})
+				scene(t, &list{t: t, List: timerlist.New(5 * time.Second), began: time.Now()})
 			})
 		})
 	}
@@ -165,8 +165,8 @@ func TestTimeouts(t *testing.T) {
 		t.Run(fmt.Sprintf("of %s never expire", never), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := &list{t: t, Timeouts: offloader.NewTimeouts(never), began: time.Now()}
-				if l.Stop(&l.enter("a").Timeout) {
+				l := &list{t: t, List: timerlist.New(never), began: time.Now()}
+				if l.Stop(&l.enter("a").Timer) {
 					t.Error("it was in the list")
 				}
 				l.want()
@@ -177,10 +177,10 @@ func TestTimeouts(t *testing.T) {
 
 // Each entry expires or is stopped, never both and never neither, whatever many
 // threads do at once.
-func TestTimeoutsOfManyThreads(t *testing.T) {
+func TestTimersOfManyThreads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &list{t: t, Timeouts: offloader.NewTimeouts(5), began: time.Now()}
+		l := &list{t: t, List: timerlist.New(5), began: time.Now()}
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		stopped := 0
@@ -189,7 +189,7 @@ func TestTimeoutsOfManyThreads(t *testing.T) {
 				<-time.After(time.Duration(i % 20))
 				e := l.enter("")
 				<-time.After(time.Duration(3 + i%4)) // before, at or after its end
-				if l.Stop(&e.Timeout) {
+				if l.Stop(&e.Timer) {
 					mu.Lock()
 					stopped++
 					mu.Unlock()
@@ -205,17 +205,17 @@ func TestTimeoutsOfManyThreads(t *testing.T) {
 	})
 }
 
-type nobody struct{}
+type ignore struct{}
 
-func (nobody) Expired(*offloader.Timeout) {}
+func (ignore) Expired(*timerlist.Timer) {}
 
 // An entry allocates nothing: all share one timer.
-func TestTimeoutsAllocateNothing(t *testing.T) {
-	l := offloader.NewTimeouts(time.Hour)
-	entries := make([]offloader.Timeout, 50)
-	wantAllocs(t, "fifty entries", 0, func() {
+func TestTimersAllocateNothing(t *testing.T) {
+	l := timerlist.New(time.Hour)
+	entries := make([]timerlist.Timer, 50)
+	allocs := testing.AllocsPerRun(1000, func() {
 		for i := range entries {
-			l.Start(&entries[i], nobody{})
+			l.Start(&entries[i], ignore{})
 		}
 		for i := range entries {
 			if !l.Stop(&entries[i]) {
@@ -223,4 +223,7 @@ func TestTimeoutsAllocateNothing(t *testing.T) {
 			}
 		}
 	})
+	if allocs != 0 {
+		t.Errorf("fifty entries allocate %v times", allocs)
+	}
 }
