@@ -63,10 +63,7 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request, for a run in a way that it can leave.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if run := serving.RunOf(r.Context()); run != nil {
-		return exchange.RoundTrip(t.inner, r, run)
-	}
-	return t.inner.RoundTrip(r)
+	return serving.RoundTrip(t.inner, r)
 }
 
 // What reverse_proxy asks a transport for. Each answer is that of the transport behind,

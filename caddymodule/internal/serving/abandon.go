@@ -3,12 +3,8 @@ package serving
 import (
 	"context"
 	"errors"
-	"net/http"
-	"slices"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 )
 
@@ -41,19 +37,19 @@ func (run *Run) rule() abandonRule {
 func (run *Run) cutOff(cause error) {
 	run.cause = cause
 	run.permit.Abandon()
-	lasts := run.outlasts()
-	if x := run.exchange; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.watchExit() {
+	lasts := run.backend.outlasts()
+	if x := run.backend.current; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.watchExit() {
 		run.cancelBackend(cause)
 	}
 	run.losePatience()
-	if run.unspooled != nil && !run.unspooled.ended() {
-		run.unspooled.stop()
+	if run.body.passed != nil && !run.body.passed.ended() {
+		run.body.passed.stop()
 	}
 }
 
 // cancelBackend closes the backend's connection. It requires run.mu.
 func (run *Run) cancelBackend(cause error) {
-	run.cancelled = true
+	run.backend.cancelled = true
 	run.cancel(cause)
 }
 
@@ -70,7 +66,7 @@ func (run *Run) losePatience() {
 func (run *Run) giveUp(cause error) bool {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	if run.ended && !run.held {
+	if run.ended && !run.backend.held {
 		return false
 	}
 	if run.cause == nil {
@@ -82,7 +78,7 @@ func (run *Run) giveUp(cause error) bool {
 		run.permit.ReportTimeout()
 	}
 	run.cancelBackend(cause)
-	for _, x := range run.exchanges() {
+	for _, x := range run.backend.exchanges() {
 		if x.Leave(cause) {
 			time.AfterFunc(forgetAfter, x.Forget)
 		}
@@ -106,7 +102,7 @@ func (run *Run) clientLeft() {
 	run.mu.Unlock()
 	rule := run.rule()
 	switch {
-	case run.broken == nil && rule != abandonFinish && (rule == abandonCancel || notices || run.writer.Status() != 0):
+	case run.body.broken == nil && rule != abandonFinish && (rule == abandonCancel || notices || run.writer.Status() != 0):
 		run.abandon()
 	case !run.presumeBlocked():
 		run.giveUp(pools.ErrExiting)
@@ -142,155 +138,3 @@ func (run *Run) abandonFor(cause error) {
 	run.writer.Kill(cause)
 	run.cutOff(cause)
 }
-
-// hold keeps the permit of a run whose handlers have returned before its backend has
-// answered. It reports whether there is a reason to. It requires run.mu.
-func (run *Run) hold() bool {
-	run.held = run.anyLeft()
-	if run.held {
-		run.permit.Abandon()
-		run.losePatience()
-		if run.cause == nil && !run.outlasts() { // a run around it has left
-			run.cancelBackend(errRunEnded)
-		}
-	}
-	return run.held
-}
-
-// giveBack gives the permit back: nothing of the run goes on in the backend.
-func (run *Run) giveBack() {
-	run.mu.Lock()
-	cancelled, patience, unwatchExit := run.cancelled, run.patience, run.unwatchExit
-	run.mu.Unlock()
-	if patience != nil {
-		patience.Stop()
-	}
-	if unwatchExit != nil {
-		unwatchExit()
-	}
-	if cancelled {
-		run.permit.ReleaseCancelled(run.outcome)
-	} else {
-		run.permit.Release(run.outcome)
-	}
-	run.Route.Pool.ObserveRun(time.Since(run.arrived.Add(run.waited)), run.upgraded)
-	run.cancel(errRunEnded)
-}
-
-// What a run and its exchanges with the backend have to tell each other. An exchange
-// belongs to the innermost of nested runs, and keeps the permits of all.
-
-// Begin is called when a request of the run is about to be sent to the backend.
-func (run *Run) Begin(x *exchange.Exchange) error {
-	for r := run; r != nil; r = r.outer {
-		if err := r.begin(x); err != nil {
-			run.End(x, false)
-			return err
-		}
-	}
-	run.sent = x
-	return nil
-}
-
-func (run *Run) begin(x *exchange.Exchange) error {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.cause != nil {
-		return run.cause
-	}
-	if run.exchange != nil {
-		if run.earlier == nil {
-			run.earlier = new(earlierOnes)
-		}
-		run.earlier.exchanges = append(run.earlier.exchanges, run.exchange)
-	}
-	run.exchange = x
-	return nil
-}
-
-// current is the exchange in which the run sends, nil without one. Only a handler that
-// has its answer, or no use for it, begins another one.
-func (run *Run) current() *exchange.Exchange {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.exchange
-}
-
-// anyLeft reports whether the backend still works for the run, which has left. It
-// requires run.mu.
-func (run *Run) anyLeft() bool {
-	return slices.ContainsFunc(run.exchanges(), (*exchange.Exchange).Left)
-}
-
-// exchanges are those that are not over. It requires run.mu.
-func (run *Run) exchanges() []*exchange.Exchange {
-	switch {
-	case run.earlier != nil && run.exchange != nil:
-		return append(slices.Clone(run.earlier.exchanges), run.exchange)
-	case run.earlier != nil:
-		return run.earlier.exchanges
-	case run.exchange != nil:
-		return []*exchange.Exchange{run.exchange}
-	}
-	return nil
-}
-
-// Sent counts a send to the backend.
-func (run *Run) Sent() {
-	for r := run; r != nil; r = r.outer {
-		r.sends.Add(1)
-		r.Route.Pool.Sends.Add(1)
-	}
-}
-
-// Resends is how often a request may be sent again.
-func (run *Run) Resends() int { return run.Route.Resends }
-
-// Endless reports whether an answer goes on until its client leaves.
-func (run *Run) Endless(h http.Header) bool { return isEndless(h) || bridge.IsGRPC(h) }
-
-// Outlasts reports whether the backend of a run that ends before its answer is presumed
-// to work on, so that the rest is read.
-func (run *Run) Outlasts() bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.outlasts() && (run.unspooled == nil || run.unspooled.ended())
-}
-
-// outlasts requires run.mu. A backend that takes no more of a body is at work; one that
-// waits for more gets none.
-func (run *Run) outlasts() bool {
-	return run.rule() != abandonCancel && !run.notices && !run.cancelled && !run.endless &&
-		!run.grpc && (run.unspooled == nil || !run.unspooled.waits())
-}
-
-// End is called when the backend has answered or its connection has ended. cut says
-// that it was made to.
-func (run *Run) End(x *exchange.Exchange, cut bool) {
-	for r := run; r != nil; r = r.outer {
-		r.backendEnded(x, cut)
-	}
-}
-
-func (run *Run) backendEnded(x *exchange.Exchange, cut bool) {
-	run.mu.Lock()
-	if run.exchange == x {
-		run.exchange = nil
-	} else if run.earlier != nil {
-		run.earlier.exchanges = slices.DeleteFunc(run.earlier.exchanges, func(other *exchange.Exchange) bool { return other == x })
-	}
-	run.cancelled = run.cancelled || cut || (run.unspooled != nil && run.unspooled.cutShort())
-	last := run.held && len(run.exchanges()) == 0
-	run.held = run.held && !last
-	gone := run.gone // if it is not, leave disposes of it
-	run.mu.Unlock()
-	if !last {
-		return
-	}
-	run.giveBack()
-	if gone {
-		run.dispose()
-	}
-}
-
-var _ exchange.Owner = (*Run)(nil)

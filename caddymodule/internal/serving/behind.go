@@ -79,7 +79,7 @@ func TakeBody(ctx context.Context, w http.ResponseWriter, r *http.Request, as Bo
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
 		return new(BodyInMemory), nil
-	case run != nil && run.body != nil:
+	case run != nil && run.body.spooled != nil:
 		return readSpooled(w, r, as.Limit)
 	}
 	var owner spool.Owned = stranger{r, as.Handler}

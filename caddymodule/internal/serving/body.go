@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -16,66 +17,159 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// forwarded is the request as the run gets it: under a context of its own, and
-// with the spooled body.
-func (run *Run) forwarded(ctx context.Context) *http.Request {
-	r := run.client.WithContext(ctx)
+// errResent is what a handler gets that would send a body once more than it may.
+var errResent = errors.New("the request was sent again before: not sent once more")
+
+// runBody is the request body of a run. It is spooled, or passed on as it comes, or the
+// request has none.
+type runBody struct {
+	run     *Run
+	spooled *spool.Body
+	passed  *clientBody
+	kind    *requestbody.Kind  // for which it is passed on, nil if not because of the request's fields
+	ahead   *requestbody.Ahead // which has read the beginning of passed, nil if nothing has
+	hidden  io.ReadCloser      // the body as it came, while placeholders are shown spooled
+
+	// broken is why spooled is only a part of the body, nil if it is whole. handedOnPart
+	// says that a handler has read the part to its end.
+	broken       error
+	handedOnPart atomic.Bool
+
+	reopened int32 // how often, by handlers without an exchange; guarded by run.mu
+}
+
+// kindName is the kind for which the body is passed on, empty if it is not. It may be read
+// on any goroutine once the run is listed.
+func (b *runBody) kindName() string {
+	if b.kind == nil {
+		return ""
+	}
+	return b.kind.Word
+}
+
+// pass lets a body through that is not spooled. It comes before the run can be cancelled.
+func (b *runBody) pass() {
+	if r := b.run.client; b.spooled == nil && r.Body != nil && r.ContentLength != 0 {
+		b.passed = &clientBody{run: b.run, own: r.Body}
+		if b.kind != nil {
+			b.passed.watchRate()
+		}
+	}
+}
+
+// forward gives r, which is for the handlers behind, the body.
+func (b *runBody) forward(r *http.Request) {
 	switch {
-	case run.body != nil:
-		run.giveBody(r)
-		run.showBody()
-	case run.unspooled != nil:
-		r.Body = run.unspooled
+	case b.spooled != nil:
+		b.give(r)
+		b.show()
+	case b.passed != nil:
+		r.Body = b.passed
 	}
-	return r
 }
 
-// restoreBody makes the body readable again for routes that answer in the run's
-// place.
-func (run *Run) restoreBody() {
-	run.showBody()
-	run.giveBody(run.client)
+// restore makes the body readable again for routes that answer in the run's place.
+func (b *runBody) restore() {
+	b.show()
+	b.give(b.run.client)
 }
 
-// showBody lets placeholders read the body that was spooled. They know the request
-// itself, and none of the copies that runs get.
-func (run *Run) showBody() {
-	if run.body == nil {
+// show lets placeholders read the body that was spooled. They know the request itself, and
+// none of the copies that runs get.
+func (b *runBody) show() {
+	if b.spooled == nil {
 		return
 	}
-	known := run.root().client
-	run.hidden = known.Body
-	known.Body = run.body.Open()
+	known := b.run.root().client
+	b.hidden = known.Body
+	known.Body = b.spooled.Open()
 }
 
-// giveBody gives r the body that was spooled, whose length is known now.
-func (run *Run) giveBody(r *http.Request) {
-	if run.body == nil {
+// hide ends the time in which placeholders are shown the spooled body. The routes that
+// answer an error run after this, and may try elsewhere: they get it anew.
+func (b *runBody) hide() {
+	if b.spooled == nil {
 		return
 	}
-	r.Body = run.openSpooled()
+	known := b.run.root().client
+	switch {
+	case b.run.failed:
+		b.give(known)
+	case b.hidden != nil:
+		known.Body = b.hidden
+	}
+}
+
+// give gives r the body that was spooled, whose length is known now.
+func (b *runBody) give(r *http.Request) {
+	if b.spooled == nil {
+		return
+	}
+	r.Body = b.open()
 	// The client has sent all; there is nothing left to ask it for.
 	r.Header.Del("Expect")
-	if run.broken != nil {
+	if b.broken != nil {
 		return // the length is still that of the whole
 	}
-	r.GetBody = run.openBody
-	if len(r.Trailer) == 0 && run.body.Err() == nil { // trailers and cuts need the chunked form
-		r.ContentLength = run.body.Size()
+	r.GetBody = b.reopen
+	if len(r.Trailer) == 0 && b.spooled.Err() == nil { // trailers and cuts need the chunked form
+		r.ContentLength = b.spooled.Size()
 		r.TransferEncoding = nil
 	}
 }
 
-// takenBody is the body that the run reads without the connection, nil if it reads from
-// that.
-func (run *Run) takenBody() bridge.RequestBody {
+// reopen lets a handler behind send the body again, as often as the route allows. Where an
+// exchange sends, it counts by itself.
+func (b *runBody) reopen() (io.ReadCloser, error) {
+	b.run.mu.Lock()
+	defer b.run.mu.Unlock()
+	if b.run.backend.current == nil {
+		if b.reopened++; int(b.reopened) > b.run.Route.Resends {
+			return nil, errResent
+		}
+	}
+	return b.open(), nil
+}
+
+// open returns the spooled body from its beginning.
+func (b *runBody) open() io.ReadCloser {
+	body := b.spooled.Open()
+	if b.broken == nil {
+		return body
+	}
+	return &part{ReadCloser: body, of: b}
+}
+
+// apart is the body as the run reads it without the connection, nil if it reads from that.
+func (b *runBody) apart() bridge.RequestBody {
 	switch {
-	case run.body != nil:
-		return run.body
-	case run.unspooled == nil && run.client.Header.Get("Upgrade") == "":
+	case b.spooled != nil:
+		return b.spooled
+	case b.passed == nil && b.run.client.Header.Get("Upgrade") == "":
 		return noBody{}
 	}
 	return nil
+}
+
+// clientAtFault reports whether the run has ended because its client's body, which is
+// passed on as it comes, did not come, or because it broke off.
+func (b *runBody) clientAtFault() bool {
+	return (b.passed != nil && b.passed.failed.Load()) || b.handedOnPart.Load()
+}
+
+// lacks reports whether the run got a body that is not whole.
+func (b *runBody) lacks() bool { return b.spooled != nil && b.spooled.Err() != nil }
+
+// drop gives back what is kept of the body. The server ends the request's context when the
+// routes that answer an error are done.
+func (b *runBody) drop() {
+	switch {
+	case b.spooled == nil:
+	case b.run.failed:
+		context.AfterFunc(b.run.root().client.Context(), b.spooled.Close)
+	default:
+		b.spooled.Close()
+	}
 }
 
 // noBody has nothing that could come too late.
@@ -92,9 +186,10 @@ func (noBody) SetReadDeadline(time.Time) {}
 // so that it is not the upstream's failure.
 var errBrokenOff = fmt.Errorf("the client's upload broke off: %w", context.Canceled)
 
-// readBody reads the client's body into the spool. What came of one that fails is a body
-// too, if a handler in front has taken the rest, or a resumable upload has broken off.
-func (run *Run) readBody() error {
+// read reads the client's body into the spool. What came of one that fails is a body too,
+// if a handler in front has taken the rest, or a resumable upload has broken off.
+func (b *runBody) read() error {
+	run := b.run
 	u := requestbody.NewUpload(run.w, run.client, run)
 	body, err := spool.ReadPart(u, run.client.ContentLength, pools.Budget, run.Route.RequestBounds)
 	failed, _ := errors.AsType[*spool.ReadError](err)
@@ -105,28 +200,19 @@ func (run *Run) readBody() error {
 		body.EndWith(failed.End())
 		err = nil
 	case requestbody.IsResumable(run.client) && body.Size() > 0 && !refused:
-		run.broken, err = err, nil
+		b.broken, err = err, nil
 	default:
 		body.Close()
 		return err
 	}
-	run.body = body
+	b.spooled = body
 	return err
-}
-
-// openSpooled returns the spooled body from its beginning.
-func (run *Run) openSpooled() io.ReadCloser {
-	body := run.body.Open()
-	if run.broken == nil {
-		return body
-	}
-	return &part{ReadCloser: body, run: run}
 }
 
 // part is the body of an upload that has broken off.
 type part struct {
 	io.ReadCloser
-	run *Run
+	of *runBody
 }
 
 // Read fails where the body ends. From then on the client is answered for its break,
@@ -134,19 +220,9 @@ type part struct {
 func (p *part) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	if errors.Is(err, io.EOF) {
-		p.run.handedOnPart.Store(true)
-		p.run.writer.KillBeforeHead(errBrokenOff)
-		err = fmt.Errorf("%w: %w", errBrokenOff, p.run.broken)
+		p.of.handedOnPart.Store(true)
+		p.of.run.writer.KillBeforeHead(errBrokenOff)
+		err = fmt.Errorf("%w: %w", errBrokenOff, p.of.broken)
 	}
 	return n, err
-}
-
-// refuseBroken answers for a run whose upload broke off. Most clients are not there.
-func (run *Run) refuseBroken() error {
-	if cutOff(run.client, run.broken) {
-		run.clientGone(true)
-		run.logLeft()
-		return nil
-	}
-	return run.refuseBody(run.broken)
 }

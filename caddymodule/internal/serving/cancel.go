@@ -61,11 +61,11 @@ func (run *Run) cancelFor(reason offloader.Reason) bool {
 // report tells the breaker at once what has ended the run: its permit may come back
 // much later.
 func (run *Run) report(reason offloader.Reason) {
-	if run.unspooled != nil && run.unspooled.flows() {
-		run.unspooled.failed.Store(true)
+	if run.body.passed != nil && run.body.passed.flows() {
+		run.body.passed.failed.Store(true)
 	}
 	switch {
-	case run.clientAtFault(), reason == offloader.Cancelled:
+	case run.body.clientAtFault(), reason == offloader.Cancelled:
 		run.permit.Report(offloader.Excluded)
 	default:
 		run.permit.ReportTimeout()
@@ -76,7 +76,7 @@ func (run *Run) report(reason offloader.Reason) {
 // It reports whether there was one.
 func (run *Run) endAbandoned() bool {
 	run.mu.Lock()
-	held := run.held
+	held := run.backend.held
 	run.mu.Unlock()
 	return held && run.giveUp(&cancelError{offloader.Cancelled})
 }

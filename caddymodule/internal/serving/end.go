@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -17,17 +18,17 @@ import (
 // state of a request has no locks.
 func (run *Run) serve(next caddyhttp.Handler) (err error) {
 	rt := run.Route
-	run.passBody()
+	run.body.pass()
 	run.writer.Init(run.w, run.client, bridge.Options{
 		Stream: rt.Response, Nudge: rt.nudge, Owner: run, Finish: run.rule() == abandonFinish,
-		Body: run.takenBody(),
+		Body: run.body.apart(),
 	})
 	if rt.ServerTiming {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
 	run.cancel = cancel
-	if run.rule() == abandonCancel && run.broken == nil {
+	if run.rule() == abandonCancel && run.body.broken == nil {
 		run.watchClient()
 	}
 	run.enter(requests.PhaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
@@ -57,9 +58,17 @@ func (run *Run) serve(next caddyhttp.Handler) (err error) {
 			panic(v)
 		}
 	}()
-	err = next.ServeHTTP(&run.writer, run.forwarded(run.beginRun(ctx)))
+	err = next.ServeHTTP(&run.writer, run.forwarded(ctx))
 	returned = true
 	return run.finish(err)
+}
+
+// forwarded is the request as the handlers behind get it: under a context that does not end
+// with the client, and with the body.
+func (run *Run) forwarded(ctx context.Context) *http.Request {
+	r := run.client.WithContext(run.beginRun(ctx))
+	run.body.forward(r)
+	return r
 }
 
 // finish answers for a run that has returned.
@@ -97,7 +106,7 @@ func (run *Run) countCancel() {
 // cancelledBeforeHead reports whether a timeout, an operator or its client's body, slow or
 // broken, has ended the run before it answered. Whatever it says after that is of no interest.
 func (run *Run) cancelledBeforeHead() bool {
-	return (run.reason != 0 || run.tooSlow || run.handedOnPart.Load()) && run.writer.Status() == 0
+	return (run.reason != 0 || run.tooSlow || run.body.handedOnPart.Load()) && run.writer.Status() == 0
 }
 
 // answerLate answers for a run that was cancelled before it did.
@@ -135,8 +144,8 @@ func (run *Run) end(o offloader.Outcome) {
 	unwatch := run.unwatch
 	run.mu.Unlock()
 	run.stopTimeouts()
-	if run.unspooled != nil {
-		run.unspooled.settle()
+	if run.body.passed != nil {
+		run.body.passed.settle()
 	}
 	run.returned(o)
 	run.endSpan()
@@ -163,24 +172,15 @@ func (run *Run) stopTimeouts() {
 // outcomeAs corrects what a run tells about the backend by what ended it.
 func (run *Run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 	switch {
-	case run.reason == offloader.Cancelled, run.clientAtFault():
+	case run.reason == offloader.Cancelled, run.body.clientAtFault():
 		return offloader.Excluded
 	case run.reason != 0:
 		return offloader.Failure
-	case run.left, run.writer.Broken(), o == offloader.Failure && (run.pastDeadline() || run.lacksBody()):
+	case run.left, run.writer.Broken(), o == offloader.Failure && (run.pastDeadline() || run.body.lacks()):
 		return offloader.Excluded
 	}
 	return o
 }
-
-// clientAtFault reports whether the run has ended because its client's body, which is
-// not spooled, did not come, or because it broke off.
-func (run *Run) clientAtFault() bool {
-	return (run.unspooled != nil && run.unspooled.failed.Load()) || run.handedOnPart.Load()
-}
-
-// lacksBody reports whether the run got a body that is not whole.
-func (run *Run) lacksBody() bool { return run.body != nil && run.body.Err() != nil }
 
 // judge says what a returned run tells about the backend.
 func (run *Run) judge(err error) offloader.Outcome {
@@ -230,4 +230,44 @@ func (run *Run) logLeft() {
 	if !run.writer.HeadPassedOn() {
 		run.w.WriteHeader(statusClientLeft) // for the log alone
 	}
+}
+
+// returned notes how the run has ended, in the eyes of its handlers.
+func (run *Run) returned(o offloader.Outcome) {
+	left := run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
+	run.judged(run.outcomeAs(o), left)
+}
+
+// hold keeps the permit of a run whose handlers have returned before its backend has
+// answered. It reports whether there is a reason to. It requires run.mu.
+func (run *Run) hold() bool {
+	run.backend.held = run.backend.anyLeft()
+	if run.backend.held {
+		run.permit.Abandon()
+		run.losePatience()
+		if run.cause == nil && !run.backend.outlasts() { // a run around it has left
+			run.cancelBackend(errRunEnded)
+		}
+	}
+	return run.backend.held
+}
+
+// giveBack gives the permit back: nothing of the run goes on in the backend.
+func (run *Run) giveBack() {
+	run.mu.Lock()
+	cancelled, patience, unwatchExit := run.backend.cancelled, run.patience, run.unwatchExit
+	run.mu.Unlock()
+	if patience != nil {
+		patience.Stop()
+	}
+	if unwatchExit != nil {
+		unwatchExit()
+	}
+	if cancelled {
+		run.permit.ReleaseCancelled(run.outcome)
+	} else {
+		run.permit.Release(run.outcome)
+	}
+	run.Route.Pool.ObserveRun(time.Since(run.arrived.Add(run.waited)), run.upgraded)
+	run.cancel(errRunEnded)
 }

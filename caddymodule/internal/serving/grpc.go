@@ -62,7 +62,7 @@ func judgeCall(status int, h http.Header) offloader.Outcome {
 // off waits without its client.
 func (run *Run) waitContext() (context.Context, context.CancelFunc) {
 	ctx := run.client.Context()
-	if run.broken != nil {
+	if run.body.broken != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
 	if limit, ok := run.callLimit(); ok {

@@ -15,7 +15,7 @@ func (run *Run) View(now time.Time) requests.View {
 	r := requests.View{
 		ID: run.id().String(), Pool: run.Route.Pool.Name(), Phase: phase,
 		Age: now.Sub(who.Came), InPhase: now.Sub(since),
-		Class: requests.DefaultClass, Unspooled: run.kindWord(), Client: who.Client, Method: who.Method, Host: who.Host, Path: who.Path,
+		Class: requests.DefaultClass, Unspooled: run.body.kindName(), Client: who.Client, Method: who.Method, Host: who.Host, Path: who.Path,
 	}
 	if phase == requests.PhaseRunning {
 		cancelled := run.CancelledFor()
@@ -130,8 +130,8 @@ func (run *Run) wasCancelled() bool {
 func (run *Run) explain(d requests.Decision) {
 	pool := run.Route.Pool
 	e := requests.Explanation{
-		ID: run.id(), At: time.Now(), Pool: pool.Name(), Decision: d, Reason: run.reason, Unspooled: run.kindWord(),
-		Upload: run.uploadTook, Waited: run.waited, Took: run.took, Sends: run.sends.Load(),
+		ID: run.id(), At: time.Now(), Pool: pool.Name(), Decision: d, Reason: run.reason, Unspooled: run.body.kindName(),
+		Upload: run.uploadTook, Waited: run.waited, Took: run.took, Sends: run.backend.sends.Load(),
 		Ahead: run.ticket.Ahead(), Predicted: run.ticket.PredictedWait(), Pressure: pool.Gauges(),
 	}
 	if run.reason == offloader.QueueFull && !run.ticket.Joined() {

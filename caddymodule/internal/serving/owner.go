@@ -121,7 +121,7 @@ func (run *Run) beginEndless() {
 // no concern to a watch that told so then.
 func (run *Run) GoesOn() {
 	switch {
-	case run.rule() == abandonFinish, run.broken != nil: // it is known to have left
+	case run.rule() == abandonFinish, run.body.broken != nil: // it is known to have left
 	case run.client.Context().Err() != nil:
 		run.abandon()
 	default:

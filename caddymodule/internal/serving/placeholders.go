@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
-	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 func replacerOf(r *http.Request) *caddy.Replacer {
@@ -84,17 +83,17 @@ func (run *Run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if known.uploadTook > 0 {
 		enc.AddDuration("upload", known.uploadTook)
 	}
-	if kind := run.kindWord(); kind != "" {
+	if kind := run.body.kindName(); kind != "" {
 		enc.AddString("unspooled", kind)
 	}
-	if run.broken != nil {
-		enc.AddInt64("part", run.body.Size())
+	if run.body.broken != nil {
+		enc.AddInt64("part", run.body.spooled.Size())
 	}
 	enc.AddDuration("queue_wait", known.queueWait())
 	if known.took > 0 {
 		enc.AddDuration("run", known.took)
 	}
-	if sends := run.sends.Load(); sends > 1 {
+	if sends := run.backend.sends.Load(); sends > 1 {
 		enc.AddInt32("sends", sends)
 	}
 	enc.AddString("outcome", known.outcomeWord())
@@ -140,27 +139,6 @@ func (rt *Route) logSpoolFull(message string, err error) {
 	})
 }
 
-// facts are what placeholders and the access log show of a run. The run writes them. A
-// handler in front may have answered without it, and then the log reads them beside that.
-type facts struct {
-	uploadTook time.Duration // taking its body in
-	arrived    time.Time     // at the queue, after that
-	decided    bool          // it was admitted or refused
-	waited     time.Duration // until then
-	admitted   bool          // it got a permit
-	took       time.Duration // from there until next returned
-	outcome    offloader.Outcome
-	reason     offloader.Reason // why it was rejected or timed out, zero if not
-	left       bool             // the client did
-}
-
-// known returns the facts as they are now, on any goroutine.
-func (run *Run) known() facts {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.facts
-}
-
 // shown returns the run whose facts are shown for an outermost one.
 func (run *Run) shown() *Run {
 	run.mu.Lock()
@@ -175,86 +153,4 @@ func (run *Run) show() (root *Run) {
 	defer root.mu.Unlock()
 	root.tells = run
 	return root
-}
-
-// uploaded ends the time in which the body was taken in. It requires run.mu.
-func (run *Run) uploaded() {
-	run.uploadTook = time.Since(run.arrived)
-	run.arrived = run.arrived.Add(run.uploadTook)
-}
-
-// decide ends the wait.
-func (run *Run) decide() {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.waited = time.Since(run.arrived)
-	run.decided = true
-}
-
-// admit notes the permit.
-func (run *Run) admit(p offloader.Permit) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.permit, run.admitted = p, true
-}
-
-// reasoned notes why the run was rejected or timed out.
-func (run *Run) reasoned(r offloader.Reason) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.reason = r
-}
-
-// clientGone notes whether the client has left.
-func (run *Run) clientGone(left bool) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.left = left
-}
-
-// returned notes how the run has ended, in the eyes of its handlers.
-func (run *Run) returned(o offloader.Outcome) {
-	outcome := run.outcomeAs(o)
-	left := run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.took = time.Since(run.arrived) - run.waited
-	run.outcome, run.left = outcome, left
-}
-
-func (f facts) queueWait() time.Duration {
-	if f.decided {
-		return f.waited
-	}
-	return time.Since(f.arrived)
-}
-
-func (f facts) runTook() time.Duration {
-	switch {
-	case f.took > 0:
-		return f.took
-	case !f.admitted:
-		return 0
-	}
-	return time.Since(f.arrived) - f.waited
-}
-
-// outcomeWord is empty while the run goes on.
-func (f facts) outcomeWord() string {
-	switch {
-	case f.took > 0:
-		return f.outcome.String()
-	case f.reason != 0:
-		return "rejected"
-	case f.left:
-		return "left"
-	}
-	return ""
-}
-
-func (f facts) reasonWord() string {
-	if f.reason == 0 {
-		return ""
-	}
-	return f.reason.String()
 }

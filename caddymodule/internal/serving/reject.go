@@ -63,7 +63,7 @@ func (run *Run) reject(rejected *offloader.RejectedError) error {
 	if a.retryAfter {
 		header.Set("Retry-After", strconv.Itoa(int(run.ticket.NextRetry(rejected.Reason)/time.Second)))
 	}
-	if run.body == nil {
+	if run.body.spooled == nil {
 		leaveBody(run.w, run.client)
 	}
 	switch {
@@ -75,7 +75,7 @@ func (run *Run) reject(rejected *offloader.RejectedError) error {
 		return nil
 	case rt.RejectRoutes != nil && !run.hadPermit():
 		run.replacer().Set("http.offload.reject_status", a.status)
-		run.restoreBody()
+		run.body.restore()
 		return rt.RejectRoutes.ServeHTTP(run.w, run.client)
 	case hasErrorRoutes(run.client):
 		return caddyhttp.Error(a.status, rejected)
@@ -203,4 +203,14 @@ func serverTiming(waited, took time.Duration) string {
 		text += fmt.Sprintf(", offload_run;dur=%.3f", milliseconds(took))
 	}
 	return text
+}
+
+// refuseBroken answers for a run whose upload broke off. Most clients are not there.
+func (run *Run) refuseBroken() error {
+	if cutOff(run.client, run.body.broken) {
+		run.clientGone(true)
+		run.logLeft()
+		return nil
+	}
+	return run.refuseBody(run.body.broken)
 }

@@ -13,7 +13,7 @@ import (
 // refusedRun returns a run of a pool that was refused.
 func refusedRun(pool *pools.Pool) *Run {
 	r := httptest.NewRequest("GET", "/a/path", nil)
-	return &Run{Route: &Route{Settings: Settings{Pool: pool}}, who: requests.IdentityOf(r, time.Now(), false), facts: facts{reason: offloader.QueueFull}}
+	return &Run{Route: &Route{Settings: Settings{Pool: pool}}, who: requests.IdentityOf(r, time.Now(), false), record: record{facts: facts{reason: offloader.QueueFull}}}
 }
 
 func somePool(t testing.TB) *pools.Pool {

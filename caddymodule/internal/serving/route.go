@@ -134,7 +134,8 @@ func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if err != nil {
 		return run.refuse(err)
 	}
-	run.admit(permit)
+	run.permit = permit
+	run.admit()
 	rt.Pool.Waits.Observe(run.waited.Seconds())
 	return run.serve(next)
 }

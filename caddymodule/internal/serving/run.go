@@ -2,12 +2,9 @@ package serving
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -34,20 +31,17 @@ var (
 	errGivenUp    = fmt.Errorf("the backend took too long for a run that nobody waits for: %w", context.Canceled)
 )
 
-// errResent is what a handler gets that would send a body once more than it may.
-var errResent = errors.New("the request was sent again before: not sent once more")
-
 // Run is one request on its way through a pool. Everything in it belongs to the
 // goroutine of the connection unless it says otherwise.
 type Run struct {
-	Route  *Route
-	client *http.Request // as it came
-	w      http.ResponseWriter
-	outer  *Run // in which this one is nested, nil without
-	body   *spool.Body
-	hidden io.ReadCloser // the body as it came, while placeholders are shown body
-	writer bridge.Writer
-	ctx    detached
+	Route   *Route
+	client  *http.Request // as it came
+	w       http.ResponseWriter
+	outer   *Run // in which this one is nested, nil without
+	body    runBody
+	backend backend
+	writer  bridge.Writer
+	ctx     detached
 
 	// For lists of requests.
 	who      requests.Identity // written once
@@ -56,56 +50,35 @@ type Run struct {
 	entry    pools.Entry // in the pool's list
 	listed   bool
 
-	facts  // written under mu; others than the run read a copy
+	record
 	permit offloader.Permit
 	span   trace.Span // of the wait or the run, nil if nobody traces
 
 	early    timerlist.Timer // for what waits for the head: the notice, the first byte
 	runTime  timerlist.Timer
 	cancel   context.CancelCauseFunc
-	sends    atomic.Int32 // requests sent to the backend, by all handlers behind
-	upgraded bool         // it has left the pool
-	grpc     bool         // it is a call of gRPC
-	endless  bool         // its answer is a stream of events; written under mu
+	upgraded bool // it has left the pool
+	grpc     bool // it is a call of gRPC
+	endless  bool // its answer is a stream of events; written under mu
 
-	// unspooled is the client's body where it is passed on as it comes, nil if not.
-	unspooled *clientBody
-	kind      *requestbody.Kind // why it is, nil if it is not because of the request's fields
-	// broken is why body is only a part of it, which is handed on all the same, nil if
-	// it is whole. handedOnPart says that a handler has read it to its end.
-	broken       error
-	handedOnPart atomic.Bool
-	ahead        *requestbody.Ahead // which has read its beginning, nil if nothing has
-	// sent is the last request that it has sent itself, nil without.
-	sent *exchange.Exchange
-
-	mu       sync.Mutex         // guards the rest
-	tells    *Run               // whose facts are shown, in the outermost run
-	exchange *exchange.Exchange // the last one, nil once it is over
-	earlier  *earlierOnes       // those that it has left for another one, nil without
-	unwatch  func() bool        // ends the watch over the client's leaving, nil without
+	mu      sync.Mutex  // guards the rest
+	tells   *Run        // whose facts are shown, in the outermost run
+	unwatch func() bool // ends the watch over the client's leaving, nil without
 
 	unwatchExit func() bool // ends the watch over the process's exit, nil without
 
 	cause     error            // why it was cut off from its client, nil if it was not
 	patience  *time.Timer      // how long its permit may wait for the backend, nil without
-	reopened  int32            // how often its body was, by handlers without an exchange
 	late      offloader.Reason // why it was ended from outside, zero if it was not
 	noticed   bool             // it has gone on for longer than most
 	ended     bool             // next has returned
 	over      bool             // and the client has got what it will get
 	abandoned bool             // cut off because nobody has any use for it
 	notices   bool             // a handler behind stops when the context is cancelled
-	cancelled bool             // the backend was cancelled before it had answered
 	tooSlow   bool             // its client's body came too slowly, which has ended it
-	held      bool             // next has returned, and the permit waits for the backend
 	gone      bool             // the request is over for its client
 	failed    bool             // its handler returned an error
 }
-
-// earlierOnes are exchanges that go on while a run is in another one. They are rare, and
-// kept apart so that a run is no larger for them.
-type earlierOnes struct{ exchanges []*exchange.Exchange }
 
 // detached is a request's context without its end, which a run has to survive.
 // It leads handlers behind back to their run.
@@ -125,7 +98,7 @@ func (d *detached) Value(key any) any {
 	case runKey{}:
 		return d.run
 	case exchange.Key:
-		return d.run.current()
+		return d.run.backend.sending()
 	}
 	return d.Context.Value(key)
 }
@@ -155,9 +128,10 @@ func NoticesCancel(ctx context.Context) {
 func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run {
 	now := time.Now()
 	run := &Run{
-		Route: rt, client: r, w: w, outer: outer, facts: facts{arrived: now},
+		Route: rt, client: r, w: w, outer: outer, record: record{facts: facts{arrived: now}},
 		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
 	}
+	run.body.run, run.backend.run = run, run
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
 	run.progress.Enter(requests.PhaseWaiting, now)
@@ -173,19 +147,6 @@ func (run *Run) admittedTo(p *pools.Pool) bool {
 		}
 	}
 	return false
-}
-
-// openBody lets a handler behind send the body again, as often as the route allows.
-// Where an exchange sends, it counts by itself.
-func (run *Run) openBody() (io.ReadCloser, error) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.exchange == nil {
-		if run.reopened++; int(run.reopened) > run.Resends() {
-			return nil, errResent
-		}
-	}
-	return run.openSpooled(), nil
 }
 
 // enter notes the phase that the run is in from that time on, and lists it.
@@ -204,31 +165,17 @@ func (run *Run) leave(err error) {
 	run.mu.Lock()
 	run.failed = err != nil
 	run.gone = true
-	held := run.held
+	held := run.backend.held
 	run.mu.Unlock()
-	if run.sent != nil {
-		run.sent.Done()
+	if run.backend.own != nil {
+		run.backend.own.Done()
 	}
-	if run.ahead != nil {
-		run.ahead.Settle(run.w)
+	if run.body.ahead != nil {
+		run.body.ahead.Settle(run.w)
 	}
-	if run.body != nil {
-		run.hideBody()
-	}
+	run.body.hide()
 	if !held {
 		run.dispose()
-	}
-}
-
-// hideBody ends the time in which placeholders are shown the spooled body. The routes
-// that answer an error run after this, and may try elsewhere: they get it anew.
-func (run *Run) hideBody() {
-	known := run.root().client
-	switch {
-	case run.failed:
-		run.giveBody(known)
-	case run.hidden != nil:
-		known.Body = run.hidden
 	}
 }
 
@@ -239,13 +186,7 @@ func (run *Run) dispose() {
 	if run.listed {
 		run.Route.Pool.Requests.Remove(&run.entry)
 	}
-	switch {
-	case run.body == nil:
-	case run.failed:
-		context.AfterFunc(run.root().client.Context(), run.body.Close)
-	default:
-		run.body.Close()
-	}
+	run.body.drop()
 }
 
 // root is the outermost of nested runs.
@@ -254,15 +195,6 @@ func (run *Run) root() *Run {
 		run = run.outer
 	}
 	return run
-}
-
-// kindWord is the kind for which the run's body is passed on, empty if it is not. It may
-// be read by anybody once the run is listed.
-func (run *Run) kindWord() string {
-	if run.kind == nil {
-		return ""
-	}
-	return run.kind.Word
 }
 
 // Client says where the request comes from, for the turn that its pool keeps when it is
@@ -277,5 +209,5 @@ func (run *Run) Owner() spool.Owner {
 
 var (
 	_ offloader.Caller = (*Run)(nil)
-	_ spool.Owned       = (*Run)(nil)
+	_ spool.Owned      = (*Run)(nil)
 )

@@ -34,7 +34,7 @@ func (run *Run) takeBody() error {
 	case refused:
 		return rt.Pool.Reject(requests.IncrementalRefused)
 	case kind != nil:
-		run.kind = kind
+		run.body.kind = kind
 		if rt.Unspooled.Bounds(kind, r) {
 			run.ticket.CappedBy = requests.UnspooledLimit
 		}
@@ -54,7 +54,7 @@ func (run *Run) takeBody() error {
 func (run *Run) spoolBody() error {
 	pool := run.Route.Pool
 	run.enter(requests.PhaseUploading, run.arrived)
-	err := run.readBody()
+	err := run.body.read()
 	switch cut := run.endUpload(); {
 	case cut:
 		return pool.Reject(offloader.Cancelled)
@@ -65,8 +65,8 @@ func (run *Run) spoolBody() error {
 		return pool.Reject(requests.SpoolFull)
 	case err != nil && tooSlow(err):
 		run.Route.logTooSlow(run.client)
-	case err == nil && run.body.Broken() != nil:
-		run.Route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.Broken())
+	case err == nil && run.body.spooled.Broken() != nil:
+		run.Route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.spooled.Broken())
 	}
 	return err
 }
@@ -168,9 +168,9 @@ func (run *Run) readAhead(ctx context.Context) error {
 	a := requestbody.ReadAhead(run.client.Body)
 	a.Await(ctx)
 	if body := a.Whole(run.Route.RequestBounds); body != nil {
-		run.body, run.kind, run.ticket.CappedBy = body, nil, 0
+		run.body.spooled, run.body.kind, run.ticket.CappedBy = body, nil, 0
 		return nil
 	}
-	run.ahead, run.client.Body = a, a
+	run.body.ahead, run.client.Body = a, a
 	return nil
 }

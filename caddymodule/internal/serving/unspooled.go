@@ -21,17 +21,6 @@ import (
 // takes no more of it for longer is the one to wait for.
 const flowsFor = 200 * time.Millisecond
 
-// passBody lets a body through that is not spooled. It comes before the run can be
-// cancelled, which looks at it.
-func (run *Run) passBody() {
-	if r := run.client; run.body == nil && r.Body != nil && r.ContentLength != 0 {
-		run.unspooled = &clientBody{run: run, own: r.Body}
-		if run.kind != nil {
-			run.unspooled.watchRate()
-		}
-	}
-}
-
 // clientBody is the body of a request that is not spooled. It notes when it is
 // the client that fails, which handlers report like a failure of the backend, and
 // when the run waits for it.
@@ -189,7 +178,7 @@ func (run *Run) cutTooSlow() {
 		return
 	}
 	run.tooSlow = true
-	run.unspooled.failed.Store(true)
+	run.body.passed.failed.Store(true)
 	run.permit.Report(offloader.Excluded)
 	run.cutOff(errTooSlow)
 }
