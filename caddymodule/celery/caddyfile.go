@@ -25,7 +25,7 @@ import (
 //		tls                { ... }
 //		connections        <n>
 //		server_timeout     <duration>
-//		patience           <duration>
+//		reconnect_timeout  <duration>
 //		max_result         <size>
 //		poll
 //
@@ -79,7 +79,7 @@ func parseHandler(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 var (
 	serverWords = []string{
 		"broker", "backend", "broker_prefix", "result_prefix", "control_exchange", "master_name", "sentinel_password",
-		"tls", "connections", "server_timeout", "patience", "max_result", "poll",
+		"tls", "connections", "server_timeout", "reconnect_timeout", "max_result", "poll",
 	}
 	taskWords = []string{
 		"task", "tasks", "args", "args_from", "kwargs", "kwargs_from", "queue", "queues", "priority", "headers",
@@ -98,6 +98,9 @@ func (h *Handler) word(b *words.Block) error {
 		return h.taskWord(b)
 	case slices.Contains(answerWords, b.Word):
 		return h.answerWord(b)
+	}
+	if err := checkRenamed(b); err != nil {
+		return err
 	}
 	return b.D.Errf("unrecognized subdirective '%s' of celery", b.Word)
 }

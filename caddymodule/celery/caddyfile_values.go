@@ -32,8 +32,8 @@ func (s *Servers) word(b *words.Block) (err error) {
 		s.Connections, err = b.Count(words.Counts{Least: 1, Most: words.MaxCount})
 	case "server_timeout":
 		s.ServerTimeout, err = b.Duration(false)
-	case "patience":
-		s.Patience, err = b.Duration(false)
+	case "reconnect_timeout":
+		s.ReconnectTimeout, err = b.Duration(false)
 	case "max_result":
 		s.MaxResult, err = b.Size(false)
 	case "poll":

@@ -62,11 +62,11 @@ func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddy
 // likes. Then the task goes on.
 func (c *call) flowerApply(name string, body []byte) error {
 	wait := forever
-	patience := func(_ *Handler, _ *celery.Task, value json.RawMessage) (err error) {
-		wait, err = flowerPatience(value)
+	timeout := func(_ *Handler, _ *celery.Task, value json.RawMessage) (err error) {
+		wait, err = flowerTimeout(value)
 		return err
 	}
-	if err := c.flowerTask(name, body, map[string]flowerOption{"timeout": patience}); err != nil {
+	if err := c.flowerTask(name, body, map[string]flowerOption{"timeout": timeout}); err != nil {
 		return c.fail(err)
 	}
 	return c.run(func(ctx context.Context, open *celery.Call) error {
@@ -186,11 +186,11 @@ func (c *call) respondJSON(value any) error {
 func (c *call) flowerResult(id string, _ []byte) error {
 	answer := c.flowerState
 	if wait := c.r.URL.Query().Get("timeout"); wait != "" {
-		patience, err := flowerPatience(quote(wait))
+		timeout, err := flowerTimeout(quote(wait))
 		if err != nil {
 			return c.fail(err)
 		}
-		answer = func() error { return c.flowerWait(patience) }
+		answer = func() error { return c.flowerWait(timeout) }
 	}
 	release, err := c.openKept(id)
 	if err != nil {

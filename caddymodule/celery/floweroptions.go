@@ -114,8 +114,8 @@ func flowerExpires(_ *Handler, task *celery.Task, value json.RawMessage) error {
 	return nil
 }
 
-// flowerPatience reads for how long a client waits.
-func flowerPatience(value json.RawMessage) (time.Duration, error) {
+// flowerTimeout reads for how long a client waits.
+func flowerTimeout(value json.RawMessage) (time.Duration, error) {
 	if string(value) == "null" {
 		return forever, nil
 	}

@@ -55,8 +55,8 @@ type Servers struct {
 	// How long a server may take to be connected to, and to answer. Default: 5s.
 	ServerTimeout caddy.Duration `json:"server_timeout,omitempty"`
 
-	// How long waiting requests wait for a server that has gone. Default: 30s.
-	Patience caddy.Duration `json:"patience,omitempty"`
+	// How long requests wait for a lost connection to come back. Default: 30s.
+	ReconnectTimeout caddy.Duration `json:"reconnect_timeout,omitempty"`
 
 	// The largest result in bytes. Default: 16 MiB.
 	MaxResult int64 `json:"max_result,omitempty"`
@@ -217,8 +217,8 @@ func isAMQP(url string) bool {
 }
 
 func (s Servers) checkNumbers() error {
-	if s.Connections < 0 || s.ServerTimeout < 0 || s.Patience < 0 || s.MaxResult < 0 {
-		return errors.New("connections, server_timeout, patience and max_result must not be negative")
+	if s.Connections < 0 || s.ServerTimeout < 0 || s.ReconnectTimeout < 0 || s.MaxResult < 0 {
+		return errors.New("connections, server_timeout, reconnect_timeout and max_result must not be negative")
 	}
 	return nil
 }

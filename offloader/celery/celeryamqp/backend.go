@@ -21,9 +21,9 @@ type BackendSettings struct {
 	QueuePrefix string
 	// MaxResult is the largest result in bytes. Default: DefaultMaxResult.
 	MaxResult int
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
 }
 
 // DefaultQueuePrefix begins the names of queues for replies.
@@ -47,7 +47,7 @@ type Backend struct {
 type consumer struct{}
 
 const (
-	// keepQueue is how long the queue outlives its reader, beyond his patience.
+	// keepQueue is how long the queue outlives its reader, beyond its reconnect timeout.
 	keepQueue = time.Minute
 	// prefetch bounds what is on its way, and ackEvery what is acknowledged at
 	// once.
@@ -66,11 +66,11 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	b := &Backend{settings: s, name: s.QueuePrefix + celery.NewID()}
-	if err := b.link.init(s.Server, s.Patience); err != nil {
+	if err := b.link.init(s.Server, s.ReconnectTimeout); err != nil {
 		return nil, err
 	}
 	b.link.start(b.serve, b.table.FailAll)
@@ -140,7 +140,7 @@ func (b *Backend) declare(conn *amqp.Connection) error {
 	}
 	defer channel.Close()
 	args := amqp.Table{
-		"x-expires":    (b.settings.Patience + keepQueue).Milliseconds(),
+		"x-expires":    (b.settings.ReconnectTimeout + keepQueue).Milliseconds(),
 		"x-queue-type": "classic",
 	}
 	if _, err := channel.QueueDeclare(b.name, true, false, false, false, args); err != nil {

@@ -36,7 +36,7 @@ func OpenBroker(s BrokerSettings) (*Broker, error) {
 		s.ControlExchange = defaultControlExchange
 	}
 	b := &Broker{settings: s}
-	if err := b.link.init(s.Server, DefaultPatience); err != nil {
+	if err := b.link.init(s.Server, DefaultReconnectTimeout); err != nil {
 		return nil, err
 	}
 	b.link.start(b.serve, func(error) {}) // nobody waits longer than a timeout

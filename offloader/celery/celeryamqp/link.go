@@ -37,13 +37,13 @@ type link[T any] struct {
 }
 
 // init does not connect yet.
-func (l *link[T]) init(s Server, patience time.Duration) error {
+func (l *link[T]) init(s Server, reconnectTimeout time.Duration) error {
 	urls, err := s.urls()
 	if err != nil {
 		return err
 	}
 	l.server, l.urls = s.withDefaults(), urls
-	l.health.Patience = patience
+	l.health.ReconnectTimeout = reconnectTimeout
 	l.health.Start()
 	l.there = make(chan struct{})
 	return nil

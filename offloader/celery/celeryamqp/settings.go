@@ -16,10 +16,10 @@ import (
 
 // Defaults of the settings.
 const (
-	DefaultTimeout   = 5 * time.Second
-	DefaultHeartbeat = 5 * time.Second
-	DefaultPatience  = 30 * time.Second
-	DefaultMaxResult = 16 << 20
+	DefaultTimeout          = 5 * time.Second
+	DefaultHeartbeat        = 5 * time.Second
+	DefaultReconnectTimeout = 30 * time.Second
+	DefaultMaxResult        = 16 << 20
 )
 
 // Server says which server to use, and how.

@@ -26,9 +26,9 @@ type BackendSettings struct {
 	// Poll asks for results again and again instead of listening, for servers
 	// that do not allow to subscribe.
 	Poll bool
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
 	// Expires is how long a state that is stored here is kept, as the workers'
 	// result_expires. Default: DefaultExpires.
 	Expires time.Duration
@@ -82,8 +82,8 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	if s.Expires <= 0 {
 		s.Expires = DefaultExpires
@@ -94,7 +94,7 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 		changed: make(chan struct{}, 1), missed: make(chan struct{}, 1),
 		subs: make(map[string]*subscription),
 	}
-	b.health.Patience = s.Patience
+	b.health.ReconnectTimeout = s.ReconnectTimeout
 	b.health.Start()
 	if s.Poll {
 		b.done.Go(func() { b.poll(ctx) })

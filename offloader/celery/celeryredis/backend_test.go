@@ -233,7 +233,7 @@ func TestAServerThatIsAway(t *testing.T) {
 	for name, poll := range map[string]bool{"listening": false, "polling": true} {
 		t.Run("waiting calls fail in the end, "+name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, celeryredis.BackendSettings{Patience: 200 * time.Millisecond, Poll: poll})
+			l := newLab(t, celeryredis.BackendSettings{ReconnectTimeout: 200 * time.Millisecond, Poll: poll})
 			call, _ := l.start()
 			l.proxy.Refuse(true)
 			l.wantFailure(call, celery.ErrUnavailable)
@@ -371,7 +371,7 @@ func TestRepliesWaitForAServerOnlySoLong(t *testing.T) {
 	server := redistest.NewServer(t)
 	proxy := celerytest.NewProxy(t, server.Addr())
 	replies := openReplies(t, celeryredis.RepliesSettings{
-		Server: celeryredis.Server{URL: "redis://" + proxy.Addr()}, Patience: 100 * time.Millisecond,
+		Server: celeryredis.Server{URL: "redis://" + proxy.Addr()}, ReconnectTimeout: 100 * time.Millisecond,
 	})
 	call, err := celery.NewClient(openBroker(t, server.URL()), replies, celery.Settings{}).Start(t.Context(), celery.Task{Name: "a"})
 	if err != nil {

@@ -21,9 +21,9 @@ type RepliesSettings struct {
 	Prefix string
 	// MaxResult is the largest result in bytes. Default: DefaultMaxResult.
 	MaxResult int
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
 }
 
 // Replies is the result backend "rpc://" on a Redis broker: workers put what
@@ -57,14 +57,14 @@ func OpenReplies(s RepliesSettings) (*Replies, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Replies{client: client, settings: s, name: celery.NewID(), stop: stop}
 	r.key = s.Prefix + r.name
 	r.taken = r.key + ".taken"
-	r.health.Patience = s.Patience
+	r.health.ReconnectTimeout = s.ReconnectTimeout
 	r.health.Start()
 	r.done.Go(func() { r.read(ctx) })
 	return r, nil

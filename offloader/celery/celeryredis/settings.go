@@ -14,13 +14,13 @@ import (
 
 // Defaults of the settings.
 const (
-	DefaultConnections  = 8
-	DefaultDialTimeout  = 5 * time.Second
-	DefaultPatience     = 30 * time.Second
-	DefaultPingEvery    = 3 * time.Second
-	DefaultMaxResult    = 16 << 20
-	DefaultResultPrefix = "celery-task-meta-"
-	DefaultExpires      = 24 * time.Hour
+	DefaultConnections      = 8
+	DefaultDialTimeout      = 5 * time.Second
+	DefaultReconnectTimeout = 30 * time.Second
+	DefaultPingEvery        = 3 * time.Second
+	DefaultMaxResult        = 16 << 20
+	DefaultResultPrefix     = "celery-task-meta-"
+	DefaultExpires          = 24 * time.Hour
 
 	// DefaultTimeout is how long the server may take to answer.
 	DefaultTimeout = 5 * time.Second

@@ -10,8 +10,8 @@ import (
 
 // Health knows since when there is no connection to a server, and why.
 type Health struct {
-	// Patience is how long those who wait wait for one.
-	Patience time.Duration
+	// ReconnectTimeout is how long those who wait wait for one.
+	ReconnectTimeout time.Duration
 
 	mu    sync.Mutex
 	fault error     // of the last attempt, guarded by mu
@@ -52,10 +52,10 @@ func (h *Health) Lost(err error) error {
 	if h.down.IsZero() {
 		h.down = time.Now()
 	}
-	if time.Since(h.down) <= h.Patience {
+	if time.Since(h.down) <= h.ReconnectTimeout {
 		return nil
 	}
-	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.Patience, err)
+	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.ReconnectTimeout, err)
 }
 
 // Unavailable says why something has not come within a time.
