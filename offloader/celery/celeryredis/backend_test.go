@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 // lab is a client on a fake server, with a proxy in between and a worker.
@@ -103,7 +103,7 @@ func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
 		}
 		call.Close()
 	}
-	eventually(t, func() bool { return l.server.Channels() == 0 })
+	eventually(t, func() bool { return len(l.server.PubSubChannels("")) == 0 })
 }
 
 // What is published while the connection is down reaches nobody. The state that
@@ -196,7 +196,7 @@ func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
 	call, m := l.start()
 	l.proxy.Refuse(true)
 	l.succeed(m, "1")
-	l.server.Flush()
+	l.server.FlushAll()
 	l.proxy.Refuse(false)
 	ctx, cancel := context.WithTimeout(l.ctx, 300*time.Millisecond)
 	defer cancel()
@@ -357,7 +357,7 @@ func TestRepliesThatAreTooLargeOrMakeNoSense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Push(replies.ReplyTo(), "nonsense")
+	server.Lpush(replies.ReplyTo(), "nonsense")
 	if err := system.Report(t.Context(), m, celerytest.Succeed(m, `"`+strings.Repeat("x", 2000)+`"`)); err != nil {
 		t.Fatal(err)
 	}
