@@ -23,8 +23,8 @@ func init() {
 	}, "redis", "rediss", "sentinel", "redis+socket")
 }
 
-// logOnce has the client of Redis log as the rest of the server does. That is for the
-// whole process, so it is done only where a configuration names a Redis.
+// logOnce redirects the messages of the Redis client to Caddy's log. They are global to the
+// process, so this happens only if a configuration names a Redis.
 var logOnce = sync.OnceFunc(func() { celeryredis.LogTo(logRedis) })
 
 // redis returns the settings of a Redis.
