@@ -119,7 +119,7 @@ func TestJSONRefused(t *testing.T) {
 func TestPlaceholdersOfTheEnvironment(t *testing.T) {
 	t.Setenv("CELERY_TEST_BROKER", "redis://:secret@127.0.0.1/nonsense")
 	err := provision(t, route(t, `{"broker": "{env.CELERY_TEST_BROKER}"}`))
-	if err == nil || !strings.Contains(err.Error(), "'nonsense' is no database number") {
+	if err == nil || !strings.Contains(err.Error(), "bad database 'nonsense': want a whole number from 0") {
 		t.Errorf("error is %v", err)
 	}
 	t.Setenv("CELERY_TEST_BROKER", "redis://:secret@127.0.0.1/3")
