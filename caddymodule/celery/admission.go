@@ -7,43 +7,43 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// admit refuses a request that nobody would serve, at once and without queueing a
-// task. The caller owes a call of leave.
-func (c *call) admit(ctx context.Context) (leave func(), err error) {
-	if err := c.check(ctx); err != nil {
+// admit rejects a request that no worker would serve, before a task is sent. The caller must
+// call leave.
+func (tr *taskRequest) admit(ctx context.Context) (leave func(), err error) {
+	if err := tr.check(ctx); err != nil {
 		return nil, err
 	}
-	if !c.link.take(func(n int) bool { return c.mayWait(ctx, n) }) {
+	if !tr.link.take(func(n int) bool { return tr.mayWait(ctx, n) }) {
 		return nil, fail(saturated, "the workers have enough to do")
 	}
-	return c.link.giveBack, nil
+	return tr.link.giveBack, nil
 }
 
-// check asks whether a worker is there that knows the task. What it says is known
-// from heartbeats, or was asked lately.
-func (c *call) check(ctx context.Context) error {
-	if c.h.WorkerCheck == on || c.h.TaskCheck == on {
-		c.link.follow() // who is there says how many answers to wait for
+// check rejects a task that no worker takes. Workers are known from heartbeats and cached
+// replies.
+func (tr *taskRequest) check(ctx context.Context) error {
+	if tr.h.WorkerCheck == on || tr.h.TaskCheck == on {
+		tr.link.follow() // heartbeats limit the number of replies to wait for
 	}
-	if c.h.WorkerCheck == on {
-		err := c.link.workers.Ready(ctx, c.task.Queue)
+	if tr.h.WorkerCheck == on {
+		err := tr.link.workers.Ready(ctx, tr.task.Queue)
 		if err != nil && !errors.Is(err, celery.ErrUnsupported) {
 			return err
 		}
 	}
-	if c.h.TaskCheck != on || c.anyTask {
+	if tr.h.TaskCheck != on || tr.anyTask {
 		return nil
 	}
-	// Workers that cannot be asked may know it.
-	if known, err := c.link.workers.Knows(ctx, c.task.Name); err == nil && !known {
+	// On an error the workers are unknown, and may know the task.
+	if known, err := tr.link.workers.Knows(ctx, tr.task.Name); err == nil && !known {
 		return fail(unknownTask, "there is no such task")
 	}
 	return nil
 }
 
 // mayWait reports whether n requests may wait.
-func (c *call) mayWait(ctx context.Context, n int) bool {
-	o := c.h.MaxOutstanding
+func (tr *taskRequest) mayWait(ctx context.Context, n int) bool {
+	o := tr.h.MaxOutstanding
 	switch {
 	case o == nil:
 		return true
@@ -51,6 +51,6 @@ func (c *call) mayWait(ctx context.Context, n int) bool {
 		return n <= o.Count
 	}
 	slots := (n + o.PerSlot - 1) / o.PerSlot
-	enough, err := c.link.workers.HaveSlots(ctx, slots)
-	return enough || err != nil // nobody can say
+	enough, err := tr.link.workers.HaveSlots(ctx, slots)
+	return enough || err != nil // on an error the slots are unknown
 }

@@ -45,7 +45,7 @@ func openAMQPReplies(s *Servers) (celery.Backend, error) {
 		return nil, err
 	}
 	backend, err := celeryamqp.OpenBackend(celeryamqp.BackendSettings{
-		Server: server, MaxResult: int(s.MaxResult), Patience: time.Duration(s.Patience),
+		Server: server, MaxResult: int(s.MaxResult), ReconnectTimeout: time.Duration(s.ReconnectTimeout),
 	})
 	if err != nil {
 		return nil, err

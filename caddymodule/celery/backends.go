@@ -2,7 +2,8 @@ package celery
 
 import "github.com/caddy-offload/caddy-offload/caddymodule"
 
-// Backends names the workers that the tasks go to.
+// Backends returns the broker and the queue that tasks are sent to. It implements
+// [caddymodule.Backed].
 func (h *Handler) Backends() []string { return []string{h.Broker + " " + h.Queue} }
 
 var _ caddymodule.Backed = (*Handler)(nil)

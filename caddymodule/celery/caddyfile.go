@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// parseHandler reads the directive:
+// parseHandler parses the directive:
 //
 //	celery [<matcher>] {
 //		broker             <url>
@@ -25,7 +25,7 @@ import (
 //		tls                { ... }
 //		connections        <n>
 //		server_timeout     <duration>
-//		patience           <duration>
+//		reconnect_timeout  <duration>
 //		max_result         <size>
 //		poll
 //
@@ -66,43 +66,46 @@ func parseHandler(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	}
 	h := new(Handler)
 	b := words.New(d, "kwargs", "headers")
-	if err := b.Each(0, func() error { return h.word(b) }); err != nil {
+	if err := b.Each(0, func() error { return h.option(b) }); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(h.check(), h.checkText(), h.checkPowers()); err != nil {
+	if err := errors.Join(h.check(), h.checkText(), h.checkSupported()); err != nil {
 		return nil, at.WrapErr(err)
 	}
 	return h, nil
 }
 
-// The words of the directive, by what they are about.
+// The subdirectives, by their subject.
 var (
-	serverWords = []string{
+	serverOptions = []string{
 		"broker", "backend", "broker_prefix", "result_prefix", "control_exchange", "master_name", "sentinel_password",
-		"tls", "connections", "server_timeout", "patience", "max_result", "poll",
+		"tls", "connections", "server_timeout", "reconnect_timeout", "max_result", "poll",
 	}
-	taskWords = []string{
+	taskOptions = []string{
 		"task", "tasks", "args", "args_from", "kwargs", "kwargs_from", "queue", "queues", "priority", "headers",
 		"timeout", "expires", "time_limit", "idempotent", "max_body", "revoke", "worker_check", "task_check", "max_outstanding",
 	}
-	answerWords = []string{
+	responseOptions = []string{
 		"result", "content_type", "ignore_result", "errors", "detail", "progress", "flower",
 	}
 )
 
-func (h *Handler) word(b *words.Block) error {
+func (h *Handler) option(b *words.Block) error {
 	switch {
-	case slices.Contains(serverWords, b.Word):
-		return h.Servers.word(b)
-	case slices.Contains(taskWords, b.Word):
-		return h.taskWord(b)
-	case slices.Contains(answerWords, b.Word):
-		return h.answerWord(b)
+	case slices.Contains(serverOptions, b.Word):
+		return h.Servers.option(b)
+	case slices.Contains(taskOptions, b.Word):
+		return h.taskOption(b)
+	case slices.Contains(responseOptions, b.Word):
+		return h.responseOption(b)
+	}
+	if err := checkRenamed(b); err != nil {
+		return err
 	}
 	return b.D.Errf("unrecognized subdirective '%s' of celery", b.Word)
 }
 
-func (h *Handler) taskWord(b *words.Block) (err error) {
+func (h *Handler) taskOption(b *words.Block) (err error) {
 	switch b.Word {
 	case "task":
 		h.Task, err = b.Name()
@@ -137,7 +140,7 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 	case "max_body":
 		h.MaxBody, err = maxBody(b)
 	case "revoke":
-		h.Revoke, err = b.Choice(revokeWords...)
+		h.Revoke, err = b.Choice(revokeValues...)
 	case "worker_check":
 		h.WorkerCheck, err = b.Choice(onOff...)
 	case "task_check":
@@ -148,10 +151,10 @@ func (h *Handler) taskWord(b *words.Block) (err error) {
 	return err
 }
 
-func (h *Handler) answerWord(b *words.Block) (err error) {
+func (h *Handler) responseOption(b *words.Block) (err error) {
 	switch b.Word {
 	case "result":
-		h.Result, err = b.Choice(resultWords...)
+		h.Result, err = b.Choice(resultValues...)
 	case "content_type":
 		h.ContentType, err = b.Name()
 	case "ignore_result":
@@ -159,7 +162,7 @@ func (h *Handler) answerWord(b *words.Block) (err error) {
 	case "errors":
 		h.Errors, err = parseErrors(b)
 	case "detail":
-		h.Detail, err = b.Choice(detailWords...)
+		h.Detail, err = b.Choice(detailValues...)
 	case "progress":
 		h.Progress, err = b.Choice(onOff...)
 	case "flower":
@@ -168,7 +171,7 @@ func (h *Handler) answerWord(b *words.Block) (err error) {
 	return err
 }
 
-// values reads values of arguments.
+// values parses values of arguments.
 func values(b *words.Block) ([]string, error) {
 	texts, err := b.Texts()
 	for _, text := range texts {
@@ -179,8 +182,7 @@ func values(b *words.Block) ([]string, error) {
 	return texts, err
 }
 
-// named reads a name and a value, or a block of such lines, and adds them to
-// those that were read before.
+// named parses a name and a value, or a block of such lines, and adds them to values.
 func named(b *words.Block, values map[string]string) (map[string]string, error) {
 	if values == nil {
 		values = make(map[string]string)
@@ -214,7 +216,7 @@ func named(b *words.Block, values map[string]string) (map[string]string, error) 
 	return values, nil
 }
 
-// parseErrors reads a block of exceptions and their status.
+// parseErrors parses a block of exceptions and their status.
 func parseErrors(b *words.Block) (map[string]int, error) {
 	if err := b.Flag(); err != nil {
 		return nil, err

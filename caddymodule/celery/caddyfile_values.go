@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
-// word reads one of the words about servers.
-func (s *Servers) word(b *words.Block) (err error) {
+// option parses one of serverOptions.
+func (s *Servers) option(b *words.Block) (err error) {
 	switch b.Word {
 	case "broker":
 		s.Broker, err = b.Name()
@@ -32,8 +32,8 @@ func (s *Servers) word(b *words.Block) (err error) {
 		s.Connections, err = b.Count(words.Counts{Least: 1, Most: words.MaxCount})
 	case "server_timeout":
 		s.ServerTimeout, err = b.Duration(false)
-	case "patience":
-		s.Patience, err = b.Duration(false)
+	case "reconnect_timeout":
+		s.ReconnectTimeout, err = b.Duration(false)
 	case "max_result":
 		s.MaxResult, err = b.Size(false)
 	case "poll":
@@ -42,7 +42,7 @@ func (s *Servers) word(b *words.Block) (err error) {
 	return err
 }
 
-// parseTLS reads
+// parseTLS parses
 //
 //	tls {
 //		trusted_ca           <file>...
@@ -79,7 +79,7 @@ func parseTLS(outer *words.Block) (*TLS, error) {
 	return t, err
 }
 
-// parseTimeLimit reads one or two durations, or "off".
+// parseTimeLimit parses one or two durations, or "off".
 func parseTimeLimit(b *words.Block) (*TimeLimit, error) {
 	texts := b.D.RemainingArgs()
 	t := new(TimeLimit)
@@ -108,7 +108,7 @@ func limit(b *words.Block, text string, mayBeOff bool) (caddy.Duration, error) {
 	return t, nil
 }
 
-// maxBody reads a size that a message can have.
+// maxBody parses a size up to that of a message.
 func maxBody(b *words.Block) (int64, error) {
 	n, err := b.Size(false)
 	if err == nil && n > largestBody {
@@ -117,7 +117,7 @@ func maxBody(b *words.Block) (int64, error) {
 	return n, err
 }
 
-// parseOutstanding reads a number, a number for each slot such as "4x", or "off".
+// parseOutstanding parses a number, a number for each slot such as "4x", or "off".
 func parseOutstanding(b *words.Block) (*Outstanding, error) {
 	text, err := b.Text()
 	if err != nil || text == "off" {

@@ -1,9 +1,9 @@
-// Package celery plugs Celery into Caddy: the handler "http.handlers.celery" runs
-// a task for each request and answers with its result. It is a plugin of its own,
-// since it links the clients of Redis and AMQP.
+// Package celery provides the Caddy handler "http.handlers.celery", which runs a Celery task
+// for each request and responds with its result. It is a separate plugin, because it links the
+// clients of Redis and AMQP.
 //
-// What goes over the wire is decided in package offloader/celery. Here requests
-// become tasks, and results become responses.
+// Package offloader/celery defines the wire format. This package turns requests into tasks and
+// results into responses.
 package celery
 
 import (

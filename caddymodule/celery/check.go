@@ -12,15 +12,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// check refuses what makes no sense, and reads values. It fits the Caddyfile,
-// which shows its errors with the directive's line, and JSON.
+// check validates the options and parses values. It serves Caddyfiles, whose errors get the
+// line of the directive, and JSON.
 func (h *Handler) check() error {
 	return errors.Join(
 		h.checkTask(),
 		h.checkQueue(),
 		h.checkArguments(),
 		h.checkNumbers(),
-		h.checkWords(),
+		h.checkChoices(),
 		h.checkErrors(),
 		h.checkTogether(),
 	)
@@ -54,15 +54,14 @@ func (h *Handler) checkQueue() error {
 	return checkPatterns("queues", h.Queues)
 }
 
-func checkPatterns(word string, patterns []string) error {
+func checkPatterns(option string, patterns []string) error {
 	if slices.Contains(patterns, "") {
-		return fmt.Errorf("%s: a pattern is empty", word)
+		return fmt.Errorf("%s: a pattern is empty", option)
 	}
 	return nil
 }
 
-// matches reports whether a name is among patterns, in which '*' stands for
-// anything.
+// matches reports whether a name matches one of the patterns, in which '*' matches any text.
 func matches(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
 }
@@ -102,8 +101,7 @@ func (h *Handler) checkArguments() error {
 	return errors.Join(append(errs, h.checkMessage())...)
 }
 
-// checkMessage makes a message of what is known at load, to see whether it can be
-// sent.
+// checkMessage encodes a message with the fields that are known at load, which validates them.
 func (h *Handler) checkMessage() error {
 	task := celery.Task{Name: "task", Queue: h.Queue, Priority: h.Priority, Headers: make(map[string]any)}
 	if h.Task != "" {
@@ -139,32 +137,32 @@ func (h *Handler) checkNumbers() error {
 	return errors.Join(errs...)
 }
 
-func (h *Handler) checkWords() error {
+func (h *Handler) checkChoices() error {
 	var errs []error
-	for _, word := range []struct {
+	for _, option := range []struct {
 		name, value string
 		allowed     []string
 	}{
-		{"result", h.Result, resultWords},
-		{"detail", h.Detail, detailWords},
+		{"result", h.Result, resultValues},
+		{"detail", h.Detail, detailValues},
 		{"progress", h.Progress, onOff},
-		{"revoke", h.Revoke, revokeWords},
+		{"revoke", h.Revoke, revokeValues},
 		{"worker_check", h.WorkerCheck, onOff},
 		{"task_check", h.TaskCheck, onOff},
 	} {
-		if word.value != "" && !slices.Contains(word.allowed, word.value) {
-			errs = append(errs, fmt.Errorf("unknown %s '%s': want %s", word.name, word.value, strings.Join(word.allowed, " or ")))
+		if option.value != "" && !slices.Contains(option.allowed, option.value) {
+			errs = append(errs, fmt.Errorf("unknown %s '%s': want %s", option.name, option.value, strings.Join(option.allowed, " or ")))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// What the words of a choice may be.
+// Values of options with a choice.
 var (
-	onOff       = []string{on, offWord}
-	resultWords = []string{resultJSON, resultRaw, resultHTTP, resultNone}
-	detailWords = []string{detailNone, detailMessage, detailTraceback}
-	revokeWords = []string{offWord, on, revokeKill}
+	onOff        = []string{on, offValue}
+	resultValues = []string{resultJSON, resultRaw, resultHTTP, resultNone}
+	detailValues = []string{detailNone, detailMessage, detailTraceback}
+	revokeValues = []string{offValue, on, revokeKill}
 )
 
 func (h *Handler) checkErrors() error {
@@ -176,7 +174,7 @@ func (h *Handler) checkErrors() error {
 	return nil
 }
 
-// checkTogether refuses words that do not go together.
+// checkTogether rejects combinations of options that contradict each other.
 func (h *Handler) checkTogether() error {
 	var errs []error
 	fail := func(bad bool, text string) {
@@ -187,10 +185,10 @@ func (h *Handler) checkTogether() error {
 	waits := h.Result != resultNone
 	fail(waits && !h.Flower && h.Backend == "", "celery needs a backend to wait for results: set 'backend', or 'result none'")
 	fail(h.ContentType != "" && h.Result != resultRaw, "'content_type' is for 'result raw'")
-	fail(h.IgnoreResult && waits, "'ignore_result' is for 'result none': nobody can wait for a result that is not kept")
+	fail(h.IgnoreResult && waits, "'ignore_result' is for 'result none': a result that is not stored cannot be awaited")
 	fail(h.Flower && len(h.Args)+len(h.ArgsFrom)+len(h.Kwargs)+len(h.KwargsFrom) > 0,
 		"flower takes the arguments from the request: leave out 'args', 'args_from', 'kwargs' and 'kwargs_from'")
 	fail(h.Flower && h.Task != "", "flower takes the task from the request: leave out 'task'")
-	fail(h.Flower && h.Result != "", "flower has answers of its own: leave out 'result'")
+	fail(h.Flower && h.Result != "", "flower has its own responses: leave out 'result'")
 	return errors.Join(errs...)
 }

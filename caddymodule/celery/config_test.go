@@ -94,7 +94,8 @@ func TestJSONRefused(t *testing.T) {
 		`{"ignore_result": true}`:                          "'ignore_result' is for 'result none'",
 		`{"flower": true}`:                                 "flower needs the tasks that clients may choose",
 		`{"connections": -1}`:                              "must not be negative",
-		`{"patience": -1}`:                                 "must not be negative",
+		`{"reconnect_timeout": -1}`:                        "must not be negative",
+		`{"patience": 1}`:                                  "'patience' is now 'reconnect_timeout'",
 		`{"poll": true, "backend": "rpc://"}`:              "'poll' is for a Redis backend",
 		`{"master_name": "a"}`:                             "'master_name' is for sentinel://",
 		`{"tls": {"insecure_skip_verify": true}}`:          "'tls' is for rediss://, amqps:// and sentinel://",
@@ -118,7 +119,7 @@ func TestJSONRefused(t *testing.T) {
 func TestPlaceholdersOfTheEnvironment(t *testing.T) {
 	t.Setenv("CELERY_TEST_BROKER", "redis://:secret@127.0.0.1/nonsense")
 	err := provision(t, route(t, `{"broker": "{env.CELERY_TEST_BROKER}"}`))
-	if err == nil || !strings.Contains(err.Error(), "'nonsense' is no database number") {
+	if err == nil || !strings.Contains(err.Error(), "bad database 'nonsense': want a whole number from 0") {
 		t.Errorf("error is %v", err)
 	}
 	t.Setenv("CELERY_TEST_BROKER", "redis://:secret@127.0.0.1/3")

@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// reason is one word for why a request has no result. It is the same in answers,
-// logs and placeholders.
+// reason classifies why a request has no result. It is the same in responses, logs and
+// placeholders.
 type reason string
 
 const (
@@ -45,8 +45,7 @@ const (
 	internal          reason = "internal"
 )
 
-// statuses are what the reasons mean in HTTP. Those of a task's own exceptions
-// come from the configuration.
+// statuses are the HTTP statuses by reason. The option errors overrides them for exceptions.
 var statuses = map[reason]int{
 	unknownTask:       http.StatusNotFound,
 	unknownQueue:      http.StatusNotFound,
@@ -80,9 +79,9 @@ var statuses = map[reason]int{
 type failure struct {
 	reason reason
 	status int
-	detail string            // for the client
-	err    error             // for the log
-	task   *celery.TaskError // nil if it is not the task that has failed
+	detail string            // shown to the client
+	err    error             // logged only
+	task   *celery.TaskError // nil unless the task itself has failed
 }
 
 func fail(r reason, detail string, args ...any) *failure {
@@ -97,7 +96,7 @@ func (f *failure) Error() string {
 	return fmt.Sprintf("%s: %s", f.reason, f.detail)
 }
 
-// Unwrap leads to the error of the client of Celery.
+// Unwrap returns the error of the Celery client.
 func (f *failure) Unwrap() error { return f.err }
 
 // Causes of the end of a request that waits.
@@ -106,8 +105,8 @@ var (
 	errEnding  = errors.New("the proxy is ending")
 )
 
-// classes are what errors of the client of Celery mean, first match first. Their
-// own words are for the log: they name servers.
+// classes map errors of the Celery client to reasons; the first match counts. Clients do not
+// see the errors themselves, which name servers.
 var classes = []struct {
 	err    error
 	reason reason
@@ -125,12 +124,12 @@ var classes = []struct {
 	{celery.ErrUnreadable, resultUnreadable, "the result cannot be read"},
 	{celery.ErrUnsupported, resultUnsupported, "the result backend cannot do this"},
 	{celery.ErrClosed, unavailable, "a server behind is not available"},
-	// Last: the deadline of a request has a cause above; this is one of ours for a
-	// server, which is no timeout of the task.
+	// Last: a deadline of the request has the cause errTimeout. This one is a timeout
+	// of a server.
 	{context.DeadlineExceeded, unavailable, "a server behind is not available"},
 }
 
-// failureOf is the one place that knows what an error means in HTTP.
+// failureOf classifies an error. No other function maps errors to HTTP.
 func (h *Handler) failureOf(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -149,14 +148,14 @@ func (h *Handler) failureOf(err error) *failure {
 	switch {
 	case errors.Is(err, celery.ErrInvalidTask):
 		f = fail(badArguments, "the task cannot be sent with these arguments")
-	case errors.Is(err, answer.ErrShape):
+	case errors.Is(err, render.ErrShape):
 		f = fail(resultDoesNotFit, "the task has returned what cannot be sent")
 	}
 	f.err = err
 	return f
 }
 
-// own are the errors that a task ends with by Celery's doing.
+// own are the errors that Celery itself raises for a task.
 var own = []struct {
 	err    error
 	reason reason
@@ -170,7 +169,8 @@ var own = []struct {
 	{celery.ErrNotSerialisable, resultUnreadable},
 }
 
-// taskFailure looks the exception up, by its full name, then by its name alone.
+// taskFailure looks the exception up in the option errors, first by module and type, then by
+// type.
 func (h *Handler) taskFailure(task *celery.TaskError) *failure {
 	f := &failure{reason: taskFailed, err: task, task: task}
 	for _, o := range own {
@@ -191,11 +191,11 @@ func (h *Handler) taskFailure(task *celery.TaskError) *failure {
 	return f
 }
 
-// anyException stands for all exceptions of tasks that have no line of their own.
+// anyException is the key of exceptions without a key, unless Celery itself raises them.
 const anyException = "*"
 
-// retryAfter is how many seconds a client does well to wait, zero for no advice.
-// It is spread, so that not all come back at once.
+// retryAfter returns the seconds of Retry-After, or zero for none. It is random, so that
+// clients do not return at once.
 func (f *failure) retryAfter() int {
 	switch f.reason {
 	case noWorker, unavailable:
@@ -206,9 +206,10 @@ func (f *failure) retryAfter() int {
 	return 0
 }
 
-// problem is what a client is told. How much of an exception depends on detail.
-func (f *failure) problem(id, detail string) answer.Problem {
-	p := answer.Problem{Status: f.status, Reason: string(f.reason), Detail: f.detail, TaskID: id}
+// problem returns the problem details for the client. The option detail decides how much they
+// show of an exception.
+func (f *failure) problem(id, detail string) render.Problem {
+	p := render.Problem{Status: f.status, Reason: string(f.reason), Detail: f.detail, TaskID: id}
 	if f.task == nil || detail == detailNone {
 		return p
 	}
@@ -219,14 +220,14 @@ func (f *failure) problem(id, detail string) answer.Problem {
 	return p
 }
 
-// Words of 'detail'.
+// Values of the option detail.
 const (
 	detailNone      = "none"
 	detailMessage   = "message"
 	detailTraceback = "traceback"
 )
 
-// sooner returns the earlier of two moments, of which zero is never.
+// sooner returns the earlier of two times, of which zero means never.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

@@ -14,30 +14,30 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
 // flowerPrefix begins the paths of Flower's API for tasks.
 const flowerPrefix = "/api/task/"
 
-// flowerRoute is one kind of request of that API. What follows it in the path is
-// the name or the ID of a task.
+// flowerRoute is one endpoint of the API. The rest of the path, subject, is the name or the ID
+// of a task.
 type flowerRoute struct {
 	method string
-	serve  func(c *call, subject string, body []byte) error
+	serve  func(tr *taskRequest, subject string, body []byte) error
 }
 
 var flowerRoutes = map[string]flowerRoute{
-	"apply":       {http.MethodPost, (*call).flowerApply},
-	"async-apply": {http.MethodPost, (*call).flowerAsyncApply},
-	"send-task":   {http.MethodPost, (*call).flowerSend},
-	"result":      {http.MethodGet, (*call).flowerResult},
-	"abort":       {http.MethodPost, (*call).flowerAbort},
-	"revoke":      {http.MethodPost, (*call).flowerRevoke},
+	"apply":       {http.MethodPost, (*taskRequest).flowerApply},
+	"async-apply": {http.MethodPost, (*taskRequest).flowerAsyncApply},
+	"send-task":   {http.MethodPost, (*taskRequest).flowerSend},
+	"result":      {http.MethodGet, (*taskRequest).flowerResult},
+	"abort":       {http.MethodPost, (*taskRequest).flowerAbort},
+	"revoke":      {http.MethodPost, (*taskRequest).flowerRevoke},
 }
 
-// serveFlower answers as Flower does, so that its clients need no change.
+// serveFlower responds as Flower does, so that clients of Flower need no change.
 func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	rest, _ := strings.CutPrefix(r.URL.Path, flowerPrefix)
 	verb, subject, _ := strings.Cut(rest, "/")
@@ -45,114 +45,114 @@ func (h *Handler) serveFlower(w http.ResponseWriter, r *http.Request, next caddy
 	if !ok || rest == r.URL.Path {
 		return next.ServeHTTP(w, r)
 	}
-	c := newCall(h, w, r)
-	defer c.dropBody()
+	tr := newTaskRequest(h, w, r)
+	defer tr.dropBody()
 	if r.Method != route.method {
 		w.Header().Set("Allow", route.method)
-		return c.fail(fail(badMethod, "want %s", route.method))
+		return tr.fail(fail(badMethod, "want %s", route.method))
 	}
-	body, err := c.takeBody()
+	body, err := tr.takeBody()
 	if err != nil {
-		return c.fail(err)
+		return tr.fail(err)
 	}
-	return route.serve(c, subject, body)
+	return route.serve(tr, subject, body)
 }
 
-// flowerApply calls a task and waits for its result, or for as long as the client
-// likes. Then the task goes on.
-func (c *call) flowerApply(name string, body []byte) error {
+// flowerApply calls a task and waits for its result, up to the client's timeout. The task
+// continues after that.
+func (tr *taskRequest) flowerApply(name string, body []byte) error {
 	wait := forever
-	patience := func(_ *Handler, _ *celery.Task, value json.RawMessage) (err error) {
-		wait, err = flowerPatience(value)
+	timeout := func(_ *Handler, _ *celery.Task, value json.RawMessage) (err error) {
+		wait, err = flowerTimeout(value)
 		return err
 	}
-	if err := c.flowerTask(name, body, map[string]flowerOption{"timeout": patience}); err != nil {
-		return c.fail(err)
+	if err := tr.flowerTask(name, body, map[string]flowerOption{"timeout": timeout}); err != nil {
+		return tr.fail(err)
 	}
-	return c.run(func(ctx context.Context, open *celery.Call) error {
-		result, err := c.waitPatiently(ctx, open, wait)
+	return tr.run(func(ctx context.Context, open *celery.Call) error {
+		result, err := tr.waitWithin(ctx, open, wait)
 		if err != nil {
 			return err
 		}
 		if !result.State.Final() {
 			open.Close()
 		}
-		return c.respondFlower(result)
+		return tr.respondFlower(result)
 	})
 }
 
-// forever is how long a client waits who has not said so.
+// forever is the wait of a client that sent no timeout.
 const forever = time.Duration(math.MaxInt64)
 
-// errImpatient ends a wait of which the client has said how long it may be.
-var errImpatient = errors.New("the client waits no longer")
+// errClientTimeout ends a wait after the timeout that the client has sent.
+var errClientTimeout = errors.New("the client's timeout has passed")
 
-// waitPatiently waits for the final state. When the client has waited for long
-// enough, the last that was reported is what it gets.
-func (c *call) waitPatiently(ctx context.Context, open *celery.Call, wait time.Duration) (celery.Result, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, errImpatient)
+// waitWithin waits for the final state, and returns the last reported state after the client's
+// timeout.
+func (tr *taskRequest) waitWithin(ctx context.Context, open *celery.Call, wait time.Duration) (celery.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errClientTimeout)
 	defer cancel()
-	result, err := open.Wait(ctx, c.note)
-	if errors.Is(err, errImpatient) {
-		return celery.Result{State: cmp.Or(c.state, celery.Pending)}, nil
+	result, err := open.Wait(ctx, tr.note)
+	if errors.Is(err, errClientTimeout) {
+		return celery.Result{State: cmp.Or(tr.state, celery.Pending)}, nil
 	}
 	return result, err
 }
 
-// flowerAsyncApply calls a task that workers must know.
-func (c *call) flowerAsyncApply(name string, body []byte) error {
-	if err := c.flowerTask(name, body, nil); err != nil {
-		return c.fail(err)
+// flowerAsyncApply calls a task that a worker must know.
+func (tr *taskRequest) flowerAsyncApply(name string, body []byte) error {
+	if err := tr.flowerTask(name, body, nil); err != nil {
+		return tr.fail(err)
 	}
-	return c.send(c.flowerSent)
+	return tr.send(tr.flowerSent)
 }
 
-// flowerSend calls a task that workers need not know yet.
-func (c *call) flowerSend(name string, body []byte) error {
-	c.anyTask = true
-	return c.flowerAsyncApply(name, body)
+// flowerSend calls a task that no worker needs to know.
+func (tr *taskRequest) flowerSend(name string, body []byte) error {
+	tr.anyTask = true
+	return tr.flowerAsyncApply(name, body)
 }
 
-func (c *call) flowerSent() error {
-	answer := flowerAnswer{TaskID: c.task.ID}
-	if c.link.backend != nil {
-		answer.State = celery.Pending
+func (tr *taskRequest) flowerSent() error {
+	body := flowerTaskJSON{TaskID: tr.task.ID}
+	if tr.link.backend != nil {
+		body.State = celery.Pending
 	}
-	return c.respondJSON(answer)
+	return tr.respondJSON(body)
 }
 
-// flowerAnswer is what Flower says about a task.
-type flowerAnswer struct {
+// flowerTaskJSON is Flower's description of a task.
+type flowerTaskJSON struct {
 	TaskID    string          `json:"task-id"`
 	State     celery.State    `json:"state,omitempty"`
 	Result    json.RawMessage `json:"result,omitempty"`
 	Traceback json.RawMessage `json:"traceback,omitempty"`
 }
 
-// respondFlower answers with a state, final or not.
-func (c *call) respondFlower(result celery.Result) error {
-	c.note(result)
-	answer := flowerAnswer{TaskID: c.task.ID, State: result.State}
+// respondFlower responds with a state, final or not.
+func (tr *taskRequest) respondFlower(result celery.Result) error {
+	tr.note(result)
+	body := flowerTaskJSON{TaskID: tr.task.ID, State: result.State}
 	switch err := result.Err(); {
 	case err != nil:
-		c.failed = c.h.failureOf(err)
-		answer.Result, answer.Traceback = c.h.exceptionOf(result)
+		tr.failed = tr.h.failureOf(err)
+		body.Result, body.Traceback = tr.h.exceptionOf(result)
 	case result.State.Final():
 		value, err := result.Plain()
 		if err != nil {
 			return err
 		}
-		answer.Result = value
+		body.Result = value
 	}
-	return c.respondJSON(answer)
+	return tr.respondJSON(body)
 }
 
-// exceptionOf is an exception as Python writes it and its traceback, in JSON, as
-// far as clients may know them.
+// exceptionOf returns an exception in Python's notation and its traceback, as JSON. The option
+// detail may hide either.
 func (h *Handler) exceptionOf(result celery.Result) (text, traceback json.RawMessage) {
 	text = json.RawMessage("null")
 	if h.Detail != detailNone {
-		text = quote(answer.Exception(result.Value))
+		text = quote(render.Exception(result.Value))
 	}
 	if result.State != celery.Failure {
 		return text, nil
@@ -172,129 +172,129 @@ func quote(s string) json.RawMessage {
 	return text
 }
 
-func (c *call) respondJSON(value any) error {
+func (tr *taskRequest) respondJSON(value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return c.respond(&answer.Response{
+	return tr.respond(&render.Response{
 		Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json; charset=UTF-8"}}, Body: body,
 	})
 }
 
-// flowerResult tells the state of a task, or waits for its result.
-func (c *call) flowerResult(id string, _ []byte) error {
-	answer := c.flowerState
-	if wait := c.r.URL.Query().Get("timeout"); wait != "" {
-		patience, err := flowerPatience(quote(wait))
+// flowerResult responds with the state of a task, or waits for its result.
+func (tr *taskRequest) flowerResult(id string, _ []byte) error {
+	respond := tr.flowerState
+	if wait := tr.r.URL.Query().Get("timeout"); wait != "" {
+		timeout, err := flowerTimeout(quote(wait))
 		if err != nil {
-			return c.fail(err)
+			return tr.fail(err)
 		}
-		answer = func() error { return c.flowerWait(patience) }
+		respond = func() error { return tr.flowerWait(timeout) }
 	}
-	release, err := c.openKept(id)
+	release, err := tr.openKept(id)
 	if err != nil {
-		return c.fail(err)
+		return tr.fail(err)
 	}
 	defer release()
-	if err := answer(); err != nil {
-		return c.fail(err)
+	if err := respond(); err != nil {
+		return tr.fail(err)
 	}
 	return nil
 }
 
-// flowerState answers with what is stored.
-func (c *call) flowerState() error {
-	payload, err := c.link.backend.(celery.Store).Fetch(c.r.Context(), c.task.ID)
+// flowerState responds with the stored state.
+func (tr *taskRequest) flowerState() error {
+	payload, err := tr.link.backend.(celery.Store).Fetch(tr.r.Context(), tr.task.ID)
 	if err != nil {
 		return err
 	}
 	if payload == nil {
-		return c.respondFlower(celery.Result{State: celery.Pending})
+		return tr.respondFlower(celery.Result{State: celery.Pending})
 	}
 	result, err := celery.DecodeResult(payload)
 	if err != nil {
 		return err
 	}
-	return c.respondFlower(result)
+	return tr.respondFlower(result)
 }
 
-// flowerWait answers with the final state, or with the last one after a while.
-func (c *call) flowerWait(wait time.Duration) error {
-	ctx, cancel := c.withDeadline()
+// flowerWait responds with the final state, or with the last one after the client's timeout.
+func (tr *taskRequest) flowerWait(wait time.Duration) error {
+	ctx, cancel := tr.withDeadline()
 	defer cancel()
-	open, err := c.client().Attach(ctx, c.task.ID)
+	open, err := tr.client().Attach(ctx, tr.task.ID)
 	if err != nil {
 		return err
 	}
-	defer open.Close() // another has called it
-	result, err := c.waitPatiently(ctx, open, wait)
+	defer open.Close() // without a revoke: the task belongs to another request
+	result, err := tr.waitWithin(ctx, open, wait)
 	if err != nil {
 		return err
 	}
-	return c.respondFlower(result)
+	return tr.respondFlower(result)
 }
 
-// flowerAbort tells a task to end by itself.
-func (c *call) flowerAbort(id string, _ []byte) error {
-	release, err := c.openKept(id)
+// flowerAbort requests a task to end by itself.
+func (tr *taskRequest) flowerAbort(id string, _ []byte) error {
+	release, err := tr.openKept(id)
 	if err != nil {
-		return c.fail(err)
+		return tr.fail(err)
 	}
 	defer release()
-	if err := c.client().Abort(c.r.Context(), id); err != nil {
-		return c.fail(err)
+	if err := tr.client().Abort(tr.r.Context(), id); err != nil {
+		return tr.fail(err)
 	}
-	return c.flowerMessage("Aborted")
+	return tr.flowerMessage("Aborted")
 }
 
-// flowerRevoke revokes a task, and ends its process if the route allows that.
-func (c *call) flowerRevoke(id string, body []byte) error {
-	options := c.r.URL.Query()
+// flowerRevoke revokes a task, and terminates its process if the route allows that.
+func (tr *taskRequest) flowerRevoke(id string, body []byte) error {
+	options := tr.r.URL.Query()
 	if form, err := url.ParseQuery(string(body)); err == nil {
 		maps.Copy(options, form)
 	}
 	if options.Has("signal") && options.Get("signal") != "SIGTERM" {
-		return c.fail(fail(badArguments, "signal is not supported"))
+		return tr.fail(fail(badArguments, "signal is not supported"))
 	}
 	terminate := options.Get("terminate")
 	kill := terminate != "" && !strings.EqualFold(terminate, "false") && terminate != "0"
-	if kill && c.h.Revoke != revokeKill {
-		return c.fail(fail(badArguments, "terminate is not allowed here"))
+	if kill && tr.h.Revoke != revokeKill {
+		return tr.fail(fail(badArguments, "terminate is not allowed here"))
 	}
 	if !validID(id) {
-		return c.fail(fail(badArguments, "this is no ID of a task"))
+		return tr.fail(fail(badArguments, "this is no ID of a task"))
 	}
-	release, err := c.open()
+	release, err := tr.open()
 	if err != nil {
-		return c.fail(err)
+		return tr.fail(err)
 	}
 	defer release()
-	if err := c.flowerSubject(id); err != nil {
-		return c.fail(err)
+	if err := tr.flowerSubject(id); err != nil {
+		return tr.fail(err)
 	}
-	c.client().Revoke(id, kill)
-	return c.flowerMessage("Revoked")
+	tr.client().Revoke(id, kill)
+	return tr.flowerMessage("Revoked")
 }
 
-func (c *call) flowerMessage(done string) error {
-	return c.respondJSON(map[string]string{"message": done + " '" + c.task.ID + "'"})
+func (tr *taskRequest) flowerMessage(done string) error {
+	return tr.respondJSON(map[string]string{"message": done + " '" + tr.task.ID + "'"})
 }
 
-// openKept gets the link for a request about a task that was called before, whose
-// results must be kept.
-func (c *call) openKept(id string) (release func(), err error) {
+// openKept acquires the link for a request about an earlier task. The backend must store
+// results.
+func (tr *taskRequest) openKept(id string) (release func(), err error) {
 	if !validID(id) {
 		return nil, fail(badArguments, "this is no ID of a task")
 	}
-	if release, err = c.open(); err != nil {
+	if release, err = tr.open(); err != nil {
 		return nil, err
 	}
-	if _, ok := c.link.backend.(celery.Store); !ok {
+	if _, ok := tr.link.backend.(celery.Store); !ok {
 		release()
 		return nil, fail(resultUnsupported, "no results are kept")
 	}
-	if err := c.flowerSubject(id); err != nil {
+	if err := tr.flowerSubject(id); err != nil {
 		release()
 		return nil, err
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // flower runs a site with Flower's API and something behind it.

@@ -12,12 +12,12 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A Flower route gives out nothing about tasks that it does not list. It knows the IDs
-// that it has given by the IDs themselves: the last group of their digits is a keyed hash
-// of the others and of what the route lists. So IDs are known after a restart, and to
-// other processes with the same configuration.
+// A Flower route reveals nothing about tasks that it does not list. It recognizes its own IDs
+// without storing them: the last group of digits is a keyed hash of the other groups and of
+// the route's list of tasks. So IDs stay valid after a restart, and in other processes with
+// the same configuration.
 
-// signedFrom is where the hash begins in a UUID.
+// signedFrom is the index of the hash in a UUID.
 const signedFrom = len("xxxxxxxx-xxxx-4xxx-yxxx-")
 
 // flowerID returns a new ID.
@@ -26,13 +26,13 @@ func (h *Handler) flowerID() string {
 	return id + h.signature(id)
 }
 
-// gave reports whether the route has given an ID.
+// gave reports whether this route has made the ID.
 func (h *Handler) gave(id string) bool {
 	return len(id) > signedFrom && hmac.Equal([]byte(id[signedFrom:]), []byte(h.signature(id[:signedFrom])))
 }
 
-// signature of the first groups of an ID. Its key is what only those know who may see
-// the configuration, with the passwords of the servers.
+// signature returns the hash for the first groups of an ID. The key is derived from the URLs of
+// the servers with their passwords, which only readers of the configuration know.
 func (h *Handler) signature(id string) string {
 	key := sha256.Sum256([]byte(h.servers.Broker + "\n" + h.servers.Backend + "\n" + h.servers.SentinelPassword))
 	mac := hmac.New(sha256.New, key[:])
@@ -40,30 +40,29 @@ func (h *Handler) signature(id string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
 
-// flowerSubject makes an ID that came with a request the one that the request is about,
-// if it is of a listed task. The ID of a task that others have called is, if the backend
-// has kept the task's name.
-func (c *call) flowerSubject(id string) error {
-	if !c.h.gave(id) {
-		name, err := c.storedName(id)
+// flowerSubject sets the ID of the task that the request asks about, if the route lists that
+// task. For an ID that the route has not made, the backend must have stored the task's name.
+func (tr *taskRequest) flowerSubject(id string) error {
+	if !tr.h.gave(id) {
+		name, err := tr.storedName(id)
 		if err != nil {
 			return err
 		}
-		if name == "" || !matches(c.h.Tasks, name) {
+		if name == "" || !matches(tr.h.Tasks, name) {
 			return fail(unknownTask, "there is no such task")
 		}
 	}
-	c.task.ID, c.sent = id, true
+	tr.task.ID, tr.sent = id, true
 	return nil
 }
 
-// storedName returns the name of a task if the backend has it.
-func (c *call) storedName(id string) (string, error) {
-	store, ok := c.link.backend.(celery.Store)
+// storedName returns the name of a task, or "" if the backend has not stored it.
+func (tr *taskRequest) storedName(id string) (string, error) {
+	store, ok := tr.link.backend.(celery.Store)
 	if !ok {
 		return "", nil
 	}
-	payload, err := store.Fetch(c.r.Context(), id)
+	payload, err := store.Fetch(tr.r.Context(), id)
 	if err != nil || payload == nil {
 		return "", err
 	}
@@ -71,7 +70,7 @@ func (c *call) storedName(id string) (string, error) {
 	return result.Name, err
 }
 
-// maxID is how long the ID of a task may be.
+// maxID is the longest ID of a task, in bytes.
 const maxID = 255
 
 func validID(id string) bool {

@@ -9,18 +9,18 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// flowerTask makes a task of a request's name and body. more are options that only
-// some requests have.
-func (c *call) flowerTask(name string, body []byte, more map[string]flowerOption) error {
-	c.task.Name = name
-	if !matches(c.h.Tasks, name) {
+// flowerTask sets the task from the name and the body of a request. more are options that only
+// some endpoints have.
+func (tr *taskRequest) flowerTask(name string, body []byte, more map[string]flowerOption) error {
+	tr.task.Name = name
+	if !matches(tr.h.Tasks, name) {
 		return fail(unknownTask, "there is no such task")
 	}
 	options := make(map[string]json.RawMessage)
 	if len(body) > 0 && (json.Unmarshal(body, &options) != nil || options == nil) {
 		return fail(badArguments, "want a JSON object")
 	}
-	c.task.Queue, c.task.ID, c.task.FreshID = c.h.Queue, c.h.flowerID(), true
+	tr.task.Queue, tr.task.ID, tr.task.FreshID = tr.h.Queue, tr.h.flowerID(), true
 	for option, value := range options {
 		read := flowerOptions[option]
 		if read == nil {
@@ -29,17 +29,17 @@ func (c *call) flowerTask(name string, body []byte, more map[string]flowerOption
 		if read == nil {
 			return fail(badArguments, "option '%s' is not supported", option)
 		}
-		if err := read(c.h, &c.task, value); err != nil {
+		if err := read(tr.h, &tr.task, value); err != nil {
 			return err
 		}
 	}
-	return c.h.complete(&c.task, c.r)
+	return tr.h.complete(&tr.task, tr.r)
 }
 
-// flowerOption reads one of the keys of a body.
+// flowerOption decodes one key of a body into the task.
 type flowerOption func(h *Handler, task *celery.Task, value json.RawMessage) error
 
-// flowerOptions are those that are understood. Others would be lost silently.
+// flowerOptions are the supported options. Other keys are rejected rather than ignored.
 var flowerOptions = map[string]flowerOption{
 	"args":        flowerArgs,
 	"kwargs":      flowerKwargs,
@@ -73,7 +73,7 @@ func flowerKwargs(_ *Handler, task *celery.Task, value json.RawMessage) error {
 	return nil
 }
 
-// flowerQueue takes a queue that clients may choose, and the route's own.
+// flowerQueue accepts the route's queue and those of the option queues.
 func flowerQueue(h *Handler, task *celery.Task, value json.RawMessage) error {
 	var queue string
 	if json.Unmarshal(value, &queue) != nil || (queue != h.Queue && !matches(h.Queues, queue)) {
@@ -114,8 +114,8 @@ func flowerExpires(_ *Handler, task *celery.Task, value json.RawMessage) error {
 	return nil
 }
 
-// flowerPatience reads for how long a client waits.
-func flowerPatience(value json.RawMessage) (time.Duration, error) {
+// flowerTimeout decodes the client's timeout.
+func flowerTimeout(value json.RawMessage) (time.Duration, error) {
 	if string(value) == "null" {
 		return forever, nil
 	}
@@ -126,10 +126,10 @@ func flowerPatience(value json.RawMessage) (time.Duration, error) {
 	return toDuration(seconds), nil
 }
 
-// maxSeconds is about 30 years.
+// maxSeconds is about 30 years, which is within the range of time.Duration.
 const maxSeconds = 1e9
 
-// flowerNumber reads a number, which may stand in a string.
+// flowerNumber decodes a number or a string that holds one.
 func flowerNumber(value json.RawMessage) (float64, bool) {
 	var text string
 	if json.Unmarshal(value, &text) != nil {
@@ -139,13 +139,13 @@ func flowerNumber(value json.RawMessage) (float64, bool) {
 	return seconds, err == nil && math.Abs(seconds) < maxSeconds
 }
 
-// flowerTime reads a moment as Flower takes it, in UTC.
+// flowerTime decodes a time in Flower's format, in UTC.
 func flowerTime(value json.RawMessage) (time.Time, bool) {
 	var text string
 	if json.Unmarshal(value, &text) != nil {
 		return time.Time{}, false
 	}
-	at, err := time.Parse(time.DateTime, text) // a fraction is allowed
+	at, err := time.Parse(time.DateTime, text) // also accepts a fraction of a second
 	return at, err == nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 )
 
 // The whole way of a request with servers in memory and a worker that echoes: what

@@ -14,16 +14,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// links are the connections of all loaded configurations, by what their servers
-// are set to. A configuration holds each of its links, and so does a request while
-// it is under way: the last of them closes it.
+// links are the connections of all loaded configurations, by the JSON of their servers.
+// Configurations and running requests hold links; the last holder's release closes a link.
 var links = caddy.NewUsagePool()
 
-// link is what leads to the workers behind one broker. It connects when the first
-// request needs it: to validate a configuration connects to nobody.
+// link holds the clients of one broker and backend. It connects at the first request, since
+// the validation of a configuration must not connect.
 type link struct {
 	servers Servers
-	ready   func() error // connects once
+	ready   func() error // opens the clients, once
 
 	broker  celery.Broker
 	backend celery.Backend // nil for none
@@ -31,18 +30,18 @@ type link struct {
 	workers *celery.Workers
 
 	outstanding atomic.Int64 // requests that wait for a result
-	follow      func()       // starts to listen to heartbeats, once
+	follow      func()       // starts to receive heartbeats, once
 	ctx         context.Context
-	stop        context.CancelFunc
-	followers   sync.WaitGroup  // end with stop
-	ending      context.Context // ends when the process does
-	end         context.CancelFunc
+	stop        context.CancelFunc // cancels ctx
+	followers   sync.WaitGroup     // goroutines that end with ctx
+	ending      context.Context    // of requests; canceled at the end of the process
+	end         context.CancelFunc // cancels ending
 
 	mu        sync.Mutex
 	connected bool // guarded by mu
 }
 
-// acquire returns the link to servers. The caller owes a call of release.
+// acquire returns the link to servers. The caller must call release.
 func acquire(s Servers) (l *link, release func(), err error) {
 	key := s.key()
 	v, _, err := links.LoadOrNew(key, func() (caddy.Destructor, error) { return newLink(s), nil })
@@ -63,7 +62,7 @@ func newLink(s Servers) *link {
 	return l
 }
 
-// connect makes clients, which connect by themselves.
+// connect opens the clients, which dial in the background.
 func (l *link) connect() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,27 +94,27 @@ func (l *link) connect() error {
 	return nil
 }
 
-// connected counts the links that are not closed yet.
+// connected counts the open links, for exit.
 var connected sync.WaitGroup
 
-// Times that closing may take.
+// Time limits of closing.
 const (
 	closeTimeout = 5 * time.Second
 	exitTimeout  = 2 * time.Second
 )
 
-// Destruct is called when neither a configuration nor a request holds the link.
+// Destruct closes the link after its last release. It implements [caddy.Destructor].
 func (l *link) Destruct() error {
 	l.stop()
 	l.end()
-	go l.close() // who lets go of a link must not wait; exit does, as long as it can
+	go l.close() // release must not block; exit waits for the end, up to exitTimeout
 	return nil
 }
 
 func init() { caddy.OnExit(exit) }
 
-// exit ends the requests that have outlasted the grace period, so that their tasks
-// are revoked, and waits for that.
+// exit cancels the requests that are left after the grace period, which revokes their tasks,
+// and waits for the links to close.
 func exit(context.Context) {
 	links.Range(func(_, l any) bool {
 		l.(*link).end()
@@ -132,7 +131,7 @@ func exit(context.Context) {
 	}
 }
 
-// close sends what is to be revoked, and closes all connections.
+// close sends pending revokes and closes all connections.
 func (l *link) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,11 +159,12 @@ func (l *link) close() {
 	}
 }
 
-// take counts one more request that waits, if there may be so many.
-func (l *link) take(may func(n int) bool) bool {
+// take counts one more waiting request if allowed returns true for the new count. The caller
+// must then call giveBack.
+func (l *link) take(allowed func(n int) bool) bool {
 	for {
 		n := l.outstanding.Load()
-		if !may(int(n) + 1) {
+		if !allowed(int(n) + 1) {
 			return false
 		}
 		if l.outstanding.CompareAndSwap(n, n+1) {

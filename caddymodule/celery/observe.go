@@ -12,83 +12,83 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// publish makes what is known of the call known to placeholders and to the access
-// log. It is read when somebody asks.
-func (c *call) publish() {
-	ctx := c.r.Context()
+// publish registers the placeholders and the access log's fields. Both are evaluated when
+// they are read.
+func (tr *taskRequest) publish() {
+	ctx := tr.r.Context()
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(c.placeholder)
+		repl.Map(tr.placeholder)
 	}
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server == nil || server.Logs == nil {
 		return
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("celery", c))
+		extra.Set(zap.Object("celery", tr))
 	}
 }
 
-// placeholder gives the value of one of ours.
-func (c *call) placeholder(key string) (any, bool) {
+// placeholder returns the value of a placeholder of this handler.
+func (tr *taskRequest) placeholder(key string) (any, bool) {
 	name, ok := strings.CutPrefix(key, "http.celery.")
 	if !ok {
 		return nil, false
 	}
 	switch name {
 	case "task":
-		return c.task.Name, true
+		return tr.task.Name, true
 	case "task_id":
-		return c.id(), true
+		return tr.id(), true
 	case "state":
-		return string(c.state), true
+		return string(tr.state), true
 	case "reason":
-		return c.reason(), true
+		return tr.reason(), true
 	case "exception":
-		return c.exception(), true
+		return tr.exception(), true
 	case "wait":
-		return c.wait(), true
+		return tr.wait(), true
 	case "wait_ms":
-		return float64(c.wait()) / float64(time.Millisecond), true
+		return float64(tr.wait()) / float64(time.Millisecond), true
 	}
 	return nil, false
 }
 
-// MarshalLogObject writes the access log's fields.
-func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	enc.AddString("task", c.task.Name)
-	enc.AddString("task_id", c.id())
-	enc.AddString("state", string(c.state))
-	enc.AddDuration("wait", c.wait())
-	if c.failed != nil {
-		enc.AddString("reason", c.reason())
-		enc.AddString("exception", c.exception())
+// MarshalLogObject writes the fields of the access log.
+func (tr *taskRequest) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddString("task", tr.task.Name)
+	enc.AddString("task_id", tr.id())
+	enc.AddString("state", string(tr.state))
+	enc.AddDuration("wait", tr.wait())
+	if tr.failed != nil {
+		enc.AddString("reason", tr.reason())
+		enc.AddString("exception", tr.exception())
 	}
 	return nil
 }
 
-func (c *call) reason() string {
-	if c.failed == nil {
+func (tr *taskRequest) reason() string {
+	if tr.failed == nil {
 		return ""
 	}
-	return string(c.failed.reason)
+	return string(tr.failed.reason)
 }
 
-func (c *call) exception() string {
-	if c.failed == nil || c.failed.task == nil {
+func (tr *taskRequest) exception() string {
+	if tr.failed == nil || tr.failed.task == nil {
 		return ""
 	}
-	return c.failed.task.Type
+	return tr.failed.task.Type
 }
 
-func (c *call) wait() time.Duration {
-	if c.took > 0 {
-		return c.took
+func (tr *taskRequest) wait() time.Duration {
+	if tr.took > 0 {
+		return tr.took
 	}
-	return time.Since(c.began)
+	return time.Since(tr.began)
 }
 
-// levels are those of failures that are worth a line of their own. The access log
-// has the rest.
+// levels of failures that are logged in a separate line. Others are in the access log, and in
+// a separate line at DEBUG.
 var levels = map[reason]zapcore.Level{
 	unavailable:      zapcore.WarnLevel,
 	unconfirmed:      zapcore.WarnLevel,
@@ -99,27 +99,27 @@ var levels = map[reason]zapcore.Level{
 	internal:         zapcore.ErrorLevel,
 }
 
-func (c *call) logFailure(f *failure) {
+func (tr *taskRequest) logFailure(f *failure) {
 	level, ok := levels[f.reason]
 	if !ok {
 		level = zapcore.DebugLevel
 	}
-	if line := c.h.logger.Check(level, "a request has no result"); line != nil {
-		line.Write(zap.String("task", c.task.Name), zap.String("task_id", c.id()), zap.Error(f))
+	if line := tr.h.logger.Check(level, "request without a result"); line != nil {
+		line.Write(zap.String("task", tr.task.Name), zap.String("task_id", tr.id()), zap.Error(f))
 	}
 }
 
-// logClosing logs an error that nobody waits for.
+// logClosing logs an error of closing, which has no caller to return to.
 func logClosing(err error) {
-	if line := caddy.Log().Named("celery").Check(zapcore.WarnLevel, "connections were not closed in good order"); line != nil {
+	if line := caddy.Log().Named("celery").Check(zapcore.WarnLevel, "closing connections failed"); line != nil {
 		line.Write(zap.Error(err))
 	}
 }
 
-// logRedis logs what the client of Redis says. Why a request fails is logged with the
+// logRedis logs messages of the Redis client. The cause of a failed request is logged with the
 // request.
 func logRedis(format string, args ...any) {
-	if line := caddy.Log().Named("celery.redis").Check(zapcore.DebugLevel, "the client of Redis has something to say"); line != nil {
+	if line := caddy.Log().Named("celery.redis").Check(zapcore.DebugLevel, "redis client message"); line != nil {
 		line.Write(zap.String("text", fmt.Sprintf(format, args...)))
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // How long it takes from what a task says about its progress to the client's having

@@ -23,8 +23,8 @@ func init() {
 	}, "redis", "rediss", "sentinel", "redis+socket")
 }
 
-// logOnce has the client of Redis log as the rest of the server does. That is for the
-// whole process, so it is done only where a configuration names a Redis.
+// logOnce redirects the messages of the Redis client to Caddy's log. They are global to the
+// process, so this happens only if a configuration names a Redis.
 var logOnce = sync.OnceFunc(func() { celeryredis.LogTo(logRedis) })
 
 // redis returns the settings of a Redis.
@@ -59,7 +59,7 @@ func openRedisBackend(s *Servers) (celery.Backend, error) {
 	}
 	backend, err := celeryredis.OpenBackend(celeryredis.BackendSettings{
 		Server: server, Prefix: s.ResultPrefix, MaxResult: int(s.MaxResult), Poll: s.Poll,
-		Patience: time.Duration(s.Patience),
+		ReconnectTimeout: time.Duration(s.ReconnectTimeout),
 	})
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func openRedisReplies(s *Servers) (celery.Backend, error) {
 		return nil, err
 	}
 	replies, err := celeryredis.OpenReplies(celeryredis.RepliesSettings{
-		Server: server, Prefix: s.BrokerPrefix, MaxResult: int(s.MaxResult), Patience: time.Duration(s.Patience),
+		Server: server, Prefix: s.BrokerPrefix, MaxResult: int(s.MaxResult), ReconnectTimeout: time.Duration(s.ReconnectTimeout),
 	})
 	if err != nil {
 		return nil, err

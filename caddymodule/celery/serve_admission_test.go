@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // wantRefusal compares a refusal that comes at once and says when to come again.

@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 const (

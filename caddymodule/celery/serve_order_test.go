@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // Whatever is written below celery for all other requests gets those, and no more.

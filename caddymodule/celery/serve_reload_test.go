@@ -12,9 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // A broker and a backend are opened by the first request that needs them, once,

@@ -7,10 +7,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 // onRedis runs a site on a Redis.
@@ -38,7 +38,7 @@ func TestAWorkerThatWasNeverHeard(t *testing.T) {
 // question was the question's.
 func TestABrokerThatAnswersNothing(t *testing.T) {
 	server := redistest.NewServer(t)
-	server.SetDeaf(true)
+	server.Stall(true)
 	s := onRedis(t, server, "timeout 60s\nserver_timeout 2s")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Get(t, c, url)

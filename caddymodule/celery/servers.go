@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Servers say where tasks go and results come from. All routes whose servers are
-// set alike share their connections, also across reloads.
+// Servers are the broker and the result backend. Routes with equal servers share their
+// connections, also across reloads.
 type Servers struct {
 	// The broker: `redis://`, `rediss://`, `redis+socket://`, several of
 	// `sentinel://` separated by semicolons, `amqp://` or `amqps://`.
@@ -24,18 +24,17 @@ type Servers struct {
 	Broker string `json:"broker,omitempty"`
 
 	// The result backend: a Redis as above, or `rpc://`. Placeholders as above.
-	// Required where somebody waits for a result.
+	// Required unless `result` is `none`.
 	Backend string `json:"backend,omitempty"`
 
-	// What workers have as `global_keyprefix` in `broker_transport_options`.
-	// Redis only. Default: none.
+	// The `global_keyprefix` in the workers' `broker_transport_options`. Redis only.
+	// Default: none.
 	BrokerPrefix string `json:"broker_prefix,omitempty"`
 
-	// What the keys of results begin with. Redis only. Default:
-	// `celery-task-meta-`.
+	// The prefix of the keys of results. Redis only. Default: `celery-task-meta-`.
 	ResultPrefix string `json:"result_prefix,omitempty"`
 
-	// What workers have as `control_exchange`. Default: `celery`.
+	// The workers' `control_exchange`. Default: `celery`.
 	ControlExchange string `json:"control_exchange,omitempty"`
 
 	// The name of the master for `sentinel://`. Default: `master_name` in the URL.
@@ -45,55 +44,55 @@ type Servers struct {
 	// none.
 	SentinelPassword string `json:"sentinel_password,omitempty"`
 
-	// TLS for `rediss://` and `amqps://`. Default: as the URL says, else the
-	// system's roots.
+	// TLS for `rediss://`, `amqps://` and `sentinel://`. Default: the options of the
+	// URL, or else the system's roots.
 	TLS *TLS `json:"tls,omitempty"`
 
-	// How many connections to Redis at most carry commands. Default: 8.
+	// The most connections to a Redis for commands. Default: 8.
 	Connections int `json:"connections,omitempty"`
 
-	// How long a server may take to be connected to, and to answer. Default: 5s.
+	// The longest wait for a connection to a server, and for a reply. Default: 5s.
 	ServerTimeout caddy.Duration `json:"server_timeout,omitempty"`
 
-	// How long waiting requests wait for a server that has gone. Default: 30s.
-	Patience caddy.Duration `json:"patience,omitempty"`
+	// The longest wait of requests for a lost connection to a server. Default: 30s.
+	ReconnectTimeout caddy.Duration `json:"reconnect_timeout,omitempty"`
 
 	// The largest result in bytes. Default: 16 MiB.
 	MaxResult int64 `json:"max_result,omitempty"`
 
-	// Asks Redis for results again and again, where it does not allow to
-	// subscribe to them.
+	// Polls Redis for results, for servers that do not allow subscriptions.
 	Poll bool `json:"poll,omitempty"`
 }
 
-// TLS of the connections to servers.
+// TLS configures the connections to servers.
 type TLS struct {
-	// Files of certificates that sign the servers'. Default: the system's roots.
+	// The files of certificates that sign those of the servers. Default: the system's
+	// roots.
 	TrustedCA []string `json:"trusted_ca,omitempty"`
-	// Files of the certificate and the key to show to servers.
+	// The files of the client certificate and its key.
 	Certificate string `json:"certificate,omitempty"`
 	Key         string `json:"key,omitempty"`
-	// The name in the servers' certificates. Default: that in the URL.
+	// The name in the servers' certificates. Default: the host of the URL.
 	ServerName string `json:"server_name,omitempty"`
-	// Takes any certificate. For tests.
+	// Accepts any certificate. For tests.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
 
-// scheme knows the servers whose URLs begin alike.
+// scheme opens the servers of a URL scheme.
 type scheme struct {
-	// check looks at the settings without any connection.
+	// check validates the settings without a connection.
 	check  func(s *Servers, url string) error
 	broker func(s *Servers) (celery.Broker, error)
-	// backend is nil for servers that keep no results.
+	// backend is nil for servers that store no results.
 	backend func(s *Servers) (celery.Backend, error)
-	// replies is the backend rpc:// on a broker of this scheme.
+	// replies opens the backend rpc:// on a broker of this scheme.
 	replies func(s *Servers) (celery.Backend, error)
 }
 
-// schemes by what stands before "://".
+// schemes by name, without "://".
 var schemes = make(map[string]scheme)
 
-// schemeNames are those that users are told of.
+// schemeNames are listed in errors, with "://".
 var schemeNames []string
 
 func register(s scheme, names ...string) {
@@ -115,8 +114,8 @@ func schemeOf(text string) (scheme, error) {
 
 const rpc = "rpc://"
 
-// expand returns the servers with placeholders of the environment replaced: they
-// must not stand in a configuration that is stored.
+// expand returns the servers with placeholders replaced. The receiver keeps its placeholders,
+// since it is stored with the configuration.
 func (s Servers) expand() Servers {
 	repl := caddy.NewReplacer()
 	s.Broker = repl.ReplaceKnown(s.Broker, "")
@@ -125,28 +124,27 @@ func (s Servers) expand() Servers {
 	return s
 }
 
-// key tells servers apart.
+// key returns the servers as a key of links.
 func (s Servers) key() string {
 	text, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // it came from JSON
+		panic(err) // cannot happen: the value came from JSON
 	}
 	return string(text)
 }
 
-// check refuses what makes no sense, and connects to nobody.
+// check validates the servers without a connection.
 func (s Servers) check() error {
 	if s.TLS != nil {
 		if _, err := s.TLS.config(); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}
-	return errors.Join(s.checkURLs(), s.checkPowers(), s.checkNumbers())
+	return errors.Join(s.checkURLs(), s.checkSupported(), s.checkNumbers())
 }
 
-// checkText is what of check can be done where a configuration is written, which
-// may be another machine than where it runs: without files, and without values of
-// placeholders.
+// checkText does the part of check that needs neither files nor values of placeholders: a
+// Caddyfile may be adapted on another machine than the one that runs it.
 func (s Servers) checkText() error {
 	s.TLS = nil
 	if !literal(s.Broker) || !literal(s.Backend) {
@@ -155,7 +153,7 @@ func (s Servers) checkText() error {
 	return s.checkURLs()
 }
 
-// literal reports whether all of a URL is known, and it names no files.
+// literal reports whether a URL has no placeholder and names no file.
 func literal(url string) bool {
 	return !arguments.HasPlaceholder(url) && !strings.Contains(url, "ssl_")
 }
@@ -189,8 +187,8 @@ func (s Servers) checkURLs() error {
 	return nil
 }
 
-// checkPowers refuses settings that the servers do not have.
-func (s Servers) checkPowers() error {
+// checkSupported rejects settings that do not apply to the schemes of the URLs.
+func (s Servers) checkSupported() error {
 	var errs []error
 	fail := func(bad bool, text string) {
 		if bad {
@@ -217,20 +215,19 @@ func isAMQP(url string) bool {
 }
 
 func (s Servers) checkNumbers() error {
-	if s.Connections < 0 || s.ServerTimeout < 0 || s.Patience < 0 || s.MaxResult < 0 {
-		return errors.New("connections, server_timeout, patience and max_result must not be negative")
+	if s.Connections < 0 || s.ServerTimeout < 0 || s.ReconnectTimeout < 0 || s.MaxResult < 0 {
+		return errors.New("connections, server_timeout, reconnect_timeout and max_result must not be negative")
 	}
 	return nil
 }
 
-// mayUseTLS reports whether TLS can be meant by a URL. Those of Sentinel do not
-// tell.
+// mayUseTLS reports whether a URL can stand for TLS. The scheme of Sentinel leaves it open.
 func mayUseTLS(url string) bool {
 	name, _, _ := strings.Cut(url, "://")
 	return name == "rediss" || name == "amqps" || name == "sentinel"
 }
 
-// tlsFor returns the configuration for a server. It is nil where nothing is set.
+// tlsFor returns the configuration for a server, or nil if none is set.
 func (s *Servers) tlsFor(url string) (*tls.Config, error) {
 	if s.TLS == nil || !mayUseTLS(url) {
 		return nil, nil

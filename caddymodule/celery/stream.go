@@ -6,47 +6,47 @@ import (
 	"errors"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
 // Events of a stream.
 const (
-	eventTask     = "task"     // it was sent
+	eventTask     = "task"     // first: the task was sent
 	eventProgress = "progress" // a state before the final one
-	eventResult   = "result"   // it has succeeded; the last one
-	eventError    = "error"    // there is no result; the last one
+	eventResult   = "result"   // last: the task has succeeded
+	eventError    = "error"    // last: there is no result
 )
 
-// keepAlive is how long a stream may be silent. It is changed by tests only.
+// keepAlive is the longest silence of a stream. Only tests change it.
 var keepAlive = 15 * time.Second
 
-// errQuiet ends a wait that the stream outlives.
+// errQuiet ends a wait for the next state after keepAlive. The stream goes on.
 var errQuiet = errors.New("nothing was reported for a while")
 
-// streams reports whether the answer is a stream of events.
-func (c *call) streams() bool {
-	return c.h.Progress == on && !c.h.Flower && answer.WantsEvents(c.r)
+// streams reports whether the response is an event stream.
+func (tr *taskRequest) streams() bool {
+	return tr.h.Progress == on && !tr.h.Flower && render.WantsEvents(tr.r)
 }
 
-// stream sends the states of the task as they come, then its result.
-func (c *call) stream(ctx context.Context, open *celery.Call) error {
-	c.events = answer.StartEvents(c.w)
-	if err := c.events.Send(eventTask, c.task.ID, c.idJSON()); err != nil {
+// stream sends the states of the task as they are reported, then its result.
+func (tr *taskRequest) stream(ctx context.Context, open *celery.Call) error {
+	tr.events = render.StartEvents(tr.w)
+	if err := tr.events.Send(eventTask, tr.task.ID, tr.idJSON()); err != nil {
 		return nil //nolint:nilerr // the client has left
 	}
 	for {
 		result, err := nextOrQuiet(ctx, open)
 		switch {
 		case errors.Is(err, errQuiet):
-			err = c.events.KeepAlive()
+			err = tr.events.KeepAlive()
 		case err != nil:
 			return err
 		case result.State.Final():
-			return c.sendFinal(result)
+			return tr.sendFinal(result)
 		default:
-			c.note(result)
-			err = c.events.Send(eventProgress, c.task.ID, c.h.progressOf(result))
+			tr.note(result)
+			err = tr.events.Send(eventProgress, tr.task.ID, tr.h.progressOf(result))
 		}
 		if err != nil {
 			return nil //nolint:nilerr // the client has left
@@ -54,16 +54,15 @@ func (c *call) stream(ctx context.Context, open *celery.Call) error {
 	}
 }
 
-// nextOrQuiet waits for the next state, or until a client should hear something.
+// nextOrQuiet waits for the next state. It returns errQuiet after keepAlive.
 func nextOrQuiet(ctx context.Context, open *celery.Call) (celery.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, keepAlive, errQuiet)
 	defer cancel()
 	return open.Next(ctx)
 }
 
-// progressOf is what a task says about its progress. What is no JSON is left out:
-// the result may be. So is the exception that has led to a retry, where clients may
-// not know it.
+// progressOf returns the data of a progress event. It leaves out values that are not JSON, as
+// the result may still be JSON, and the exception of a retry where detail hides exceptions.
 func (h *Handler) progressOf(result celery.Result) []byte {
 	meta, err := result.Unwrapped().Plain()
 	if err != nil || (result.State == celery.Retry && h.Detail == detailNone) {
@@ -79,10 +78,9 @@ func (h *Handler) progressOf(result celery.Result) []byte {
 	return text
 }
 
-// sendFinal sends the last event. In a stream the result is JSON, whatever the
-// route answers with otherwise.
-func (c *call) sendFinal(result celery.Result) error {
-	c.note(result)
+// sendFinal sends the last event. Its data is JSON regardless of the option result.
+func (tr *taskRequest) sendFinal(result celery.Result) error {
+	tr.note(result)
 	if err := result.Err(); err != nil {
 		return err
 	}
@@ -90,7 +88,7 @@ func (c *call) sendFinal(result celery.Result) error {
 	if err != nil {
 		return err
 	}
-	c.took = time.Since(c.began)
-	_ = c.events.Send(eventResult, c.task.ID, value) // the client may have left
+	tr.took = time.Since(tr.began)
+	_ = tr.events.Send(eventResult, tr.task.ID, value) // the client may have left
 	return nil
 }

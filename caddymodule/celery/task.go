@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// taskOf makes a task of a request, as the words of the route say.
+// taskOf returns the task for a request, by the options of the route.
 func (h *Handler) taskOf(r *http.Request, body []byte) (celery.Task, error) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	task := celery.Task{
@@ -43,7 +43,7 @@ func (h *Handler) taskOf(r *http.Request, body []byte) (celery.Task, error) {
 	return task, h.complete(&task, r)
 }
 
-// complete adds what does not depend on who has chosen the task.
+// complete sets the fields that are the same for tasks of the route and of Flower clients.
 func (h *Handler) complete(task *celery.Task, r *http.Request) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	task.Priority = h.Priority
@@ -59,12 +59,11 @@ func (h *Handler) complete(task *celery.Task, r *http.Request) error {
 	return nil
 }
 
-// propagator is made from the environment, as those of Caddy's tracing and of
-// offload are.
+// propagator is configured by the environment, like that of Caddy's tracing.
 var propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
 
-// traceContext returns the headers by which a trace goes on in the worker: of the
-// span that the request is in, else as the client has sent them.
+// traceContext returns the headers that continue the trace in the worker: from the request's
+// span, or else from the client's headers.
 func traceContext(r *http.Request) map[string]any {
 	ctx := r.Context()
 	if !trace.SpanContextFromContext(ctx).IsValid() {
@@ -79,20 +78,20 @@ func traceContext(r *http.Request) map[string]any {
 	return headers
 }
 
-// bound sets how long the task may wait and run. Zero for the deadline is none.
-func (c *call) bound(deadline time.Time) {
-	h, task := c.h, &c.task
+// bound sets the expiry and the time limits of the task. A zero deadline means none.
+func (tr *taskRequest) bound(deadline time.Time) {
+	h, task := tr.h, &tr.task
 	switch {
 	case !task.Expires.IsZero(): // as the client has asked
 	case h.Expires > 0:
-		task.Expires = c.began.Add(time.Duration(h.Expires))
+		task.Expires = tr.began.Add(time.Duration(h.Expires))
 	case h.Expires == 0:
 		task.Expires = deadline
 	}
 	switch t := h.TimeLimit; {
 	case t == nil && !deadline.IsZero():
-		// A task that has run for so long has nobody who waits for it. Whole
-		// seconds: workers look at limits once a second.
+		// After the deadline no request waits for the task. The limit is in whole
+		// seconds, as workers check limits once a second.
 		task.HardLimit = max(time.Until(deadline), 0).Truncate(time.Second) + time.Second
 	case t != nil && !t.Off:
 		task.HardLimit, task.SoftLimit = time.Duration(t.Hard), time.Duration(t.Soft)

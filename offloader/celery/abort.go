@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Aborter is a backend that can put a state in the place of the last one.
+// Aborter is a backend that can replace the stored state of a task.
 type Aborter interface {
 	// Abort stores the state Aborted for a task and reports it, unless the task
 	// has ended.
 	Abort(ctx context.Context, id string) error
 }
 
-// Abort tells a task to end by itself: its state becomes Aborted, which one of
-// class AbortableTask looks for when it likes. Others go on. A task that has ended
-// stays as it is. The backend must be an Aborter.
+// Abort requests a task to end by itself: its state becomes Aborted, which tasks of class
+// AbortableTask check for. Other tasks continue. A task that has ended does not change. The
+// backend must be an Aborter.
 func (c *Client) Abort(ctx context.Context, id string) error {
 	if err := checkName("id", id); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidTask, err)
@@ -31,9 +31,9 @@ func (c *Client) Abort(ctx context.Context, id string) error {
 	return nil
 }
 
-// EncodeAborted returns the state Aborted of a task, byte for byte as Celery writes
-// it. It is nil if the state that was stored before, nil for none, is final. The
-// error wraps ErrUnreadable.
+// EncodeAborted returns the state Aborted of a task, byte for byte as Celery writes it, or nil
+// if the stored state before is final. A nil before means that none is stored. The error wraps
+// ErrUnreadable.
 func EncodeAborted(id string, before []byte) ([]byte, error) {
 	if before != nil {
 		state, err := stateOf(before)
@@ -49,7 +49,7 @@ func EncodeAborted(id string, before []byte) ([]byte, error) {
 		Aborted, inASCII(quoted)), nil
 }
 
-// inASCII escapes what Python escapes in JSON.
+// inASCII escapes all other characters, as Python does in JSON.
 func inASCII(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for _, r := range string(text) {

@@ -7,29 +7,29 @@ import (
 	"sync/atomic"
 )
 
-// Call is one task that somebody waits for. Next and Wait belong to one
-// goroutine; Close and Abandon may be called from any.
+// Call is an open call of a task, whose states and result the caller reads. Next and Wait
+// must be called from one goroutine; Close and Abandon may be called from any.
 type Call struct {
 	id     string
 	client *Client
-	bell   chan struct{} // rings when something has come
+	wake   chan struct{} // has an element if Next has something to look at
 	closed atomic.Bool
 
 	mu     sync.Mutex
-	latest []byte // newest state that has not been taken, guarded by mu
-	final  bool   // latest is the last one, or err is; guarded by mu
-	err    error  // guarded by mu
+	latest []byte // newest unread state, guarded by mu
+	final  bool   // latest or err is final, guarded by mu
+	err    error  // why no state will come, guarded by mu
 }
 
 func newCall(c *Client, id string) *Call {
-	return &Call{id: id, client: c, bell: make(chan struct{}, 1)}
+	return &Call{id: id, client: c, wake: make(chan struct{}, 1)}
 }
 
-// ID of the task.
+// ID returns the ID of the task.
 func (c *Call) ID() string { return c.id }
 
-// Report implements [Watcher]. Of several states that nobody has taken the
-// newest is kept, and nothing that comes after the final one.
+// Report implements [Watcher]. It keeps the newest unread state, and ignores states after the
+// final one.
 func (c *Call) Report(payload []byte) {
 	state, err := stateOf(payload)
 	c.mu.Lock()
@@ -40,7 +40,7 @@ func (c *Call) Report(payload []byte) {
 	c.latest, c.err = payload, err
 	c.final = err != nil || state.Final()
 	c.mu.Unlock()
-	c.ring()
+	c.wakeNext()
 }
 
 // Fail implements [Watcher].
@@ -50,20 +50,19 @@ func (c *Call) Fail(err error) {
 		c.latest, c.err, c.final = nil, err, true
 	}
 	c.mu.Unlock()
-	c.ring()
+	c.wakeNext()
 }
 
-func (c *Call) ring() {
+func (c *Call) wakeNext() {
 	select {
-	case c.bell <- struct{}{}:
-	default: // it rings already
+	case c.wake <- struct{}{}:
+	default: // Next will wake up already
 	}
 }
 
-// Next waits for the next state that the task reports, progress or the final
-// one. Progress that comes faster than it is taken is passed over: the newest
-// counts. The error is the context's cause, or says why the state will never be
-// known.
+// Next waits for the next state of the task, progress or final. If states come faster than
+// they are read, it returns the newest. The error is the cause of the context, or the reason
+// why no state will come. It returns a final state again each time.
 func (c *Call) Next(ctx context.Context) (Result, error) {
 	for {
 		payload, err := c.take()
@@ -78,14 +77,14 @@ func (c *Call) Next(ctx context.Context) (Result, error) {
 			return result, nil
 		}
 		select {
-		case <-c.bell:
+		case <-c.wake:
 		case <-ctx.Done():
 			return Result{}, context.Cause(ctx)
 		}
 	}
 }
 
-// take returns what Next has to say, if anything. The final state stays.
+// take returns the unread state, or nil. A final state remains.
 func (c *Call) take() ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,8 +95,7 @@ func (c *Call) take() ([]byte, error) {
 	return payload, c.err
 }
 
-// Wait waits for the final state. It calls progress, which may be nil, with the
-// others.
+// Wait waits for the final state. It calls progress, unless that is nil, with earlier states.
 func (c *Call) Wait(ctx context.Context, progress func(Result)) (Result, error) {
 	for {
 		result, err := c.Next(ctx)
@@ -110,13 +108,14 @@ func (c *Call) Wait(ctx context.Context, progress func(Result)) (Result, error) 
 	}
 }
 
-// Close ends the waiting. Each call must be closed; the task goes on.
+// Close ends the call, and a Next or Wait under way with ErrClosed. The task continues. Every
+// call must be closed.
 func (c *Call) Close() {
 	c.client.forget(c)
 	c.Fail(ErrClosed)
 }
 
-// Abandon closes the call and revokes its task, as the client is set to do.
+// Abandon closes the call and revokes its task, by the client's policy.
 func (c *Call) Abandon() {
 	ended := c.ended()
 	c.Close()

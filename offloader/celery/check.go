@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is sent. Names travel as short strings of AMQP, which hold 255
-// bytes, and all headers in one frame, which holds 128 KiB.
+// Limits of messages. AMQP encodes names as short strings, of up to 255 bytes, and all headers
+// in one frame, of up to 128 KiB.
 const (
 	maxName    = 255
 	maxHeader  = 128
@@ -20,8 +20,8 @@ const (
 	maxRetries = 1 << 20
 )
 
-// The worker's clock and timers take moments and limits up to there. A limit that
-// strikes before the task has begun kills the process that was to run it.
+// Limits of the worker's clock and timers. A time limit that ends before the task has begun
+// would kill the process that is about to run it.
 var latestTime = time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC)
 
 const (
@@ -29,8 +29,8 @@ const (
 	longestLimit  = 365 * 24 * time.Hour
 )
 
-// reserved are header names that mean something to the worker: those of the
-// protocol, and the attributes of a task's request, which a header would hide.
+// reserved are headers with a meaning for the worker: those of the protocol, and the
+// attributes of a task's request, which a header would hide.
 var reserved = set(
 	"lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit",
 	"root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting",
@@ -49,7 +49,7 @@ func set(names ...string) map[string]bool {
 	return s
 }
 
-// check looks at everything but the arguments.
+// check validates all fields but the arguments.
 func (t Task) check() error {
 	return errors.Join(
 		checkName("name", t.Name),
@@ -73,7 +73,7 @@ func checkOptionalName(what, name string) error {
 	return checkName(what, name)
 }
 
-// checkName refuses what breaks keys, log lines and short strings.
+// checkName rejects names that would corrupt keys, log lines or short strings.
 func checkName(what, name string) error {
 	switch {
 	case name == "":

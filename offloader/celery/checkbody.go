@@ -10,15 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what Python reads: its parser is recursive, and it refuses to make
-// an integer of more digits.
+// Limits of Python's JSON decoder, which is recursive and rejects longer integers.
 const (
 	maxDepth  = 100
 	maxDigits = 4300
 )
 
-// checkBody refuses what is valid JSON and yet cannot be read by a worker. Such
-// a message would be thrown away there, and nobody would ever hear of it.
+// checkBody rejects valid JSON that a worker cannot decode. The worker would drop such a
+// message without a report.
 func checkBody(body []byte) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("the arguments have %d bytes, at most %d", len(body), maxBody)
@@ -32,7 +31,7 @@ func checkBody(body []byte) error {
 	return checkWrappers(body)
 }
 
-// checkShape looks at nesting and at the length of numbers.
+// checkShape checks the nesting, the length of numbers and surrogates in strings.
 func checkShape(body []byte) error {
 	depth, digits := 0, 0
 	for i := 0; i < len(body); i++ {
@@ -62,10 +61,10 @@ func checkShape(body []byte) error {
 	return nil
 }
 
-// checkWrappers looks for objects that the worker turns into other values, such
-// as dates. Those that it would fail at are refused.
+// checkWrappers checks objects that the worker decodes to other values, such as dates. It
+// rejects those that the worker cannot decode.
 func checkWrappers(body []byte) error {
-	// The key may be written with escapes.
+	// The key may contain escapes.
 	if !bytes.Contains(body, []byte("__type__")) && !bytes.Contains(body, []byte(`\u`)) {
 		return nil
 	}
@@ -82,8 +81,8 @@ func checkWrappers(body []byte) error {
 	})
 }
 
-// checkKwargs refuses kwargs that the worker would turn into one value. It throws such a
-// task away, since they are no mapping then.
+// checkKwargs rejects kwargs that the worker would decode to a single value. It drops such a
+// task, as kwargs must be a mapping.
 func checkKwargs(kwargs map[string]any) error {
 	if _, _, ok := wrapped(kwargs); ok {
 		return errors.New("the kwargs __type__ and __value__ alone stand for one value")
@@ -91,7 +90,7 @@ func checkKwargs(kwargs map[string]any) error {
 	return nil
 }
 
-// wrapped reports whether the object stands for another value.
+// wrapped reports whether the object stands for a value of another type.
 func wrapped(object map[string]any) (kind, value any, ok bool) {
 	kind, hasType := object["__type__"]
 	value, hasValue := object["__value__"]
@@ -107,7 +106,7 @@ var (
 
 const clock = `\d{2}:\d{2}:\d{2}(\.\d{6})?([+-]([01]\d|2[0-3]):[0-5]\d)?`
 
-// wellWrapped reports whether every version of Python can make a value of it.
+// wellWrapped reports whether every version of Python can decode the value.
 func wellWrapped(kind, value any) bool {
 	if kind == "uuid" {
 		fields, _ := value.(map[string]any)
@@ -136,8 +135,7 @@ func wellWrapped(kind, value any) bool {
 	return false
 }
 
-// isTime reports whether text begins with a moment that exists. Python knows no
-// year 0.
+// isTime reports whether text begins with a valid time. Python has no year 0.
 func isTime(layout, text string) bool {
 	_, err := time.Parse(layout, text[:min(len(layout), len(text))])
 	return err == nil && (layout != time.DateOnly || len(text) == len(layout)) && text[:4] != "0000"

@@ -8,35 +8,34 @@ import (
 	"time"
 )
 
-// Settings of a client. The zero value is a good choice.
+// Settings configure a client. The zero value selects the defaults.
 type Settings struct {
 	// Queue for tasks that name none. Default: DefaultQueue.
 	Queue string
-	// NoExpiry keeps the deadlines of callers out of their tasks. Celery 5.2
-	// cannot retry a task that expires: it drops it, and no result ever comes.
+	// NoExpiry stops Run from setting the caller's deadline as the task's expiry.
+	// Celery 5.2 cannot retry a task that has an expiry: it drops the task, and no
+	// result comes.
 	NoExpiry bool
-	// Revoke says what becomes of a task whose caller has left. Default:
-	// RevokeOff.
+	// Revoke is what happens to the task of an abandoned call. Default: RevokeOff.
 	Revoke RevokePolicy
-	// RevokeEvery is the shortest time between two commands that revoke: each
-	// goes to all workers, and is remembered there for hours. What comes in
-	// between is gathered into one. Default: DefaultRevokeEvery.
+	// RevokeEvery is the shortest time between two revoke commands. Each command goes
+	// to all workers, which remember it for hours. Revokes in between are sent in one
+	// command. Default: DefaultRevokeEvery.
 	RevokeEvery time.Duration
 }
 
-// Client calls tasks. It costs nothing while no call is under way, and a call
-// that waits costs some hundred bytes.
+// Client calls tasks. An idle client has no goroutine, and an open call takes a few hundred
+// bytes.
 type Client struct {
 	broker   Broker
 	backend  Backend // nil for none
 	settings Settings
 	revokes  revokes
-	waiting  atomic.Int64
+	waiting  atomic.Int64 // open calls
 }
 
-// NewClient returns a client. Without a backend it can send tasks and not wait
-// for them. Broker and backend stay their owner's, who closes them after the
-// client.
+// NewClient returns a client. With a nil backend it can send tasks, but not wait for them. The
+// caller owns broker and backend, and closes them after the client.
 func NewClient(broker Broker, backend Backend, s Settings) *Client {
 	if s.Queue == "" {
 		s.Queue = DefaultQueue
@@ -49,17 +48,16 @@ func NewClient(broker Broker, backend Backend, s Settings) *Client {
 	return c
 }
 
-// Waiting returns how many calls are open.
+// Waiting returns the number of open calls.
 func (c *Client) Waiting() int { return int(c.waiting.Load()) }
 
-// Run calls a task and waits for its final state. The context's deadline is the
-// task's too, unless the settings say otherwise: after it the worker does not
-// start it any more. progress, which
-// may be nil, is called with the states before the final one. A task that fails
-// is a *TaskError beside its result.
+// Run calls a task and waits for its final state. The context's deadline becomes the expiry of
+// the task, after which no worker starts it, unless NoExpiry is set or the task has an expiry.
+// Run calls progress, unless that is nil, with earlier states. For a task that fails it
+// returns the result and a *TaskError.
 //
-// If the context ends first the task is revoked, as far as the client is set to,
-// and the error is the context's cause.
+// If the context ends first, Run revokes the task by the client's policy and returns the cause
+// of the context.
 func (c *Client) Run(ctx context.Context, t Task, progress func(Result)) (Result, error) {
 	if deadline, ok := ctx.Deadline(); ok && t.Expires.IsZero() && !c.settings.NoExpiry {
 		t.Expires = deadline
@@ -77,11 +75,11 @@ func (c *Client) Run(ctx context.Context, t Task, progress func(Result)) (Result
 	return result, result.Err()
 }
 
-// Start calls a task and returns when the broker has it. The call must be
-// closed.
+// Start calls a task and returns when the broker has accepted it. The caller must close the
+// call.
 func (c *Client) Start(ctx context.Context, t Task) (*Call, error) {
 	if t.IgnoreResult {
-		return nil, fmt.Errorf("%w: nobody can wait for a task that keeps no result", ErrInvalidTask)
+		return nil, fmt.Errorf("%w: a result that is not stored cannot be awaited", ErrInvalidTask)
 	}
 	given := t.ID != "" && !t.FreshID
 	m, err := c.encode(t)
@@ -99,7 +97,7 @@ func (c *Client) Start(ctx context.Context, t Task) (*Call, error) {
 		c.leave(call, err)
 		return nil, fmt.Errorf("sending task '%s': %w", t.Name, err)
 	}
-	if given { // it may have run before: then its result is not reported again
+	if given { // the task may have ended before, and its result is not reported again
 		if err := c.fetch(ctx, call); err != nil {
 			call.Close()
 			return nil, err
@@ -108,7 +106,8 @@ func (c *Client) Start(ctx context.Context, t Task) (*Call, error) {
 	return call, nil
 }
 
-// leave ends a call whose task may be in the queue after all.
+// leave ends a call whose publishing has failed. The task of an unconfirmed one may be in the
+// queue.
 func (c *Client) leave(call *Call, err error) {
 	if errors.Is(err, ErrUnconfirmed) {
 		call.Abandon()
@@ -117,7 +116,7 @@ func (c *Client) leave(call *Call, err error) {
 	call.Close()
 }
 
-// Send calls a task without waiting, and returns its ID.
+// Send sends a task without waiting for its result, and returns its ID.
 func (c *Client) Send(ctx context.Context, t Task) (string, error) {
 	m, err := c.encode(t)
 	if err != nil {
@@ -129,8 +128,8 @@ func (c *Client) Send(ctx context.Context, t Task) (string, error) {
 	return m.CorrelationID, nil
 }
 
-// Attach waits for a task that was sent before. The backend must be a Store:
-// others do not report again what they have reported.
+// Attach opens a call for a task that was sent before. The backend must be a Store: other
+// backends report a state only once.
 func (c *Client) Attach(ctx context.Context, id string) (*Call, error) {
 	if err := checkName("id", id); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidTask, err)
@@ -149,8 +148,8 @@ func (c *Client) Attach(ctx context.Context, id string) (*Call, error) {
 	return call, nil
 }
 
-// Revoke keeps a task from being started. With terminate it also ends the
-// process that runs it. The command goes out soon, with others.
+// Revoke keeps workers from starting a task. With terminate they also end the process that
+// runs it. The command is sent within RevokeEvery, together with others.
 func (c *Client) Revoke(id string, terminate bool) {
 	policy := RevokeOn
 	if terminate {
@@ -159,8 +158,8 @@ func (c *Client) Revoke(id string, terminate bool) {
 	c.revokes.add(id, policy)
 }
 
-// Close sends what is left to revoke, for as long as the context allows.
-// Calls that are open stay so until the backend is closed.
+// Close sends pending revokes until the context ends. Open calls remain open until the backend
+// is closed.
 func (c *Client) Close(ctx context.Context) error { return c.revokes.close(ctx) }
 
 func (c *Client) encode(t Task) (*Message, error) {
@@ -189,7 +188,7 @@ func (c *Client) forget(call *Call) {
 	}
 }
 
-// fetch reports what a store has of the call's task already.
+// fetch reports the stored state of the call's task, if the backend stores any.
 func (c *Client) fetch(ctx context.Context, call *Call) error {
 	store, ok := c.backend.(Store)
 	if !ok {
@@ -205,13 +204,14 @@ func (c *Client) fetch(ctx context.Context, call *Call) error {
 	return nil
 }
 
-// Times between two attempts to send a task that may run twice.
+// Times between two attempts to send an idempotent task.
 const (
 	firstResend = 50 * time.Millisecond
 	lastResend  = time.Second
 )
 
-// publish sends a task, again and again if that does no harm.
+// publish sends a task. It repeats a failed attempt until the context ends if the task is
+// idempotent.
 func (c *Client) publish(ctx context.Context, m *Message, idempotent bool) error {
 	for wait := firstResend; ; wait = min(2*wait, lastResend) {
 		err := c.broker.Publish(ctx, m)

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // stage is a client with everything around it in memory, and a clock that stands

@@ -5,19 +5,18 @@ import (
 	"fmt"
 )
 
-// Command is an order or a question to workers.
+// Command is a remote control command to workers.
 type Command struct {
 	Method    string
 	Arguments map[string]any
-	// Destination names the workers that it is for. Empty: all.
+	// Destination names the workers that execute the command. Empty: all.
 	Destination []string
-	// Ticket comes back with the answers, which go to ReplyTo. Both are the
-	// broker's to set.
+	// Ticket identifies the replies, which go to ReplyTo. The broker sets both.
 	Ticket  string
 	ReplyTo *ReplyAddress
 }
 
-// ReplyAddress is where answers to a command go.
+// ReplyAddress is the destination of replies to a command.
 type ReplyAddress struct {
 	Exchange   string `json:"exchange"`
 	RoutingKey string `json:"routing_key"`
@@ -33,9 +32,8 @@ type commandBody struct {
 	ReplyTo     *ReplyAddress  `json:"reply_to,omitempty"`
 }
 
-// RevokeTasks returns the command that revokes tasks. A worker that has not
-// started one of them will not do so. With terminate it also ends the processes
-// that run them; workers with threads do not heed that.
+// RevokeTasks returns the command that revokes tasks. Workers do not start them after that.
+// With terminate they also end the processes that run them; workers with threads ignore that.
 func RevokeTasks(ids []string, terminate bool) Command {
 	return Command{Method: "revoke", Arguments: map[string]any{
 		"task_id":   ids,
@@ -44,7 +42,7 @@ func RevokeTasks(ids []string, terminate bool) Command {
 	}}
 }
 
-// Encode makes a message of the command for the named exchange.
+// Encode returns the message of the command for the named exchange.
 func (c Command) Encode(exchange string) (*Message, error) {
 	if c.Arguments == nil {
 		c.Arguments = map[string]any{}
@@ -68,8 +66,8 @@ func (c Command) Encode(exchange string) (*Message, error) {
 	}, nil
 }
 
-// decodeReply reads an answer to a command: what one worker, or by chance more,
-// has to say.
+// decodeReply decodes a reply to a command. It has one key, the name of the worker, and in rare
+// cases more.
 func decodeReply(body []byte) (map[string]json.RawMessage, error) {
 	var reply map[string]json.RawMessage
 	if err := json.Unmarshal(body, &reply); err != nil {

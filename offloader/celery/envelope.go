@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// envelope is a message for brokers that know none, such as Redis: one JSON
-// object with what AMQP has fields for.
+// envelope is a message as one JSON object, for brokers without messages, such as Redis. Its
+// properties are those of AMQP.
 type envelope struct {
 	Body            string         `json:"body"`
 	ContentEncoding string         `json:"content-encoding"`
@@ -41,8 +41,8 @@ type deliveryInfo struct {
 
 const base64Encoding = "base64"
 
-// Envelope writes the message as one JSON object, with a new delivery tag. The
-// priority on the wire is the broker's to say: it may count the other way.
+// Envelope encodes the message as one JSON object, with a new delivery tag. priority is the
+// value on the wire, since brokers may count the other way.
 func (m *Message) Envelope(priority int) ([]byte, error) {
 	e := envelope{
 		Body:            base64.StdEncoding.EncodeToString(m.Body),
@@ -66,8 +66,8 @@ func (m *Message) Envelope(priority int) ([]byte, error) {
 	return marshal(e)
 }
 
-// ExpirationText is the expiration in milliseconds, as it is sent, and empty for
-// none. RabbitMQ takes none above 32 bits: it closes the channel.
+// ExpirationText returns the expiration on the wire, in milliseconds, or "" for none. Values
+// above 32 bits count as none, as RabbitMQ would close the channel.
 func (m *Message) ExpirationText() string {
 	ms := m.Expiration.Milliseconds()
 	if m.Expiration <= 0 || ms > math.MaxUint32 {
@@ -83,8 +83,7 @@ func (m *Message) deliveryMode() int {
 	return 1
 }
 
-// OpenEnvelope reads a message from one JSON object. Its priority is as it was
-// sent.
+// OpenEnvelope decodes a message from one JSON object. Its priority is the value on the wire.
 func OpenEnvelope(data []byte) (*Message, error) {
 	var e envelope
 	if err := json.Unmarshal(data, &e); err != nil {
@@ -114,10 +113,10 @@ func OpenEnvelope(data []byte) (*Message, error) {
 	return m, m.decompress()
 }
 
-// maxInflated bounds what a compressed body may grow to.
+// maxInflated is the largest decompressed body, in bytes.
 const maxInflated = 64 << 20
 
-// decompress undoes what is called gzip there and is zlib.
+// decompress decompresses the body. Celery's media type says gzip, but the format is zlib.
 func (m *Message) decompress() error {
 	kind, _ := m.Headers["compression"].(string)
 	if kind == "" {

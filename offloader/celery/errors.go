@@ -2,54 +2,52 @@ package celery
 
 import "errors"
 
-// Errors of a call before a worker has it.
+// Errors of a call before the broker has accepted the task.
 var (
-	// ErrInvalidTask: the task cannot be sent, since a worker could not read it.
+	// ErrInvalidTask means that no worker could read the task.
 	ErrInvalidTask = errors.New("invalid task")
-	// ErrNoWorker: no worker is there to take a task.
+	// ErrNoWorker means that no worker is alive to take the task.
 	ErrNoWorker = errors.New("no worker is alive")
-	// ErrUnroutable: the broker has no such queue.
+	// ErrUnroutable means that the broker has no such queue.
 	ErrUnroutable = errors.New("the broker has no such queue")
-	// ErrUnavailable: the server is not reachable, or takes nothing now. The
-	// task has not been sent.
+	// ErrUnavailable means that the server is not reachable, or accepts nothing now. The
+	// task was not sent.
 	ErrUnavailable = errors.New("not available")
-	// ErrUnconfirmed: the connection was lost while the task was being sent.
-	// It may or may not be in the queue.
+	// ErrUnconfirmed means that the connection was lost while the task was sent. The task
+	// may be in the queue.
 	ErrUnconfirmed = errors.New("sent without a confirmation")
-	// ErrUnsupported: the broker or the backend does not have this power.
+	// ErrUnsupported means that the broker or the backend lacks an optional interface.
 	ErrUnsupported = errors.New("not supported")
 )
 
-// Errors of a call while it waits. The task may still run, or have run.
+// Errors of a call while it waits. The task may still run, or have ended.
 var (
-	// ErrResultLost: the result has been or will be sent to where nobody can
-	// read it any more.
+	// ErrResultLost means that the result was or will be sent to a queue that is gone.
 	ErrResultLost = errors.New("the result is lost")
-	// ErrTooLarge: the result is larger than the backend is set to take.
+	// ErrTooLarge means that the result is larger than the backend's limit.
 	ErrTooLarge = errors.New("the result is too large")
-	// ErrUnreadable: the result is not JSON.
+	// ErrUnreadable means that the result is not JSON.
 	ErrUnreadable = errors.New("the result cannot be read")
-	// ErrNotFinite: the result holds NaN or Infinity, which JSON does not have.
+	// ErrNotFinite means that the result holds NaN or Infinity, which JSON lacks.
 	ErrNotFinite = errors.New("the result holds NaN or Infinity")
-	// ErrClosed: the client or its backend was closed.
+	// ErrClosed means that the client or its backend was closed.
 	ErrClosed = errors.New("closed")
 )
 
-// Errors that a task ended with, for errors.Is. The [TaskError] itself has the
-// words of the worker.
+// Outcomes of a task, for errors.Is with a [TaskError].
 var (
-	// ErrUnknownTask: no task of that name is registered with the worker.
+	// ErrUnknownTask means that the worker has no task of that name.
 	ErrUnknownTask = errors.New("unknown task")
-	// ErrRevoked: the task was revoked before it ran.
+	// ErrRevoked means that the task was revoked before it ran.
 	ErrRevoked = errors.New("revoked")
-	// ErrTerminated: the task was revoked while it ran, and its process ended.
+	// ErrTerminated means that the task was revoked while it ran, and its process ended.
 	ErrTerminated = errors.New("terminated")
-	// ErrExpired: the task had expired before a worker got to it.
+	// ErrExpired means that the task expired before a worker took it.
 	ErrExpired = errors.New("expired")
-	// ErrTimeLimit: the task ran for longer than its time limit.
+	// ErrTimeLimit means that the task exceeded its time limit.
 	ErrTimeLimit = errors.New("time limit exceeded")
-	// ErrWorkerLost: the worker's process died under the task.
+	// ErrWorkerLost means that the process of the task died.
 	ErrWorkerLost = errors.New("worker lost")
-	// ErrNotSerialisable: the worker could not write down what the task returned.
+	// ErrNotSerialisable means that the worker could not encode the result.
 	ErrNotSerialisable = errors.New("result not serialisable")
 )

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// workerEvent is what a worker tells about itself every two seconds, and when it
-// comes and goes.
+// workerEvent is a heartbeat of a worker, or the report of its start or end.
 type workerEvent struct {
 	Type      string  `json:"type"`
 	Hostname  string  `json:"hostname"`
@@ -24,7 +23,7 @@ const (
 	workerOffline   = "worker-offline"
 )
 
-// decodeEvents reads one event, or an array of them.
+// decodeEvents decodes one event, or an array of events.
 func decodeEvents(body []byte) ([]workerEvent, error) {
 	if body = bytes.TrimSpace(body); len(body) > 0 && body[0] == '[' {
 		var events []workerEvent
@@ -47,7 +46,7 @@ const (
 	missedBeats = 3 // after which a worker counts as gone
 )
 
-// expiry is how long the worker counts as alive after the event.
+// expiry returns how long the worker counts as alive after the event.
 func (e workerEvent) expiry() time.Duration {
 	freq := time.Duration(min(e.Freq, maxFreq.Seconds()) * float64(time.Second))
 	if freq <= 0 {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 // A task is called and its progress shown while it runs. Here the broker, the

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// exception is what a worker reports of one. What it was raised with may hold NaN and
-// Infinity, which are no JSON.
+// exception is a reported exception. Its arguments may hold NaN and Infinity, which are not
+// valid JSON.
 type exception struct {
 	kind, module string
 	args         []json.RawMessage
 }
 
-// readException reads an exception. ok is false for what is none.
+// readException decodes an exception. ok is false for any other value.
 func readException(value []byte) (e exception, ok bool) {
 	var message json.RawMessage
 	var fault error
@@ -35,17 +35,17 @@ func readException(value []byte) (e exception, ok bool) {
 	return e, true
 }
 
-// Celery puts another exception around one that cannot be pickled, as all whose
-// constructors take other arguments than they hand on. It says what was inside: the
-// module, the type, the arguments and how Python shows it.
+// Celery wraps exceptions that cannot be pickled, for example those whose constructors pass
+// other arguments to their base than they take. The arguments of the wrapper are the module,
+// the type, the arguments and the repr of the exception.
 const (
 	wrapperType   = "UnpickleableExceptionWrapper"
 	wrapperModule = "celery.utils.serialization"
 	wrapperArgs   = 4
 )
 
-// Unwrapped is the state with the exception that the task has raised, if Celery has put
-// another around it, in the place of that. It is valid JSON if the other was.
+// Unwrapped returns the state with the wrapper of an exception removed, if there is one. The
+// value is valid JSON if it was before.
 func (r Result) Unwrapped() Result {
 	e, ok := readException(r.Value)
 	if inner := e.unwrapped(); ok && inner.kind != e.kind {
@@ -54,7 +54,7 @@ func (r Result) Unwrapped() Result {
 	return r
 }
 
-// unwrapped is the exception that the task has raised.
+// unwrapped returns the exception that the task has raised, without a wrapper.
 func (e exception) unwrapped() exception {
 	if e.kind != wrapperType || e.module != wrapperModule && e.module != "" || len(e.args) < wrapperArgs-1 {
 		return e
@@ -67,7 +67,8 @@ func (e exception) unwrapped() exception {
 	return inner
 }
 
-// elements are the arguments of an exception. Old workers write one alone.
+// elements returns the arguments of an exception. Old workers write a single one without an
+// array.
 func elements(message json.RawMessage) []json.RawMessage {
 	if len(message) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func elements(message json.RawMessage) []json.RawMessage {
 	return args
 }
 
-// text writes the arguments as Python's str of the exception does.
+// text returns the message of the exception, like Python's str.
 func (e exception) text() string {
 	switch len(e.args) {
 	case 0:
@@ -90,7 +91,7 @@ func (e exception) text() string {
 	return tupleRepr(e.tuple(), maxRepr)
 }
 
-// tuple of the arguments.
+// tuple returns the arguments as a JSON array.
 func (e exception) tuple() []byte {
 	return append(append([]byte("["), bytes.Join(asBytes(e.args), []byte(","))...), ']')
 }
@@ -103,7 +104,7 @@ func asBytes(args []json.RawMessage) [][]byte {
 	return all
 }
 
-// argText is the only argument of an exception as Python's str writes it.
+// argText returns the single argument of an exception, like Python's str.
 func argText(arg json.RawMessage) string {
 	var text string
 	if bytes.HasPrefix(arg, []byte(`"`)) && json.Unmarshal(arg, &text) == nil {

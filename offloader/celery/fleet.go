@@ -4,48 +4,79 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/refresh"
 )
 
-// How long answers are good. Some serve while they are asked again; whether somebody
-// is there is always asked anew.
+// How long replies of workers and states of queues are cached. Those that say whether a worker
+// is alive are never returned stale.
 var (
-	timesOfPings  = times{keep: 2 * time.Second, again: 2 * time.Second}
-	timesOfGauges = times{keep: 2 * time.Second, again: 2 * time.Second}
-	timesOfQueues = times{keep: 10 * time.Second, serve: time.Minute, again: 2 * time.Second}
-	timesOfStats  = times{keep: 10 * time.Second, serve: time.Minute, again: 10 * time.Second}
-	// A task that was not known may have been added: that is asked sooner, and not
-	// as often as somebody makes names up.
-	timesOfNames = times{keep: time.Minute, serve: 10 * time.Minute, again: 2 * time.Second}
+	pingLifetimes  = refresh.Lifetimes{Fresh: 2 * time.Second, Retry: 2 * time.Second}
+	gaugeLifetimes = refresh.Lifetimes{Fresh: 2 * time.Second, Retry: 2 * time.Second}
+	queueLifetimes = refresh.Lifetimes{Fresh: 10 * time.Second, Stale: time.Minute, Retry: 2 * time.Second}
+	statsLifetimes = refresh.Lifetimes{Fresh: 10 * time.Second, Stale: time.Minute, Retry: 10 * time.Second}
+	// A task that is missing from the lists may have been added since: Retry is short. It
+	// is not zero, since clients can send any number of invented names.
+	taskLifetimes = refresh.Lifetimes{Fresh: time.Minute, Stale: 10 * time.Minute, Retry: 2 * time.Second}
 )
 
-// survey is a question to all workers.
-type survey[T any] struct {
-	question[map[string]T]
+// fleetCache caches the replies of all workers to one query, by the worker's name.
+type fleetCache[T any] struct {
+	*refresh.Cached[map[string]T]
 
-	past map[string]T // what each worker has answered last, guarded by the workers' mu
+	past map[string]T // last reply of each worker, for when it is silent; guarded by the mu of Workers
 }
 
-func newSurvey[T any](w *Workers, i inquiry[T], t times) *survey[T] {
-	s := &survey[T]{past: make(map[string]T)}
-	s.asking, s.times = w.asking, t
-	s.ask = func(ctx context.Context, told func(map[string]T)) error {
-		answers, err := gather(ctx, w, i, told)
-		s.remember(w, answers)
+func newFleetCache[T any](w *Workers, q query[T], l refresh.Lifetimes) *fleetCache[T] {
+	c := &fleetCache[T]{past: make(map[string]T)}
+	c.Cached = refresh.New(w.refreshes, l, func(ctx context.Context, publish func(map[string]T)) error {
+		replies, err := collect(ctx, w, q, publish)
+		c.remember(w, replies)
 		return err
-	}
-	return s
+	})
+	return c
 }
 
-// Ready returns nil if a worker seems to be there that takes tasks from the
-// queue. One that was heard in as long a time as the context has left, and does not
-// answer, may be busy: it counts while it listens to commands. The error wraps
-// ErrNoWorker or ErrUnroutable if none is there, and ErrUnavailable if the broker is
-// not there either.
+// remember keeps replies of workers, and forgets those of workers that have gone.
+func (c *fleetCache[T]) remember(w *Workers, replies map[string]T) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range c.past {
+		if _, ok := w.seen[name]; !ok {
+			delete(c.past, name)
+		}
+	}
+	maps.Copy(c.past, replies)
+}
+
+// ofSilent returns the earlier replies of workers that are silent now. complete is false if
+// one of them has never replied.
+func (c *fleetCache[T]) ofSilent(ctx context.Context, w *Workers, replies map[string]T) (past map[string]T, complete bool) {
+	names := silent(ctx, w, replies)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	past, complete = make(map[string]T, len(names)), true
+	for _, name := range names {
+		reply, ok := c.past[name]
+		if !ok {
+			complete = false
+			continue
+		}
+		past[name] = reply
+	}
+	return past, complete
+}
+
+// Ready returns nil if a worker that takes tasks from the queue appears to be alive. A worker
+// that does not reply may be busy: it counts if it was heard within the time that the context
+// has left, and still listens to commands. The error wraps ErrNoWorker, ErrUnroutable, or
+// ErrUnavailable if the broker is not reachable.
 func (w *Workers) Ready(ctx context.Context, queue string) error {
 	if gauge, ok := w.broker.(QueueGauge); ok {
-		state, err := w.gaugeOf(gauge, queue).get(ctx, func(QueueState) bool { return true })
+		state, err := w.gaugeOf(gauge, queue).Get(ctx, func(QueueState) bool { return true })
 		switch {
 		case err != nil:
 			return fmt.Errorf("looking at queue '%s': %w", queue, err)
@@ -71,37 +102,38 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 	return nil
 }
 
-// maxGauges is of how many queues the state is kept. Usually there are few.
+// maxGauges bounds the number of queues whose state is cached. Few queues are usual; clients
+// may choose among many.
 const maxGauges = 1000
 
-func (w *Workers) gaugeOf(gauge QueueGauge, queue string) *question[QueueState] {
+func (w *Workers) gaugeOf(gauge QueueGauge, queue string) *refresh.Cached[QueueState] {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if q := w.gauges[queue]; q != nil {
-		return q
+	if c := w.gauges[queue]; c != nil {
+		return c
 	}
 	if len(w.gauges) >= maxGauges {
 		clear(w.gauges)
 	}
-	q := &question[QueueState]{asking: w.asking, times: timesOfGauges}
-	q.ask = func(ctx context.Context, told func(QueueState)) error {
+	c := refresh.New(w.refreshes, gaugeLifetimes, func(ctx context.Context, publish func(QueueState)) error {
 		state, err := gauge.Queue(ctx, queue)
 		if err == nil {
-			told(state)
+			publish(state)
 		}
 		return err
-	}
-	w.gauges[queue] = q
-	return q
+	})
+	w.gauges[queue] = c
+	return c
 }
 
-// anyAlive fails if no worker is there. heard tells that one was heard lately.
+// anyAlive returns an error if no worker is alive. heard is false if only silent workers may
+// be alive.
 func (w *Workers) anyAlive(ctx context.Context) (heard bool, err error) {
 	if w.alive(time.Now()) > 0 {
 		return true, nil
 	}
 	some := func(all map[string]json.RawMessage) bool { return len(all) > 0 }
-	all, err := w.pings.get(ctx, some)
+	all, err := w.pings.Get(ctx, some)
 	switch {
 	case err != nil:
 		return false, err
@@ -113,7 +145,7 @@ func (w *Workers) anyAlive(ctx context.Context) (heard bool, err error) {
 	return false, ErrNoWorker
 }
 
-// certainty is what can be said about a queue.
+// certainty is the result of a lookup that silent workers may leave open.
 type certainty int
 
 const (
@@ -129,50 +161,49 @@ func (w *Workers) takenFrom(ctx context.Context, queue string) certainty {
 			return slices.ContainsFunc(queues, func(q Queue) bool { return q.Name == queue })
 		})
 	}
-	all, err := w.queues.get(ctx, orNobody(takes))
+	all, err := w.queues.Get(ctx, orEmpty(takes))
 	switch {
 	case err != nil || len(all) == 0:
 		return unknown
 	case takes(all):
 		return yes
 	}
-	if past, sure := w.queues.ofSilent(ctx, w, all); !sure || takes(past) {
+	if past, complete := w.queues.ofSilent(ctx, w, all); !complete || takes(past) {
 		return unknown
 	}
 	return no
 }
 
-// Knows reports whether a worker knows the task, as soon as one has said so. If
-// none answers, nobody can say, and the task counts as known; so it does if a silent
-// worker may know it.
+// Knows reports whether a worker knows the task. It returns as soon as one worker has listed
+// it. The task also counts as known if no worker replies, or if a silent worker may know it.
 func (w *Workers) Knows(ctx context.Context, task string) (bool, error) {
 	listed := func(all map[string][]string) bool {
 		return anyOf(all, func(names []string) bool { return slices.Contains(names, task) })
 	}
-	known := orNobody(listed)
-	all, err := w.registered.get(ctx, known)
+	known := orEmpty(listed)
+	all, err := w.registered.Get(ctx, known)
 	if err != nil || known(all) {
 		return err == nil, err
 	}
-	past, sure := w.registered.ofSilent(ctx, w, all)
-	return !sure || listed(past), nil
+	past, complete := w.registered.ofSilent(ctx, w, all)
+	return !complete || listed(past), nil
 }
 
-// Slots returns how many tasks all workers that answer run at once.
+// Slots returns how many tasks the workers that reply run at once, in all.
 func (w *Workers) Slots(ctx context.Context) (int, error) {
-	all, err := w.stats.get(ctx, func(map[string]Stats) bool { return false })
+	all, err := w.stats.Get(ctx, func(map[string]Stats) bool { return false })
 	return slotsOf(all), err
 }
 
-// HaveSlots reports whether the workers run n tasks at once, as soon as enough of
-// them have said so. Those of silent workers count as they were. If none tells, nobody
-// can say, and they count as enough.
+// HaveSlots reports whether the workers run n tasks at once. It returns as soon as enough
+// workers have replied. A silent worker counts with its last reply. If no worker reports its
+// slots, they count as enough.
 func (w *Workers) HaveSlots(ctx context.Context, n int) (bool, error) {
 	enough := func(all map[string]Stats) bool {
 		slots := slotsOf(all)
 		return slots >= n || slots == 0
 	}
-	all, err := w.stats.get(ctx, enough)
+	all, err := w.stats.Get(ctx, enough)
 	if err != nil || enough(all) {
 		return err == nil, err
 	}
@@ -197,8 +228,7 @@ func anyOf[T any](all map[string]T, is func(T) bool) bool {
 	return false
 }
 
-// orNobody is content as well if nobody has answered: who asks again is not told
-// more.
-func orNobody[T any](content func(map[string]T) bool) func(map[string]T) bool {
-	return func(all map[string]T) bool { return len(all) == 0 || content(all) }
+// orEmpty is also satisfied by an empty result: a refresh would not return more.
+func orEmpty[T any](satisfied func(map[string]T) bool) func(map[string]T) bool {
+	return func(all map[string]T) bool { return len(all) == 0 || satisfied(all) }
 }

@@ -10,75 +10,75 @@ import (
 	"time"
 )
 
-// inspectTimeout is how long answers of workers are waited for. Idle ones need
-// milliseconds, those that fork or swap more.
+// inspectTimeout is how long a command waits for replies. Idle workers reply within
+// milliseconds; workers that fork or swap take longer.
 const inspectTimeout = time.Second
 
-// errSlowBroker ends a question that the broker has not passed on in time. It is no
-// deadline of a task: none was sent.
-var errSlowBroker = fmt.Errorf("%w: the broker has not passed on a question", ErrUnavailable)
+// errSlowBroker ends a command that the broker has not delivered in time. It does not wrap
+// context.DeadlineExceeded, which callers would take for the deadline of a task.
+var errSlowBroker = fmt.Errorf("%w: the broker has not delivered a command", ErrUnavailable)
 
-// Stats is what a worker tells about itself.
+// Stats are what a worker reports about itself.
 type Stats struct {
-	// Slots is how many tasks it runs at once.
+	// Slots is the number of tasks that it runs at once.
 	Slots int
-	// Prefetch is how many it takes from the queue at once.
+	// Prefetch is the number of tasks that it takes from the queue ahead.
 	Prefetch int
-	// Uptime of the worker.
+	// Uptime is the age of its process.
 	Uptime time.Duration
-	// Total is how many it has taken, by name.
+	// Total counts the tasks that it has taken, by name.
 	Total map[string]int
 }
 
-// Queue is one from which a worker takes tasks.
+// Queue is a queue from which a worker takes tasks.
 type Queue struct {
 	Name       string `json:"name"`
 	RoutingKey string `json:"routing_key"`
 }
 
-// Inspect sends a question to all workers, or to those named, and returns what
-// each answered within a second, or until the context ends. A broker that cannot
-// do so is an error that wraps ErrUnsupported.
+// Inspect sends a command to all workers, or to the command's Destination, and returns the
+// replies by the workers' names. It waits for one second at most. The error wraps
+// ErrUnsupported if the broker is no Controller.
 func (w *Workers) Inspect(ctx context.Context, c Command) (map[string]json.RawMessage, error) {
-	answers := make(map[string]json.RawMessage)
-	err := w.inspect(ctx, c, func(name string, answer json.RawMessage) { answers[name] = answer })
+	replies := make(map[string]json.RawMessage)
+	err := w.inspect(ctx, c, func(name string, reply json.RawMessage) { replies[name] = reply })
 	if err != nil {
 		return nil, err
 	}
-	return answers, nil
+	return replies, nil
 }
 
-// inspect calls told with each answer as it comes.
-func (w *Workers) inspect(ctx context.Context, c Command, told func(name string, answer json.RawMessage)) error {
+// inspect calls receive with each reply as it comes.
+func (w *Workers) inspect(ctx context.Context, c Command, receive func(name string, reply json.RawMessage)) error {
 	controller, ok := w.broker.(Controller)
 	if !ok {
-		return fmt.Errorf("asking workers: %w by this broker", ErrUnsupported)
+		return fmt.Errorf("inspecting workers: %w by this broker", ErrUnsupported)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, errSlowBroker)
 	defer cancel()
-	silent := w.whoAnswers(c)
-	endless := len(silent) == 0
+	missing := w.expected(c)
+	countUnknown := len(missing) == 0
 	err := controller.Ask(ctx, c, func(body []byte) bool {
-		reply, err := decodeReply(body)
+		replies, err := decodeReply(body)
 		if err != nil {
-			return true // what cannot be read is as good as none
+			return true // an unreadable reply counts as none
 		}
-		for name, answer := range reply {
-			delete(silent, name)
+		for name, reply := range replies {
+			delete(missing, name)
 			w.note(name)
-			told(name, answer)
+			receive(name, reply)
 		}
-		return endless || len(silent) > 0
+		return countUnknown || len(missing) > 0
 	})
 	if err != nil {
-		return fmt.Errorf("asking workers for '%s': %w", c.Method, err)
+		return fmt.Errorf("inspecting workers by '%s': %w", c.Method, err)
 	}
 	return nil
 }
 
-// whoAnswers returns the workers of whom an answer is expected. None is for nobody
-// knows.
-func (w *Workers) whoAnswers(c Command) map[string]struct{} {
+// expected returns the workers that should reply. An empty set means that the workers are
+// unknown.
+func (w *Workers) expected(c Command) map[string]struct{} {
 	names := c.Destination
 	if len(names) == 0 {
 		names = w.heard(time.Now())
@@ -90,32 +90,32 @@ func (w *Workers) whoAnswers(c Command) map[string]struct{} {
 	return all
 }
 
-// inquiry is a command that all workers answer, and how an answer is read.
-type inquiry[T any] struct {
+// query is a command to all workers with the decoder of their replies.
+type query[T any] struct {
 	command Command
-	read    func(answer []byte) (T, error)
+	decode  func(reply []byte) (T, error)
 }
 
-// What workers are asked.
+// Queries by what they return.
 var (
-	aboutLife = inquiry[json.RawMessage]{
+	pingQuery = query[json.RawMessage]{
 		command: Command{Method: "ping"},
-		read:    func(answer []byte) (json.RawMessage, error) { return answer, nil },
+		decode:  func(reply []byte) (json.RawMessage, error) { return reply, nil },
 	}
-	aboutStats  = inquiry[Stats]{command: Command{Method: "stats"}, read: readStats}
-	aboutQueues = inquiry[[]Queue]{command: Command{Method: "active_queues"}, read: readJSON[[]Queue]}
-	aboutNames  = inquiry[[]string]{
+	statsQuery  = query[Stats]{command: Command{Method: "stats"}, decode: decodeStats}
+	queuesQuery = query[[]Queue]{command: Command{Method: "active_queues"}, decode: decodeJSON[[]Queue]}
+	tasksQuery  = query[[]string]{
 		command: Command{Method: "registered", Arguments: map[string]any{"taskinfoitems": []string{}}},
-		read:    readJSON[[]string],
+		decode:  decodeJSON[[]string],
 	}
 )
 
-func readJSON[T any](answer []byte) (value T, err error) {
-	err = json.Unmarshal(answer, &value)
+func decodeJSON[T any](reply []byte) (value T, err error) {
+	err = json.Unmarshal(reply, &value)
 	return value, err
 }
 
-func readStats(answer []byte) (Stats, error) {
+func decodeStats(reply []byte) (Stats, error) {
 	var s struct {
 		Pool struct {
 			Slots int `json:"max-concurrency"`
@@ -124,25 +124,25 @@ func readStats(answer []byte) (Stats, error) {
 		Uptime   float64        `json:"uptime"`
 		Total    map[string]int `json:"total"`
 	}
-	err := json.Unmarshal(answer, &s)
+	err := json.Unmarshal(reply, &s)
 	uptime := time.Duration(s.Uptime * float64(time.Second))
 	return Stats{s.Pool.Slots, s.Prefetch, uptime, s.Total}, err
 }
 
-// gather asks workers, and returns what each has answered. told is given all that
-// is known so far, each time more is. What one says that makes no sense, such as an
-// error, is passed over if another makes sense.
-func gather[T any](ctx context.Context, w *Workers, i inquiry[T], told func(map[string]T)) (map[string]T, error) {
+// collect sends a query to all workers and returns the decoded replies. It calls publish with
+// all replies so far after each one. A reply that cannot be decoded, such as an error, is
+// ignored unless no other comes.
+func collect[T any](ctx context.Context, w *Workers, q query[T], publish func(map[string]T)) (map[string]T, error) {
 	all := make(map[string]T)
 	var faults []error
-	err := w.inspect(ctx, i.command, func(name string, answer json.RawMessage) {
-		value, err := i.read(answer)
+	err := w.inspect(ctx, q.command, func(name string, reply json.RawMessage) {
+		value, err := q.decode(reply)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("the answer of worker '%s': %w", name, err))
+			faults = append(faults, fmt.Errorf("reply of worker '%s': %w", name, err))
 			return
 		}
 		all[name] = value
-		told(maps.Clone(all)) // others read it while more comes
+		publish(maps.Clone(all)) // readers keep it, and all grows
 	})
 	if err == nil && len(all) == 0 {
 		err = errors.Join(faults...)
@@ -150,23 +150,23 @@ func gather[T any](ctx context.Context, w *Workers, i inquiry[T], told func(map[
 	return all, err
 }
 
-// Ping returns the names of the workers that answer.
+// Ping returns the names of the workers that reply.
 func (w *Workers) Ping(ctx context.Context) ([]string, error) {
-	answers, err := gather(ctx, w, aboutLife, func(map[string]json.RawMessage) {})
-	return slices.Collect(maps.Keys(answers)), err
+	replies, err := collect(ctx, w, pingQuery, func(map[string]json.RawMessage) {})
+	return slices.Collect(maps.Keys(replies)), err
 }
 
-// Stats returns what each worker tells about itself, by its name.
+// Stats returns what each worker reports about itself, by the worker's name.
 func (w *Workers) Stats(ctx context.Context) (map[string]Stats, error) {
-	return gather(ctx, w, aboutStats, func(map[string]Stats) {})
+	return collect(ctx, w, statsQuery, func(map[string]Stats) {})
 }
 
 // Registered returns the names of the tasks that each worker knows.
 func (w *Workers) Registered(ctx context.Context) (map[string][]string, error) {
-	return gather(ctx, w, aboutNames, func(map[string][]string) {})
+	return collect(ctx, w, tasksQuery, func(map[string][]string) {})
 }
 
-// ActiveQueues returns the queues that each worker takes tasks from.
+// ActiveQueues returns the queues from which each worker takes tasks.
 func (w *Workers) ActiveQueues(ctx context.Context) (map[string][]Queue, error) {
-	return gather(ctx, w, aboutQueues, func(map[string][]Queue) {})
+	return collect(ctx, w, queuesQuery, func(map[string][]Queue) {})
 }

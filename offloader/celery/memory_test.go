@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }

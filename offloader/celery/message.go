@@ -6,26 +6,25 @@ import (
 	"time"
 )
 
-// Message is what brokers carry: a task, a command to workers, or what these
-// send back.
+// Message is a message of a broker: a task, a command to workers, or a reply of a worker.
 type Message struct {
-	// Exchange and RoutingKey say where it goes. With the default exchange,
-	// which has no name, the routing key is the queue.
+	// Exchange and RoutingKey are the destination. With the default exchange, whose
+	// name is empty, the routing key is the queue.
 	Exchange, RoutingKey string
 	// CorrelationID is the ID of the task that the message is about.
 	CorrelationID string
-	// ReplyTo is where an answer goes. Empty: nowhere.
+	// ReplyTo is the destination of replies. Empty: none.
 	ReplyTo string
-	// Priority with the meaning of [Task.Priority]. Nil: none.
+	// Priority is as in [Task.Priority]. Nil: none.
 	Priority *int
-	// Expiration is how long the broker may keep the message. Zero: for ever.
+	// Expiration is how long the broker keeps the message. Zero: until it is taken.
 	Expiration time.Duration
 	// Persistent messages survive a restart of the broker.
 	Persistent bool
 	// Headers hold JSON values: nil, bool, numbers, strings, []any and
 	// map[string]any.
 	Headers map[string]any
-	// Body in the form that ContentType and ContentEncoding tell.
+	// Body is encoded as ContentType and ContentEncoding say.
 	Body                         []byte
 	ContentType, ContentEncoding string
 }
@@ -34,22 +33,22 @@ const (
 	contentJSON = "application/json"
 	encodingUTF = "utf-8"
 
-	// expiryGrace is how much longer the broker keeps a task that has expired. If
-	// a worker gets to it in that time it says that it has expired; what the
-	// broker clears away is never told of.
+	// expiryGrace is how much longer the broker keeps an expired task. A worker that
+	// takes it in this time reports it as expired. A message that the broker removes is
+	// never reported.
 	expiryGrace = time.Minute
 
-	// embed is the third part of a task's body: what is to run after it.
+	// embed is the third part of a task's body: the tasks to run after it.
 	embed = `{"callbacks":null,"errbacks":null,"chain":null,"chord":null}`
 
-	// isoTime and isoSeconds are how Python writes a moment with its offset: with
-	// six digits after the second or with none.
+	// isoTime and isoSeconds are Python's formats of a time with an offset: with six
+	// digits of a second, or with none.
 	isoTime    = "2006-01-02T15:04:05.000000-07:00"
 	isoSeconds = "2006-01-02T15:04:05-07:00"
 )
 
-// Encode checks the task and makes a message of it. The error wraps
-// ErrInvalidTask. Nothing that Encode returns can harm a worker.
+// Encode validates the task and returns its message, which every worker can read. An error
+// wraps ErrInvalidTask.
 func (t Task) Encode(now time.Time) (*Message, error) {
 	m, err := t.encode(now)
 	if err != nil {
@@ -119,10 +118,11 @@ func (t Task) arguments() (args, kwargs []byte, err error) {
 	return args, kwargs, nil
 }
 
-// headers of Celery 5.2, which all versions of protocol 2 take, and the caller's.
+// headers returns the headers of Celery 5.2, which all versions with protocol 2 accept, and
+// the caller's headers.
 func (t Task) headers() map[string]any {
 	h := map[string]any{
-		"lang":          "py", // the language of the names and reprs here
+		"lang":          "py", // of the names and reprs below
 		"task":          t.Name,
 		"id":            t.ID,
 		"root_id":       t.RootID,
@@ -141,7 +141,7 @@ func (t Task) headers() map[string]any {
 	return h
 }
 
-// origin is shown by monitors as the sender of a task.
+// origin is what monitors show as the sender of a task.
 const origin = "caddy-offload"
 
 func orNil(s string) any {
@@ -161,7 +161,7 @@ func orNilTime(t time.Time) any {
 	return t.Format(isoTime)
 }
 
-// seconds as Python writes them: whole ones as an integer.
+// seconds returns a duration in seconds, in Python's notation: an integer if it is whole.
 func seconds(d time.Duration) any {
 	switch {
 	case d == 0:

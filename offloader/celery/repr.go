@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxRepr is how much of a value monitors and logs are shown.
+// maxRepr limits the values that monitors and logs show, in bytes.
 const maxRepr = 1024
 
-// tupleRepr writes a JSON array as Python shows a tuple.
+// tupleRepr returns a JSON array in Python's notation of a tuple.
 func tupleRepr(array []byte, limit int) string {
 	array = bytes.TrimSpace(array)
 	inner, elements := pythonRepr(array[1:len(array)-1], limit)
@@ -22,14 +22,14 @@ func tupleRepr(array []byte, limit int) string {
 	return "(" + inner + ")"
 }
 
-// valueRepr writes a JSON value as Python shows it.
+// valueRepr returns a JSON value in Python's notation.
 func valueRepr(value []byte, limit int) string {
 	text, _ := pythonRepr(value, limit)
 	return text
 }
 
-// pythonRepr writes JSON as Python would show it, cut at a limit, and counts its
-// elements. NaN and Infinity may be in it.
+// pythonRepr returns JSON in Python's notation, cut at a limit in bytes, and the number of its
+// elements. It accepts NaN and Infinity.
 func pythonRepr(data []byte, limit int) (text string, elements int) {
 	var b strings.Builder
 	depth := 0
@@ -61,12 +61,12 @@ func pythonRepr(data []byte, limit int) (text string, elements int) {
 	return b.String(), elements
 }
 
-// pythonTokens are what JSON writes in another way.
+// pythonTokens are the tokens that differ between JSON and Python.
 var pythonTokens = []struct{ json, python string }{
 	{",", ", "}, {":", ": "}, {"true", "True"}, {"false", "False"}, {"null", "None"}, {"NaN", "nan"}, {"Infinity", "inf"},
 }
 
-// writeToken writes what data begins with, and returns its length.
+// writeToken writes the first token of data and returns its length.
 func writeToken(b *strings.Builder, data []byte) int {
 	for _, token := range pythonTokens {
 		if bytes.HasPrefix(data, []byte(token.json)) {
@@ -78,8 +78,8 @@ func writeToken(b *strings.Builder, data []byte) int {
 	return 1
 }
 
-// writeWrapped writes the object that begins at i as the value that it stands for, and
-// returns its end. It returns i if the object stands for nothing else.
+// writeWrapped writes the value that the object at index i stands for, and returns the end of
+// the object. It returns i for any other object.
 func writeWrapped(b *strings.Builder, data []byte, i int) int {
 	if !bytes.HasPrefix(data[i:], []byte(wrapperStart)) {
 		return i
@@ -102,10 +102,10 @@ func writeWrapped(b *strings.Builder, data []byte, i int) int {
 	return end
 }
 
-// wrapperStart is how workers begin a wrapped value.
+// wrapperStart is the start of a wrapped value, as workers write it.
 const wrapperStart = `{"__type__"`
 
-// unwrap returns what a well wrapped value stands for.
+// unwrap returns the kind and the text of a wrapped value.
 func unwrap(object []byte) (kind, text string, ok bool) {
 	if !bytes.HasPrefix(object, []byte(wrapperStart)) {
 		return "", "", false
@@ -127,7 +127,7 @@ func unwrap(object []byte) (kind, text string, ok bool) {
 	return kind, text, true
 }
 
-// quoteFor returns the quote that Python takes for a text.
+// quoteFor returns the quote that Python chooses for a text.
 func quoteFor(text string) rune {
 	if strings.Contains(text, "'") && !strings.Contains(text, `"`) {
 		return '"'
@@ -151,7 +151,7 @@ func writeBytes(b *strings.Builder, text string) {
 func writeString(b *strings.Builder, quoted []byte, limit int) {
 	var s string
 	if json.Unmarshal(quoted, &s) != nil {
-		return // what is no JSON has no meaning here
+		return // not a valid string
 	}
 	if len(s) > limit {
 		s = s[:limit]

@@ -7,41 +7,41 @@ import (
 	"fmt"
 )
 
-// State of a task. Tasks may report states of their own, with any name.
+// State is the state of a task. Tasks may report custom states with any name.
 type State string
 
-// States that Celery reports. Success, Failure and Revoked are final: a task that
-// is Aborted still ends with one of them.
+// States of Celery. Success, Failure and Revoked are final; a task in state Aborted still ends
+// with one of them.
 const (
-	Pending  State = "PENDING" // nothing is known
+	Pending  State = "PENDING" // no state is stored
 	Received State = "RECEIVED"
 	Started  State = "STARTED"
 	Retry    State = "RETRY"
 	Success  State = "SUCCESS"
 	Failure  State = "FAILURE"
 	Revoked  State = "REVOKED"
-	Aborted  State = "ABORTED" // a caller wants the task to end
+	Aborted  State = "ABORTED" // the task is requested to end
 )
 
-// Final reports whether nothing comes after this state.
+// Final reports whether the state is the last of a task.
 func (s State) Final() bool { return s == Success || s == Failure || s == Revoked }
 
-// Result is what a worker has reported about a task: one of its states.
+// Result is one reported state of a task, final or not.
 type Result struct {
 	TaskID string
 	State  State
-	// Name of the task. Workers report it only if result_extended is set there.
+	// Name is the name of the task. Workers report it only with result_extended.
 	Name string
-	// Value is what the task returned, what it says about its progress, or its
-	// exception, as the worker wrote it. It may hold NaN and Infinity, which
-	// are no JSON: see [Result.JSON].
+	// Value is the result of the task, the data of its progress, or its exception, as
+	// the worker wrote it. It may hold NaN and Infinity, which are not valid JSON: see
+	// [Result.JSON].
 	Value json.RawMessage
-	// Traceback of an exception, with paths of the worker.
+	// Traceback is the traceback of an exception, with paths of the worker.
 	Traceback string
 }
 
-// DecodeResult reads what a worker reported. What it does not know it passes
-// over, and the value is left as it is. The error wraps ErrUnreadable.
+// DecodeResult decodes a reported state. It ignores unknown keys and does not decode the value.
+// The error wraps ErrUnreadable.
 func DecodeResult(payload []byte) (Result, error) {
 	var r Result
 	var fault error
@@ -52,7 +52,7 @@ func DecodeResult(payload []byte) (Result, error) {
 		case "task_id":
 			fault = json.Unmarshal(value, &r.TaskID)
 		case "name":
-			_ = json.Unmarshal(value, &r.Name) // what is no name says nothing
+			_ = json.Unmarshal(value, &r.Name) // an invalid name counts as none
 		case "result":
 			r.Value = value
 		case "traceback":
@@ -77,7 +77,7 @@ func DecodeResult(payload []byte) (Result, error) {
 
 var errNoState = fmt.Errorf("it has no status")
 
-// stateOf reads only the state, which comes first in what workers write.
+// stateOf decodes only the state, which workers write first.
 func stateOf(payload []byte) (State, error) {
 	var state State
 	fault := errNoState
@@ -97,8 +97,8 @@ func stateOf(payload []byte) (State, error) {
 	return state, nil
 }
 
-// JSON returns the value if it is valid JSON. The error wraps ErrNotFinite if
-// NaN or Infinity is all that is wrong, else ErrUnreadable.
+// JSON returns the value if it is valid JSON. The error wraps ErrNotFinite if NaN or Infinity
+// is the only fault, or else ErrUnreadable.
 func (r Result) JSON() (json.RawMessage, error) {
 	if json.Valid(r.Value) {
 		return r.Value, nil
@@ -109,7 +109,7 @@ func (r Result) JSON() (json.RawMessage, error) {
 	return nil, fmt.Errorf("%w: it is not valid JSON", ErrUnreadable)
 }
 
-// withoutSpecials replaces the numbers that Python writes and JSON lacks.
+// withoutSpecials replaces NaN and Infinity, which Python writes and JSON lacks, by null.
 func withoutSpecials(value []byte) []byte {
 	out := make([]byte, 0, len(value))
 	for i := 0; i < len(value); {
@@ -139,9 +139,9 @@ func specialAt(data []byte) int {
 	return 0
 }
 
-// Plain is JSON with dates, decimals, UUIDs and bytes as strings instead of the
-// objects that newer workers write for them. Digits and, without such objects,
-// every byte stay as they are.
+// Plain returns the value as JSON. Dates, decimals, UUIDs and bytes become strings; newer
+// workers write objects for them. Numbers keep all digits, and a value without such objects
+// keeps every byte.
 func (r Result) Plain() (json.RawMessage, error) {
 	value, err := r.JSON()
 	if err != nil || !bytes.Contains(value, []byte(`"__type__"`)) {
@@ -171,7 +171,7 @@ func plain(value any) any {
 	return value
 }
 
-// unwrapped is a string for what was well wrapped.
+// unwrapped returns the string of a value for which wellWrapped returned true.
 func unwrapped(inner any) any {
 	if fields, ok := inner.(map[string]any); ok {
 		h, _ := fields["hex"].(string) // 32 digits of a UUID
@@ -180,7 +180,7 @@ func unwrapped(inner any) any {
 	return inner
 }
 
-// Bytes returns the value of a task that returned a string or bytes.
+// Bytes returns a value that is a string or bytes. ok is false for other values.
 func (r Result) Bytes() ([]byte, bool) {
 	var text string
 	if json.Unmarshal(r.Value, &text) == nil && bytes.HasPrefix(r.Value, []byte(`"`)) {

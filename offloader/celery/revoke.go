@@ -7,41 +7,41 @@ import (
 	"time"
 )
 
-// RevokePolicy says what becomes of a task whose caller has left.
+// RevokePolicy is what happens to the task of an abandoned call.
 type RevokePolicy uint8
 
 // Policies of revoking.
 const (
-	// RevokeOff lets the task be. One that expires is not started any more.
+	// RevokeOff does nothing. An expiry still keeps workers from starting the task.
 	RevokeOff RevokePolicy = iota
-	// RevokeOn keeps it from being started.
+	// RevokeOn keeps workers from starting the task.
 	RevokeOn
-	// RevokeTerminate also ends the worker's process that runs it.
+	// RevokeTerminate also ends the process that runs the task.
 	RevokeTerminate
 )
 
-// DefaultRevokeEvery is the shortest time between two commands that revoke.
+// DefaultRevokeEvery is the shortest time between two revoke commands.
 const DefaultRevokeEvery = 100 * time.Millisecond
 
 const (
 	maxRevoked    = 1000                  // IDs in one command
-	maxPending    = 20 * maxRevoked       // IDs that wait for theirs
-	gatherRevokes = 10 * time.Millisecond // before the first command after a while
+	maxPending    = 20 * maxRevoked       // IDs that wait, for each policy
+	gatherRevokes = 10 * time.Millisecond // delay of a command after an idle time
 	revokeTimeout = 5 * time.Second
 )
 
-// revokes gathers tasks to revoke and sends commands for them, not too often. It
-// has no goroutine but that of its timer, which runs while something is pending.
+// revokes collects tasks to revoke and sends commands for them at intervals of every. Its
+// timer runs only while tasks are pending.
 type revokes struct {
 	controller Controller // nil for none
 	every      time.Duration
 
-	sending sync.Mutex // held while a command goes out
+	sending sync.Mutex // held while a command is sent
 
 	mu      sync.Mutex
 	pending map[RevokePolicy][]string // guarded by mu
 	timer   *time.Timer               // nil while nothing is pending, guarded by mu
-	last    time.Time                 // when the last command went out, guarded by mu
+	last    time.Time                 // of the last command, guarded by mu
 	closed  bool                      // guarded by mu
 }
 
@@ -51,8 +51,7 @@ func (r *revokes) init(b Broker, every time.Duration) {
 	r.pending = make(map[RevokePolicy][]string)
 }
 
-// add has a task revoked soon. More than can be told in time are let be: their
-// expiry has to do.
+// add schedules a revoke. Beyond maxPending it is dropped; those tasks end by their expiry.
 func (r *revokes) add(id string, policy RevokePolicy) {
 	if policy == RevokeOff || r.controller == nil {
 		return
@@ -71,7 +70,7 @@ func (r *revokes) add(id string, policy RevokePolicy) {
 func (r *revokes) tick() {
 	ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
 	defer cancel()
-	_ = r.send(ctx) // nobody waits for it: what it could not revoke expires
+	_ = r.send(ctx) // no retry: tasks that are not revoked expire
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.pending) == 0 {
@@ -108,7 +107,7 @@ func (r *revokes) take(policy RevokePolicy) []string {
 	return ids
 }
 
-// close sends what is pending and takes no more.
+// close sends the pending revokes and rejects new ones.
 func (r *revokes) close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true

@@ -13,9 +13,8 @@ import (
 
 var errNotObject = errors.New("not a JSON object")
 
-// scanObject calls visit with each key of a JSON object and its value as it is
-// written, until visit returns false. It looks no closer at values than it must
-// to find their ends: Python writes some that are no JSON.
+// scanObject calls visit with each key of a JSON object and its encoded value, until visit
+// returns false. It does not validate values, since Python writes some that are not JSON.
 func scanObject(data []byte, visit func(key string, value []byte) bool) error {
 	i := skipSpace(data, 0)
 	if i == len(data) || data[i] != '{' {
@@ -43,8 +42,8 @@ func scanObject(data []byte, visit func(key string, value []byte) bool) error {
 	return io.ErrUnexpectedEOF
 }
 
-// scanMember reads a key and a value from i. next is where the comma or the
-// brace after it is, or the end of data.
+// scanMember scans a key and a value from index i. next is the index of the comma or brace
+// after them, or the end of data.
 func scanMember(data []byte, i int) (key string, value []byte, next int, err error) {
 	if data[i] != '"' {
 		return "", nil, 0, errNotObject
@@ -66,8 +65,8 @@ func scanMember(data []byte, i int) (key string, value []byte, next int, err err
 	return key, data[i:end], next, nil
 }
 
-// scanArray returns the elements of a JSON array as they are written. It looks no closer
-// at them than scanObject does.
+// scanArray returns the encoded elements of a JSON array. Like scanObject, it does not validate
+// them.
 func scanArray(data []byte) (elements []json.RawMessage, ok bool) {
 	i := skipSpace(data, 0)
 	if i == len(data) || data[i] != '[' {
@@ -106,7 +105,7 @@ func stringEnd(data []byte, i int) int {
 		if data[i] == '"' {
 			return i + 1
 		}
-		i++ // what is escaped
+		i++ // skip the escaped character
 	}
 	return len(data)
 }
@@ -144,8 +143,8 @@ func bracketEnd(data []byte, i int) int {
 	return len(data)
 }
 
-// hasLoneSurrogate reports whether a JSON string escapes one half of a pair,
-// which stands for no character.
+// hasLoneSurrogate reports whether a JSON string contains an escaped half of a surrogate pair,
+// which is no character.
 func hasLoneSurrogate(quoted []byte) bool {
 	for i := 0; ; i += 2 {
 		next := bytes.IndexByte(quoted[i:], '\\')
@@ -163,7 +162,7 @@ func hasLoneSurrogate(quoted []byte) bool {
 	}
 }
 
-// surrogateAt returns the surrogate that is escaped at i, or 0.
+// surrogateAt returns the escaped surrogate at index i, or 0.
 func surrogateAt(quoted []byte, i int) uint64 {
 	if i+6 > len(quoted) || quoted[i] != '\\' || quoted[i+1] != 'u' {
 		return 0
@@ -186,7 +185,7 @@ func decodeExact(data []byte) (any, error) {
 	return value, nil
 }
 
-// marshal is json.Marshal without escapes that only HTML needs.
+// marshal is json.Marshal without the escapes for HTML.
 func marshal(value any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -197,7 +196,7 @@ func marshal(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// walk calls visit with all objects in a decoded value.
+// walk calls visit with each object in a decoded value.
 func walk(value any, visit func(map[string]any) error) error {
 	switch v := value.(type) {
 	case []any:

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// DefaultQueue is where Celery sends tasks for which nothing was set.
+// DefaultQueue is Celery's queue for tasks without a configured queue.
 const DefaultQueue = "celery"
 
 // Priorities of a task.
@@ -15,58 +15,58 @@ const (
 	HighestPriority = 9
 )
 
-// Task is one call of a task. Name alone is enough.
+// Task describes one call of a task. Only Name is required.
 type Task struct {
-	// Name under which the task is registered with the worker.
+	// Name is the name under which workers register the task.
 	Name string
-	// ID of this call. It names the result. Default: a new UUID.
+	// ID identifies the call and its result. Default: a new UUID.
 	ID string
-	// FreshID says that no call has had the ID before, so that nothing of it can be
-	// known yet. It means nothing without an ID.
+	// FreshID means that ID was never used before, so that the backend need not be
+	// searched for a result. It has no effect without an ID.
 	FreshID bool
-	// Args are the positional arguments, anything that encoding/json can write.
-	// A json.RawMessage goes out as it is.
+	// Args are the positional arguments, of any types that encoding/json can encode.
+	// A json.RawMessage is sent unchanged.
 	Args []any
-	// Kwargs are the arguments by name.
+	// Kwargs are the keyword arguments.
 	Kwargs map[string]any
 
-	// Queue to send to. Default: the client's.
+	// Queue to send to. Default: the client's queue.
 	Queue string
-	// Priority from LowestPriority to HighestPriority, whatever the broker: on
-	// Redis, where 0 is the most urgent on the wire, it is turned round. Nil: none
-	// is sent, which on Redis is the most urgent and on RabbitMQ the least.
+	// Priority from LowestPriority to HighestPriority, on every broker. Redis counts
+	// the other way, so celeryredis inverts it. Nil: none is sent, which means the most
+	// urgent on Redis and the least urgent on RabbitMQ.
 	Priority *int
-	// ETA is the moment before which the task must not start. Zero: none.
+	// ETA is the time before which the task must not start. Zero: none.
 	ETA time.Time
-	// Expires is the moment after which the task must not start any more. The
-	// worker says so in place of a result, but if it does not get to it within
-	// a minute RabbitMQ clears the message away: wait with a deadline. Zero: none.
+	// Expires is the time after which the task must not start. A worker that receives
+	// the task later reports it as expired. A minute later RabbitMQ removes the message,
+	// and nothing is reported: wait with a deadline. Zero: none.
 	Expires time.Time
-	// HardLimit is the longest run, after which the worker kills the process
-	// that runs the task. Workers with processes heed it. It is at least 100 ms,
-	// as is SoftLimit. Zero: the task's own.
+	// HardLimit is the longest run, after which the worker kills the process of the
+	// task. Only workers with processes enforce it. It is at least 100 ms, as is
+	// SoftLimit. Zero: the limit of the task's definition.
 	HardLimit time.Duration
-	// SoftLimit is the longest run after which the task gets an exception that
-	// it can handle. Zero: the task's own.
+	// SoftLimit is the longest run, after which an exception is raised in the task.
+	// Zero: the limit of the task's definition.
 	SoftLimit time.Duration
-	// Headers are sent beside Celery's own, such as "traceparent". The task
-	// finds them in its request.
+	// Headers are sent in addition to those of Celery, for example "traceparent". The
+	// task finds them in its request.
 	Headers map[string]any
-	// Retries is how often this call has been tried before.
+	// Retries is the number of earlier attempts of this call.
 	Retries int
-	// IgnoreResult tells the worker to keep no result. Nobody can wait for it.
+	// IgnoreResult makes the worker store no result. Such a task can only be sent.
 	IgnoreResult bool
-	// Shadow is the name to show instead of Name in logs and monitors.
+	// Shadow is shown in place of Name in logs and monitors.
 	Shadow string
-	// RootID and ParentID tell monitors which task has led to this one. Default:
-	// the call's own ID and none.
+	// RootID and ParentID link the task to those that led to it, for monitors. Default:
+	// the ID of the call, and none.
 	RootID, ParentID string
-	// Idempotent allows to send the task again, with the same ID, when it is not
-	// known whether it arrived: it may run twice.
+	// Idempotent allows a second send, with the same ID, when it is unknown whether the
+	// first one arrived. The task may run twice.
 	Idempotent bool
 }
 
-// NewID returns a random UUID, which is what Celery uses as an ID.
+// NewID returns a random UUID, as Celery uses for IDs.
 func NewID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails

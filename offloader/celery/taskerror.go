@@ -2,31 +2,31 @@ package celery
 
 import "strings"
 
-// TaskError is how a task ended that did not succeed: with an exception, or
-// without having run. errors.Is knows it by the errors above. An exception that Celery
-// has wrapped, since it cannot be pickled, is the one that the task has raised.
+// TaskError is the end of a task that did not succeed: it raised an exception, or did not run.
+// It matches the outcomes such as ErrRevoked with errors.Is. The wrapper that Celery puts
+// around some exceptions is removed.
 type TaskError struct {
 	TaskID string
 	State  State
-	// Type of the exception, such as "ValueError" or "Outer.Inner".
+	// Type is the type of the exception, such as "ValueError" or "Outer.Inner".
 	Type string
-	// Module of the type, such as "builtins". It may be empty.
+	// Module is the module of the type, such as "builtins". It may be empty.
 	Module string
-	// Message of the exception, in Python's words.
+	// Message is the message of the exception, like Python's str.
 	Message string
-	// Traceback with paths of the worker. Not for strangers.
+	// Traceback is the traceback, with paths of the worker. Do not show it to clients.
 	Traceback string
 
-	args []byte // of the exception, an array as the worker wrote it
+	args []byte // of the exception, a JSON array as the worker wrote it
 }
 
-// Err returns nil for a task that succeeded or has not ended, else a *TaskError.
+// Err returns nil for a task that succeeded or has not ended, and a *TaskError otherwise.
 func (r Result) Err() error {
 	if !r.State.Final() || r.State == Success {
 		return nil
 	}
 	e := &TaskError{TaskID: r.TaskID, State: r.State, Traceback: r.Traceback}
-	// What is no exception leaves the fields empty; the state still says enough.
+	// Without an exception the fields remain empty, and the state is the outcome.
 	if exception, ok := readException(r.Value); ok {
 		exception = exception.unwrapped()
 		e.Type, e.Module, e.Message, e.args = exception.kind, exception.module, exception.text(), exception.tuple()
@@ -34,8 +34,8 @@ func (r Result) Err() error {
 	return e
 }
 
-// Repr writes the exception as Python's repr does, such as ValueError('boom', 42). It is
-// empty if nothing is known of an exception.
+// Repr returns the exception like Python's repr, such as ValueError('boom', 42), or "" without
+// an exception.
 func (e *TaskError) Repr() string {
 	if e.Type == "" {
 		return ""
@@ -44,7 +44,7 @@ func (e *TaskError) Repr() string {
 	return e.Type + "(" + inner + ")"
 }
 
-// Error says what the worker said, without the traceback.
+// Error returns the type and the message of the exception, or the state.
 func (e *TaskError) Error() string {
 	name := e.Type
 	if name == "" {
@@ -56,7 +56,7 @@ func (e *TaskError) Error() string {
 	return name + ": " + e.Message
 }
 
-// own are exceptions of Celery itself, by their type.
+// own are the exceptions that Celery itself raises, by their type.
 var own = map[string]error{
 	"NotRegistered":         ErrUnknownTask,
 	"TimeLimitExceeded":     ErrTimeLimit,
@@ -66,7 +66,7 @@ var own = map[string]error{
 	"Terminated":            ErrTerminated,
 }
 
-// Is makes errors.Is know the error by its class.
+// Is implements the match of outcomes by [errors.Is].
 func (e *TaskError) Is(target error) bool {
 	if e.State != Revoked {
 		return e.ofCelery() && own[e.Type] == target && target != nil
@@ -80,8 +80,8 @@ func (e *TaskError) Is(target error) bool {
 	return target == ErrRevoked
 }
 
-// ofCelery reports whether the exception is not one of the user's that happens
-// to have the same name. Old workers do not tell the module.
+// ofCelery reports whether the exception is Celery's, and not one of the user's with the same
+// name. Old workers do not report the module.
 func (e *TaskError) ofCelery() bool {
 	root, _, _ := strings.Cut(e.Module, ".")
 	return root == "" || root == "celery" || root == "billiard" || root == "kombu"

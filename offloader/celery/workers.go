@@ -9,57 +9,60 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/refresh"
 )
 
-// Workers is what is known about the workers behind a broker: from the
-// heartbeats that they send every two seconds, and from asking them. Answers are
-// kept for a while, and however many callers want one, it is asked for once.
+// Workers collects what is known about the workers behind a broker: from the heartbeats that
+// they send every two seconds, and from their replies to commands. Replies are cached (see
+// [refresh.Cached]): any number of callers cause one command at a time.
 type Workers struct {
-	broker Broker
-	asking *asking
+	broker    Broker
+	refreshes *refresh.Group // of all caches below
 
-	pings      *survey[json.RawMessage]
-	queues     *survey[[]Queue]
-	registered *survey[[]string]
-	stats      *survey[Stats]
-	listeners  *question[int]
+	pings      *fleetCache[json.RawMessage]
+	queues     *fleetCache[[]Queue]
+	registered *fleetCache[[]string]
+	stats      *fleetCache[Stats]
+	listeners  *refresh.Cached[int] // number of workers that listen to commands, -1 for unknown
 
 	mu      sync.Mutex
-	beats   map[string]Worker                // by name, guarded by mu
-	seen    map[string]time.Time             // when a worker was heard last, unless it said goodbye; guarded by mu
-	trusted time.Time                        // until when workers that fall silent count; guarded by mu
-	since   time.Time                        // of the first heartbeat on this connection, zero before; guarded by mu
-	gauges  map[string]*question[QueueState] // by queue, guarded by mu
+	beats   map[string]Worker                      // alive by their heartbeats, by name; guarded by mu
+	seen    map[string]time.Time                   // when a worker was last heard, unless it went offline; guarded by mu
+	trusted time.Time                              // silent workers count as alive until then, guarded by mu
+	since   time.Time                              // of the first heartbeat on this connection, zero before; guarded by mu
+	gauges  map[string]*refresh.Cached[QueueState] // by queue, guarded by mu
 }
 
-// Worker is one that has told about itself lately.
+// Worker is a worker whose heartbeats are received.
 type Worker struct {
 	Name    string
 	Version string
 	// Active is how many tasks it runs, and Processed how many it has run.
 	Active, Processed int
-	// Until when it counts as alive without another heartbeat.
+	// Until is when it stops to count as alive unless another heartbeat comes.
 	Until time.Time
 }
 
-// NewWorkers returns what is known about the workers behind a broker: nothing
-// yet. Follow makes it know more. It must be closed before the broker is.
+// NewWorkers returns a collector that knows no worker yet. Call Follow to receive heartbeats,
+// and Close before the broker is closed.
 func NewWorkers(b Broker) *Workers {
 	w := &Workers{
-		broker: b, asking: newAsking(),
+		broker: b, refreshes: refresh.NewGroup(ErrClosed),
 		beats: make(map[string]Worker), seen: make(map[string]time.Time),
-		gauges: make(map[string]*question[QueueState]),
+		gauges: make(map[string]*refresh.Cached[QueueState]),
 	}
-	w.listeners = &question[int]{asking: w.asking, times: timesOfPings, ask: w.countListeners}
-	w.pings = newSurvey(w, aboutLife, timesOfPings)
-	w.queues = newSurvey(w, aboutQueues, timesOfQueues)
-	w.registered = newSurvey(w, aboutNames, timesOfNames)
-	w.stats = newSurvey(w, aboutStats, timesOfStats)
+	w.listeners = refresh.New(w.refreshes, pingLifetimes, w.countListeners)
+	w.pings = newFleetCache(w, pingQuery, pingLifetimes)
+	w.queues = newFleetCache(w, queuesQuery, queueLifetimes)
+	w.registered = newFleetCache(w, tasksQuery, taskLifetimes)
+	w.stats = newFleetCache(w, statsQuery, statsLifetimes)
 	return w
 }
 
-// Close ends what is being asked, and waits for that. Follow ends with its context.
-func (w *Workers) Close() { w.asking.close() }
+// Close cancels commands under way and waits for their end. It does not end Follow, whose
+// context does.
+func (w *Workers) Close() { w.refreshes.Close() }
 
 // Times between two attempts to follow workers.
 const (
@@ -67,8 +70,8 @@ const (
 	lastFollow  = 5 * time.Second
 )
 
-// Follow listens to heartbeats until the context ends. It returns at once if the
-// broker cannot pass them on. Without it, workers are known from asking alone.
+// Follow receives heartbeats until the context ends. It returns at once if the broker is no
+// Follower. Without heartbeats, workers are known from their replies alone.
 func (w *Workers) Follow(ctx context.Context) {
 	follower, ok := w.broker.(Follower)
 	if !ok {
@@ -77,7 +80,7 @@ func (w *Workers) Follow(ctx context.Context) {
 	for wait := firstFollow; ctx.Err() == nil; wait = min(2*wait, lastFollow) {
 		var heard atomic.Bool
 		w.beginListening()
-		_ = follower.Follow(ctx, func(body []byte) { // why it ended is no matter: try again
+		_ = follower.Follow(ctx, func(body []byte) { // any error: try again
 			heard.Store(true)
 			w.receive(body)
 		})
@@ -91,8 +94,7 @@ func (w *Workers) Follow(ctx context.Context) {
 	}
 }
 
-// beginListening forgets for how long heartbeats were heard: some may have been
-// missed.
+// beginListening resets since: heartbeats may have been missed between two connections.
 func (w *Workers) beginListening() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,7 +104,7 @@ func (w *Workers) beginListening() {
 func (w *Workers) receive(body []byte) {
 	events, err := decodeEvents(body)
 	if err != nil {
-		return // the next heartbeat may be readable
+		return // the next heartbeat may be valid
 	}
 	now := time.Now()
 	w.mu.Lock()
@@ -122,7 +124,7 @@ func (w *Workers) receive(body []byte) {
 	}
 }
 
-// Snapshot lists the workers whose heartbeats are heard, by name.
+// Snapshot returns the workers that are alive by their heartbeats, sorted by name.
 func (w *Workers) Snapshot() []Worker {
 	now := time.Now()
 	w.mu.Lock()
@@ -136,7 +138,7 @@ func (w *Workers) Snapshot() []Worker {
 	return all
 }
 
-// alive counts the workers whose heartbeats are heard.
+// alive counts the workers that are alive by their heartbeats.
 func (w *Workers) alive(now time.Time) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,21 +146,23 @@ func (w *Workers) alive(now time.Time) int {
 	return len(w.beats)
 }
 
-// settle is for how long heartbeats must be heard until all workers have sent one.
-const settle = 2 * defaultFreq
+// warmup is how long heartbeats must be received until every worker has sent one.
+const warmup = 2 * defaultFreq
 
-// heard names the workers whose heartbeats are heard, if those are likely to be
-// all.
+// heard returns the names of the workers that are alive by their heartbeats, or nil before
+// every worker had time to send one.
 func (w *Workers) heard(now time.Time) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.since.IsZero() || now.Sub(w.since) < settle {
+	if w.since.IsZero() || now.Sub(w.since) < warmup {
 		return nil
 	}
 	w.forgetSilent(now)
 	return slices.Collect(maps.Keys(w.beats))
 }
 
+// forgetSilent removes workers whose heartbeats are overdue from beats, and those that were
+// not heard for longestSilence from seen. The caller holds mu.
 func (w *Workers) forgetSilent(now time.Time) {
 	for name, worker := range w.beats {
 		if worker.Until.Before(now) {

@@ -12,53 +12,53 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
 )
 
-// BackendSettings of a result backend.
+// BackendSettings configure a result backend.
 type BackendSettings struct {
-	// Server of the broker.
+	// Server is that of the broker.
 	Server
-	// QueuePrefix begins the name of the queue for replies, which ends with a
-	// random part. Default: DefaultQueuePrefix.
+	// QueuePrefix is the first part of the name of the queue for replies. The second part
+	// is random. Default: DefaultQueuePrefix.
 	QueuePrefix string
 	// MaxResult is the largest result in bytes. Default: DefaultMaxResult.
 	MaxResult int
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
 }
 
-// DefaultQueuePrefix begins the names of queues for replies.
+// DefaultQueuePrefix is the default of [BackendSettings.QueuePrefix].
 const DefaultQueuePrefix = "caddy-offload.replies."
 
-// Backend is the result backend "rpc://" of Celery on AMQP: workers send what
-// they report to a queue of its own, which one connection reads for all calls.
+// Backend is the result backend "rpc://" of Celery on AMQP: workers send states to one queue,
+// which one connection reads for all calls.
 //
-// The queue outlives the connection for a while, also on a server that restarts,
-// and what is in it stays there until it has arrived here. If it is gone all the
-// same, waiting calls fail: what was sent to it is lost.
+// The queue outlives the connection, and a restart of the server, for ReconnectTimeout and a
+// minute. States remain in it until they are acknowledged. If the queue is gone after a
+// reconnect, waiting calls fail, since states sent to it are lost.
 type Backend struct {
 	settings BackendSettings
 	name     string
 	table    watch.Table
 	link     link[consumer]
-	declared bool // the queue has existed; of the goroutine of the link
+	declared bool // the queue has existed; owned by the goroutine of the link
 }
 
-// consumer says that the queue is being read.
+// consumer is the value of the link while the queue is read.
 type consumer struct{}
 
 const (
-	// keepQueue is how long the queue outlives its reader, beyond his patience.
+	// keepQueue is how long the queue outlives its reader, beyond the reconnect timeout.
 	keepQueue = time.Minute
-	// prefetch bounds what is on its way, and ackEvery what is acknowledged at
-	// once.
+	// prefetch is the largest number of unacknowledged replies, and ackEvery the size of
+	// a batch of acknowledgements.
 	prefetch = 1000
 	ackEvery = 100
 
 	contentJSON = "application/json"
 )
 
-// OpenBackend returns a backend. It fails if the settings make no sense, not if
-// the server is not there yet.
+// OpenBackend returns a backend that connects in the background. It returns an error only for
+// invalid settings.
 func OpenBackend(s BackendSettings) (*Backend, error) {
 	if s.QueuePrefix == "" {
 		s.QueuePrefix = DefaultQueuePrefix
@@ -66,11 +66,11 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	b := &Backend{settings: s, name: s.QueuePrefix + celery.NewID()}
-	if err := b.link.init(s.Server, s.Patience); err != nil {
+	if err := b.link.init(s.Server, s.ReconnectTimeout); err != nil {
 		return nil, err
 	}
 	b.link.start(b.serve, b.table.FailAll)
@@ -110,13 +110,13 @@ func (b *Backend) serve(ctx context.Context, conn *amqp.Connection) error {
 	}
 	b.link.set(new(consumer))
 	err = b.read(ctx, deliveries)
-	if ctx.Err() != nil { // closed: nobody will read it any more
+	if ctx.Err() != nil { // closed: the queue has no reader
 		b.remove(channel)
 	}
 	return err
 }
 
-// remove removes the queue, unless that takes too long. It would expire as well.
+// remove removes the queue. It gives up after closeTimeout, as the queue expires by itself.
 func (b *Backend) remove(channel *amqp.Channel) {
 	removed := make(chan struct{})
 	b.link.done.Go(func() {
@@ -129,7 +129,7 @@ func (b *Backend) remove(channel *amqp.Channel) {
 	}
 }
 
-// declare makes sure that the queue exists, and finds out whether it was gone.
+// declare declares the queue. If the queue was lost in the meantime, it fails all watchers.
 func (b *Backend) declare(conn *amqp.Connection) error {
 	if b.declared && !exists(conn, b.name) {
 		b.table.FailAll(fmt.Errorf("%w: the broker has removed the queue for replies", celery.ErrResultLost))
@@ -140,7 +140,7 @@ func (b *Backend) declare(conn *amqp.Connection) error {
 	}
 	defer channel.Close()
 	args := amqp.Table{
-		"x-expires":    (b.settings.Patience + keepQueue).Milliseconds(),
+		"x-expires":    (b.settings.ReconnectTimeout + keepQueue).Milliseconds(),
 		"x-queue-type": "classic",
 	}
 	if _, err := channel.QueueDeclare(b.name, true, false, false, false, args); err != nil {
@@ -150,7 +150,7 @@ func (b *Backend) declare(conn *amqp.Connection) error {
 	return nil
 }
 
-// exists reports false only if the server says so.
+// exists returns false only if the server reports that the queue is absent.
 func exists(conn *amqp.Connection, queue string) bool {
 	channel, err := conn.Channel()
 	if err != nil {
@@ -162,8 +162,8 @@ func exists(conn *amqp.Connection, queue string) bool {
 	return !ok || reply.Code != amqp.NotFound
 }
 
-// read passes on replies. It acknowledges them in batches: those that come twice
-// because a connection broke in between do no harm.
+// read passes on replies and acknowledges them in batches. Replies that are delivered again
+// after a lost connection do no harm.
 func (b *Backend) read(ctx context.Context, deliveries <-chan amqp.Delivery) error {
 	var batch []amqp.Delivery
 	for {
@@ -180,7 +180,7 @@ func (b *Backend) read(ctx context.Context, deliveries <-chan amqp.Delivery) err
 	}
 }
 
-// next waits for a reply. If none is there it has the time to acknowledge.
+// next waits for a reply. Before it blocks, it acknowledges the batch.
 func (b *Backend) next(ctx context.Context, deliveries <-chan amqp.Delivery, batch *[]amqp.Delivery) (amqp.Delivery, error) {
 	select {
 	case d, ok := <-deliveries:
@@ -205,7 +205,7 @@ func stillOpen(ok bool) error {
 	return nil
 }
 
-// acknowledge tells the server that all of a batch have arrived.
+// acknowledge acknowledges all replies of a batch.
 func acknowledge(batch *[]amqp.Delivery) error {
 	if len(*batch) == 0 {
 		return nil
@@ -229,7 +229,7 @@ func (b *Backend) report(d amqp.Delivery) {
 	}
 }
 
-// Close ends all waiting and removes the queue.
+// Close fails all watchers and removes the queue.
 func (b *Backend) Close() error {
 	b.table.Close(celery.ErrClosed)
 	b.link.close()

@@ -58,7 +58,7 @@ func TestAQueueForRepliesThatIsGone(t *testing.T) {
 
 func TestAServerThatStaysAway(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, celeryamqp.BackendSettings{Patience: 200 * time.Millisecond})
+	l := newLab(t, celeryamqp.BackendSettings{ReconnectTimeout: 200 * time.Millisecond})
 	call, _ := l.start()
 	l.proxy.Refuse(true)
 	l.wantEnd(call, "", celery.ErrUnavailable)

@@ -10,18 +10,18 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// BrokerSettings of a broker.
+// BrokerSettings configure a broker.
 type BrokerSettings struct {
 	Server
-	// Exchange that tasks go to, if workers use one of another type than direct.
-	// Default: none, tasks go straight to their queue.
+	// Exchange is the exchange for tasks, if the workers' queues are bound to one that is
+	// not direct. Default: the default exchange, which delivers to the queue by name.
 	Exchange string
-	// ControlExchange names what commands go to. Default: "celery".
+	// ControlExchange is the workers' control_exchange. Default: "celery".
 	ControlExchange string
 }
 
-// Broker is an AMQP broker of Celery. It declares no queues: that is for workers,
-// who know how they must be. A task for a queue that is absent comes back.
+// Broker is an AMQP broker of Celery. It declares no queues for tasks, since only workers know
+// their arguments. A task for an absent queue is returned as unroutable.
 type Broker struct {
 	settings BrokerSettings
 	link     link[publisher]
@@ -29,17 +29,17 @@ type Broker struct {
 
 const defaultControlExchange = "celery"
 
-// OpenBroker returns a broker. It fails if the settings make no sense, not if
-// the server is not there yet.
+// OpenBroker returns a broker that connects in the background. It returns an error only for
+// invalid settings.
 func OpenBroker(s BrokerSettings) (*Broker, error) {
 	if s.ControlExchange == "" {
 		s.ControlExchange = defaultControlExchange
 	}
 	b := &Broker{settings: s}
-	if err := b.link.init(s.Server, DefaultPatience); err != nil {
+	if err := b.link.init(s.Server, DefaultReconnectTimeout); err != nil {
 		return nil, err
 	}
-	b.link.start(b.serve, func(error) {}) // nobody waits longer than a timeout
+	b.link.start(b.serve, func(error) {}) // callers of get have their own time limit
 	return b, nil
 }
 
@@ -55,8 +55,8 @@ func (b *Broker) serve(ctx context.Context, conn *amqp.Connection) error {
 	return err
 }
 
-// Publish implements [celery.Broker]. It returns when the broker has confirmed
-// that the task is in a queue.
+// Publish implements [celery.Broker]. It returns when the server has confirmed that the
+// message is in a queue.
 func (b *Broker) Publish(ctx context.Context, m *celery.Message) error {
 	if b.settings.Exchange != "" && m.Exchange == "" {
 		copied := *m
@@ -70,7 +70,7 @@ func (b *Broker) Publish(ctx context.Context, m *celery.Message) error {
 		}
 		switch err := p.publish(ctx, m); {
 		case errors.Is(err, errNotSent):
-			<-p.gone // so it will be, and the next one is worth a try
+			<-p.gone // the connection is closing; the next one may work
 		case errors.Is(err, celery.ErrUnroutable):
 			return fmt.Errorf("queue '%s': %w", m.RoutingKey, err)
 		default:
@@ -96,11 +96,11 @@ func (b *Broker) Queue(ctx context.Context, name string) (celery.QueueState, err
 	if err != nil {
 		return celery.QueueState{}, err
 	}
-	_ = channel.Close() // it has done its work
+	_ = channel.Close() // the result is known
 	return celery.QueueState{Ready: queue.Messages, Consumers: queue.Consumers}, nil
 }
 
-// Close ends the connection. Calls that wait for a confirmation fail.
+// Close closes the connection. Calls that wait for a confirmation fail.
 func (b *Broker) Close() error {
 	b.link.close()
 	return nil

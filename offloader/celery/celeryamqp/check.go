@@ -1,6 +1,6 @@
 package celeryamqp
 
-// Check says what is wrong with the settings. It connects to nobody.
+// Check validates the settings without a connection.
 func (s Server) Check() error {
 	_, err := s.urls()
 	return err

@@ -13,8 +13,8 @@ const (
 	eventExchange = "celeryev"
 )
 
-// Broadcast implements [celery.Controller]. AMQP does not tell how many workers
-// there are.
+// Broadcast implements [celery.Controller]. It returns -1, as AMQP does not report the number
+// of receivers.
 func (b *Broker) Broadcast(ctx context.Context, c celery.Command) (int, error) {
 	p, err := b.link.get(ctx)
 	if err != nil {
@@ -26,10 +26,11 @@ func (b *Broker) Broadcast(ctx context.Context, c celery.Command) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return -1, unavailable(channel.Close()) // which the server answers when it has read all before
+	return -1, unavailable(channel.Close()) // the server confirms it after it has read the command
 }
 
-// command sends a command. Its exchange goes with the last worker.
+// command sends a command. It declares the exchange, which the server removes with the last
+// worker.
 func (b *Broker) command(channel *amqp.Channel, c celery.Command) error {
 	exchange := b.settings.ControlExchange + ".pidbox"
 	m, err := c.Encode(exchange)
@@ -42,8 +43,8 @@ func (b *Broker) command(channel *amqp.Channel, c celery.Command) error {
 	return channel.Publish(exchange, "", false, false, publishing(m))
 }
 
-// Ask implements [celery.Controller]. It waits for answers until the context
-// ends, since it does not know how many will come.
+// Ask implements [celery.Controller]. It waits for replies until the context ends, since their
+// number is unknown.
 func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) bool) error {
 	id := celery.NewID()
 	c.Ticket = celery.NewID()
@@ -65,19 +66,18 @@ func (b *Broker) Follow(ctx context.Context, receive func([]byte)) error {
 	})
 }
 
-// source is an exchange of workers, and a queue that gets a part of it for as
-// long as somebody listens.
+// source is an exchange to which workers send, and a temporary queue bound to it.
 type source struct {
 	exchange, kind string
-	durable        bool // the exchange, as workers declare it
+	durable        bool // of the exchange, as workers declare it
 	queue, key     string
 }
 
-// Bounds of what such a queue keeps, in milliseconds.
+// shortLived limits the life of a temporary queue and of its messages, in milliseconds.
 var shortLived = amqp.Table{"x-expires": int64(60_000), "x-message-ttl": int64(5_000)}
 
-// receive passes on what comes from a source until receive returns false or the
-// context ends. then runs when it listens.
+// receive passes on messages from a source until receive returns false or the context ends.
+// then runs after the subscription.
 func (b *Broker) receive(ctx context.Context, s source, then func(*amqp.Channel) error, receive func([]byte) bool) error {
 	p, err := b.link.get(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (b *Broker) receive(ctx context.Context, s source, then func(*amqp.Channel)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = b.link.run(func() { _ = channel.Close() }) }() // nobody waits for that
+	defer func() { _ = b.link.run(func() { _ = channel.Close() }) }() // in the background
 	for {
 		select {
 		case d, ok := <-deliveries:

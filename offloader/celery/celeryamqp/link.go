@@ -13,44 +13,44 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
 )
 
-// Times between two attempts to connect, and for saying goodbye.
+// Times between two attempts to connect, and the longest time of closing.
 const (
 	firstRetry   = 50 * time.Millisecond
 	lastRetry    = 3 * time.Second
 	closeTimeout = time.Second
 )
 
-// link keeps a connection, and makes a new one when it is lost. While there is
-// one it holds a T, which is what a broker or a backend needs of it.
+// link keeps a connection and reconnects when it is lost. While connected it holds a T, which
+// the broker or the backend uses.
 type link[T any] struct {
 	server Server
 	urls   []string
 	health watch.Health
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	stop   context.CancelFunc // ends the goroutines
+	done   sync.WaitGroup     // of the goroutines
 
 	mu     sync.Mutex
 	value  *T            // nil without a connection, guarded by mu
-	there  chan struct{} // closed when value is there or the link is closed, guarded by mu
-	worked bool          // this connection came to be used, guarded by mu
+	ready  chan struct{} // closed while value is set or the link is closed, guarded by mu
+	worked bool          // value was set on this connection, guarded by mu
 	closed bool          // guarded by mu
 }
 
-// init does not connect yet.
-func (l *link[T]) init(s Server, patience time.Duration) error {
+// init prepares a link that does not connect yet.
+func (l *link[T]) init(s Server, reconnectTimeout time.Duration) error {
 	urls, err := s.urls()
 	if err != nil {
 		return err
 	}
 	l.server, l.urls = s.withDefaults(), urls
-	l.health.Patience = patience
+	l.health.ReconnectTimeout = reconnectTimeout
 	l.health.Start()
-	l.there = make(chan struct{})
+	l.ready = make(chan struct{})
 	return nil
 }
 
-// start keeps connecting. serve is given each connection and returns when it is
-// lost; late is told when there has been none for too long.
+// start connects in the background. It calls serve with each connection; serve returns when the
+// connection is lost. It calls late at each failed attempt after the reconnect timeout.
 func (l *link[T]) start(serve func(context.Context, *amqp.Connection) error, late func(error)) {
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -64,14 +64,14 @@ func (l *link[T]) start(serve func(context.Context, *amqp.Connection) error, lat
 				late(err)
 			}
 			select {
-			case <-time.After(wait/2 + rand.N(wait)): // not all clients at once
+			case <-time.After(wait/2 + rand.N(wait)): // random, so that clients spread
 			case <-ctx.Done():
 			}
 		}
 	})
 }
 
-// session is the life of one connection. worked tells that it came to be used.
+// session runs one connection until it is lost. worked reports whether it was used.
 func (l *link[T]) session(ctx context.Context, url string, serve func(context.Context, *amqp.Connection) error) (worked bool, err error) {
 	conn, err := l.server.dial(ctx, url)
 	if err != nil {
@@ -86,28 +86,28 @@ func (l *link[T]) session(ctx context.Context, url string, serve func(context.Co
 	return worked, err
 }
 
-// set says that there is a connection which can be used.
+// set makes the value available to get.
 func (l *link[T]) set(value *T) {
 	l.health.Up()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value, l.worked = value, true
 	if !l.closed {
-		close(l.there)
+		close(l.ready)
 	}
 }
 
-// unset says that there is none any more.
+// unset makes get wait for the next connection.
 func (l *link[T]) unset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.value != nil && !l.closed {
-		l.there = make(chan struct{})
+		l.ready = make(chan struct{})
 	}
 	l.value = nil
 }
 
-// get waits for a connection, as long as there is hope of one.
+// get waits for a connection, up to the server's timeout since the loss of the last one.
 func (l *link[T]) get(ctx context.Context) (*T, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -119,10 +119,10 @@ func (l *link[T]) get(ctx context.Context) (*T, error) {
 	defer timer.Stop()
 	for {
 		l.mu.Lock()
-		there := l.there
+		ready := l.ready
 		l.mu.Unlock()
 		select {
-		case <-there:
+		case <-ready:
 			if value, err, ok := l.now(); ok {
 				return value, err
 			}
@@ -143,14 +143,14 @@ func (l *link[T]) now() (value *T, err error, ok bool) {
 	return l.value, nil, l.value != nil
 }
 
-// close ends the connection and waits for everything that runs on it. It
-// reports whether the link was open.
+// close closes the connection and waits for all goroutines. It reports whether the link was
+// open.
 func (l *link[T]) close() bool {
 	l.mu.Lock()
 	was := !l.closed
 	l.closed = true
 	if was && l.value == nil {
-		close(l.there)
+		close(l.ready)
 	}
 	l.mu.Unlock()
 	if was {
@@ -160,7 +160,7 @@ func (l *link[T]) close() bool {
 	return was
 }
 
-// run runs f beside the connection, unless the link is closed.
+// run runs f in a goroutine, unless the link is closed.
 func (l *link[T]) run(f func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,15 +171,15 @@ func (l *link[T]) run(f func()) error {
 	return nil
 }
 
-// opened is a channel, or why there is none.
+// opened is the result of opening a channel.
 type opened struct {
 	channel *amqp.Channel
 	err     error
 }
 
-// open opens a channel of its own for something that may fail, since a failure
-// closes the channel. Calls of AMQP cannot be interrupted, so they are left alone
-// when the context ends.
+// open opens a separate channel for operations that may fail, since a failure closes the
+// channel. Calls of AMQP cannot be interrupted: they continue in the background when the
+// context ends.
 func (l *link[T]) open(ctx context.Context, conn *amqp.Connection, setUp func(*amqp.Channel) error) (*amqp.Channel, error) {
 	result := make(chan opened)
 	err := l.run(func() {
@@ -208,8 +208,7 @@ func (l *link[T]) open(ctx context.Context, conn *amqp.Connection, setUp func(*a
 	}
 }
 
-// unavailable says what an error of AMQP means for something that changes
-// nothing.
+// unavailable classifies an AMQP error of an operation whose loss does no harm.
 func unavailable(err error) error {
 	if err == nil {
 		return nil

@@ -21,27 +21,27 @@ type publisher struct {
 	blockeds <-chan amqp.Blocking
 	closed   <-chan *amqp.Error
 
-	sending sync.Mutex // held while a message is written: they are numbered in that order
+	sending sync.Mutex // held while a message is written, as messages are numbered in that order
 
 	mu       sync.Mutex
 	pending  map[uint64]*unconfirmed // by number, guarded by mu
-	returned map[string]bool         // by task: the queue was absent; guarded by mu
-	blocked  string                  // why the server takes nothing, empty if it does; guarded by mu
-	lost     bool                    // nothing more is confirmed, guarded by mu
-	gone     chan struct{}           // closed then
+	returned map[string]bool         // tasks whose queue is absent, until confirmed; guarded by mu
+	blocked  string                  // why the server accepts nothing, empty if it does; guarded by mu
+	lost     bool                    // no more confirmations come, guarded by mu
+	gone     chan struct{}           // closed with lost
 }
 
-// errNotSent: the connection was lost before the message could be sent on it.
+// errNotSent means that the connection was lost before the message was sent.
 var errNotSent = errors.New("the connection was lost")
 
 // unconfirmed is a message that has been sent.
 type unconfirmed struct {
 	task string
-	done chan error // gets the one verdict
+	done chan error // receives the outcome, once
 }
 
-// newPublisher listens before anybody can publish: the library drops what nobody
-// listens to.
+// newPublisher registers for notifications before the first publish, since the library drops
+// notifications without a receiver.
 func newPublisher(conn *amqp.Connection) (*publisher, error) {
 	channel, err := conn.Channel()
 	if err != nil {
@@ -60,9 +60,9 @@ func newPublisher(conn *amqp.Connection) (*publisher, error) {
 	}, nil
 }
 
-// serve hands out verdicts until the channel is closed. The channels of the library
-// have no room: it sends on them in the order in which the server does, and a
-// message comes back before it is confirmed.
+// serve delivers outcomes until the channel is closed. The channels of notifications are
+// unbuffered, which preserves the order of the server: a message is returned before it is
+// confirmed.
 func (p *publisher) serve(ctx context.Context) error {
 	returns, confirms, blockeds := p.returns, p.confirms, p.blockeds
 	defer discard(returns)
@@ -99,8 +99,8 @@ func (p *publisher) serve(ctx context.Context) error {
 	}
 }
 
-// discard reads what is still sent, until the library closes the channel: it
-// would wait otherwise.
+// discard reads notifications until the library closes the channel, as the library blocks on
+// unread ones.
 func discard[T any](channel <-chan T) {
 	go func() {
 		for range channel {
@@ -143,7 +143,7 @@ func (p *publisher) confirm(c amqp.Confirmation) {
 	}
 }
 
-// fail ends the waiting for confirmations.
+// fail ends all waits for confirmations.
 func (p *publisher) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +155,7 @@ func (p *publisher) fail(err error) {
 	}
 }
 
-// publish sends a message and waits until the server has it.
+// publish sends a message and waits for its confirmation.
 func (p *publisher) publish(ctx context.Context, m *celery.Message) error {
 	u := &unconfirmed{task: m.CorrelationID, done: make(chan error, 1)}
 	if err := p.send(m, u); err != nil {

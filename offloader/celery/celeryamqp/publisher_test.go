@@ -8,8 +8,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/amqptest"
 )
 
 // A task that is sent as soon as there is a connection may be confirmed before

@@ -16,26 +16,24 @@ import (
 
 // Defaults of the settings.
 const (
-	DefaultTimeout   = 5 * time.Second
-	DefaultHeartbeat = 5 * time.Second
-	DefaultPatience  = 30 * time.Second
-	DefaultMaxResult = 16 << 20
+	DefaultTimeout          = 5 * time.Second
+	DefaultHeartbeat        = 5 * time.Second
+	DefaultReconnectTimeout = 30 * time.Second
+	DefaultMaxResult        = 16 << 20
 )
 
-// Server says which server to use, and how.
+// Server configures the connection to an AMQP server.
 type Server struct {
-	// URL as Celery takes it: amqp:// or amqps:// (TLS) with the user, the
-	// password and the virtual host. Several, separated by semicolons, are tried
-	// in turn.
+	// URL is a URL as in Celery: amqp:// or amqps:// (TLS) with user, password and
+	// virtual host. Several URLs, separated by semicolons, are tried in turn.
 	URL string
-	// TLS replaces what the URL says about it. Nil: as the URL says.
+	// TLS overrides the options of the URL. Nil: as in the URL.
 	TLS *tls.Config
-	// Timeout of a new connection, and of a call that waits for one. Default:
-	// DefaultTimeout.
+	// Timeout is the longest time to connect, and the longest wait of a call for a
+	// connection. Default: DefaultTimeout.
 	Timeout time.Duration
-	// Heartbeat is how often both sides say that they are there. A connection
-	// that is silent for three times as long is broken. Default:
-	// DefaultHeartbeat.
+	// Heartbeat is the interval of heartbeats of both sides. The connection counts as
+	// lost after three times as long without data. Default: DefaultHeartbeat.
 	Heartbeat time.Duration
 }
 
@@ -49,18 +47,18 @@ func (s Server) withDefaults() Server {
 	return s
 }
 
-// urls lists the servers.
+// urls returns the validated URLs of the servers.
 func (s Server) urls() ([]string, error) {
 	if err := authority.Check(s.URL); err != nil {
 		return nil, err
 	}
 	var urls []string
 	for text := range strings.SplitSeq(s.URL, ";") {
-		if rest, ok := strings.CutPrefix(text, "pyamqp://"); ok { // another client of Python's
+		if rest, ok := strings.CutPrefix(text, "pyamqp://"); ok { // Kombu's name of its AMQP client
 			text = "amqp://" + rest
 		}
 		if _, err := amqp.ParseURI(text); err != nil {
-			return nil, errors.New("no URL of AMQP: want amqp://user:password@host:port/vhost") // the error would show the password
+			return nil, errors.New("no URL of AMQP: want amqp://user:password@host:port/vhost") // err would show the password
 		}
 		urls = append(urls, text)
 	}
@@ -73,7 +71,7 @@ func (s Server) dial(ctx context.Context, url string) (*amqp.Connection, error) 
 	defer cancel()
 	conn, err := amqp.DialConfig(url, amqp.Config{
 		Heartbeat:       s.Heartbeat,
-		TLSClientConfig: s.TLS.Clone(), // the library writes into it
+		TLSClientConfig: s.TLS.Clone(), // the library modifies it
 		Properties:      amqp.Table{"connection_name": "caddy-offload"},
 		Dial: func(network, addr string) (net.Conn, error) {
 			return dial(ctx, network, addr)
@@ -85,7 +83,7 @@ func (s Server) dial(ctx context.Context, url string) (*amqp.Connection, error) 
 	return conn, nil
 }
 
-// dial sets a deadline that holds until the two sides have agreed.
+// dial connects and sets a deadline, which the library clears after the handshake.
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {

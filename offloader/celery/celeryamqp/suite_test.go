@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryamqp"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/amqptest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }

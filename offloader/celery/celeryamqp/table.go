@@ -6,7 +6,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// publishing makes what is sent of a message.
+// publishing returns the AMQP form of a message.
 func publishing(m *celery.Message) amqp.Publishing {
 	p := amqp.Publishing{
 		Headers:         table(m.Headers),
@@ -22,12 +22,12 @@ func publishing(m *celery.Message) amqp.Publishing {
 		p.DeliveryMode = amqp.Persistent
 	}
 	if m.Priority != nil {
-		p.Priority = uint8(*m.Priority) // 0 to 9, the higher the more urgent here too
+		p.Priority = uint8(*m.Priority) // 0 to 9, higher is more urgent
 	}
 	return p
 }
 
-// table makes a table of AMQP out of JSON values. Its integers have 64 bits.
+// table returns the AMQP table of JSON values. Its integers have 64 bits.
 func table(values map[string]any) amqp.Table {
 	t := make(amqp.Table, len(values))
 	for name, value := range values {

@@ -9,28 +9,28 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Abort implements [celery.Aborter]. What a worker stores meanwhile is not
-// overwritten.
+// Abort implements [celery.Aborter]. It does not overwrite a state that a worker stores in the
+// meantime.
 func (b *Backend) Abort(ctx context.Context, id string) error {
 	key := b.settings.Prefix + id
 	for {
-		var refused error
+		var final error
 		err := b.client.Watch(ctx, func(tx *redis.Tx) (err error) {
-			refused, err = b.abort(ctx, tx, id, key)
+			final, err = b.abort(ctx, tx, id, key)
 			return err
 		}, key)
 		switch {
-		case refused != nil:
-			return refused
+		case final != nil:
+			return final
 		case !errors.Is(err, redis.TxFailedErr):
-			return asked(ctx, err)
+			return readError(ctx, err)
 		}
 	}
 }
 
-// abort is done only if nothing else is stored before it is. refused says why it
-// cannot be, whatever the server does.
-func (b *Backend) abort(ctx context.Context, tx *redis.Tx, id, key string) (refused, err error) {
+// abort stores the state in a transaction, which fails if another state is stored before it
+// ends. final is an error for which a new attempt is useless.
+func (b *Backend) abort(ctx context.Context, tx *redis.Tx, id, key string) (final, err error) {
 	before, err := b.load(ctx, tx, key)
 	if err != nil {
 		return err, nil

@@ -28,7 +28,7 @@ func TestAbortIsAsCelerysOwn(t *testing.T) {
 		if prefix == "" {
 			prefix = celeryredis.DefaultResultPrefix
 		}
-		if got := l.server.Expiry(prefix + m.CorrelationID); got != kept {
+		if got := l.server.TTL(prefix + m.CorrelationID); got != kept {
 			t.Errorf("kept for %s, want %s", got, kept)
 		}
 		call.Close()

@@ -14,39 +14,39 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
 )
 
-// BackendSettings of a result backend.
+// BackendSettings configure a result backend.
 type BackendSettings struct {
 	Server
-	// Prefix of keys and channels. Default: DefaultResultPrefix, behind the
-	// global_keyprefix of result_backend_transport_options if there is one.
+	// Prefix is the prefix of keys and channels. If the workers have a global_keyprefix
+	// in result_backend_transport_options, it is that followed by DefaultResultPrefix.
+	// Default: DefaultResultPrefix.
 	Prefix string
-	// MaxResult is the largest result in bytes. Redis itself cuts off whoever is
-	// sent more than 31 MiB at once. Default: DefaultMaxResult.
+	// MaxResult is the largest result in bytes. By default, Redis closes the connection
+	// of a subscriber with more than 32 MiB of unsent data. Default: DefaultMaxResult.
 	MaxResult int
-	// Poll asks for results again and again instead of listening, for servers
-	// that do not allow to subscribe.
+	// Poll polls for results instead of subscribing, for servers that do not allow
+	// subscriptions.
 	Poll bool
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
-	// Expires is how long a state that is stored here is kept, as the workers'
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
+	// Expires is how long a state that Abort stores is kept, as the workers'
 	// result_expires. Default: DefaultExpires.
 	Expires time.Duration
-	// PingEvery is how often the connection that listens is tried. One that is
-	// silent for three times as long is broken. Default: DefaultPingEvery.
+	// PingEvery is the interval of pings on the subscribing connection. The connection
+	// counts as lost after three times as long without data. Default: DefaultPingEvery.
 	PingEvery time.Duration
 }
 
-// Backend is the Redis result backend of Celery. All calls share one connection
-// that listens, whatever their number.
+// Backend is the Redis result backend of Celery. All calls share one subscribing connection.
 type Backend struct {
 	client   *redis.Client
 	settings BackendSettings
 	table    watch.Table
-	stop     context.CancelFunc
-	done     sync.WaitGroup // of the goroutines, which end with stop
-	changed  chan struct{}  // rings when there is something to subscribe to
-	missed   chan struct{}  // rings when there is something to fetch
+	stop     context.CancelFunc // ends the goroutines
+	done     sync.WaitGroup     // of the goroutines
+	changed  chan struct{}      // has an element if add or drop may not be empty
+	missed   chan struct{}      // has an element if fetches may not be empty
 	health   watch.Health
 	closing  sync.Once
 
@@ -57,16 +57,17 @@ type Backend struct {
 	fetches []string                 // tasks whose state may have been missed, guarded by mu
 }
 
-// subscription is that of one task.
+// subscription is the subscription to the channel of one task. The mutex of the backend guards
+// the fields.
 type subscription struct {
-	sent      bool          // SUBSCRIBE has been sent on this connection
-	confirmed bool          // some connection has once listened to it
-	ready     chan struct{} // closed then
-	last      string        // what polling has seen last
+	sent      bool          // SUBSCRIBE was sent on this connection
+	confirmed bool          // the server has confirmed it, on this or an earlier connection
+	ready     chan struct{} // closed at the first confirmation
+	last      string        // last polled state
 }
 
-// OpenBackend returns a backend. It fails if the settings make no sense, not if
-// the server is not there yet.
+// OpenBackend returns a backend that connects in the background. It returns an error only for
+// invalid settings.
 func OpenBackend(s BackendSettings) (*Backend, error) {
 	client, _, err := s.client()
 	if err != nil {
@@ -82,8 +83,8 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	if s.Expires <= 0 {
 		s.Expires = DefaultExpires
@@ -94,7 +95,7 @@ func OpenBackend(s BackendSettings) (*Backend, error) {
 		changed: make(chan struct{}, 1), missed: make(chan struct{}, 1),
 		subs: make(map[string]*subscription),
 	}
-	b.health.Patience = s.Patience
+	b.health.ReconnectTimeout = s.ReconnectTimeout
 	b.health.Start()
 	if s.Poll {
 		b.done.Go(func() { b.poll(ctx) })
@@ -120,7 +121,7 @@ func (b *Backend) Watch(ctx context.Context, id string, w celery.Watcher) error 
 	return nil
 }
 
-// subscribe returns the subscription of a task, which may be new.
+// subscribe returns the subscription for a task. It creates one if needed.
 func (b *Backend) subscribe(id string) *subscription {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,7 +133,7 @@ func (b *Backend) subscribe(id string) *subscription {
 			close(s.ready)
 		} else {
 			b.add = append(b.add, id)
-			ring(b.changed)
+			wake(b.changed)
 		}
 	}
 	return s
@@ -163,7 +164,7 @@ func (b *Backend) Unwatch(id string, w celery.Watcher) {
 		delete(b.subs, id)
 		if s.sent {
 			b.drop = append(b.drop, id)
-			ring(b.changed)
+			wake(b.changed)
 		}
 	}
 }
@@ -176,7 +177,7 @@ func (b *Backend) Fetch(ctx context.Context, id string) ([]byte, error) {
 func (b *Backend) load(ctx context.Context, client redis.StringCmdable, key string) ([]byte, error) {
 	size, err := client.StrLen(ctx, key).Result()
 	if err != nil {
-		return nil, asked(ctx, err)
+		return nil, readError(ctx, err)
 	}
 	if size > int64(b.settings.MaxResult) {
 		return nil, tooLarge(int(size))
@@ -185,10 +186,10 @@ func (b *Backend) load(ctx context.Context, client redis.StringCmdable, key stri
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
-	return payload, asked(ctx, err)
+	return payload, readError(ctx, err)
 }
 
-// Close ends all waiting and closes all connections.
+// Close fails all watchers and closes all connections.
 func (b *Backend) Close() (err error) {
 	b.closing.Do(func() {
 		b.table.Close(celery.ErrClosed)
@@ -201,14 +202,14 @@ func (b *Backend) Close() (err error) {
 	return err
 }
 
-// lost notes that there is no connection.
+// lost records that there is no connection, and fails all watchers after the reconnect timeout.
 func (b *Backend) lost(err error) {
 	if late := b.health.Lost(err); late != nil {
 		b.table.FailAll(late)
 	}
 }
 
-// report passes on what a worker has published about a task.
+// report passes a published state to the watchers of a task.
 func (b *Backend) report(id, payload string) {
 	if len(payload) > b.settings.MaxResult {
 		b.table.Fail(id, tooLarge(len(payload)))
@@ -219,15 +220,15 @@ func (b *Backend) report(id, payload string) {
 
 func tooLarge(size int) error { return fmt.Errorf("%w: %d bytes", celery.ErrTooLarge, size) }
 
-// ring wakes whoever waits for the bell, once.
-func ring(bell chan<- struct{}) {
+// wake makes the reader of a channel of size 1 run once more.
+func wake(c chan<- struct{}) {
 	select {
-	case bell <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// id of the task whose channel or key this is.
+// id returns the task of a channel or key.
 func (b *Backend) id(key string) string { return strings.TrimPrefix(key, b.settings.Prefix) }
 
 var (

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 // lab is a client on a fake server, with a proxy in between and a worker.
@@ -103,7 +103,7 @@ func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
 		}
 		call.Close()
 	}
-	eventually(t, func() bool { return l.server.Channels() == 0 })
+	eventually(t, func() bool { return len(l.server.PubSubChannels("")) == 0 })
 }
 
 // What is published while the connection is down reaches nobody. The state that
@@ -196,7 +196,7 @@ func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
 	call, m := l.start()
 	l.proxy.Refuse(true)
 	l.succeed(m, "1")
-	l.server.Flush()
+	l.server.FlushAll()
 	l.proxy.Refuse(false)
 	ctx, cancel := context.WithTimeout(l.ctx, 300*time.Millisecond)
 	defer cancel()
@@ -233,7 +233,7 @@ func TestAServerThatIsAway(t *testing.T) {
 	for name, poll := range map[string]bool{"listening": false, "polling": true} {
 		t.Run("waiting calls fail in the end, "+name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, celeryredis.BackendSettings{Patience: 200 * time.Millisecond, Poll: poll})
+			l := newLab(t, celeryredis.BackendSettings{ReconnectTimeout: 200 * time.Millisecond, Poll: poll})
 			call, _ := l.start()
 			l.proxy.Refuse(true)
 			l.wantFailure(call, celery.ErrUnavailable)
@@ -357,7 +357,7 @@ func TestRepliesThatAreTooLargeOrMakeNoSense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Push(replies.ReplyTo(), "nonsense")
+	server.Lpush(replies.ReplyTo(), "nonsense")
 	if err := system.Report(t.Context(), m, celerytest.Succeed(m, `"`+strings.Repeat("x", 2000)+`"`)); err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestRepliesWaitForAServerOnlySoLong(t *testing.T) {
 	server := redistest.NewServer(t)
 	proxy := celerytest.NewProxy(t, server.Addr())
 	replies := openReplies(t, celeryredis.RepliesSettings{
-		Server: celeryredis.Server{URL: "redis://" + proxy.Addr()}, Patience: 100 * time.Millisecond,
+		Server: celeryredis.Server{URL: "redis://" + proxy.Addr()}, ReconnectTimeout: 100 * time.Millisecond,
 	})
 	call, err := celery.NewClient(openBroker(t, server.URL()), replies, celery.Settings{}).Start(t.Context(), celery.Task{Name: "a"})
 	if err != nil {

@@ -13,18 +13,19 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// BrokerSettings of a broker. Those beside the server must be as they are in the
-// workers, whose broker_transport_options they are.
+// BrokerSettings configure a broker. Except for Server, they must equal the workers' settings,
+// most of which are in broker_transport_options.
 type BrokerSettings struct {
 	Server
-	// Prefix of all keys and channels, which Celery calls global_keyprefix.
+	// Prefix is the workers' global_keyprefix, of all keys and channels.
 	Prefix string
-	// ControlExchange names what commands go to. Default: "celery".
+	// ControlExchange is the workers' control_exchange. Default: "celery".
 	ControlExchange string
-	// PrioritySteps are the queues that tasks of different priorities go to.
+	// PrioritySteps are the workers' priority_steps: each step has its own list.
 	// Default: 0, 3, 6 and 9.
 	PrioritySteps []int
-	// Separator between a queue's name and its step. Default: "\x06\x16".
+	// Separator is the workers' sep, between the name of a queue and the step. Default:
+	// "\x06\x16".
 	Separator string
 }
 
@@ -38,11 +39,11 @@ type Broker struct {
 const (
 	defaultControlExchange = "celery"
 	defaultSeparator       = "\x06\x16"
-	lowestOnRedis          = 9 // there the most urgent is 0
+	lowestOnRedis          = 9 // on Redis the most urgent priority is 0
 )
 
-// OpenBroker returns a broker. It fails if the settings make no sense, not if
-// the server is not there yet.
+// OpenBroker returns a broker that connects when it is used. It returns an error only for
+// invalid settings.
 func OpenBroker(s BrokerSettings) (*Broker, error) {
 	client, db, err := s.client()
 	if err != nil {
@@ -61,9 +62,8 @@ func OpenBroker(s BrokerSettings) (*Broker, error) {
 	return &Broker{client: client, settings: s, db: db}, nil
 }
 
-// Publish implements [celery.Broker]. Redis has a queue as soon as something is
-// in it, so that no task is unroutable; whether a worker takes from it is
-// another matter.
+// Publish implements [celery.Broker]. It never returns ErrUnroutable: on Redis a queue is a
+// list, which exists as soon as it has an element, even if no worker takes from it.
 func (b *Broker) Publish(ctx context.Context, m *celery.Message) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -76,10 +76,10 @@ func (b *Broker) Publish(ctx context.Context, m *celery.Message) error {
 	if err != nil {
 		return err
 	}
-	return sent(ctx, b.client.LPush(ctx, b.key(m.RoutingKey, priority), envelope).Err())
+	return changeError(ctx, b.client.LPush(ctx, b.key(m.RoutingKey, priority), envelope).Err())
 }
 
-// key of the list that holds a queue's tasks of a priority.
+// key returns the list for tasks of a queue and a priority.
 func (b *Broker) key(queue string, priority int) string {
 	step := 0
 	for _, s := range b.settings.PrioritySteps {
@@ -97,8 +97,8 @@ func (b *Broker) stepKey(queue string, step int) string {
 	return b.settings.Prefix + queue + b.settings.Separator + strconv.Itoa(step)
 }
 
-// sent says what an error means for a command that changes something.
-func sent(ctx context.Context, err error) error {
+// changeError classifies the error of a command that changes data.
+func changeError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -112,8 +112,8 @@ func sent(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", celery.ErrUnconfirmed, err)
 }
 
-// asked says what an error means for a command that changes nothing.
-func asked(ctx context.Context, err error) error {
+// readError classifies the error of a command whose loss does no harm.
+func readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -125,8 +125,8 @@ func asked(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", celery.ErrUnavailable, err)
 }
 
-// ended reports whether the context has ended. Its deadline is also that of the
-// connection, which may notice first.
+// ended reports whether the context has ended. The connection has the same deadline, and may
+// return its error a moment earlier than the context.
 func ended(ctx context.Context) bool {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done()
@@ -134,7 +134,7 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil
 }
 
-// isReply reports whether the server itself has refused.
+// isReply reports whether the server has replied with an error.
 func isReply(err error) bool {
 	_, ok := errors.AsType[redis.Error](err)
 	return ok
@@ -150,7 +150,7 @@ func (b *Broker) Queue(ctx context.Context, name string) (celery.QueueState, err
 		return nil
 	})
 	if err != nil {
-		return celery.QueueState{}, asked(ctx, err)
+		return celery.QueueState{}, readError(ctx, err)
 	}
 	state := celery.QueueState{Consumers: -1}
 	for _, length := range lengths {
@@ -163,7 +163,7 @@ func (b *Broker) Queue(ctx context.Context, name string) (celery.QueueState, err
 func (b *Broker) Follow(ctx context.Context, receive func([]byte)) error {
 	ps := b.client.PSubscribe(ctx, b.channel("celeryev/worker.*"))
 	defer ps.Close()
-	// Reading ends with the connection, and that with the context.
+	// Closing the connection at the end of the context unblocks the read.
 	defer context.AfterFunc(ctx, func() { ps.Close() })()
 	for {
 		reply, err := ps.ReceiveTimeout(ctx, silence)
@@ -171,7 +171,7 @@ func (b *Broker) Follow(ctx context.Context, receive func([]byte)) error {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // that is how it ends
 			}
-			return asked(ctx, err)
+			return readError(ctx, err)
 		}
 		message, ok := reply.(*redis.Message)
 		if !ok {
@@ -183,11 +183,11 @@ func (b *Broker) Follow(ctx context.Context, receive func([]byte)) error {
 	}
 }
 
-// silence after which a connection that brings heartbeats counts as broken. If
-// there is only no worker, a new one does no harm.
+// silence is the time without an event after which the connection of Follow counts as lost. If
+// no worker is alive, reconnecting does no harm.
 const silence = 30 * time.Second
 
-// channel that stands for an exchange of AMQP.
+// channel returns the channel in the place of an AMQP exchange.
 func (b *Broker) channel(exchange string) string {
 	return fmt.Sprintf("%s/%d.%s", b.settings.Prefix, b.db, exchange)
 }

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 func brokerWith(t *testing.T, s celeryredis.BrokerSettings) *celeryredis.Broker {
@@ -99,10 +99,10 @@ func TestErrorsOfPublishing(t *testing.T) {
 		if _, err := broker.Queue(t.Context(), "celery"); err != nil { // connects
 			t.Fatal(err)
 		}
-		server.SetDeaf(true)
+		server.Stall(true)
 		failed := make(chan error, 1)
 		go func() { failed <- publish(t, t.Context(), broker, task) }()
-		eventually(t, func() bool { return server.Waiting() > 0 })
+		eventually(t, func() bool { return server.Stalled() > 0 })
 		server.DropConnections()
 		if err := <-failed; !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)
@@ -115,7 +115,7 @@ func TestErrorsOfPublishing(t *testing.T) {
 		if _, err := broker.Queue(t.Context(), "celery"); err != nil {
 			t.Fatal(err)
 		}
-		server.SetDeaf(true)
+		server.Stall(true)
 		if err := publish(t, t.Context(), broker, task); !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)
 		}
@@ -127,7 +127,7 @@ func TestErrorsOfPublishing(t *testing.T) {
 		if _, err := broker.Queue(t.Context(), "celery"); err != nil {
 			t.Fatal(err)
 		}
-		server.SetDeaf(true)
+		server.Stall(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := publish(t, ctx, broker, task); !errors.Is(err, celery.ErrUnconfirmed) {

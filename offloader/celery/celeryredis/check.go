@@ -2,7 +2,7 @@ package celeryredis
 
 import "fmt"
 
-// Check says what is wrong with the settings. It connects to nobody.
+// Check validates the settings without a connection.
 func (s Server) Check() error {
 	client, _, err := s.client()
 	if err != nil {

@@ -14,28 +14,27 @@ import (
 const (
 	replyExchange = "reply.celery.pidbox"
 	bindings      = "_kombu.binding."
-	// bindingSeparator stands between the routing key, the pattern and the queue
-	// of a binding, whatever Separator is.
+	// bindingSeparator separates the routing key, the pattern and the queue of a
+	// binding, independent of the option Separator.
 	bindingSeparator = "\x06\x16"
-	// cleanUpTimeout is how long it may take to remove what asking has left.
+	// cleanUpTimeout is the longest time to remove lists and bindings of replies.
 	cleanUpTimeout = time.Second
-	// answerWait is how long one command waits for an answer. Redis counts in
-	// seconds.
-	answerWait = time.Second
+	// controlReplyWait is how long one BRPOP waits for a reply, in whole seconds.
+	controlReplyWait = time.Second
 )
 
-// Broadcast implements [celery.Controller]. Redis knows how many workers listen,
-// together with whoever else does.
+// Broadcast implements [celery.Controller]. The number counts all subscribers of the channel,
+// which are the workers and possible other listeners.
 func (b *Broker) Broadcast(ctx context.Context, c celery.Command) (int, error) {
 	channel, envelope, err := b.command(c)
 	if err != nil {
 		return 0, err
 	}
 	workers, err := b.client.Publish(ctx, channel, envelope).Result()
-	return int(workers), sent(ctx, err)
+	return int(workers), changeError(ctx, err)
 }
 
-// command returns what is published for a command, and where.
+// command returns the channel and the envelope of a command.
 func (b *Broker) command(c celery.Command) (channel string, envelope []byte, err error) {
 	exchange := b.settings.ControlExchange + ".pidbox"
 	m, err := c.Encode(exchange)
@@ -59,15 +58,15 @@ func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 	bindingKey := b.settings.Prefix + bindings + replyExchange
 	binding := id + bindingSeparator + bindingSeparator + queue
 	if err := b.client.SAdd(ctx, bindingKey, binding).Err(); err != nil {
-		return asked(ctx, err)
+		return readError(ctx, err)
 	}
 	defer b.cleanUp(ctx, bindingKey, binding, b.settings.Prefix+queue)
 	workers, err := b.client.Publish(ctx, channel, envelope).Result()
 	if err != nil {
-		return asked(ctx, err) // a question that is lost changes nothing
+		return readError(ctx, err) // not unconfirmed: a lost inspection does no harm
 	}
 	for ; workers > 0; workers-- {
-		body, err := b.answer(ctx, b.settings.Prefix+queue)
+		body, err := b.nextReply(ctx, b.settings.Prefix+queue)
 		if err != nil || body == nil || !reply(body) {
 			return err
 		}
@@ -75,15 +74,15 @@ func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 	return nil
 }
 
-// answer waits for one answer, and returns nil when the context has ended.
-func (b *Broker) answer(ctx context.Context, key string) ([]byte, error) {
+// nextReply waits for one reply. It returns nil when the context has ended.
+func (b *Broker) nextReply(ctx context.Context, key string) ([]byte, error) {
 	for ctx.Err() == nil {
-		popped, err := b.client.BRPop(ctx, answerWait, key).Result()
+		popped, err := b.client.BRPop(ctx, controlReplyWait, key).Result()
 		switch {
 		case errors.Is(err, redis.Nil), err != nil && ended(ctx):
 			continue
 		case err != nil:
-			return nil, asked(ctx, err)
+			return nil, readError(ctx, err)
 		}
 		m, err := celery.OpenEnvelope([]byte(popped[1]))
 		if err != nil {
@@ -94,11 +93,11 @@ func (b *Broker) answer(ctx context.Context, key string) ([]byte, error) {
 	return nil, nil
 }
 
-// cleanUp removes what workers would otherwise send later answers to.
+// cleanUp removes the list of replies and its binding, so that late replies go nowhere.
 func (b *Broker) cleanUp(ctx context.Context, bindingKey, binding, key string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	_, _ = b.client.Pipelined(ctx, func(p redis.Pipeliner) error { // what stays does no harm
+	_, _ = b.client.Pipelined(ctx, func(p redis.Pipeliner) error { // leftovers do no harm
 		p.SRem(ctx, bindingKey, binding)
 		p.Del(ctx, key)
 		return nil

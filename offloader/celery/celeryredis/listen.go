@@ -10,15 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Times of the connection that listens.
+// Limits of the subscribing connection.
 const (
-	missedPongs = 3 // without a word for so many pings: the connection is broken
+	missedPongs = 3 // intervals of pings without data before the connection counts as lost
 	firstRetry  = 50 * time.Millisecond
 	lastRetry   = 3 * time.Second
-	maxBatch    = 500 // names in one command
+	maxBatch    = 500 // keys or channels in one command
 )
 
-// listen keeps a connection that listens, and makes a new one when it is lost.
+// listen keeps a subscribing connection, and reconnects when it is lost.
 func (b *Backend) listen(ctx context.Context) {
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		worked, err := b.session(ctx)
@@ -27,20 +27,20 @@ func (b *Backend) listen(ctx context.Context) {
 		}
 		b.lost(err)
 		select {
-		case <-time.After(wait/2 + rand.N(wait)): // not all clients at once
+		case <-time.After(wait/2 + rand.N(wait)): // random, so that clients spread
 		case <-ctx.Done():
 		}
 	}
 }
 
-// session is the life of one connection. One goroutine writes and another reads.
-// worked tells that there was one at all.
+// session runs one connection until it is lost, with one goroutine that writes and one that
+// reads. worked is false if it could not connect.
 func (b *Backend) session(ctx context.Context) (worked bool, err error) {
 	ps := b.client.Subscribe(ctx)
 	var reader sync.WaitGroup
 	defer reader.Wait()
 	defer ps.Close()
-	if err := ps.Ping(ctx); err != nil { // which connects
+	if err := ps.Ping(ctx); err != nil { // connects
 		return false, err
 	}
 	b.connected()
@@ -64,7 +64,7 @@ func (b *Backend) session(ctx context.Context) (worked bool, err error) {
 	}
 }
 
-// connected has all subscriptions sent again.
+// connected schedules all subscriptions for the new connection.
 func (b *Backend) connected() {
 	b.health.Up()
 	b.mu.Lock()
@@ -74,10 +74,10 @@ func (b *Backend) connected() {
 		s.sent = false
 		b.add = append(b.add, id)
 	}
-	ring(b.changed)
+	wake(b.changed)
 }
 
-// send tells the server what to listen to and what no more.
+// send sends pending subscriptions and unsubscriptions.
 func (b *Backend) send(ctx context.Context, ps *redis.PubSub) error {
 	add, drop := b.changes()
 	if err := inBatches(drop, func(channels []string) error { return ps.Unsubscribe(ctx, channels...) }); err != nil {
@@ -86,8 +86,8 @@ func (b *Backend) send(ctx context.Context, ps *redis.PubSub) error {
 	return inBatches(add, func(channels []string) error { return ps.Subscribe(ctx, channels...) })
 }
 
-// changes returns the channels to subscribe to and to unsubscribe from. One task
-// may be in both: then it has been given up and taken up again, in that order.
+// changes returns the channels to subscribe to and to unsubscribe from, and resets both lists.
+// A task in both was unwatched first and then watched again.
 func (b *Backend) changes() (add, drop []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,8 +115,8 @@ func inBatches(all []string, do func([]string) error) error {
 	return nil
 }
 
-// read passes on what the server sends, until the connection is lost. It never
-// waits for anybody: the server cuts off who does not read.
+// read passes on messages until the connection is lost. It must not block on watchers, as the
+// server disconnects slow readers.
 func (b *Backend) read(ctx context.Context, ps *redis.PubSub) error {
 	for {
 		reply, err := ps.ReceiveTimeout(ctx, missedPongs*b.settings.PingEvery)
@@ -134,8 +134,8 @@ func (b *Backend) read(ctx context.Context, ps *redis.PubSub) error {
 	}
 }
 
-// confirm notes that the server listens for a task. If it did so before, the
-// connection was lost in between, and with it what was published meanwhile.
+// confirm records a confirmed subscription. A second confirmation means that the connection was
+// lost in between, so a published state may have been missed.
 func (b *Backend) confirm(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,15 +144,14 @@ func (b *Backend) confirm(id string) {
 	case s == nil:
 	case s.confirmed:
 		b.fetches = append(b.fetches, id)
-		ring(b.missed)
+		wake(b.missed)
 	default:
 		s.confirmed = true
 		close(s.ready)
 	}
 }
 
-// fetchMissed fetches the states of tasks that may have been published while
-// there was no connection.
+// fetchMissed fetches states that may have been published without a connection.
 func (b *Backend) fetchMissed(ctx context.Context) {
 	for {
 		select {
@@ -176,8 +175,8 @@ func (b *Backend) fetchMissed(ctx context.Context) {
 	}
 }
 
-// fetch reports the states that the server has of tasks. It asks for their sizes
-// first, so that no answer is larger than a few results.
+// fetch reports the stored states of tasks. It fetches their sizes first, to limit the size of
+// one reply to MaxResult.
 func (b *Backend) fetch(ctx context.Context, ids []string, report func(id, payload string)) error {
 	return inBatches(ids, func(ids []string) error {
 		sizes := make([]*redis.IntCmd, len(ids))

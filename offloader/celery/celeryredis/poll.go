@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Times of polling. It never takes more than a part of the time, so that many
-// waiting calls make it slower and not the server.
+// Intervals of polling. A poll is followed by pollShare times its duration without one, so
+// that many waiting calls slow down the polling and not the server.
 const (
 	fastPoll  = 5 * time.Millisecond
 	slowPoll  = 50 * time.Millisecond
-	pollShare = 10 // one part asking, the others waiting
+	pollShare = 10
 )
 
-// poll asks for the states of all tasks that are watched, in one go.
+// poll fetches the states of all watched tasks at intervals.
 func (b *Backend) poll(ctx context.Context) {
 	timer := time.NewTimer(fastPoll)
 	defer timer.Stop()
@@ -39,7 +39,7 @@ func (b *Backend) poll(ctx context.Context) {
 	}
 }
 
-// pollOnce returns how many tasks had news.
+// pollOnce reports changed states and returns their number.
 func (b *Backend) pollOnce(ctx context.Context) (seen int, err error) {
 	err = b.fetch(ctx, b.table.IDs(), func(id, payload string) {
 		if b.isNews(id, payload) {
@@ -53,7 +53,7 @@ func (b *Backend) pollOnce(ctx context.Context) (seen int, err error) {
 	return seen, err
 }
 
-// isNews remembers what was seen of a task.
+// isNews reports whether a state differs from the last one of the task, and records it.
 func (b *Backend) isNews(id, payload string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

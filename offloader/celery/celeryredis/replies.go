@@ -13,43 +13,43 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
 )
 
-// RepliesSettings of the result backend "rpc://" on a Redis broker.
+// RepliesSettings configure the result backend "rpc://" on a Redis broker.
 type RepliesSettings struct {
-	// Server of the broker.
+	// Server is that of the broker.
 	Server
-	// Prefix of all keys, as the broker's.
+	// Prefix is that of the broker.
 	Prefix string
 	// MaxResult is the largest result in bytes. Default: DefaultMaxResult.
 	MaxResult int
-	// Patience is how long waiting calls wait for a server that has gone.
-	// Default: DefaultPatience.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiting calls wait for a lost connection to come
+	// back. Default: DefaultReconnectTimeout.
+	ReconnectTimeout time.Duration
 }
 
-// Replies is the result backend "rpc://" on a Redis broker: workers put what
-// they report into a list, and one connection takes it out for all calls. What
-// is in the list while the connection is down stays there.
+// Replies is the result backend "rpc://" on a Redis broker: workers push states to a list, and
+// one connection pops them for all calls. States remain in the list while there is no
+// connection.
 type Replies struct {
 	client   *redis.Client
 	settings RepliesSettings
 	table    watch.Table
 	name     string
-	key      string // of the list that workers put replies into
-	taken    string // of the list that a reply goes through
-	stop     context.CancelFunc
-	done     sync.WaitGroup // of the goroutine, which ends with stop
+	key      string             // list to which workers push replies
+	taken    string             // list of the reply in transit, see read
+	stop     context.CancelFunc // ends the goroutine
+	done     sync.WaitGroup     // of the goroutine
 	health   watch.Health
 	closing  sync.Once
 }
 
-// replyWait is how long one command waits for a reply.
+// replyWait is how long one BRPOPLPUSH waits for a reply.
 const replyWait = 2 * time.Second
 
-// OpenReplies returns a backend. It fails if the settings make no sense, not if
-// the server is not there yet.
+// OpenReplies returns a backend that connects in the background. It returns an error only for
+// invalid settings.
 func OpenReplies(s RepliesSettings) (*Replies, error) {
 	s.Server = s.withDefaults()
-	s.Timeout += replyWait // an answer may take that long by design
+	s.Timeout += replyWait // the blocking command takes that long
 	client, _, err := s.client()
 	if err != nil {
 		return nil, err
@@ -57,14 +57,14 @@ func OpenReplies(s RepliesSettings) (*Replies, error) {
 	if s.MaxResult <= 0 {
 		s.MaxResult = DefaultMaxResult
 	}
-	if s.Patience <= 0 {
-		s.Patience = DefaultPatience
+	if s.ReconnectTimeout <= 0 {
+		s.ReconnectTimeout = DefaultReconnectTimeout
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Replies{client: client, settings: s, name: celery.NewID(), stop: stop}
 	r.key = s.Prefix + r.name
 	r.taken = r.key + ".taken"
-	r.health.Patience = s.Patience
+	r.health.ReconnectTimeout = s.ReconnectTimeout
 	r.health.Start()
 	r.done.Go(func() { r.read(ctx) })
 	return r, nil
@@ -73,8 +73,8 @@ func OpenReplies(s RepliesSettings) (*Replies, error) {
 // ReplyTo implements [celery.Replier].
 func (r *Replies) ReplyTo() string { return r.name }
 
-// Watch implements [celery.Backend]. Nothing can be missed: what is in the list
-// before anybody watches is about others.
+// Watch implements [celery.Backend]. It cannot miss a state: workers push states of the task
+// only after the task is sent, which is after Watch.
 func (r *Replies) Watch(ctx context.Context, id string, w celery.Watcher) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -86,8 +86,8 @@ func (r *Replies) Watch(ctx context.Context, id string, w celery.Watcher) error 
 // Unwatch implements [celery.Backend].
 func (r *Replies) Unwatch(id string, w celery.Watcher) { r.table.Remove(id, w) }
 
-// read takes replies from the list, one after the other. Each goes to a second
-// list until it has arrived here: a connection may break with a reply on it.
+// read pops replies from the list, one at a time. Each stays in a second list until it has
+// arrived, because the connection may be lost during the transfer.
 func (r *Replies) read(ctx context.Context) {
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		err := r.recover(ctx)
@@ -106,7 +106,7 @@ func (r *Replies) read(ctx context.Context) {
 	}
 }
 
-// recover reports what was on its way when the last connection broke.
+// recover reports the reply that was in transit when the last connection was lost.
 func (r *Replies) recover(ctx context.Context) error {
 	onTheWay, err := r.client.LRange(ctx, r.taken, 0, -1).Result()
 	for _, envelope := range onTheWay {
@@ -115,7 +115,7 @@ func (r *Replies) recover(ctx context.Context) error {
 	return err
 }
 
-// next waits for one reply, for a while.
+// next waits for one reply, up to replyWait.
 func (r *Replies) next(ctx context.Context) error {
 	var reply *redis.StringCmd
 	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -135,7 +135,7 @@ func (r *Replies) next(ctx context.Context) error {
 func (r *Replies) report(envelope string) {
 	m, err := celery.OpenEnvelope([]byte(envelope))
 	switch {
-	case err != nil: // about whom is not known
+	case err != nil: // the task is unknown
 	case len(m.Body) > r.settings.MaxResult:
 		r.table.Fail(m.CorrelationID, tooLarge(len(m.Body)))
 	default:
@@ -143,14 +143,14 @@ func (r *Replies) report(envelope string) {
 	}
 }
 
-// Close ends all waiting, removes the list and closes all connections.
+// Close fails all watchers, removes the lists and closes all connections.
 func (r *Replies) Close() (err error) {
 	r.closing.Do(func() {
 		r.table.Close(celery.ErrClosed)
 		r.stop()
 		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTimeout)
 		defer cancel()
-		_ = r.client.Del(ctx, r.key, r.taken).Err() // it may be gone, or the server
+		_ = r.client.Del(ctx, r.key, r.taken).Err() // best effort: the server may be down
 		if err = r.client.Close(); err != nil {
 			err = fmt.Errorf("closing the backend: %w", err)
 		}

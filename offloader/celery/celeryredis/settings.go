@@ -14,36 +14,38 @@ import (
 
 // Defaults of the settings.
 const (
-	DefaultConnections  = 8
-	DefaultDialTimeout  = 5 * time.Second
-	DefaultPatience     = 30 * time.Second
-	DefaultPingEvery    = 3 * time.Second
-	DefaultMaxResult    = 16 << 20
-	DefaultResultPrefix = "celery-task-meta-"
-	DefaultExpires      = 24 * time.Hour
+	DefaultConnections      = 8
+	DefaultDialTimeout      = 5 * time.Second
+	DefaultReconnectTimeout = 30 * time.Second
+	DefaultPingEvery        = 3 * time.Second
+	DefaultMaxResult        = 16 << 20
+	DefaultResultPrefix     = "celery-task-meta-"
+	DefaultExpires          = 24 * time.Hour
 
-	// DefaultTimeout is how long the server may take to answer.
+	// DefaultTimeout is the longest wait for a reply of the server.
 	DefaultTimeout = 5 * time.Second
 )
 
-// Server says which Redis to use, and how.
+// Server configures the connections to a Redis.
 type Server struct {
-	// URL as Celery takes it: redis://, rediss:// (TLS), redis+socket://, or
-	// several of sentinel:// separated by semicolons, with the user, the
-	// password, the number of the database and options such as ssl_cert_reqs.
+	// URL is a URL as in Celery: redis://, rediss:// (TLS), redis+socket://, or several
+	// of sentinel:// separated by semicolons, with user, password, number of the
+	// database, and options such as ssl_cert_reqs.
 	URL string
-	// MasterName for sentinel://, which master_name in the URL may also tell.
+	// MasterName is the name of the master for sentinel://. It overrides master_name in
+	// the URL.
 	MasterName string
-	// SentinelPassword is for the sentinels themselves. Default: none.
+	// SentinelPassword is the password of the sentinels themselves. Default: none.
 	SentinelPassword string
-	// TLS replaces what the URL says about it. Nil: as the URL says.
+	// TLS overrides the options of the URL. Nil: as in the URL.
 	TLS *tls.Config
-	// Connections for commands, at most. Default: DefaultConnections.
+	// Connections is the largest number of connections for commands. Default:
+	// DefaultConnections.
 	Connections int
-	// DialTimeout of a new connection. Default: DefaultDialTimeout.
+	// DialTimeout is the longest time of a dial. Default: DefaultDialTimeout.
 	DialTimeout time.Duration
-	// Timeout is how long the server may take to answer a command, or to confirm
-	// that it listens for a new call. Default: DefaultTimeout.
+	// Timeout is the longest wait for the reply to a command or the confirmation of a
+	// subscription. Default: DefaultTimeout.
 	Timeout time.Duration
 }
 
@@ -60,11 +62,10 @@ func (s Server) withDefaults() Server {
 	return s
 }
 
-// errDial marks an error that came before a command could be sent.
+// errDial marks an error from before a command could be sent.
 var errDial = errors.New("dialling")
 
-// client returns a client without any connection yet, and the number of its
-// database.
+// client returns an unconnected client and the number of its database.
 func (s Server) client() (*redis.Client, int, error) {
 	a, err := parseURL(s.URL)
 	if err != nil {
@@ -95,13 +96,13 @@ func (s Server) options(a address) *redis.Options {
 		DB:                    a.db,
 		Dialer:                s.dialer(a.tls),
 		DialTimeout:           s.DialTimeout,
-		DialerRetries:         1,  // who calls decides what to try again
-		MaxRetries:            -1, // a command that got lost may have been done
+		DialerRetries:         1,  // callers decide about retries
+		MaxRetries:            -1, // the server may have executed a lost command
 		ReadTimeout:           s.Timeout,
 		WriteTimeout:          s.Timeout,
 		ContextTimeoutEnabled: true,
 		PoolSize:              s.Connections,
-		DisableIdentity:       true, // one right less for the user to give
+		DisableIdentity:       true, // saves the user the right to CLIENT SETINFO
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},

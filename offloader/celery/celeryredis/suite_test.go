@@ -4,10 +4,10 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }

@@ -14,10 +14,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/authority"
 )
 
-// address is what the URL of a Redis server says, in the dialect of Celery.
+// address is a parsed URL of a Redis server, in Celery's form.
 type address struct {
 	network   string
-	addr      string   // of the server, or its socket
+	addr      string   // host and port, or path of the socket
 	sentinels []string // empty without Sentinel
 	master    string
 	username  string
@@ -31,8 +31,7 @@ const (
 	sentinelPort = "26379"
 )
 
-// parseURL reads a URL as Celery takes it. Several of sentinel:// are separated
-// by semicolons.
+// parseURL parses a URL in Celery's form. Several of sentinel:// are separated by semicolons.
 func parseURL(text string) (address, error) {
 	var a address
 	if err := authority.Check(text); err != nil {
@@ -41,7 +40,7 @@ func parseURL(text string) (address, error) {
 	for i, part := range strings.Split(text, ";") {
 		u, err := url.Parse(part)
 		if err != nil {
-			return a, errors.New("not a URL") // the error would show the password
+			return a, errors.New("not a URL") // err would show the password
 		}
 		if i > 0 && (u.Scheme != "sentinel" || a.sentinels == nil) {
 			return a, errors.New("only URLs of sentinel:// can be listed")
@@ -95,13 +94,13 @@ func (a *address) readDB(text string) error {
 	}
 	db, err := strconv.Atoi(text)
 	if err != nil || db < 0 {
-		return fmt.Errorf("'%s' is no database number", text)
+		return fmt.Errorf("bad database '%s': want a whole number from 0", text)
 	}
 	a.db = db
 	return nil
 }
 
-// readOptions reads what Celery lets one write after the question mark.
+// readOptions reads the query of the URL.
 func (a *address) readOptions(query url.Values) error {
 	for name := range query {
 		value := query.Get(name)
@@ -125,9 +124,9 @@ func (a *address) readOptions(query url.Values) error {
 
 func (a *address) readTLS(query url.Values) error {
 	switch reqs := strings.ToLower(strings.TrimPrefix(query.Get("ssl_cert_reqs"), "CERT_")); reqs {
-	case "", "required", "optional": // to a client Python's CERT_OPTIONAL is CERT_REQUIRED
+	case "", "required", "optional": // for clients, Python's CERT_OPTIONAL equals CERT_REQUIRED
 	case "none":
-		a.tls.InsecureSkipVerify = true // what the user has asked for
+		a.tls.InsecureSkipVerify = true // by the user's choice
 	default:
 		return fmt.Errorf("unknown ssl_cert_reqs '%s': want required, optional or none", reqs)
 	}

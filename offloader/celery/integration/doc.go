@@ -1,6 +1,6 @@
-// Package integration tests package celery and its leaves against real servers:
-// Redis, RabbitMQ, and workers of two versions of Celery. Its tests are built with
-// the tag "integration" only, since they need those servers:
+// Package integration tests package celery with its brokers and backends on real servers:
+// Redis, RabbitMQ, and workers of several versions of Celery. The tests have the build tag
+// "integration", since they need these servers:
 //
 //	.ci/celery
 //	go test -tags=integration ./offloader/celery/integration

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryamqp"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(withServers{m}) }

@@ -6,11 +6,11 @@ import (
 	"context"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/amqptest"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/redistest"
 )
 
 // mixed is a system whose tasks go one way and whose results come another.

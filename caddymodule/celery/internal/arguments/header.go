@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// ExpandHeader is Expand for a header of a message, which has fewer types than
-// arguments: numbers are as large as machines count.
+// ExpandHeader is like Expand for a header of a message. Headers have fewer types than
+// arguments: numbers are int64 or float64.
 func (v Value) ExpandHeader(r Replacer) (any, error) {
 	value, err := v.Expand(r)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Settings say what arguments are made of.
+// Settings configure a Plan. The fields are the options of the same names.
 type Settings struct {
 	Args       []string
 	ArgsFrom   string
@@ -16,7 +16,7 @@ type Settings struct {
 	KwargsFrom []string
 }
 
-// Plan makes arguments.
+// Plan builds the arguments of each request from validated settings.
 type Plan struct {
 	args       []Value
 	argsFrom   string
@@ -27,11 +27,11 @@ type Plan struct {
 // field is one of the kwargs.
 type field struct {
 	name     string
-	optional bool // left out where its value is empty
+	optional bool // left out if its value is empty
 	value    Value
 }
 
-// NewPlan reads settings, and refuses what makes no sense.
+// NewPlan parses and validates settings.
 func NewPlan(s Settings) (*Plan, error) {
 	p := &Plan{argsFrom: s.ArgsFrom, kwargsFrom: s.KwargsFrom}
 	var errs []error
@@ -57,8 +57,8 @@ func NewPlan(s Settings) (*Plan, error) {
 	return p, errors.Join(errs...)
 }
 
-// parseField reads a name, which ends with a question mark if the argument may
-// be left out, and its value.
+// parseField parses a name and its value. A question mark at the end of the name makes the
+// field optional.
 func parseField(name, text string) (field, error) {
 	f := field{name: strings.TrimSuffix(name, "?"), optional: strings.HasSuffix(name, "?")}
 	if f.name == "" {
@@ -98,15 +98,14 @@ func checkSources(s Settings) error {
 	return nil
 }
 
-// Sources by what they can give.
+// Sources of args and of kwargs.
 var (
 	ArgsSources   = []string{JSON, Array, Raw, Form, Query}
 	KwargsSources = []string{JSON, Form, Query}
 )
 
-// Build makes the arguments of one request. What the configuration fixes wins
-// over what the request holds. The error is the client's, and wraps ErrMediaType
-// if it is its type that is wrong.
+// Build returns the arguments of one request. Configured values override those of the request.
+// An error is the client's fault; it wraps ErrMediaType for a wrong media type.
 func (p *Plan) Build(in Input) (args []any, kwargs map[string]any, err error) {
 	for i, value := range p.args {
 		arg, err := value.Expand(in.Replacer)

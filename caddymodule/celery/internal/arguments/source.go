@@ -13,22 +13,22 @@ import (
 	"unicode/utf8"
 )
 
-// Sources of a request that arguments can be taken from.
+// Parts of a request that provide arguments.
 const (
-	JSON  = "json"  // the body, one value
-	Array = "array" // the body, a JSON array
-	Form  = "form"  // the body, fields of a form
-	Query = "query" // the fields of the query string
-	Raw   = "raw"   // the body, a string as it is
+	JSON  = "json"  // body as one JSON value
+	Array = "array" // elements of a JSON array in the body
+	Form  = "form"  // fields of a form in the body
+	Query = "query" // fields of the query string
+	Raw   = "raw"   // body as a string
 )
 
-// ErrMediaType says that the body is not of the type that a source reads.
+// ErrMediaType means that the body does not have the media type of its source.
 var ErrMediaType = errors.New("the body is of another media type")
 
-// Input is what arguments are made of.
+// Input is the request from which arguments are built.
 type Input struct {
 	Replacer    Replacer
-	Query       string // as it came
+	Query       string // encoded
 	ContentType string
 	Body        []byte
 }
@@ -36,12 +36,12 @@ type Input struct {
 // pair is a field of a form or of a query.
 type pair struct{ name, value string }
 
-// elements returns the args that a source holds.
+// elements returns the args from a source.
 func (in Input) elements(source string) ([]any, error) {
 	switch {
 	case source == Query:
 		pairs, ok := readPairs(in.Query)
-		if !ok { // one that is missing would shift the others
+		if !ok { // a missing arg would shift those after it
 			return nil, errors.New("the query cannot be read")
 		}
 		return valuesOf(pairs), nil
@@ -80,11 +80,11 @@ func (in Input) jsonElements(source string) ([]any, error) {
 	return all, nil
 }
 
-// fields adds the kwargs that a source holds.
+// fields adds the kwargs from a source.
 func (in Input) fields(source string, kwargs map[string]any) error {
 	switch {
 	case source == Query:
-		pairs, _ := readPairs(in.Query) // what cannot be read has no name
+		pairs, _ := readPairs(in.Query) // unreadable fields are ignored
 		addFields(kwargs, pairs)
 	case len(in.Body) == 0:
 	case source == Form:
@@ -111,7 +111,7 @@ func (in Input) objectFields(kwargs map[string]any) error {
 	return nil
 }
 
-// form reads the body.
+// form parses the body.
 func (in Input) form() ([]pair, error) {
 	mediaType, params, err := mime.ParseMediaType(in.ContentType)
 	switch {
@@ -127,8 +127,8 @@ func (in Input) form() ([]pair, error) {
 	return nil, fmt.Errorf("%w: want a form", ErrMediaType)
 }
 
-// readPairs reads urlencoded fields in their order, and reports whether it could
-// read all of them.
+// readPairs parses urlencoded fields in their order. all is false if it skipped unreadable
+// ones.
 func readPairs(encoded string) (pairs []pair, all bool) {
 	all = true
 	for text := range strings.SplitSeq(encoded, "&") {
@@ -141,7 +141,7 @@ func readPairs(encoded string) (pairs []pair, all bool) {
 	return pairs, all
 }
 
-// readMultipart reads a form without files.
+// readMultipart parses a multipart form. Files are an error.
 func readMultipart(body []byte, boundary string) ([]pair, error) {
 	var pairs []pair
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
@@ -164,7 +164,7 @@ func readMultipart(body []byte, boundary string) ([]pair, error) {
 	}
 }
 
-// valuesOf are always strings.
+// valuesOf returns the values of fields, which are always strings.
 func valuesOf(pairs []pair) []any {
 	var values []any
 	for _, p := range pairs {
@@ -173,8 +173,8 @@ func valuesOf(pairs []pair) []any {
 	return values
 }
 
-// addFields adds what is always strings. A field that comes several times is an
-// array of them.
+// addFields adds fields to kwargs. The value is a string, or an array of strings for a repeated
+// field.
 func addFields(kwargs map[string]any, pairs []pair) {
 	fields := make(map[string][]string)
 	for _, p := range pairs {
@@ -189,8 +189,8 @@ func addFields(kwargs map[string]any, pairs []pair) {
 	}
 }
 
-// checkType refuses a body that does not say that it is of a type: a foreign
-// page could make a browser send one that says nothing.
+// checkType rejects a body without the wanted media type. A page of another site can make a
+// browser send a body, but not with this type without a preflight request.
 func (in Input) checkType(is func(string) bool, want string) error {
 	mediaType, _, err := mime.ParseMediaType(in.ContentType)
 	if err != nil || !is(mediaType) {

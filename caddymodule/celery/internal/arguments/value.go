@@ -1,9 +1,8 @@
-// Package arguments makes the arguments of a task out of a request, as a
-// configuration says. It knows neither Caddy nor a handler.
+// Package arguments builds the arguments of a task from a request, as configured. It knows
+// neither Caddy nor the handler.
 //
-// The type of an argument is chosen by the configuration alone: whatever a client
-// writes into its request, a string stays a string, and where a number is wanted
-// there is a number or an error.
+// The configuration alone decides the type of an argument. Whatever a client sends, a string
+// stays a string, and a number is a number or an error.
 package arguments
 
 import (
@@ -15,23 +14,23 @@ import (
 	"strings"
 )
 
-// Replacer puts values in place of placeholders.
+// Replacer replaces placeholders by their values.
 type Replacer interface {
 	ReplaceKnown(input, empty string) string
 }
 
-// Value is one value of a configuration. There are three forms:
+// Value is one value of a configuration. It has one of three forms:
 //
 //	int(...)     a conversion, also float, bool, json and string
 //	[1, "two"]   JSON
-//	anything     else a string
+//	other text   a string
 //
 // Placeholders are allowed in a conversion, in the strings of JSON, and in a
 // string.
 type Value struct {
-	text    string                    // of a conversion or a string
+	text    string                    // argument of a conversion, or a string
 	convert func(string) (any, error) // nil for JSON and strings
-	literal any                       // JSON, decoded; nil for others
+	literal any                       // decoded JSON
 	isJSON  bool
 }
 
@@ -44,8 +43,7 @@ var conversions = map[string]func(string) (any, error){
 	"string": func(s string) (any, error) { return s, nil },
 }
 
-// Parse reads a value. The error says what is wrong with one that can never be
-// converted.
+// Parse parses a value. It returns an error for a constant that cannot be converted.
 func Parse(text string) (Value, error) {
 	if name, inner, ok := strings.Cut(text, "("); ok && strings.HasSuffix(inner, ")") && conversions[name] != nil {
 		v := Value{text: strings.TrimSuffix(inner, ")"), convert: conversions[name]}
@@ -61,7 +59,7 @@ func Parse(text string) (Value, error) {
 	return Value{text: text}, nil
 }
 
-// Expand puts values in place of the placeholders.
+// Expand replaces the placeholders and converts the value.
 func (v Value) Expand(r Replacer) (any, error) {
 	switch {
 	case v.isJSON:
@@ -72,12 +70,11 @@ func (v Value) Expand(r Replacer) (any, error) {
 	return r.ReplaceKnown(v.text, ""), nil
 }
 
-// empty reports whether nothing is left of the value once its placeholders are
-// replaced.
+// empty reports whether the value is an empty text after its placeholders are replaced.
 func (v Value) empty(r Replacer) bool { return !v.isJSON && r.ReplaceKnown(v.text, "") == "" }
 
-// expand returns a copy of a JSON value with other strings in it. What they
-// become cannot break out of them. Keys stay as they are.
+// expand returns a copy of a JSON value with expanded strings. It works on the decoded value,
+// so that quotes in a placeholder's value stay inside the string. Keys are not expanded.
 func expand(value any, r Replacer) any {
 	switch v := value.(type) {
 	case string:
@@ -98,13 +95,13 @@ func expand(value any, r Replacer) any {
 	return value
 }
 
-// HasPlaceholder reports whether a text may depend on the request.
+// HasPlaceholder reports whether a text contains a pair of braces.
 func HasPlaceholder(text string) bool {
 	_, rest, ok := strings.Cut(text, "{")
 	return ok && strings.Contains(rest, "}")
 }
 
-// decode reads JSON without loss of digits.
+// decode decodes JSON without loss of digits.
 func decode(data []byte) (any, error) {
 	if !json.Valid(data) {
 		return nil, errors.New("not JSON")
@@ -118,7 +115,7 @@ func decode(data []byte) (any, error) {
 	return value, nil
 }
 
-// maxInt is how many characters a whole number may have.
+// maxInt is the longest whole number, in characters.
 const maxInt = 1000
 
 func toInt(s string) (any, error) {

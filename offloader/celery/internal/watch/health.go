@@ -8,25 +8,24 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Health knows since when there is no connection to a server, and why.
+// Health records since when there is no connection to a server, and why.
 type Health struct {
-	// Patience is how long those who wait wait for one.
-	Patience time.Duration
+	// ReconnectTimeout is how long waiters wait for a lost connection.
+	ReconnectTimeout time.Duration
 
 	mu    sync.Mutex
 	fault error     // of the last attempt, guarded by mu
-	down  time.Time // zero while there is a connection, guarded by mu
+	down  time.Time // time of the loss, zero while connected; guarded by mu
 }
 
-// Start notes that the first connection is yet to come.
+// Start records that there is no connection yet.
 func (h *Health) Start() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.down = time.Now()
 }
 
-// Wait returns how long somebody who needs a connection should wait for it: no
-// longer than one who has waited since it was lost.
+// Wait returns the remaining time to wait for a connection; the limit counts from its loss.
 func (h *Health) Wait(limit time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -36,15 +35,15 @@ func (h *Health) Wait(limit time.Duration) time.Duration {
 	return max(limit-time.Since(h.down), 0)
 }
 
-// Up notes that there is a connection.
+// Up records that there is a connection.
 func (h *Health) Up() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault, h.down = nil, time.Time{}
 }
 
-// Lost notes that there is none. It returns an error for those who have waited
-// for one too long, nil before that.
+// Lost records that there is no connection, and why. It returns nil until ReconnectTimeout has
+// passed, and then an error for all waiters.
 func (h *Health) Lost(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,13 +51,13 @@ func (h *Health) Lost(err error) error {
 	if h.down.IsZero() {
 		h.down = time.Now()
 	}
-	if time.Since(h.down) <= h.Patience {
+	if time.Since(h.down) <= h.ReconnectTimeout {
 		return nil
 	}
-	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.Patience, err)
+	return fmt.Errorf("%w for %s: %w", celery.ErrUnavailable, h.ReconnectTimeout, err)
 }
 
-// Unavailable says why something has not come within a time.
+// Unavailable returns the error of a wait for the server that took too long.
 func (h *Health) Unavailable(within time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

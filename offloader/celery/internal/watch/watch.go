@@ -1,4 +1,5 @@
-// Package watch keeps who watches which task, for backends.
+// Package watch provides what backends share: the table of watchers by task, and the state of
+// the connection to a server.
 package watch
 
 import (
@@ -11,18 +12,18 @@ import (
 type Table struct {
 	mu      sync.Mutex
 	tasks   map[string]*entry // guarded by mu
-	closed  error             // guarded by mu; why nobody may watch any more
-	entries int               // guarded by mu
+	closed  error             // returned by Add once the table is closed, guarded by mu
+	entries int               // number of watchers, guarded by mu
 }
 
-// entry is one watcher; several may watch one task. A list of them is never
-// changed, so that it can be read without the lock.
+// entry is an element of the list of a task's watchers. Lists are immutable, so that they can
+// be read without the lock.
 type entry struct {
 	watcher celery.Watcher
 	next    *entry
 }
 
-// Add makes w watch a task. first tells that nobody did so before. It fails
+// Add makes w watch a task. first reports whether it is the only watcher. Add returns an error
 // once the table is closed.
 func (t *Table) Add(id string, w celery.Watcher) (first bool, err error) {
 	t.mu.Lock()
@@ -39,7 +40,7 @@ func (t *Table) Add(id string, w celery.Watcher) (first bool, err error) {
 	return others == nil, nil
 }
 
-// Remove ends the watch of w over a task. last tells that nobody watches it now.
+// Remove ends one watch of w. last reports whether the task has no watcher left.
 func (t *Table) Remove(id string, w celery.Watcher) (last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,11 +58,10 @@ func (t *Table) Remove(id string, w celery.Watcher) (last bool) {
 	return rest == nil
 }
 
-// Watched reports whether anybody watches a task.
+// Watched reports whether a task has a watcher.
 func (t *Table) Watched(id string) bool { return t.watchers(id) != nil }
 
-// Report passes a state on to who watches the task. It reports false if nobody
-// does.
+// Report passes a state to the watchers of a task. It returns false if there are none.
 func (t *Table) Report(id string, payload []byte) bool {
 	head := t.watchers(id)
 	for e := head; e != nil; e = e.next {
@@ -70,21 +70,21 @@ func (t *Table) Report(id string, payload []byte) bool {
 	return head != nil
 }
 
-// Fail tells who watches a task that nothing more comes.
+// Fail fails the watchers of a task.
 func (t *Table) Fail(id string, err error) {
 	for e := t.watchers(id); e != nil; e = e.next {
 		e.watcher.Fail(err)
 	}
 }
 
-// FailAll tells it to everybody.
+// FailAll fails all watchers.
 func (t *Table) FailAll(err error) {
 	for _, id := range t.IDs() {
 		t.Fail(id, err)
 	}
 }
 
-// Close tells everybody, and lets nobody watch any more.
+// Close fails all watchers and makes Add return the error.
 func (t *Table) Close(err error) {
 	t.mu.Lock()
 	t.closed = err
@@ -92,7 +92,7 @@ func (t *Table) Close(err error) {
 	t.FailAll(err)
 }
 
-// IDs lists the tasks that are watched.
+// IDs returns the watched tasks.
 func (t *Table) IDs() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +103,7 @@ func (t *Table) IDs() []string {
 	return ids
 }
 
-// Len returns how many watchers there are.
+// Len returns the number of watchers.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

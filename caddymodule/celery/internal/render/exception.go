@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"encoding/json"
@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Exception writes what a worker reported of an exception as Python's repr does,
-// such as ValueError('boom'). What is none stays as it is.
+// Exception formats a reported exception like Python's repr, such as ValueError('boom'). It
+// returns any other value unchanged.
 func Exception(value json.RawMessage) string {
 	err := celery.Result{State: celery.Failure, Value: value}.Err()
 	if task, ok := errors.AsType[*celery.TaskError](err); ok && task.Type != "" {

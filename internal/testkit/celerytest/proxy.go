@@ -21,6 +21,7 @@ type Proxy struct {
 	accepted int
 	refusing bool
 	stalled  bool
+	held     int // reads whose data waits for the end of a stall
 	closed   bool
 }
 
@@ -67,6 +68,13 @@ func (p *Proxy) Stall(stall bool) {
 	defer p.mu.Unlock()
 	p.stalled = stall
 	p.changed.Broadcast()
+}
+
+// Stalled returns the number of reads whose data a stall holds back.
+func (p *Proxy) Stalled() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
 }
 
 // Connections returns how many clients are connected.
@@ -158,6 +166,8 @@ func (p *Proxy) waitForNetwork() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.stalled && !p.closed {
+		p.held++
 		p.changed.Wait()
+		p.held--
 	}
 }

@@ -1,10 +1,9 @@
-// Package answer makes HTTP of what tasks report: responses of results, problem
-// details of failures, and streams of events. It knows no Caddy.
+// Package render turns reports of tasks into HTTP: results into responses, failures into
+// problem details, and states into event streams. It does not depend on Caddy.
 //
-// What a task returns is checked before it is passed on: a worker that is made to
-// echo its input must not be a way to write into the proxy's responses what only
-// the proxy may write there.
-package answer
+// It validates results before it sends them. A task may echo the input of a client, and must
+// not set fields that only the proxy may set.
+package render
 
 import (
 	"errors"
@@ -16,18 +15,17 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// ErrShape says that a result does not have the shape that was asked for.
+// ErrShape means that a result does not have the configured form.
 var ErrShape = errors.New("the result does not fit")
 
-// Response is a response whose whole body is known.
+// Response is a response with its whole body.
 type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// JSON answers with the result as it is, but for dates and such, which become
-// strings.
+// JSON returns a response with the result as JSON. Dates and the like become strings.
 func JSON(r celery.Result) (*Response, error) {
 	value, err := r.Plain()
 	if err != nil {
@@ -36,8 +34,8 @@ func JSON(r celery.Result) (*Response, error) {
 	return ofType("application/json", value), nil
 }
 
-// Raw answers with the string or the bytes that the task returned. contentType is
-// for both, if it is set.
+// Raw returns a response with the string or the bytes that the task returned. contentType
+// overrides the media type unless it is empty.
 func Raw(r celery.Result, contentType string) (*Response, error) {
 	body, ok := r.Bytes()
 	if !ok {
@@ -51,7 +49,7 @@ func Raw(r celery.Result, contentType string) (*Response, error) {
 	return response, nil
 }
 
-// typeOf is the type of a string or of bytes of which nothing else is known.
+// typeOf returns the default media type of a string or of bytes.
 func typeOf(r celery.Result) string {
 	if len(r.Value) > 0 && r.Value[0] == '"' {
 		return "text/plain; charset=utf-8"
@@ -63,8 +61,7 @@ func ofType(contentType string, body []byte) *Response {
 	return &Response{http.StatusOK, http.Header{"Content-Type": {contentType}}, body}
 }
 
-// Write sends the response. Fields that are set already stay, unless it has them
-// too.
+// Write sends the response. Its fields replace those of w with the same names.
 func (r *Response) Write(w http.ResponseWriter) error {
 	h := w.Header()
 	maps.Copy(h, r.Header)
@@ -78,7 +75,7 @@ func (r *Response) Write(w http.ResponseWriter) error {
 	return err
 }
 
-// bodyless reports whether a response of that status has no body.
+// bodyless reports whether responses with the status have no body.
 func bodyless(status int) bool {
 	return status == http.StatusNoContent || status == http.StatusNotModified
 }

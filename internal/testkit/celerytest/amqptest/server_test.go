@@ -6,7 +6,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/celerytest/amqptest"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }

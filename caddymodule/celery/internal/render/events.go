@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"bytes"
@@ -31,19 +31,18 @@ func WantsEvents(r *http.Request) bool {
 	return false
 }
 
-// Events is a stream of events to one client. Each is on its way when the method
-// that sends it returns.
+// Events is an event stream to one client. Its methods flush before they return.
 type Events struct {
 	w          http.ResponseWriter
 	controller *http.ResponseController
 }
 
-// StartEvents begins a stream.
+// StartEvents sends the head of a stream.
 func StartEvents(w http.ResponseWriter) *Events {
 	h := w.Header()
 	h.Set("Content-Type", eventType)
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // for a proxy in front that would buffer
+	h.Set("X-Accel-Buffering", "no") // NGINX in front would buffer the stream
 	w.WriteHeader(http.StatusOK)
 	return &Events{w: w, controller: http.NewResponseController(w)}
 }
@@ -56,7 +55,7 @@ func (e *Events) Send(name, id string, data []byte) error {
 		fmt.Fprintf(&b, "id: %s\n", id)
 	}
 	b.WriteString("data: ")
-	// On one line: a line break in JSON is between values, where it says nothing.
+	// A data field is one line. Line breaks in JSON are insignificant.
 	if err := json.Compact(&b, data); err != nil {
 		return fmt.Errorf("event '%s': %w", name, err)
 	}
@@ -64,8 +63,7 @@ func (e *Events) Send(name, id string, data []byte) error {
 	return e.write(b.Bytes())
 }
 
-// KeepAlive sends what clients pass over, so that nobody on the way takes the
-// stream for dead.
+// KeepAlive sends a comment, so that proxies on the way do not close an idle stream.
 func (e *Events) KeepAlive() error { return e.write([]byte(":\n\n")) }
 
 func (e *Events) write(data []byte) error {

@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"bytes"
@@ -13,22 +13,21 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// shape is what a task returns that answers in the shape of HTTP.
+// shape is the result of a task that sets the whole response.
 type shape struct {
 	Status  *int            `json:"status"`
 	Headers json.RawMessage `json:"headers"`
 	Body    json.RawMessage `json:"body"`
 }
 
-// Bounds of the fields of one response.
+// Limits of the header fields of one response.
 const (
 	maxFields     = 200
 	maxFieldBytes = 64 << 10
 )
 
-// HTTP answers as a task says that returned an object with "status", "headers"
-// and "body", none of which must be there. The body is a string, bytes, or any
-// other value, which is sent as JSON.
+// HTTP returns the response that the result describes: an object with "status", "headers" and
+// "body", all of them optional. A body that is neither a string nor bytes is sent as JSON.
 func HTTP(r celery.Result) (*Response, error) {
 	value, err := r.JSON()
 	if err != nil {
@@ -53,7 +52,7 @@ func HTTP(r celery.Result) (*Response, error) {
 	return response, response.setBody(s.Body)
 }
 
-// setBody sets the body, and its type if the task has not.
+// setBody sets the body, and the media type unless the task has set it.
 func (r *Response) setBody(value json.RawMessage) error {
 	if len(value) == 0 || string(value) == "null" {
 		return nil
@@ -79,8 +78,7 @@ func (r *Response) setBody(value json.RawMessage) error {
 	return nil
 }
 
-// forbidden are fields that tell how the message travels on this connection, or
-// what the proxy is. They are not a task's to say.
+// forbidden are fields that a task must not set. They describe the connection or the proxy.
 var forbidden = map[string]bool{
 	"Connection":        true,
 	"Keep-Alive":        true,
@@ -93,15 +91,15 @@ var forbidden = map[string]bool{
 	"Date":              true,
 	"Server":            true,
 	"Via":               true,
-	// Servers in front take these for orders to send a file.
+	// Servers in front would send a file in place of the response.
 	"X-Accel-Redirect": true,
 	"X-Sendfile":       true,
 }
 
-// forbiddenPrefix begins the names of more of them.
+// forbiddenPrefix is the prefix of more forbidden fields.
 const forbiddenPrefix = "Proxy-"
 
-// fields reads the fields of a response: strings, numbers, or arrays of these.
+// fields decodes header fields, whose values are strings, numbers, or arrays of these.
 func fields(value json.RawMessage) (http.Header, error) {
 	header := make(http.Header)
 	if len(value) == 0 || string(value) == "null" {
@@ -132,7 +130,7 @@ func fields(value json.RawMessage) (http.Header, error) {
 	return header, nil
 }
 
-// checkField refuses what would break the message, and what is not the task's.
+// checkField rejects forbidden fields and those that would corrupt the message.
 func checkField(name string, values []string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
 		return fmt.Errorf("%w: %q is no name of a header", ErrShape, name)
@@ -148,7 +146,7 @@ func checkField(name string, values []string) error {
 	return nil
 }
 
-// fieldValues reads the value or the values of one field.
+// fieldValues decodes the value or the values of one field.
 func fieldValues(value json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
 	if json.Unmarshal(value, &list) != nil || list == nil {

@@ -9,29 +9,28 @@ import (
 	"sync"
 
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
-	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/watch"
 )
 
-// Memory is a broker and a backend in memory. It implements all optional powers
-// and is a [System].
+// Memory is a broker and a backend in memory. It implements all optional interfaces of both,
+// and [System].
 type Memory struct {
-	table watch.Table
+	watchers watchers
 
-	mu       sync.Mutex
-	arrived  chan struct{} // closed and replaced when a message has come
-	queues   map[string][]*celery.Message
-	absent   map[string]bool
-	stored   map[string][]byte
-	down     error // what Publish and Watch answer, nil for well
-	workers  map[*inbox]struct{}
-	follower map[int]func([]byte)
-	follows  int
+	mu       sync.Mutex                   // guards the fields below
+	arrived  chan struct{}                // closed and replaced when a message arrives
+	queues   map[string][]*celery.Message // by name, the oldest message first
+	absent   map[string]bool              // removed queues
+	stored   map[string][]byte            // last states, by task
+	down     error                        // returned by Publish and Watch, nil for none
+	workers  map[*inbox]struct{}          // receivers of commands
+	follower map[int]func([]byte)         // receivers of events
+	follows  int                          // next key of follower
 }
 
 // inbox takes the commands for one worker.
 type inbox struct{ commands chan celery.Command }
 
-// NewMemory returns an empty one. All queues exist.
+// NewMemory returns a system without messages, in which all queues exist.
 func NewMemory() *Memory {
 	return &Memory{
 		arrived:  make(chan struct{}),
@@ -49,7 +48,7 @@ func (m *Memory) Broker() celery.Broker { return m }
 // Backend implements [System].
 func (m *Memory) Backend() celery.Backend { return m }
 
-// Fail lets Publish and Watch fail with err from now on, nil for no more.
+// Fail makes Publish and Watch return err from now on. Nil ends that.
 func (m *Memory) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,7 +122,7 @@ func (m *Memory) Report(_ context.Context, task *celery.Message, payload []byte)
 	m.mu.Lock()
 	m.stored[task.CorrelationID] = payload
 	m.mu.Unlock()
-	m.table.Report(task.CorrelationID, payload)
+	m.watchers.report(task.CorrelationID, payload)
 	return nil
 }
 
@@ -138,15 +137,14 @@ func (m *Memory) Watch(ctx context.Context, id string, w celery.Watcher) error {
 	if down != nil {
 		return down
 	}
-	_, err := m.table.Add(id, w)
-	return err
+	return m.watchers.add(id, w)
 }
 
 // Unwatch implements [celery.Backend].
-func (m *Memory) Unwatch(id string, w celery.Watcher) { m.table.Remove(id, w) }
+func (m *Memory) Unwatch(id string, w celery.Watcher) { m.watchers.remove(id, w) }
 
-// Watching returns how many watchers there are.
-func (m *Memory) Watching() int { return m.table.Len() }
+// Watching returns the number of watchers.
+func (m *Memory) Watching() int { return m.watchers.len() }
 
 // Fetch implements [celery.Store].
 func (m *Memory) Fetch(_ context.Context, id string) ([]byte, error) {
@@ -164,21 +162,21 @@ func (m *Memory) Abort(_ context.Context, id string) error {
 	}
 	m.mu.Unlock()
 	if aborted != nil {
-		m.table.Report(id, aborted)
+		m.watchers.report(id, aborted)
 	}
 	return err
 }
 
-// Lose tells all watchers that nothing more comes.
-func (m *Memory) Lose(err error) { m.table.FailAll(err) }
+// Lose ends the watch of all watchers with an error.
+func (m *Memory) Lose(err error) { m.watchers.fail(err) }
 
 // Close ends all watches.
 func (m *Memory) Close() error {
-	m.table.Close(celery.ErrClosed)
+	m.watchers.close(celery.ErrClosed)
 	return nil
 }
 
-// Interrupt implements [System]: there is nothing to interrupt.
+// Interrupt implements [System]. There is no connection to interrupt.
 func (m *Memory) Interrupt() {}
 
 // Broadcast implements [celery.Controller].
@@ -203,7 +201,7 @@ func (m *Memory) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 	for ; workers > 0; workers-- {
 		answer, err := m.Take(ctx, c.Ticket)
 		if err != nil || !reply(answer.Body) {
-			return nil //nolint:nilerr // the end of the context is the end of the answers
+			return nil //nolint:nilerr // replies end with the context
 		}
 	}
 	return nil

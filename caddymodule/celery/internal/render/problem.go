@@ -1,38 +1,38 @@
-package answer
+package render
 
 import (
 	"encoding/json"
 	"net/http"
 )
 
-// Problem is why there is no result, as RFC 9457 has it. Its type is
-// "about:blank", so that its title is that of its status.
+// Problem describes why there is no result, by RFC 9457. Its type is "about:blank", so its
+// title is the text of the status.
 type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
-	// Detail says what was wrong in words.
+	// Detail is a sentence for people.
 	Detail string `json:"detail,omitempty"`
-	// Reason is one word for it.
+	// Reason is an identifier for programs.
 	Reason string `json:"reason"`
-	// TaskID is that of the task, if one was sent.
+	// TaskID is the ID of the task, if one was sent.
 	TaskID string `json:"task_id,omitempty"`
-	// Exception is the type of what the task raised.
+	// Exception is the type of the exception that the task raised.
 	Exception string `json:"exception,omitempty"`
-	// Traceback of it.
+	// Traceback is the traceback of the exception.
 	Traceback string `json:"traceback,omitempty"`
 }
 
-// Encode writes it as JSON.
+// Encode returns the problem as JSON.
 func (p Problem) Encode() []byte {
 	p.Title = http.StatusText(p.Status)
 	text, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // it holds strings and a number
+		panic(err) // cannot happen: strings and a number
 	}
 	return text
 }
 
-// Response answers with the problem.
+// Response returns the response with the problem.
 func (p Problem) Response() *Response {
 	return &Response{
 		Status: p.Status,

@@ -1,4 +1,4 @@
-package answer_test
+package render_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/answer"
+	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
@@ -22,7 +22,7 @@ func result(value string) celery.Result {
 }
 
 // written returns the response as a client gets it.
-func written(t *testing.T, r *answer.Response) *http.Response {
+func written(t *testing.T, r *render.Response) *http.Response {
 	t.Helper()
 	w := httptest.NewRecorder()
 	if err := r.Write(w); err != nil {
@@ -39,12 +39,12 @@ func TestJSON(t *testing.T) {
 		`{"b": 1, "a": [1.50]}`:  `{"b": 1, "a": [1.50]}`,
 		`{"at": {"__type__": "date", "__value__": "2026-01-31"}}`: `{"at":"2026-01-31"}`,
 	} {
-		response, err := answer.JSON(result(value))
+		response, err := render.JSON(result(value))
 		if err != nil || string(response.Body) != want || response.Status != 200 {
 			t.Errorf("%s: got %+v %v", value, response, err)
 		}
 	}
-	if _, err := answer.JSON(result("[NaN]")); !errors.Is(err, celery.ErrNotFinite) {
+	if _, err := render.JSON(result("[NaN]")); !errors.Is(err, celery.ErrNotFinite) {
 		t.Errorf("NaN: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ func TestRaw(t *testing.T) {
 		{`{"__type__": "bytes", "__value__": "a"}`, "", "a", "application/octet-stream"},
 		{`{"__type__": "base64", "__value__": "/wA="}`, "image/png", "\xff\x00", "image/png"},
 	} {
-		response, err := answer.Raw(result(tt.value), tt.contentType)
+		response, err := render.Raw(result(tt.value), tt.contentType)
 		if err != nil {
 			t.Errorf("%s: %v", tt.value, err)
 			continue
@@ -71,7 +71,7 @@ func TestRaw(t *testing.T) {
 		}
 	}
 	for _, value := range []string{"1", "null", `["a"]`, `{"a": 1}`} {
-		if _, err := answer.Raw(result(value), ""); !errors.Is(err, answer.ErrShape) {
+		if _, err := render.Raw(result(value), ""); !errors.Is(err, render.ErrShape) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
@@ -101,7 +101,7 @@ func TestHTTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			response, err := answer.HTTP(result(tt.value))
+			response, err := render.HTTP(result(tt.value))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,11 +138,11 @@ func TestShapesThatAreRefused(t *testing.T) {
 		`{"headers": {"a": [` + strings.Repeat(`"b",`, 200) + `"b"]}}`,
 		`{"status": 204, "body": "a"}`, `{"status": 304, "body": {}}`,
 	} {
-		if response, err := answer.HTTP(result(value)); !errors.Is(err, answer.ErrShape) {
+		if response, err := render.HTTP(result(value)); !errors.Is(err, render.ErrShape) {
 			t.Errorf("%.80s: got %+v %v", value, response, err)
 		}
 	}
-	if _, err := answer.HTTP(result(`{"body": NaN}`)); !errors.Is(err, celery.ErrNotFinite) {
+	if _, err := render.HTTP(result(`{"body": NaN}`)); !errors.Is(err, celery.ErrNotFinite) {
 		t.Errorf("NaN: %v", err)
 	}
 }
@@ -153,7 +153,7 @@ func FuzzHTTP(f *testing.F) {
 	f.Add([]byte(`{"headers": {"connection": "close"}}`))
 	f.Add([]byte(`{"body": [1, NaN]}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		response, err := answer.HTTP(celery.Result{Value: value})
+		response, err := render.HTTP(celery.Result{Value: value})
 		if err != nil {
 			return
 		}
@@ -178,7 +178,7 @@ func FuzzHTTP(f *testing.F) {
 
 func TestProblemsHaveNoMoreThanTheyMust(t *testing.T) {
 	t.Parallel()
-	p := answer.Problem{Status: 503, Reason: "no_worker"}
+	p := render.Problem{Status: 503, Reason: "no_worker"}
 	if got := string(p.Encode()); got != `{"title":"Service Unavailable","status":503,"reason":"no_worker"}` {
 		t.Errorf("got %s", got)
 	}
@@ -203,7 +203,7 @@ func TestWantsEvents(t *testing.T) {
 		"application/json;a=text/event-stream": false,
 	} {
 		r := &http.Request{Header: http.Header{"Accept": {accept}}}
-		if got := answer.WantsEvents(r); got != want {
+		if got := render.WantsEvents(r); got != want {
 			t.Errorf("%q: got %t", accept, got)
 		}
 	}
@@ -212,7 +212,7 @@ func TestWantsEvents(t *testing.T) {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	events := answer.StartEvents(w)
+	events := render.StartEvents(w)
 	if err := events.Send("progress", "a", []byte("{\n \"n\": 1\n}")); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestExceptionsAsPythonWritesThem(t *testing.T) {
 		`{"exc_type": "E", "exc_message": ["a\\b\n'\""]}`:                               `E('a\\b\n\'"')`,
 		`"no exception"`: `"no exception"`,
 	} {
-		if got := answer.Exception(json.RawMessage(value)); got != want {
+		if got := render.Exception(json.RawMessage(value)); got != want {
 			t.Errorf("%s: got %s", value, got)
 		}
 	}
