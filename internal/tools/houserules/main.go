@@ -1,7 +1,10 @@
-// Command houserules checks the rules of this project that no linter knows: no
-// markers of unfinished work in Go and Markdown files, no Go file and no
-// function longer than a reader can hold, no test and no source in the documents that is
-// not there. It prints what it finds and fails.
+// Command houserules checks the rules of this project that no linter has: markers of
+// unfinished work, the size of Go files and functions, tests and sources that documents
+// name and that do not exist, and the language of documents and comments. It prints its
+// findings and fails if there are any.
+//
+// The language rules are described in docs/style.md. They hold for the files and folders
+// in covered.txt, next to this file.
 //
 //	go run ./internal/tools/houserules [root]
 package main
@@ -64,6 +67,10 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	list, err := readCovered(fsys)
+	if err != nil {
+		return nil, 0, err
+	}
 	var tests namedTests
 	var sources namedFiles
 	for _, name := range names {
@@ -76,10 +83,17 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 			return nil, 0, err
 		}
 		findings = append(findings, found...)
+		if list.has(name) {
+			found, err := checkLanguage(name, content)
+			if err != nil {
+				return nil, 0, err
+			}
+			findings = append(findings, found...)
+		}
 		tests.read(name, string(content))
 		sources.read(name, string(content))
 	}
-	return slices.Concat(findings, tests.missing(), sources.missing()), len(names), nil
+	return slices.Concat(findings, list.unused(names), tests.missing(), sources.missing()), len(names), nil
 }
 
 // checkFile applies the rules for the kind of file.

@@ -62,8 +62,8 @@ func checkGo(name string, content []byte) ([]finding, error) {
 	return append(findings, longFunctions(name, fset, file)...), nil
 }
 
-// markersInGo looks for markers in comments and names, such as that of the
-// context nobody chose yet. In a string a marker may well be data.
+// markersInGo looks for markers in comments and in names, such as context's function for
+// a context that is not chosen yet. In a string a marker can be data.
 func markersInGo(name string, fset *token.FileSet, file *ast.File) []finding {
 	var findings []finding
 	for _, group := range file.Comments {
