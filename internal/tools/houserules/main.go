@@ -34,14 +34,14 @@ func main() {
 	}
 }
 
-// finding is a place where a rule is broken.
+// finding is a place that breaks a rule.
 type finding struct {
 	file string
 	line int
 	text string
 }
 
-// String has the form that editors jump to.
+// String returns the form that editors recognize.
 func (f finding) String() string { return fmt.Sprintf("%s:%d: %s", f.file, f.line, f.text) }
 
 // report prints all findings and reports whether there were none.

@@ -15,12 +15,12 @@ import (
 const (
 	maxFileLines     = 450
 	maxFunctionLines = 60
-	// maxSwitchLines is for a function of a Caddyfile parser that is mainly one
-	// switch: a list of words reads well even when it is long.
+	// maxSwitchLines is for a function of a Caddyfile parser that is mainly one switch: a
+	// long list of options is still easy to read.
 	maxSwitchLines = 90
 )
 
-// marker finds the words that mark unfinished work.
+// marker matches the marks of unfinished work.
 var marker = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // checkMarkdown looks for markers in all lines.
@@ -103,7 +103,7 @@ func longFunctions(name string, fset *token.FileSet, file *ast.File) []finding {
 	return findings
 }
 
-// functionTitle names a function for the reader of a finding.
+// functionTitle returns the name of a function for a finding.
 func functionTitle(node ast.Node) (title string, ok bool) {
 	switch fn := node.(type) {
 	case *ast.FuncDecl:
