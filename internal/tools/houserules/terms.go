@@ -53,6 +53,7 @@ var terms = []term{
 	},
 	{
 		pattern: words(`slots?`),
+		allowed: regexp.MustCompile(`^Slots$`), // a field: the processes of a Celery worker
 		instead: "permit, or place in the queue",
 	},
 	{
