@@ -23,8 +23,14 @@ type term struct {
 func checkLanguage(name string, content []byte) ([]finding, error) {
 	if path.Ext(name) == ".md" {
 		text := prose(string(content))
-		return append(audience(name, text), findTerms(name, 1, text, true)...), nil
+		return append(audience(name, text), findTerms(name, 1, text, func(term, string) bool { return true })...), nil
 	}
+	return checkComments(name, content)
+}
+
+// checkComments returns the findings of the language rules in the comments of a Go file.
+// The names that the file declares are allowed.
+func checkComments(name string, content []byte) ([]finding, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, name, content, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -33,26 +39,50 @@ func checkLanguage(name string, content []byte) ([]finding, error) {
 	if ast.IsGenerated(file) {
 		return nil, nil
 	}
+	names := declared(file)
+	applies := func(t term, match string) bool { return !t.documents && !names[match] }
 	var findings []finding
 	for _, group := range file.Comments {
 		first, last := fset.Position(group.Pos()), fset.Position(group.End())
 		text := commentText(string(content[first.Offset:last.Offset]))
-		findings = append(findings, findTerms(name, first.Line, text, false)...)
+		findings = append(findings, findTerms(name, first.Line, text, applies)...)
 	}
 	return findings, nil
 }
 
-// findTerms returns a finding for each use of a term; first is the number of the
-// text's first line.
-func findTerms(name string, first int, text string, document bool) []finding {
+// declared returns the names of a file's functions, types, constants, variables and fields.
+func declared(file *ast.File) map[string]bool {
+	names := make(map[string]bool)
+	ast.Inspect(file, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.FuncDecl:
+			names[n.Name.Name] = true
+		case *ast.TypeSpec:
+			names[n.Name.Name] = true
+		case *ast.ValueSpec:
+			addNames(names, n.Names)
+		case *ast.Field:
+			addNames(names, n.Names)
+		}
+		return true
+	})
+	return names
+}
+
+func addNames(names map[string]bool, idents []*ast.Ident) {
+	for _, ident := range idents {
+		names[ident.Name] = true
+	}
+}
+
+// findTerms returns a finding for each use of a term that applies; first is the number of
+// the text's first line.
+func findTerms(name string, first int, text string, applies func(t term, match string) bool) []finding {
 	var findings []finding
 	for _, t := range terms {
-		if t.documents && !document {
-			continue
-		}
 		for _, at := range t.pattern.FindAllStringIndex(text, -1) {
 			match := text[at[0]:at[1]]
-			if t.allowed != nil && t.allowed.MatchString(match) {
+			if t.allowed != nil && t.allowed.MatchString(match) || !applies(t, match) {
 				continue
 			}
 			line := first + strings.Count(text[:at[0]], "\n")

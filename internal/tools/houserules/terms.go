@@ -53,7 +53,6 @@ var terms = []term{
 	},
 	{
 		pattern: words(`slots?`),
-		allowed: regexp.MustCompile(`^Slots$`), // a field: the processes of a Celery worker
 		instead: "permit, or place in the queue",
 	},
 	{
