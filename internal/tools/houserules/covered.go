@@ -38,7 +38,7 @@ func readCovered(fsys fs.FS) (covered, error) {
 
 // has reports whether the language rules hold for a file.
 func (c covered) has(name string) bool {
-	return slices.ContainsFunc(c, func(entry string) bool { return covers(entry, name) })
+	return !historical(name) && slices.ContainsFunc(c, func(entry string) bool { return covers(entry, name) })
 }
 
 // unused returns a finding for each entry that matches none of the files.

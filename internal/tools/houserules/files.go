@@ -16,10 +16,15 @@ type namedFiles struct {
 // namedFile matches a source in a document.
 var namedFile = regexp.MustCompile("`([\\w./-]+\\.go)`")
 
+// historical reports whether a document describes the past and is not kept up to date.
+func historical(name string) bool {
+	return strings.HasPrefix(name, "docs/decisions/") || name == "CHANGELOG.md"
+}
+
 // read reads a file.
 func (n *namedFiles) read(name, content string) {
 	n.all = append(n.all, name)
-	if path.Ext(name) != ".md" || strings.HasPrefix(name, "docs/decisions/") || name == "CHANGELOG.md" {
+	if path.Ext(name) != ".md" || historical(name) {
 		return
 	}
 	line := 1

@@ -154,18 +154,19 @@ func TestLanguageRulesHoldForTheListedFiles(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	_, err := report(fstest.MapFS{
-		coveredList:    {Data: []byte("# a comment\n\nREADME.md\ndocs/a*.md\nlib/\ngone.md\n")},
-		"README.md":    {Data: []byte("For readers: nobody\n")},
-		"docs/ab.md":   {Data: []byte("For readers: somebody\n")},
-		"docs/c.md":    {Data: []byte("nobody\n")},
-		"lib/x/a.go":   {Data: []byte("package x\n\n// nobody\n")},
-		"other/b.go":   {Data: []byte("package other\n\n// nobody\n")},
-		"other/lib.md": {Data: []byte("nobody\n")},
+		coveredList:             {Data: []byte("# a comment\n\nREADME.md\ndocs/a*.md\ndocs/decisions/\nlib/\ngone.md\n")},
+		"README.md":             {Data: []byte("For readers: nobody\n")},
+		"docs/ab.md":            {Data: []byte("For readers: somebody\n")},
+		"docs/c.md":             {Data: []byte("nobody\n")},
+		"lib/x/a.go":            {Data: []byte("package x\n\n// nobody\n")},
+		"docs/decisions/001.md": {Data: []byte("nobody\n")},
+		"other/b.go":            {Data: []byte("package other\n\n// nobody\n")},
+		"other/lib.md":          {Data: []byte("nobody\n")},
 	}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`README.md:1: language: "nobody"`, `docs/ab.md:1: language: "somebody"`, `lib/x/a.go:3: language: "nobody"`, coveredList + ":1: no such file: gone.md", "6 files, 4 findings"} {
+	for _, want := range []string{`README.md:1: language: "nobody"`, `docs/ab.md:1: language: "somebody"`, `lib/x/a.go:3: language: "nobody"`, coveredList + ":1: no such file: gone.md", "7 files, 4 findings"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -1,6 +1,6 @@
 // Command houserules checks the rules of this project that no linter has: markers of
-// unfinished work, the size of Go files and functions, tests and sources that documents
-// name and that do not exist, and the language of documents and comments. It prints its
+// unfinished work, the size of Go files and functions, tests, sources and links in
+// documents that do not exist, and the language of documents and comments. It prints its
 // findings and fails if there are any.
 //
 // The language rules are described in docs/style.md. They hold for the files and folders
@@ -71,29 +71,52 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	var tests namedTests
-	var sources namedFiles
+	c := checker{covered: list}
 	for _, name := range names {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			return nil, 0, fmt.Errorf("read: %w", err)
 		}
-		found, err := checkFile(name, content)
-		if err != nil {
+		if err := c.read(name, content); err != nil {
 			return nil, 0, err
 		}
-		findings = append(findings, found...)
-		if list.has(name) {
-			found, err := checkLanguage(name, content)
-			if err != nil {
-				return nil, 0, err
-			}
-			findings = append(findings, found...)
-		}
-		tests.read(name, string(content))
-		sources.read(name, string(content))
 	}
-	return slices.Concat(findings, list.unused(names), tests.missing(), sources.missing()), len(names), nil
+	exists := func(name string) bool {
+		_, err := fs.Stat(fsys, name)
+		return err == nil
+	}
+	return slices.Concat(
+		c.findings, list.unused(names), c.tests.missing(), c.sources.missing(), c.links.broken(exists),
+	), len(names), nil
+}
+
+// checker has the findings in the files so far, and the names to compare at the end.
+type checker struct {
+	covered  covered
+	findings []finding
+	tests    namedTests
+	sources  namedFiles
+	links    links
+}
+
+// read checks one file.
+func (c *checker) read(name string, content []byte) error {
+	found, err := checkFile(name, content)
+	if err != nil {
+		return err
+	}
+	c.findings = append(c.findings, found...)
+	if c.covered.has(name) {
+		found, err := checkLanguage(name, content)
+		if err != nil {
+			return err
+		}
+		c.findings = append(c.findings, found...)
+	}
+	c.tests.read(name, string(content))
+	c.sources.read(name, string(content))
+	c.links.read(name, string(content))
+	return nil
 }
 
 // checkFile applies the rules for the kind of file.
