@@ -1,9 +1,9 @@
-// Command bench measures caddy-offload beside its peers: it builds Caddy, starts
-// upstreams, proxies and load on loopback ports, plays the scenarios of
-// internal/scenario and keeps their figures as text.
+// Command bench compares caddy-offload with other proxies: it builds Caddy, starts
+// upstreams, proxies and load on loopback ports, runs the scenarios of internal/scenario
+// and writes their figures as text.
 //
-// It is no test: it asserts nothing about time that could fail a build, and it
-// needs a quiet Linux machine with HAProxy and NGINX (bench/setup installs them).
+// It is not a test: no time can fail a build. It needs a quiet Linux machine with HAProxy
+// and NGINX (bench/setup installs them).
 //
 //	go run ./bench [flags] [scenario ...]
 package main
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string) error {
 	return measure(ctx, o)
 }
 
-// options is the command line.
+// options are the flags of the command line.
 type options struct {
 	quick     bool
 	rounds    int
@@ -62,7 +62,7 @@ type options struct {
 	out       string // folder of the results; empty: print only
 	caddy     string // built program; empty: build it
 	scenarios []scenario.Scenario
-	command   string // that repeats this run
+	command   string // command that repeats this run
 }
 
 func parse(args []string) (options, error) {
@@ -97,7 +97,7 @@ func usage(flags *flag.FlagSet) {
 	flags.PrintDefaults()
 }
 
-// measure plays the scenarios in a temporary folder.
+// measure runs the scenarios in a temporary folder.
 func measure(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "offload-bench-")
 	if err != nil {

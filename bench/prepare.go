@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/target"
 )
 
-// prepare finds or makes everything that the scenarios need.
+// prepare finds or builds all programs that the scenarios need.
 func prepare(ctx context.Context, o options, dir string) (*scenario.Env, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -52,7 +52,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return filepath.Dir(string(bytes.TrimSpace(gomod))), nil
 }
 
-// findPrograms looks for the peers and installs what is missing.
+// findPrograms finds the other proxies and installs missing ones.
 func findPrograms(ctx context.Context, root string) (target.Programs, error) {
 	programs, err := lookPrograms()
 	if err == nil {
@@ -72,7 +72,7 @@ func lookPrograms() (target.Programs, error) {
 	for name, place := range map[string]*string{"haproxy": &p.HAProxy, "nginx": &p.NGINX, "taskset": &p.Taskset} {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			// Debian keeps servers out of the path of ordinary users.
+			// Debian's PATH of ordinary users does not have the folders of servers.
 			path, err = exec.LookPath(filepath.Join("/usr/sbin", name))
 		}
 		missing = errors.Join(missing, err)
@@ -84,9 +84,9 @@ func lookPrograms() (target.Programs, error) {
 	return p, nil
 }
 
-// describe is the head of a result: how to repeat it, and on what it was made.
+// describe returns the head of a result: the command that repeats it, and the machine.
 func describe(ctx context.Context, env *scenario.Env, o options, s scenario.Scenario, began time.Time) string {
-	// A run of several scenarios is repeated one by one.
+	// A run of several scenarios is repeated with one command for each.
 	command := o.command
 	if len(o.scenarios) > 1 {
 		command = "go run ./bench " + s.Name
@@ -102,8 +102,8 @@ func describe(ctx context.Context, env *scenario.Env, o options, s scenario.Scen
 	return b.String()
 }
 
-// firstLine returns what a program says of itself, or a question mark: a missing
-// word in the head of a result is no reason to lose the result.
+// firstLine returns the first line of a program's version, or a question mark: a result
+// with an incomplete head is still useful.
 func firstLine(ctx context.Context, name string, args ...string) string {
 	output, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {

@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// clairvoyant returns how many of a mix an order can serve that knows when each
-// permit will come free: it serves in order of arrival, which with one longest
-// wait for all is the order of the deadlines, and gives neither a permit nor a
-// place to requests that would be late. No order that does not look at the length
-// of the runs serves more.
+// clairvoyant returns how many requests of a mix an order can serve that knows when each
+// permit will come free. It serves in order of arrival, which with the same longest wait
+// for all is the order of the deadlines, and gives neither a permit nor a place to requests
+// that would be late. No order that ignores the length of the runs serves more.
 func (m *mix) clairvoyant() int {
 	var (
 		free    permits
@@ -30,7 +29,7 @@ func (m *mix) clairvoyant() int {
 				heap.Push(&free, c.at)
 			}
 			for ; total > c.concurrency; total-- {
-				heap.Pop(&free) // the first to come free is not handed on
+				heap.Pop(&free) // the first one to come free is not passed on
 			}
 		}
 	}
@@ -57,7 +56,7 @@ func (m *mix) clairvoyant() int {
 	return served
 }
 
-// permits are the moments at which permits come free.
+// permits are the times at which permits come free.
 type permits []time.Duration
 
 func (p permits) Len() int           { return len(p) }

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// publish shows a table, and appends it to the file that is kept.
+// publish prints a table, and appends it to the result file.
 func publish(t *testing.T, text string) {
 	t.Helper()
 	t.Log("\n" + text)
@@ -35,7 +35,7 @@ func publish(t *testing.T, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = file.Close() }() // what was written is checked
+	defer func() { _ = file.Close() }() // the writes are checked
 	if _, err := file.WriteString(text + "\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
-// Package predict plays mixes of work against the engine in virtual time and
-// compares what it serves with an order that knows the future.
+// Package predict runs mixes of work against the engine in virtual time and compares the
+// number of served requests with that of an order that knows the future.
 //
-// The engine is the real one; only time is not. testing/synctest bends time in
-// tests only, so the program is a test:
+// The engine is the real one; only time is virtual. testing/synctest works in tests only,
+// so the program is a test:
 //
 //	go test ./bench/predict -run TestPredictions -count 1 -v -args -keep ../results/predict.txt
 package predict
@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// kind of a request. Requests of one kind are alike for everybody but the backend.
+// kind of a request. Requests of one kind differ only for the backend.
 type kind uint8
 
 const (
@@ -41,10 +41,10 @@ type mix struct {
 	settings offloader.Settings
 	arrivals []arrival
 	limits   []limit
-	// run returns how long the k-th run of a kind takes that starts so late. It
-	// goes by the order of starts, so that no order gains by its choice of runs.
+	// run returns the duration of the k-th run of a kind that starts at the given time. It
+	// depends on the order of starts, so that no order gains by its choice of runs.
 	run func(of kind, k int, start time.Duration) time.Duration
-	// fails reports whether a run that starts so late fails, nil for never.
+	// fails reports whether a run that starts at the given time fails, nil for never.
 	fails func(start time.Duration) bool
 }
 
@@ -52,7 +52,7 @@ func settings(concurrency, queue int, maxWait time.Duration) offloader.Settings 
 	return offloader.Settings{Concurrency: concurrency, Queue: queue, MaxWait: maxWait}
 }
 
-// evenly spaces arrivals from one moment to another.
+// evenly spaces arrivals over a period.
 func evenly(from, to time.Duration, perSecond float64) []arrival {
 	var all []arrival
 	for i := 0; ; i++ {
@@ -74,7 +74,7 @@ func randomly(from, to time.Duration, perSecond float64) []arrival {
 	return all
 }
 
-// burst is n arrivals in one moment.
+// burst is n arrivals at the same time.
 func burst(at time.Duration, n int, of kind) []arrival {
 	return slices.Repeat([]arrival{{at, of}}, n)
 }
@@ -111,7 +111,7 @@ func everyNth(d, l time.Duration, n int) func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// exponentially is a backend whose runs take d on average, and anything in fact.
+// exponentially is a backend whose runs take d on average, with exponential durations.
 func exponentially(d time.Duration) func(kind, int, time.Duration) time.Duration {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	runs := make([]time.Duration, 1<<18)
@@ -121,7 +121,7 @@ func exponentially(d time.Duration) func(kind, int, time.Duration) time.Duration
 	return func(_ kind, k int, _ time.Duration) time.Duration { return runs[k] }
 }
 
-// stalled stops a backend from one moment to another, with all that runs there.
+// stalled stops a backend for a period, with all its runs.
 func stalled(from, to time.Duration, run func(kind, int, time.Duration) time.Duration) func(kind, int, time.Duration) time.Duration {
 	return func(of kind, k int, start time.Duration) time.Duration {
 		d := run(of, k, start)
@@ -132,7 +132,7 @@ func stalled(from, to time.Duration, run func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// changing is a backend whose runs take another time from each of the moments on.
+// changing is a backend whose runs have another duration after each of the given times.
 func changing(steps ...time.Duration) func(kind, int, time.Duration) time.Duration {
 	return func(_ kind, _ int, start time.Duration) time.Duration {
 		d := steps[0]

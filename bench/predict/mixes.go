@@ -10,7 +10,7 @@ const (
 	s  = time.Second
 )
 
-// mixes are all that are played.
+// mixes are all mixes of the test.
 func mixes() []mix {
 	var all []mix
 	add := func(m mix) { all = append(all, m) }
@@ -57,7 +57,7 @@ func mixes() []mix {
 	return append(all, trouble()...)
 }
 
-// trouble are the mixes that have led predictions astray.
+// trouble are the mixes that have misled predictions.
 func trouble() []mix {
 	all := []mix{{
 		name: "bursts after streams of 6s", settings: settings(2, 100, 4*s),

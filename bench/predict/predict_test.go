@@ -14,11 +14,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// wrongRefusals is the share of the offered requests that may be refused wrongly.
+// wrongRefusals is the share of the offered requests that may be rejected wrongly.
 const wrongRefusals = 0.01
 
-// Requests that are refused could not have been served, whatever the mix: the engine
-// serves nearly as many as an order that knows the future.
+// In every mix, rejected requests could not have been served: the engine serves nearly as
+// many as an order that knows the future.
 func TestPredictions(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("Mixes of work. best: served by an order that knows the future. wrong: (best - served) / offered.\n" +
@@ -53,7 +53,7 @@ func (f *figures) wrong(m *mix) float64 {
 	return float64(f.best-f.served()) / float64(len(m.arrivals))
 }
 
-// play lets a mix meet the engine.
+// play runs a mix against the engine.
 func (m *mix) play(t *testing.T, order offloader.Order) *figures {
 	f := &figures{best: m.clairvoyant(), started: map[kind]int{}, refused: map[offloader.Reason]int{}}
 	synctest.Test(t, func(t *testing.T) {
@@ -86,7 +86,7 @@ func (m *mix) play(t *testing.T, order offloader.Order) *figures {
 	return f
 }
 
-// request is one arrival, from its coming to the end of its run.
+// request is one arrival, until the end of its run.
 func (m *mix) request(t *testing.T, pool *offloader.Pool, began time.Time, of kind, f *figures) {
 	came := time.Now()
 	permit, err := pool.Acquire(context.Background())
@@ -105,8 +105,8 @@ func (m *mix) request(t *testing.T, pool *offloader.Pool, began time.Time, of ki
 	}
 }
 
-// add counts an answer, and returns how many runs of the kind have begun before. It
-// reports false if the answer is none that a pool gives.
+// add counts an answer, and returns how many runs of the kind have begun before. It reports
+// false if a pool never gives that answer.
 func (f *figures) add(of kind, err error, waited time.Duration) (int, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

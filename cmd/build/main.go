@@ -1,12 +1,12 @@
-// Command build makes a Caddy binary with this project inside. It reads a
-// serialized [xcaddy.Builder] (xcaddy.json in the root), builds with the xcaddy
-// library, then asks the new binary for its modules and fails if ours are not
-// among them: a build that silently lost the plugin is worse than none.
+// Command build builds a Caddy binary with this project. It reads a serialized
+// [xcaddy.Builder] (xcaddy.json in the root) and builds with the xcaddy library. Then it
+// lists the modules of the new binary and fails if those of this project are missing: a
+// build without the plugin must not look successful.
 //
 //	go run ./cmd/build [-config xcaddy.json] [-output bin/caddy] [-race]
 //
-// It downloads modules unless they are on the machine already. `go build
-// ./cmd/caddy` is the way without a network.
+// It downloads modules unless they are on the machine already. `go build ./cmd/caddy` needs
+// no network.
 package main
 
 import (
@@ -43,8 +43,7 @@ func main() {
 	}
 }
 
-// parseOptions reads the flags; the flag package has told the user what was
-// wrong with them.
+// parseOptions reads the flags; the flag package has already printed an error.
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var opts options
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
@@ -62,7 +61,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return opts, nil
 }
 
-// build makes the binary and verifies it.
+// build builds the binary and verifies it.
 func build(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	builder, err := readBuilder(opts.config)
 	if err != nil {
@@ -79,7 +78,7 @@ func build(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	follow := &steps{log: stderr, replacements: builder.Replacements}
 	builder.OnStep = follow.onStep(ctx)
 	if err := builder.Build(ctx, output); err != nil {
-		// A build that was interrupted fails with whatever its step said last.
+		// An interrupted build fails with the last error of its step.
 		if ctx.Err() != nil {
 			return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 		}
@@ -96,7 +95,8 @@ func removeOld(output string) error {
 	return nil
 }
 
-// verifyBuild verifies a binary that can run here and says so if it cannot.
+// verifyBuild verifies a binary that can run on this machine, and prints a note if it
+// cannot.
 func verifyBuild(ctx context.Context, builder xcaddy.Builder, output string, stdout io.Writer) error {
 	if foreign(builder.Platform) {
 		_, err := fmt.Fprintf(stdout, "%s: built for another platform, its modules are not verified\n", output)

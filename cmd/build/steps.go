@@ -16,24 +16,24 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// folderLine begins the part of xcaddy's log that names its build folder; it
-// tells the folder in no other way.
+// folderLine begins the part of xcaddy's log that names its build folder; xcaddy reports
+// the folder nowhere else.
 const folderLine = "[INFO] Temporary folder: "
 
-// steps follows a build, shows what it says, and requires the replaced modules
-// in the build's go.mod before the plugins are looked up.
+// steps follows a build, shows its output, and adds the replaced modules to the build's
+// go.mod before the plugins are looked up.
 //
-// Without that, the go command asks the module proxy about every path that a
-// plugin's package could belong to, its longest first. A public proxy knows
-// nothing of it and all is well, but one that answers "forbidden" for what it
-// does not carry ends the build, although the module lies in a folder beside it.
+// Without that, the go command asks the module proxy about every path that a plugin's
+// package could belong to, the longest first. A public proxy answers that it has no such
+// module. But a proxy that answers "forbidden" for unknown modules ends the build, although
+// the module is in a local folder.
 type steps struct {
 	log          io.Writer
 	replacements []xcaddy.Replace
 	folder       string
 }
 
-// onStep returns xcaddy's callback: it runs beside a step until the step's
+// onStep returns xcaddy's callback: it runs concurrently with a step until the step's
 // output ends, and the next step waits for its return.
 func (s *steps) onStep(ctx context.Context) func(*xcaddy.StepEvent) error {
 	return func(event *xcaddy.StepEvent) error {
@@ -47,7 +47,7 @@ func (s *steps) onStep(ctx context.Context) func(*xcaddy.StepEvent) error {
 	}
 }
 
-// follow copies the output of a step and notes the build folder.
+// follow copies the output of a step and records the build folder.
 func (s *steps) follow(output io.Reader) error {
 	lines := bufio.NewReader(output)
 	for {
@@ -81,7 +81,7 @@ func (s *steps) requireReplaced(ctx context.Context) error {
 	if s.folder == "" {
 		return errors.New("xcaddy did not name its build folder")
 	}
-	// The same variable by which xcaddy finds its go command.
+	// xcaddy finds its go command by the same variable.
 	cmd := exec.CommandContext(ctx, cmp.Or(os.Getenv("XCADDY_WHICH_GO"), "go"), args...)
 	cmd.Dir = s.folder
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -93,8 +93,8 @@ func (s *steps) requireReplaced(ctx context.Context) error {
 // majorSuffix is the last element of a module path from version 2 on.
 var majorSuffix = regexp.MustCompile(`^v([2-9]|[1-9][0-9]+)$`)
 
-// requirement names a version for a replaced module. Any one will do, since the
-// folder takes its place, but its major must fit the path.
+// requirement returns a version for a replaced module. Any version is possible, since the
+// folder replaces it, but its major version must fit the path.
 func requirement(module string) string {
 	if strings.Contains(module, "@") {
 		return module

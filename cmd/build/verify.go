@@ -15,7 +15,7 @@ import (
 // requiredModules are the IDs that a binary with this project must list.
 var requiredModules = []string{"offload", "http.handlers.offload", "http.handlers.celery"}
 
-// errModulesMissing says that a binary runs but lacks modules of this project.
+// errModulesMissing means that a binary runs but lacks modules of this project.
 var errModulesMissing = errors.New("modules missing")
 
 // foreign reports whether a binary for the platform cannot run on this machine.
@@ -37,8 +37,7 @@ func verify(ctx context.Context, binary string) (version string, err error) {
 	return strings.TrimSpace(version), err
 }
 
-// missingModules returns the required modules that have no line of their own
-// in the list.
+// missingModules returns the required modules that are not a line of the list.
 func missingModules(listed string) []string {
 	found := make(map[string]bool)
 	for line := range strings.Lines(listed) {
@@ -53,8 +52,8 @@ func missingModules(listed string) []string {
 	return missing
 }
 
-// runBinary returns the standard output of one command of the binary; an error
-// carries what it wrote to standard error.
+// runBinary returns the standard output of one command of the binary; an error contains its
+// standard error.
 func runBinary(ctx context.Context, binary, command string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, command).Output()
 	if err == nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
-// ownHome gives this process a home of its own, so that nothing of the user's
-// Caddy is read or written. The returned function removes it.
+// ownHome sets a separate home folder for this process, so that it reads and writes no file
+// of the user's Caddy. The returned function removes the folder.
 func ownHome() (remove func() error, err error) {
 	home, err := os.MkdirTemp("", "caddy-offload-demo-")
 	if err != nil {
@@ -25,13 +25,14 @@ func ownHome() (remove func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(home))
 	}
-	// Caddy has looked at the environment before main began.
+	// Caddy has read the environment before main began.
 	caddy.ConfigAutosavePath = filepath.Join(caddy.AppConfigDir(), "autosave.json")
 	caddy.DefaultStorage.Path = caddy.AppDataDir()
 	return func() error { return os.RemoveAll(home) }, nil
 }
 
-// adapt turns a Caddyfile of the repository into a config that keeps to itself.
+// adapt converts a Caddyfile of the repository into a config without effect outside the
+// demo.
 func adapt(elements ...string) ([]byte, error) {
 	root, err := repository.Root()
 	if err != nil {
@@ -49,7 +50,7 @@ func adapt(elements ...string) ([]byte, error) {
 	return domesticated(config)
 }
 
-// apply makes Caddy run config, in the place of what it ran before.
+// apply replaces Caddy's config.
 func apply(config []byte) error {
 	if err := caddy.Load(config, true); err != nil {
 		return fmt.Errorf("loading the config: %w", err)

@@ -9,10 +9,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// blockFor is how long a factorial may block its worker: 500 of them then take
-// about as long as the scene of the slow upstream. 100 waiting ones take less
-// than half of a client's patience: the rest is for a machine that is busy
-// otherwise.
+// blockFor is the time that a factorial blocks its worker: 500 of them then take about as
+// long as the scene of the slow upstream. 100 waiting ones take less than half of a
+// client's patience; the rest is a margin for a busy machine.
 const blockFor = 24 * time.Millisecond
 
 // The permits of the two pools in the root Caddyfile.
@@ -24,8 +23,8 @@ const (
 // slowService is the service time of the slow upstream.
 const slowService = 200 * time.Millisecond
 
-// factorialScene finds the number whose factorial takes this machine about as
-// long as the scene wants, by asking an idle worker.
+// factorialScene finds the number whose factorial takes about blockFor on this machine, by
+// requests to an idle worker.
 func factorialScene(ctx context.Context, a addresses) (*scene, error) {
 	s := &scene{
 		key:     "factorial",
@@ -52,7 +51,7 @@ func factorialScene(ctx context.Context, a addresses) (*scene, error) {
 	})
 }
 
-// slowScene takes the service time as it is told to the upstream.
+// slowScene uses the service time that the upstream is configured with.
 func slowScene(ctx context.Context, a addresses) (*scene, error) {
 	path := fmt.Sprintf("/report?delay=%s", slowService)
 	s := &scene{
@@ -82,9 +81,9 @@ func (s *scene) measured(ctx context.Context, measure func(*load.Client) error) 
 	return errors.Join(measure(c), srv.stop())
 }
 
-// measure asks the idle backend itself a few times and remembers the answer.
-// The service time is the shortest of these times: what the others took longer
-// was the machine's doing, and an ideal should not be beaten.
+// measure sends a few requests to the idle backend and stores the answer. The service time
+// is the shortest of these times: the machine caused the additional time of the others, and
+// no run should be faster than the ideal.
 func (s *scene) measure(ctx context.Context, c *load.Client, path string) error {
 	url := "http://" + s.addr + path
 	s.service = time.Hour

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// withoutOffload returns a config that lacks the app and every handler named
-// offload, wherever it stands, and is otherwise the same.
+// withoutOffload returns a config without the app and the handlers named offload, at any
+// depth, and otherwise unchanged.
 func withoutOffload(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		if apps, ok := tree["apps"].(map[string]any); ok {
@@ -39,17 +39,16 @@ func strip(node any) any {
 	return node
 }
 
-// discreet returns a config that does not log what requests suffered: in the
-// scenes the clients say so themselves.
+// discreet returns a config that does not log errors of requests: in the scenes the clients
+// report them.
 func discreet(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		defaultLog(tree)["exclude"] = []string{"http.log.error"}
 	})
 }
 
-// domesticated returns a config that keeps to itself: it logs errors only,
-// listens on the loopback interface, and does not wait for ever when it has to
-// end.
+// domesticated returns a config without effect outside the demo: it logs errors only,
+// listens on the loopback interface, and has a time limit for its end.
 func domesticated(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		defaultLog(tree)["level"] = "ERROR"
@@ -61,7 +60,7 @@ func domesticated(config []byte) ([]byte, error) {
 	})
 }
 
-// keepOnLoopback gives the server's ports that listen everywhere the loopback
+// keepOnLoopback restricts the server's ports that listen on all addresses to the loopback
 // address.
 func keepOnLoopback(server any) {
 	settings, _ := server.(map[string]any)
@@ -77,7 +76,7 @@ func defaultLog(tree map[string]any) map[string]any {
 	return object(object(object(tree, "logging"), "logs"), "default")
 }
 
-// object returns the object under key, which is created if it is missing.
+// object returns the object under key, which it creates if it is missing.
 func object(parent map[string]any, key string) map[string]any {
 	child, ok := parent[key].(map[string]any)
 	if !ok {

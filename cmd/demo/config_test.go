@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// same tells whether two JSON texts mean the same.
+// same reports whether two JSON texts have the same meaning.
 func same(t *testing.T, a, b []byte) bool {
 	t.Helper()
 	var x, y any
@@ -103,7 +103,7 @@ func TestPermitsAreThoseOfTheCaddyfile(t *testing.T) {
 	}
 }
 
-// concurrencyOf finds a pool, which has its name inside or as its key.
+// concurrencyOf finds a pool by the name inside it or by its key.
 func concurrencyOf(name string, node any) int {
 	switch node := node.(type) {
 	case map[string]any:

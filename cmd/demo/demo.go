@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// demo owns Caddy and what is served behind it.
+// demo owns Caddy and the upstreams behind it.
 type demo struct {
 	addresses addresses
 	progress  *load.Progress
@@ -21,8 +21,7 @@ type demo struct {
 	running   servers
 }
 
-// play plays all scenes in both modes. Afterwards Caddy still runs, with
-// offload.
+// play runs all scenes in both modes. Afterwards Caddy still runs, with offload.
 func (d *demo) play(ctx context.Context) (*report, error) {
 	config, err := adapt("Caddyfile")
 	if err != nil {
@@ -53,7 +52,7 @@ func (d *demo) play(ctx context.Context) (*report, error) {
 	return r, nil
 }
 
-// playAll plays all scenes in one mode.
+// playAll runs all scenes in one mode.
 func (d *demo) playAll(ctx context.Context, m mode) (map[string]result, error) {
 	if err := apply(m.config); err != nil {
 		return nil, err
@@ -69,7 +68,7 @@ func (d *demo) playAll(ctx context.Context, m mode) (map[string]result, error) {
 	return results, nil
 }
 
-// print writes the report in one of its forms.
+// print prints the report as a table or as JSON.
 func (d *demo) print(w io.Writer, r *report, asJSON bool) error {
 	if !asJSON {
 		return r.table(w, d.scenes)
@@ -79,7 +78,8 @@ func (d *demo) print(w io.Writer, r *report, asJSON bool) error {
 	return enc.Encode(r)
 }
 
-// serve lets people try what the scenes were about, until ctx is done.
+// serve keeps the servers of the scenes running until ctx is done, for requests of the
+// user.
 func (d *demo) serve(ctx context.Context) error {
 	if err := d.start(ctx, d.addresses.upstreams()...); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (d *demo) serveExample(ctx context.Context, name string) error {
 	return fmt.Errorf("there is no example %q; there are factorial and slowupstream", name)
 }
 
-// serveUpstreams serves what the root Caddyfile fronts until ctx is done.
+// serveUpstreams serves the upstreams of the root Caddyfile until ctx is done.
 func serveUpstreams(ctx context.Context, a addresses) error {
 	d := &demo{}
 	if err := d.start(ctx, a.upstreams()...); err != nil {

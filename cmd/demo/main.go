@@ -1,7 +1,7 @@
-// Command demo shows in about a minute what the offload handler is for. It
-// starts the two upstreams of examples/ and Caddy with the root Caddyfile, and
-// plays one scene twice on each of them, without offload and with it: 100
-// clients ask for something slow while a probe asks for something fast.
+// Command demo shows in about a minute the effect of the offload handler. It starts the two
+// upstreams of examples/ and Caddy with the root Caddyfile, and runs one scene twice on
+// each of them, without offload and with it: 100 clients request a slow route while a probe
+// requests a fast one.
 //
 //	go run ./cmd/demo                      plays the scenes and prints a table
 //	go run ./cmd/demo -json                prints one JSON object instead
@@ -9,10 +9,9 @@
 //	go run ./cmd/demo -upstreams           starts what the root Caddyfile fronts
 //	go run ./cmd/demo -example factorial   starts one example with its Caddyfile
 //
-// It listens on free ports; with -upstreams and -example, on those that the
-// Caddyfiles have as defaults. OFFLOAD_ADDR, OFFLOAD_ADMIN, FACTORIAL_UPSTREAM
-// and SLOW_UPSTREAM in the environment set them. It fails if a request that
-// was offloaded got lost.
+// It listens on free ports; with -upstreams and -example, on the defaults of the
+// Caddyfiles. OFFLOAD_ADDR, OFFLOAD_ADMIN, FACTORIAL_UPSTREAM and SLOW_UPSTREAM in the
+// environment set them. It fails if an offloaded request was lost.
 package main
 
 import (
@@ -46,7 +45,7 @@ func main() {
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The second interrupt ends the process at once.
+	// The second interrupt ends the process immediately.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, o)
 	switch {
@@ -60,7 +59,7 @@ func main() {
 	}
 }
 
-// run does what the options say.
+// run runs the command in the form that the options select.
 func run(ctx context.Context, o options) (err error) {
 	a, err := chooseAddresses(!o.upstreams && o.example == "")
 	if err != nil {
@@ -95,5 +94,5 @@ func run(ctx context.Context, o options) (err error) {
 	return err
 }
 
-// errLost makes the demo fail.
+// errLost fails the demo: a request was lost.
 var errLost = errors.New("an offloaded request was lost")

@@ -8,8 +8,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// Caddy looks after its storage in the background and lets the lock of it
-		// expire by itself.
+		// Caddy maintains its storage in the background, and the storage lock expires on
+		// its own.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
 	)
 }

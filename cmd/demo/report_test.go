@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// example is a report as the demo makes them.
+// example is a report in the form of the demo.
 func example() (*report, []*scene) {
 	s := &scene{key: "slow", title: "slow thing", permits: 8, service: 200 * time.Millisecond}
 	without := s.result(15*time.Second,

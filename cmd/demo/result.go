@@ -2,8 +2,7 @@ package main
 
 import "github.com/caddy-offload/caddy-offload/internal/load"
 
-// result is what one run of a scene showed. Its counts are those of the
-// blocking route.
+// result has the figures of one run of a scene. Its counts are those of the blocking route.
 type result struct {
 	Requests  int            `json:"requests"`
 	Completed int            `json:"completed"`
@@ -15,19 +14,19 @@ type result struct {
 	ServiceMS float64        `json:"service_ms"`
 	WallS     float64        `json:"wall_s"`
 	IdealS    float64        `json:"ideal_s"`
-	// Ratio is the time for each completed request against the ideal; zero if
-	// none was completed.
+	// Ratio is the time for each completed request divided by the ideal; zero if none was
+	// completed.
 	Ratio float64 `json:"ratio"`
 }
 
-// report holds the results by scene.
+// report has the results by scene.
 type report struct {
 	OK          bool              `json:"ok"`
 	Unprotected map[string]result `json:"unprotected"`
 	Protected   map[string]result `json:"protected"`
 }
 
-// lost tells how many requests the protected runs failed to answer, on either
+// lost returns the number of requests that the offloaded runs did not answer, on either
 // route.
 func (r *report) lost() int {
 	lost := 0

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// The scene of the origin: so many clients ask so often for something slow
-// while a probe asks for something fast.
+// The scene that this project comes from: a number of clients repeatedly request a slow
+// route while a probe requests a fast one.
 const (
 	clients    = 100
 	each       = 5
@@ -26,9 +26,9 @@ type mode struct {
 	limit    time.Duration // of the whole run
 }
 
-// Without a pool clients would wait for minutes, so they give up and the run
-// is stopped. With it nobody should have to: these limits are only a guard,
-// and the slowest answer in the table shows that they were not used.
+// Without a pool clients would wait for minutes, so they give up and the run is stopped.
+// With a pool none should have to: the limits are only a guard, and the slowest answer in
+// the table shows that they were not reached.
 func modes(config []byte) (unprotected, protected mode, err error) {
 	if config, err = discreet(config); err != nil {
 		return mode{}, mode{}, err
@@ -47,17 +47,17 @@ type scene struct {
 	blocking   string        // URL of the blocking route at Caddy
 	fast       string        // URL of the fast route at Caddy
 	permits    int           // of the pool in the Caddyfile
-	service    time.Duration // of one blocking request that is alone
-	want       load.Digest   // of the right answer
+	service    time.Duration // of one blocking request on an idle backend
+	want       load.Digest   // of the correct answer
 }
 
-// ideal is the shortest time in which the permits can do all runs.
+// ideal is the shortest time for all runs with the given permits.
 func (s *scene) ideal() time.Duration {
 	return clients * each * s.service / time.Duration(s.permits)
 }
 
-// play runs the scene once. Caddy runs the mode's config already; the upstream
-// is a fresh one, without the leftovers of another run.
+// play runs the scene once. Caddy already runs the mode's config; the upstream is new,
+// without requests of another run.
 func (s *scene) play(ctx context.Context, m mode, p *load.Progress) (res result, err error) {
 	p.Say("%s, %s:", capital(s.title), m.title)
 	srv, err := start(ctx, s.backend, s.addr)
@@ -91,7 +91,7 @@ func (s *scene) play(ctx context.Context, m mode, p *load.Progress) (res result,
 	return res, nil
 }
 
-// result puts the figures together.
+// result computes the figures.
 func (s *scene) result(wall time.Duration, blocking, fast load.Route) result {
 	r := result{
 		Requests:  clients * each,
@@ -111,5 +111,5 @@ func (s *scene) result(wall time.Duration, blocking, fast load.Route) result {
 	return r
 }
 
-// thousandths cuts off digits that mean nothing.
+// thousandths removes meaningless digits.
 func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }

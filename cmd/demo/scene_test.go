@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// direct is a small scene without Caddy: clients talk to the worker itself.
+// direct is a small scene without Caddy: clients connect to the worker itself.
 func direct(t *testing.T) *scene {
 	t.Helper()
 	var ports services.Ports
@@ -49,8 +49,8 @@ func TestPlay(t *testing.T) {
 	}
 }
 
-// hook is a backend that calls itself for the blocking route and answers all
-// other requests at once.
+// hook is a backend that calls a function for the blocking route and answers all other
+// requests immediately.
 type hook func(r *http.Request)
 
 func (h hook) Serve(ctx context.Context, ln net.Listener) error {
@@ -100,7 +100,7 @@ func TestNobodyIsReady(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	t.Setenv("OFFLOAD_ADDR", "127.0.0.1:81")
 	for _, name := range []string{"OFFLOAD_ADMIN", "FACTORIAL_UPSTREAM", "SLOW_UPSTREAM"} {
-		t.Setenv(name, "") // so that it is put back
+		t.Setenv(name, "") // so that the test restores it
 		os.Unsetenv(name)
 	}
 	a, err := chooseAddresses(false)

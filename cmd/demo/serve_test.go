@@ -13,17 +13,17 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
-// home gives the test a home and free ports; Caddy is one for the process, so
-// these tests do not run beside each other.
+// home sets a home folder and free ports for the test. A process has one Caddy, so these
+// tests do not run in parallel.
 func home(t *testing.T) *demo {
 	t.Helper()
 	for _, name := range []string{
 		"XDG_DATA_HOME", "XDG_CONFIG_HOME", "OFFLOAD_ADDR", "FACTORIAL_UPSTREAM", "SLOW_UPSTREAM",
 	} {
-		t.Setenv(name, "") // so that it is put back
+		t.Setenv(name, "") // so that the test restores it
 		os.Unsetenv(name)
 	}
-	t.Setenv("OFFLOAD_ADMIN", "off") // nothing but the end of the process stops it
+	t.Setenv("OFFLOAD_ADMIN", "off") // the admin endpoint would stop only with the process
 	a, err := chooseAddresses(true)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func home(t *testing.T) *demo {
 	return d
 }
 
-// serving runs serve until the test is over, and returns when paths are served.
+// serving runs serve until the test is over, and returns when it serves the paths.
 func serving(t *testing.T, d *demo, serve func(context.Context) error, paths ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -34,8 +34,8 @@ func start(ctx context.Context, b func() backend, addr string) (*server, error) 
 	if err != nil {
 		return nil, fmt.Errorf("starting an upstream: %w", err)
 	}
-	// A server outlives the interrupt until its owner stops it, so that things
-	// end in one order always.
+	// An interrupt does not stop a server; its owner does, so that the parts always end in
+	// the same order.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &server{cancel: cancel, served: make(chan error, 1)}
 	go func() { s.served <- b().Serve(ctx, ln) }()
@@ -48,7 +48,7 @@ func (s *server) stop() error {
 	return <-s.served
 }
 
-// servers are several of them.
+// servers are several servers.
 type servers []*server
 
 func (all servers) stop() error {
@@ -59,15 +59,15 @@ func (all servers) stop() error {
 	return errors.Join(errs...)
 }
 
-// addresses say where everybody listens. The names of the environment
-// variables are those in the Caddyfiles.
+// addresses are the addresses of all servers. The names of the environment variables are
+// those in the Caddyfiles.
 type addresses struct {
 	caddy, admin, factorial, slow string
 }
 
-// chooseAddresses takes the addresses of the environment; those that are not
-// there are free ports, or else what the Caddyfiles have as defaults. All of
-// them are then in the environment, where the Caddyfiles find them.
+// chooseAddresses uses the addresses of the environment. The others are free ports, or the
+// defaults of the Caddyfiles. It sets all of them in the environment, where the Caddyfiles
+// read them.
 func chooseAddresses(free bool) (addresses, error) {
 	var a addresses
 	var ports services.Ports
@@ -99,8 +99,7 @@ func chooseAddresses(free bool) (addresses, error) {
 	return a, nil
 }
 
-// take returns a free address, or its port alone if the model has nothing else
-// either.
+// take returns a free address, or only its port if the model has only a port.
 func take(ports *services.Ports, model string) (string, error) {
 	addr, err := ports.Take()
 	if strings.HasPrefix(model, ":") {
@@ -109,14 +108,14 @@ func take(ports *services.Ports, model string) (string, error) {
 	return addr, err
 }
 
-// place is an upstream and where it listens.
+// place is an upstream and its address.
 type place struct {
 	example string
 	backend func() backend
 	addr    string
 }
 
-// upstreams are those that the root Caddyfile fronts.
+// upstreams are the upstreams of the root Caddyfile.
 func (a addresses) upstreams() []place {
 	return []place{
 		{"factorial", newFactorial, a.factorial},

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// table writes the results for a person.
+// table prints the results for a reader.
 func (r *report) table(w io.Writer, scenes []*scene) error {
 	var b strings.Builder
 	for _, s := range scenes {
@@ -26,7 +26,7 @@ func (r *report) table(w io.Writer, scenes []*scene) error {
 	return err
 }
 
-// table writes the two runs of a scene side by side.
+// table prints the two runs of a scene in two columns.
 func (s *scene) table(b *strings.Builder, without, with result) {
 	fmt.Fprintf(b, "\n%s: %d clients x %d requests of %s each, %s\n\n",
 		capital(s.title), clients, each, load.Human(s.service), plural(s.permits, "permit"))
@@ -58,7 +58,7 @@ func (s *scene) table(b *strings.Builder, without, with result) {
 	b.WriteByte('\n')
 }
 
-// errorRows writes a row for each kind of error in either run.
+// errorRows prints a row for each kind of error in either run.
 func errorRows(row func(name, left, right string), left, right map[string]int) {
 	kinds := maps.Clone(left)
 	maps.Copy(kinds, right)
@@ -67,7 +67,7 @@ func errorRows(row func(name, left, right string), left, right map[string]int) {
 	}
 }
 
-// latencyRows writes the quantiles.
+// latencyRows prints the quantiles.
 func latencyRows(row func(name, left, right string), left, right load.Latencies) {
 	ms := func(v float64) string { return load.Human(time.Duration(v * float64(time.Millisecond))) }
 	row("  p50", ms(left.P50), ms(right.P50))
@@ -76,7 +76,7 @@ func latencyRows(row func(name, left, right string), left, right load.Latencies)
 	row("  max", ms(left.Max), ms(right.Max))
 }
 
-// count shows that there is nothing to see instead of a zero.
+// count prints a dash instead of a zero.
 func count(n int) string {
 	if n == 0 {
 		return "-"
@@ -84,7 +84,7 @@ func count(n int) string {
 	return fmt.Sprint(n)
 }
 
-// capital begins a line.
+// capital makes the first letter of a line a capital.
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func plural(n int, noun string) string {

@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-// run serves until the process is told to end.
+// run serves until the process receives a signal to end.
 func run(addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -1,10 +1,10 @@
-// Command observability runs Caddy with the Caddyfile of this example, a slow
-// server behind it, and traffic that gives the dashboard something to show.
+// Command observability runs Caddy with the Caddyfile of this example, a slow server behind
+// it, and traffic for the dashboard.
 //
 //	go run ./examples/observability
 //
-// OFFLOAD_ADDR, OFFLOAD_METRICS, OFFLOAD_ADMIN and SLOW_UPSTREAM in the environment
-// set addresses other than those of the Caddyfile.
+// OFFLOAD_ADDR, OFFLOAD_METRICS, OFFLOAD_ADMIN and SLOW_UPSTREAM in the environment replace
+// the addresses of the Caddyfile.
 package main
 
 import (
@@ -72,7 +72,7 @@ func startCaddy() error {
 	return nil
 }
 
-// dialable is where to reach somebody who listens on addr.
+// dialable returns the address for connections to a server that listens on addr.
 func dialable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && host == "" {

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// kind is one sort of request.
+// kind is one kind of request.
 type kind struct {
 	share int // of all requests, in percent
 	path  string
 	body  int           // bytes of an upload
-	leave time.Duration // when the client gives up, zero for not
+	leave time.Duration // time after which the client leaves, zero for never
 	slow  bool          // the client reads slowly
 }
 
@@ -30,14 +30,14 @@ var kinds = []kind{
 
 const (
 	tick       = 60 * time.Millisecond // between two requests
-	burst      = 60                    // requests at once
+	burst      = 60                    // requests at the same time
 	burstEvery = 10 * time.Second
 	failEvery  = 20 * time.Second // half of that time the flaky part fails
 	slowPause  = 50 * time.Millisecond
 	slowPiece  = 64 << 10
 )
 
-// traffic sends requests at a steady pace, with bursts, whatever comes of them.
+// traffic sends requests at a steady pace, with bursts, independent of their results.
 type traffic struct {
 	base   string
 	client *http.Client
@@ -52,7 +52,7 @@ func newTraffic(base string) *traffic {
 	}
 }
 
-// run sends until ctx is done, and waits for what it has sent.
+// run sends requests until ctx is done, and waits for the open ones.
 func (t *traffic) run(ctx context.Context) {
 	steady, bursts := time.NewTicker(tick), time.NewTicker(burstEvery)
 	defer steady.Stop()
@@ -72,7 +72,7 @@ func (t *traffic) run(ctx context.Context) {
 	t.client.CloseIdleConnections()
 }
 
-// pick returns the kind that stands at a place between 0 and 99.
+// pick returns the kind at a position between 0 and 99.
 func pick(place int) kind {
 	for _, k := range kinds {
 		if place -= k.share; place < 0 {
@@ -83,7 +83,7 @@ func pick(place int) kind {
 }
 
 func (t *traffic) send(ctx context.Context, k kind) {
-	t.all.Go(func() { _ = t.ask(ctx, k) }) // what became of it is in the metrics
+	t.all.Go(func() { _ = t.ask(ctx, k) }) // the metrics have the result
 }
 
 func (t *traffic) ask(ctx context.Context, k kind) error {

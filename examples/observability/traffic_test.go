@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// All kinds of requests are sent, in the shares that they shall have.
+// All kinds of requests are sent, in the intended shares.
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	shares := map[string]int{}

@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// run serves until the process is told to end.
+// run serves until the process receives a signal to end.
 func run(addr string, workers int) error {
 	if workers < 1 {
 		return fmt.Errorf("cannot work with %d workers", workers)

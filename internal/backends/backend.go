@@ -6,32 +6,31 @@ import (
 	"strings"
 )
 
-// Backend is a kind of server, by how it treats requests that block.
+// Backend is a kind of server, by its treatment of requests that block.
 type Backend struct {
-	// Name is what --backend takes.
+	// Name is the value of --backend.
 	Name string
 	// Title is the name for a reader.
 	Title string
-	// Concurrency is the number of permits that fits the server as it is without
-	// settings of its own.
+	// Concurrency is the number of permits for the server with its default settings.
 	Concurrency int
-	// Reason says why, in one sentence without its end.
+	// Reason is the reason of Concurrency, as one sentence without a full stop.
 	Reason string
-	// More says which other number fits a server that has settings of its own.
+	// More is the number for a server with other settings.
 	More string
-	// KeepaliveOff says why connections to it are not to be kept; empty: they are.
+	// KeepaliveOff is the reason not to keep connections to it; empty: they are kept.
 	KeepaliveOff string
-	// Stops says why it may be trusted to stop when its connection closes; empty: it may
-	// not, and a run keeps its permit until the server has ended it.
+	// Stops is the reason why it stops when its connection closes; empty: it does not, and
+	// a run keeps its permit until the server has ended it.
 	Stops string
-	// FastCGI says that it speaks FastCGI, and that files are served in front of it.
+	// FastCGI means that it uses FastCGI, and that the proxy serves files itself.
 	FastCGI bool
 }
 
-// All are the backends that are known, in the order of their names.
+// All returns the known backends, in the order of their names.
 func All() []Backend { return slices.Clone(catalogue) }
 
-// Find returns the backend of that name. The error lists the names that are known.
+// Find returns the backend with a name. The error lists the known names.
 func Find(name string) (Backend, error) {
 	i := slices.IndexFunc(catalogue, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
@@ -40,7 +39,7 @@ func Find(name string) (Backend, error) {
 	return catalogue[i], nil
 }
 
-// Names are those of [All].
+// Names returns the names of [All].
 func Names() []string {
 	names := make([]string, len(catalogue))
 	for i, b := range catalogue {

@@ -1,6 +1,6 @@
 package backends
 
-// What is the same for several servers.
+// Texts that several servers share.
 const (
 	oneLoop   = "a handler that blocks stops its one event loop, so one at a time"
 	moreLoops = "the number of its processes, where there are several"

@@ -10,14 +10,13 @@ import (
 	"time"
 )
 
-// Client makes requests and says in one word or two how each of them ended.
+// Client sends requests and returns the outcome of each one as a short text.
 type Client struct {
 	http     *http.Client
-	patience time.Duration // for a complete answer
+	patience time.Duration // longest time to a complete answer
 }
 
-// NewClient returns a client that waits as long as its patience for a complete
-// answer.
+// NewClient returns a client that waits at most patience for a complete answer.
 func NewClient(patience time.Duration) *Client {
 	return &Client{
 		http: &http.Client{Transport: &http.Transport{
@@ -28,20 +27,20 @@ func NewClient(patience time.Duration) *Client {
 	}
 }
 
-// Close gives up the idle connections.
+// Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Digest tells answers apart without keeping them.
+// Digest identifies an answer without keeping it.
 type Digest [sha256.Size]byte
 
 // DigestOf returns the digest of an answer.
 func DigestOf(body string) Digest { return sha256.Sum256([]byte(body)) }
 
-// errImpatient ends a request whose client waited long enough.
+// errImpatient is the cause of a request whose client stopped waiting.
 var errImpatient = errors.New("the client's patience is at its end")
 
-// Fetch makes one request. The answer must be a 200 with the body want, unless
-// want is zero.
+// Fetch sends one request. The answer must be a 200 with the body want, unless want is
+// zero.
 func (c *Client) Fetch(ctx context.Context, url string, want Digest) (kind string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errImpatient)
 	defer cancel()
@@ -80,5 +79,5 @@ func (c *Client) Get(ctx context.Context, url string) (Digest, string, error) {
 	return Digest(hash.Sum(nil)), Done, nil
 }
 
-// errCutShort marks an answer that began and did not end.
+// errCutShort means that an answer began and did not end.
 var errCutShort = errors.New("body cut short")

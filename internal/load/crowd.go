@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Crowd is a number of clients that ask for the same thing several times, each
-// as soon as it has the answer to its last request.
+// Crowd is a number of clients that send the same request several times, each as soon as it
+// has the answer to its last one.
 type Crowd struct {
 	Clients, Each int
 	URL           string
-	Want          Digest // of the right answer; zero: any
+	Want          Digest // of the correct answer; zero: any
 }
 
 // Run returns when all requests are answered or lost, or soon after ctx is done.

@@ -1,4 +1,4 @@
-// Package load asks a server for things as a crowd of clients does, with a probe
-// beside it, and tells how that went. It is for the demos, which show a handful
-// of figures to a person; measuring at the limit is what bench/ is for.
+// Package load sends requests to a server as a crowd of clients does, together with a
+// probe, and reports the outcomes. It is for the demos, which show a few figures to a
+// reader; bench/ measures at the limit.
 package load

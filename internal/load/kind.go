@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// kindOf names what is wrong with a connection.
+// kindOf describes the error of a connection.
 func kindOf(err error) string {
 	var netErr *net.OpError
 	switch {
@@ -28,10 +28,10 @@ func kindOf(err error) string {
 	return "connection error"
 }
 
-// details finds the reason of a rejection in a Proxy-Status field.
+// details returns the reason of a rejection from a Proxy-Status field.
 var details = regexp.MustCompile(`details="?([a-z_]+)`)
 
-// kindOfStatus names a status, with the reason if the answer tells one.
+// kindOfStatus describes a status, with the reason if the answer has one.
 func kindOfStatus(res *http.Response, body head) string {
 	kind := fmt.Sprintf("status %d", res.StatusCode)
 	if reason := reasonOf(res, body); reason != "" {
@@ -40,8 +40,8 @@ func kindOfStatus(res *http.Response, body head) string {
 	return kind
 }
 
-// reasonOf looks where a service of the examples, a problem of RFC 9457 and a
-// proxy tell one.
+// reasonOf returns the reason from an answer of the examples' services, a problem of RFC
+// 9457, or an answer of a proxy.
 func reasonOf(res *http.Response, body head) string {
 	if name := res.Header.Get("X-Error"); name != "" {
 		return name
@@ -58,7 +58,7 @@ func reasonOf(res *http.Response, body head) string {
 	return ""
 }
 
-// head keeps the beginning of what is written to it.
+// head keeps the beginning of the data written to it.
 type head []byte
 
 const headSize = 4 << 10

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// fake is a transport that answers as it is told.
+// fake is a transport with scripted answers.
 type fake func(*http.Request) (*http.Response, error)
 
 func (f fake) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

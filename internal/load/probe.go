@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Probe asks a fast route at fixed times, whether the last answer has come or
-// not, and measures from the time it meant to ask: a late answer hides nothing.
+// Probe sends requests to a fast route at fixed times, whether or not the last answer has
+// arrived, and measures from the intended time. So a late answer hides no delay.
 type Probe struct {
 	Every time.Duration
 	URL   string
 }
 
-// Run asks until enough is closed or ctx is done, then waits for the answers
-// that are still open.
+// Run sends requests until enough is closed or ctx is done, then waits for the open
+// answers.
 func (p Probe) Run(ctx context.Context, enough <-chan struct{}, c *Client, t *Tally) {
 	var open sync.WaitGroup
 	defer open.Wait()
@@ -29,7 +29,7 @@ func (p Probe) Run(ctx context.Context, enough <-chan struct{}, c *Client, t *Ta
 			return
 		case <-timer.C:
 		}
-		// A timer that comes late makes up for it at once.
+		// A late timer sends the missed requests immediately.
 		for ; !next.After(time.Now()); next = next.Add(p.Every) {
 			meant := next
 			open.Go(func() {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Ready waits until url is answered, for ten seconds at most.
+// Ready waits until url answers, for ten seconds at most.
 func Ready(ctx context.Context, c *Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// Done is the kind of a request that was answered completely and correctly.
-// Every other kind says in words what went wrong.
+// Done is the kind of a request with a complete and correct answer. Every other kind is a
+// short text about the error.
 const Done = ""
 
-// Kinds of requests that did not fail by themselves.
+// Kinds of requests that did not fail on their own.
 const (
 	GaveUp     = "client gave up"
 	Unanswered = "unanswered at the stop"
 	NeverSent  = "never sent"
 )
 
-// Latencies are quantiles in milliseconds, from what the clients saw.
+// Latencies are quantiles in milliseconds, as the clients measured them.
 type Latencies struct {
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
@@ -28,7 +28,7 @@ type Latencies struct {
 	Max float64 `json:"max_ms"`
 }
 
-// Route is what happened to the requests for one route.
+// Route has the results of the requests to one route.
 type Route struct {
 	Completed int            `json:"completed"`
 	Lost      int            `json:"lost"`
@@ -41,17 +41,17 @@ type Tally struct {
 	mu        sync.Mutex
 	kinds     map[string]int  // guarded by mu
 	latencies []time.Duration // guarded by mu; sorted by Route
-	waiting   int             // guarded by mu; asked and not yet ended
+	waiting   int             // guarded by mu; sent and not yet ended
 }
 
-// NewTally returns an empty one.
+// NewTally returns an empty tally.
 func NewTally() *Tally { return &Tally{kinds: map[string]int{}} }
 
-// Add records one request and how long its client waited.
+// Add records one request and the wait of its client.
 //
-// The quantiles speak of answers and of clients who gave up, whose wait is at
-// least that long. A refusal is quick for the wrong reason, and what was still
-// open at the stop is left out in favour of the run that was stopped.
+// The quantiles include answers and clients that gave up, whose wait is at least that long.
+// A rejection would make them look too good, so it is left out. So are the requests that
+// were open at the stop, in favour of the run that was stopped.
 func (t *Tally) Add(kind string, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,8 +61,7 @@ func (t *Tally) Add(kind string, waited time.Duration) {
 	}
 }
 
-// Measure makes one request and records it; its client waits since the given
-// time.
+// Measure sends one request and records it. Its client has waited since the given time.
 func (t *Tally) Measure(since time.Time, ask func() (kind string)) {
 	t.open(1)
 	kind := ask()
@@ -76,7 +75,7 @@ func (t *Tally) open(n int) {
 	t.waiting += n
 }
 
-// counts returns how many requests were answered, are lost and wait.
+// counts returns the numbers of requests that were answered, are lost, and wait.
 func (t *Tally) counts() (completed, lost, waiting int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,13 +89,13 @@ func (t *Tally) counts() (completed, lost, waiting int) {
 	return completed, lost, t.waiting
 }
 
-// String is for the progress line.
+// String returns the counts for the progress line.
 func (t *Tally) String() string {
 	completed, lost, waiting := t.counts()
 	return fmt.Sprintf("%d done, %d waiting, %d lost", completed, waiting, lost)
 }
 
-// Route returns what was found out about a route.
+// Route returns the results of a route.
 func (t *Tally) Route() Route {
 	completed, lost, _ := t.counts()
 	t.mu.Lock()
@@ -115,8 +114,8 @@ func (t *Tally) Route() Route {
 	}
 }
 
-// quantile returns the smallest of the sorted values that at least the share q
-// of all values does not exceed, zero if there are none.
+// quantile returns the smallest of the sorted values that is not below a share q of all
+// values, zero if there are none.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -125,7 +124,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// Milliseconds cuts off what no clock here can tell.
+// Milliseconds rounds to the precision of the clocks.
 func Milliseconds(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }

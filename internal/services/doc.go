@@ -1,5 +1,5 @@
-// Package services runs servers of others for demos and tests: on free ports of
-// the loopback interface, with their data in a folder that is given to them, and
-// without looking at what the machine has configured for its own. They end when
-// they are stopped, and on Linux also when this process dies.
+// Package services runs other servers for demos and tests, such as Redis: on free ports of
+// the loopback interface, with their data in a given folder, and without the machine's
+// configuration of these servers. They end when they are stopped, and on Linux also when
+// this process dies.
 package services

@@ -6,9 +6,10 @@ import (
 	"path/filepath"
 )
 
-// PHPFPM is a PHP-FPM that listens on addr, a port or a socket, and runs so many scripts
-// at once. It keeps its configuration, its pid and its log in folder, which it must be
-// able to enter. extra are more lines of its pool's configuration.
+// PHPFPM is a PHP-FPM that listens on addr, a port or a socket, and runs as many scripts at
+// the same time as it has workers. It keeps its configuration, its pid and its log in
+// folder, which it must be able to enter. extra has additional lines for its pool's
+// configuration.
 func PHPFPM(addr, folder string, workers int, extra string) (Program, error) {
 	owner := ""
 	if os.Geteuid() == 0 {
@@ -26,8 +27,8 @@ func PHPFPM(addr, folder string, workers int, extra string) (Program, error) {
 	}, nil
 }
 
-// PHPFPMCommand finds the program, which has its version in its name and stands where only
-// root looks.
+// PHPFPMCommand returns the path of the program, whose name has its version and whose
+// folder is only in root's PATH.
 func PHPFPMCommand() string {
 	for _, pattern := range []string{"/usr/sbin/php-fpm*", "/usr/local/sbin/php-fpm*"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {

@@ -8,27 +8,26 @@ import (
 	"strconv"
 )
 
-// Loopback is where everything listens.
+// Loopback is the address that all servers listen on.
 const Loopback = "127.0.0.1"
 
-// Ports holds the ports that were taken. The zero value holds none.
+// Ports holds reserved ports. The zero value holds none.
 //
-// A port that the system hands out as free is handed out again as long as nobody
-// listens there, and a server may need ten seconds until it does, also when it is
-// started again: then another server is taken for it. So ports are taken from
-// below those that systems hand out, and held with UDP, which leaves TCP free for
-// the server they were taken for.
+// The system returns a free port again as long as no server listens there. A server may
+// need ten seconds until it does, also after a restart, and another server can get the port
+// during that time. So Take chooses ports below the range of the system, and reserves them
+// with UDP, which leaves TCP free for the intended server.
 type Ports []net.PacketConn
 
-// Ports that can be taken. Linux hands out those from 32768 on, others begin
-// above that.
+// The range of reserved ports. Linux uses those from 32768 on for itself, other systems
+// begin above that.
 const (
 	firstPort = 10_000
 	lastPort  = 32_767
 	attempts  = 1000
 )
 
-// Take returns an address on the loopback interface that nobody listens on.
+// Take returns a free address on the loopback interface and reserves its port.
 func (p *Ports) Take() (addr string, err error) {
 	for range attempts {
 		addr = net.JoinHostPort(Loopback, strconv.Itoa(firstPort+rand.N(lastPort-firstPort+1)))
@@ -42,7 +41,7 @@ func (p *Ports) Take() (addr string, err error) {
 	return "", fmt.Errorf("looking for a free port: %w", err)
 }
 
-// hold fails if somebody holds the port, or listens there.
+// hold reserves a port. It fails if the port is reserved, or a server listens there.
 func hold(addr string) (net.PacketConn, error) {
 	held, err := net.ListenPacket("udp", addr)
 	if err != nil {
@@ -58,7 +57,7 @@ func hold(addr string) (net.PacketConn, error) {
 	return held, nil
 }
 
-// Release lets others have the ports.
+// Release ends the reservations.
 func (p *Ports) Release() {
 	for _, held := range *p {
 		held.Close()

@@ -31,7 +31,7 @@ func TestTakenPortsDifferAndAreFreeAfterwards(t *testing.T) {
 			free++
 		}
 	}
-	if free == 0 { // some may belong to others by now
+	if free == 0 { // other processes may have taken some by now
 		t.Error("no released port is free")
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Program is what a process runs.
+// Program is a program to run as a process.
 type Program struct {
-	Name string   // for a person
+	Name string   // for error messages
 	Args []string // the command first
-	Env  []string // beside what this process has; later ones win
-	Dir  string   // to run in; empty: where this process runs
-	Log  string   // file that takes what it prints
+	Env  []string // in addition to those of this process; later ones win
+	Dir  string   // working directory; empty: that of this process
+	Log  string   // file for its output
 
-	Package string // of Debian, that it comes with; empty: none
+	Package string // Debian's package of the program; empty: none
 
-	Farewell time.Duration // how long it may take to end; default 10 s
+	Farewell time.Duration // time limit for its end; default 10 s
 }
 
 // Process is a program that was started.
@@ -31,11 +31,11 @@ type Process struct {
 	err     error // written before exited is closed
 }
 
-// defaultFarewell is how long a process may take to end after it was told to.
+// defaultFarewell is the default time limit for the end of a process after Stop.
 const defaultFarewell = 10 * time.Second
 
-// Start starts a program in a process group of its own, so that an interrupt at
-// the terminal reaches only this process, which then ends things in order.
+// Start starts a program in a separate process group. So an interrupt at the terminal
+// reaches only this process, which then ends the others in order.
 func Start(p Program) (*Process, error) {
 	if p.Farewell == 0 {
 		p.Farewell = defaultFarewell
@@ -48,7 +48,7 @@ func Start(p Program) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", p.Name, err)
 	}
-	defer log.Close() // the process has its own
+	defer log.Close() // the process has a copy
 	cmd := exec.Command(path, p.Args[1:]...)
 	cmd.Dir = p.Dir
 	cmd.Env = append(os.Environ(), p.Env...)
@@ -65,7 +65,7 @@ func Start(p Program) (*Process, error) {
 	return s, nil
 }
 
-// hint is for whoever lacks the program.
+// hint names the package of a missing program.
 func (p *Program) hint() string {
 	if p.Package == "" {
 		return ""
@@ -76,8 +76,8 @@ func (p *Program) hint() string {
 // Exited is closed when the process has ended.
 func (s *Process) Exited() <-chan struct{} { return s.exited }
 
-// Stop asks the process to end, and does not ask any more after a while. What it
-// started and left behind is ended too.
+// Stop asks the process to end, and kills it after the time limit. It also ends remaining
+// child processes.
 func (s *Process) Stop() error {
 	askToEnd(s.cmd.Process)
 	select {
@@ -91,16 +91,16 @@ func (s *Process) Stop() error {
 	return fmt.Errorf("%s did not end within %v and was killed", s.program.Name, s.program.Farewell)
 }
 
-// Kill ends the process without a farewell.
+// Kill ends the process without asking it first.
 func (s *Process) Kill() {
 	end(s.cmd.Process)
 	<-s.exited
 }
 
-// errDied is what a process failed with that was meant to serve.
+// errDied means that a server ended before it was ready.
 var errDied = errors.New("ended by itself")
 
-// Until tries until it succeeds, the process has died, or the context is done.
+// Until repeats try until it succeeds, the process has died, or the context is done.
 func (s *Process) Until(ctx context.Context, try func(context.Context) error) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -121,7 +121,7 @@ func (s *Process) Until(ctx context.Context, try func(context.Context) error) er
 	}
 }
 
-// lastWords is the end of what the process has printed.
+// lastWords returns the end of the output of the process.
 func (s *Process) lastWords() string {
 	text, err := os.ReadFile(s.program.Log)
 	if err != nil || len(text) == 0 {

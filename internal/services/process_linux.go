@@ -2,5 +2,5 @@ package services
 
 import "syscall"
 
-// dieWithUs ends the process when this one is killed, which could not end it.
+// dieWithUs ends the process when this one is killed and so cannot end it.
 func dieWithUs(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }

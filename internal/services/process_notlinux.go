@@ -4,5 +4,5 @@ package services
 
 import "syscall"
 
-// dieWithUs has no way to do that here.
+// dieWithUs has no effect: this system has no such signal.
 func dieWithUs(*syscall.SysProcAttr) {}

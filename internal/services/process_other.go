@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// There are no process groups here, and no way to ask.
+// This system has no process groups, and no way to ask a process to end.
 
 func isolate(*exec.Cmd) {}
 

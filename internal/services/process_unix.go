@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// isolate gives the command a process group of its own.
+// isolate gives the command a separate process group.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithUs(cmd.SysProcAttr)
@@ -18,12 +18,12 @@ func askToEnd(p *os.Process) {
 	_ = p.Signal(syscall.SIGTERM) // it fails if the process has ended already
 }
 
-// end kills whatever there is in the process's group.
+// end kills all processes of the group.
 func end(p *os.Process) {
-	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // it fails if nobody is left
+	_ = syscall.Kill(-p.Pid, syscall.SIGKILL) // it fails if no process is left
 }
 
-// Signal sends a signal to the server and what it has started.
+// Signal sends a signal to the server and its child processes.
 func (s *Server) Signal(signal syscall.Signal) {
-	_ = syscall.Kill(-s.process.cmd.Process.Pid, signal) // it fails if nobody is left
+	_ = syscall.Kill(-s.process.cmd.Process.Pid, signal) // it fails if no process is left
 }

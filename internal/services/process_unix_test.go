@@ -28,7 +28,7 @@ func shell(t *testing.T, script string) *Process {
 	return p
 }
 
-// printed waits for the script to print something.
+// printed waits for output of the script.
 func printed(t *testing.T, p *Process, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -62,7 +62,7 @@ func TestStopEndsWhatTheProcessLeftBehind(t *testing.T) {
 	if err := syscall.Mkfifo(child, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The child holds the pipe open for as long as it lives.
+	// The child holds the pipe open while it lives.
 	p := shell(t, `sleep 600 >"`+child+`" & exec sleep 600`)
 	pipe, err := os.Open(child)
 	if err != nil {

@@ -11,13 +11,12 @@ import (
 	"sync"
 )
 
-// installing is held while packages are installed: tests that run side by side want the
-// same ones.
+// installing is held while packages are installed: parallel tests need the same packages.
 var installing sync.Mutex
 
-// PythonCommands returns the folder of commands of a virtual environment with
-// what a file of requirements lists. It is made once and then kept in the user's
-// cache, until the file changes.
+// PythonCommands returns the folder of commands of a virtual environment with the packages
+// of a requirements file. The environment is made once and kept in the user's cache until
+// the file changes.
 func PythonCommands(ctx context.Context, requirements string) (string, error) {
 	list, err := os.ReadFile(requirements)
 	if err != nil {
@@ -35,7 +34,7 @@ func PythonCommands(ctx context.Context, requirements string) (string, error) {
 		return commands, nil
 	}
 	err = errors.Join(
-		os.RemoveAll(folder), // what an interrupted attempt left
+		os.RemoveAll(folder), // remains of an interrupted attempt
 		os.MkdirAll(filepath.Dir(folder), 0o755),
 	)
 	if err != nil {

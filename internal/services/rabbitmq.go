@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// RabbitMQ is a broker, and the daemon where Erlang nodes look each other's
-// ports up: the one on the usual port might belong to others, and would stay.
+// RabbitMQ is a broker with the daemon where Erlang nodes look up each other's ports. A
+// daemon on the usual port could belong to other brokers, and would stay.
 type RabbitMQ struct {
 	*Server // the broker
 
@@ -22,13 +22,13 @@ type RabbitMQ struct {
 	env   []string
 }
 
-// node is its name for the daemon, which knows no other.
+// node is the broker's name at the daemon, which has no other nodes.
 const node = "offload@localhost"
 
-// rabbitFarewell is long enough for a broker on a busy machine.
+// rabbitFarewell is the time limit for the end of a broker on a busy machine.
 const rabbitFarewell = time.Minute
 
-// StartRabbitMQ starts a broker on addr with the user guest, as it is when new.
+// StartRabbitMQ starts a broker on addr with the user guest, as after an installation.
 func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) {
 	r := &RabbitMQ{}
 	err := r.start(ctx, addr, folder)
@@ -50,7 +50,7 @@ func (r *RabbitMQ) start(ctx context.Context, addr, folder string) error {
 	if r.env, err = rabbitEnvironment(folder, addr, names, dist); err != nil {
 		return err
 	}
-	// The node looks for it once, when it starts.
+	// The node looks for the daemon once, when it starts.
 	r.names, err = StartServer(ctx, Program{
 		Name: "epmd", Args: []string{"epmd"}, Env: r.env, Log: filepath.Join(folder, "epmd.log"), Package: "rabbitmq-server",
 	}, Listening(names))
@@ -68,7 +68,7 @@ func (r *RabbitMQ) start(ctx context.Context, addr, folder string) error {
 		Farewell: rabbitFarewell,
 	}
 	r.Server, err = StartServer(ctx, broker, func(ctx context.Context) error {
-		// Before it says so itself, what listens there may be something else.
+		// Until the broker reports that it listens, another server may listen on the port.
 		if !strings.Contains(logOf(broker), "Server startup complete") {
 			return errWrongAnswer
 		}
@@ -87,7 +87,7 @@ func (r *RabbitMQ) Control(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Close ends broker and daemon for good.
+// Close ends broker and daemon.
 func (r *RabbitMQ) Close() error {
 	var errs []error
 	for _, server := range []*Server{r.Server, r.names} {
@@ -99,8 +99,8 @@ func (r *RabbitMQ) Close() error {
 	return errors.Join(errs...)
 }
 
-// rabbitCommand goes past Debian's wrapper, which runs as the user rabbitmq and
-// in that user's home.
+// rabbitCommand bypasses Debian's wrapper, which runs as the user rabbitmq and in that
+// user's home.
 func rabbitCommand(name string) string {
 	if path, err := exec.LookPath("/usr/lib/rabbitmq/bin/" + name); err == nil {
 		return path
@@ -108,14 +108,14 @@ func rabbitCommand(name string) string {
 	return name
 }
 
-// rabbitEnvironment keeps the broker to its folder and to the loopback interface.
+// rabbitEnvironment restricts the broker to its folder and to the loopback interface.
 func rabbitEnvironment(folder, addr, names, dist string) ([]string, error) {
 	in := func(name string) string { return filepath.Join(folder, name) }
 	env := []string{
 		"HOME=" + folder, // for the cookie
 		"ERL_EPMD_ADDRESS=" + Loopback,
 		"RABBITMQ_NODE_IP_ADDRESS=" + Loopback,
-		// Its schedulers sleep when there is nothing to do: others want the cores.
+		// Idle schedulers sleep, because other processes need the cores.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
 		"RABBITMQ_MNESIA_BASE=" + in("mnesia"),
 		"RABBITMQ_LOG_BASE=" + in("log"),
@@ -125,7 +125,7 @@ func rabbitEnvironment(folder, addr, names, dist string) ([]string, error) {
 		"RABBITMQ_ADVANCED_CONFIG_FILE=" + in("no-advanced-config"),
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + in("no-plugins"),
 		"RABBITMQ_PID_FILE=" + in("pid"),
-		// Its starter then becomes the broker instead of waiting for it.
+		// The starting process then becomes the broker instead of waiting for it.
 		"RUNNING_UNDER_SYSTEMD=true",
 	}
 	for name, at := range map[string]string{"RABBITMQ_NODE_PORT": addr, "ERL_EPMD_PORT": names, "RABBITMQ_DIST_PORT": dist} {

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Redis starts a Redis server on addr that keeps its data in memory. More
-// arguments are as on its command line.
+// Redis starts a Redis server on addr that keeps its data in memory. Additional arguments
+// are as on its command line.
 func Redis(ctx context.Context, addr, folder string, more ...string) (*Server, error) {
 	return RedisLike(ctx, "redis-server", addr, folder, more...)
 }
@@ -31,15 +31,15 @@ func RedisLike(ctx context.Context, program, addr, folder string, more ...string
 	}, func(ctx context.Context) error { return greet(ctx, addr, "PING\r\n", "+PONG") })
 }
 
-// Listening tries whether somebody listens on addr.
+// Listening returns a check that fails if no server listens on addr.
 func Listening(addr string) func(context.Context) error {
 	return func(ctx context.Context) error { return greet(ctx, addr, "", "") }
 }
 
-// errWrongAnswer is for servers that are not what we hoped for.
+// errWrongAnswer means that the expected server does not listen on the address, or not yet.
 var errWrongAnswer = errors.New("unexpected answer")
 
-// greet says something to a server and looks how its answer begins.
+// greet sends data to a server and compares the beginning of its answer.
 func greet(ctx context.Context, addr, hello, answer string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {

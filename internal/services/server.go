@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Server is a program that others talk to, and that can be started again. It is
-// not for several goroutines.
+// Server is a program that serves clients and can be restarted. It is not safe for
+// concurrent use.
 type Server struct {
 	program Program
 	ready   func(context.Context) error
@@ -38,7 +38,7 @@ func (s *Server) Restart(ctx context.Context) error {
 // Stop asks the program to end, as [Process.Stop].
 func (s *Server) Stop() error { return s.process.Stop() }
 
-// Kill ends the program at once, as a crash would.
+// Kill ends the program immediately, like a crash.
 func (s *Server) Kill() { s.process.Kill() }
 
 // Running reports whether the program has not ended.
@@ -51,10 +51,10 @@ func (s *Server) Running() bool {
 	}
 }
 
-// Log returns the end of what the program has printed since it was started.
+// Log returns the end of the output of the program since its start.
 func (s *Server) Log() string { return logOf(s.program) }
 
-// maxLog is how much of a log is looked at.
+// maxLog is the largest part of a log that is read.
 const maxLog = 16 << 10
 
 func logOf(p Program) string {

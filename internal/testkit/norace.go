@@ -2,6 +2,6 @@
 
 package testkit
 
-// Race says that the race detector is on. It is slow with thousands of
-// goroutines, and now and then fails itself.
+// Race means that the race detector is on. It is slow with thousands of goroutines, and
+// fails itself now and then.
 const Race = false

@@ -1,9 +1,9 @@
-// Package testkit is what the tests of several packages share.
+// Package testkit has helpers for the tests of several packages.
 package testkit
 
 import "go.uber.org/goleak"
 
-// Tests are those of a package, as *testing.M.
+// Tests are the tests of a package, as *testing.M.
 type Tests interface{ Run() (code int) }
 
 // Main runs the tests of a package and fails them if a goroutine is left.

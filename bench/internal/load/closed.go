@@ -9,8 +9,8 @@ import (
 // answerBuffer is the read buffer of an ordinary client connection.
 const answerBuffer = 16 << 10
 
-// closedClient asks again and again over one connection, which it opens anew
-// when it has broken.
+// closedClient repeats its request over one connection, which it opens again after an
+// error.
 func (s Stream) closedClient(ctx context.Context, start time.Time) []Sample {
 	var samples []Sample
 	request := s.request()
@@ -68,7 +68,7 @@ func (l *lineTo) hangUp() {
 	if l.conn == nil {
 		return
 	}
-	// Nothing more is wanted of it, so a failing close loses nothing.
+	// The connection is not needed again, so a failing close loses nothing.
 	_ = l.conn.Close()
 	l.conn = nil
 }

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// errProtocol is an answer that this client can't read.
+// errProtocol means that an answer is malformed or has a form that this client does not
+// implement.
 var errProtocol = errors.New("unexpected answer")
 
-// conn is one client connection. It has one request under way at most.
+// conn is one client connection. It has at most one open request.
 type conn struct {
 	net.Conn
 
@@ -31,10 +32,10 @@ func dial(ctx context.Context, dialer *net.Dialer, addr string, buffer int) (*co
 	return &conn{Conn: nc, answers: bufio.NewReaderSize(nc, buffer)}, nil
 }
 
-// answer is what is known of a response once it has been read to its end.
+// answer describes a response that was read to its end.
 type answer struct {
 	status int
-	size   int64 // of the body
+	size   int64 // bytes of the body
 	keep   bool  // the connection can carry another request
 }
 
@@ -49,7 +50,7 @@ func (c *conn) roundTrip(request []byte, deadline time.Time) (answer, error) {
 	return c.readAnswer()
 }
 
-// readAnswer reads one final response and throws its body away.
+// readAnswer reads one final response and drops its body.
 func (c *conn) readAnswer() (answer, error) {
 	got, err := c.readHead()
 	if err != nil {
@@ -106,8 +107,8 @@ func (c *conn) readOneHead() (head, error) {
 	}
 }
 
-// field takes in one header field. The first letter decides before the slow
-// comparison, since most fields are of no interest here.
+// field parses one header field. The first letter decides before the slow comparison,
+// because most fields do not matter here.
 func (h *head) field(line []byte) error {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	if len(name) == 0 || (name[0]|0x20 != 'c' && name[0]|0x20 != 't') {

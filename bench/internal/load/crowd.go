@@ -11,27 +11,27 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/proc"
 )
 
-// CrowdJob opens many idle connections, sends one request over each, and
-// watches what the target uses while all of them wait.
+// CrowdJob opens many idle connections, sends one request over each, and measures the
+// resources of the target while all of them wait.
 type CrowdJob struct {
 	Addr     string
 	PIDs     []int
 	Path     string        // of the requests that have to wait
-	FastPath string        // of a route that answers at once, probed meanwhile
+	FastPath string        // of a route that answers immediately, probed during the wait
 	Header   string        // of each waiting request
 	Clients  int           //
-	Watch    time.Duration // how long the waiting is watched, and how long the probe runs after that
+	Watch    time.Duration // duration of the measurement of the wait, and of the probe after that
 }
 
-// CrowdResult is what the target used in each phase. Memory is resident bytes.
+// CrowdResult has the resources of the target in each phase. Memory is resident bytes.
 type CrowdResult struct {
 	Start    int64         // before the first connection
-	Idle     int64         // all connections open, nothing asked
+	Idle     int64         // all connections open, no request sent
 	Waiting  int64         // all requests sent, none answered
-	After    int64         // all clients gone
-	QueueCPU time.Duration // to take in all requests
-	WaitCPU  time.Duration // while they waited, Watch long
-	Answered int           // requests that did not wait: refused or broken
+	After    int64         // all clients have left
+	QueueCPU time.Duration // CPU time until all requests wait
+	WaitCPU  time.Duration // CPU time during the wait, over the time Watch
+	Answered int           // requests that did not wait: rejected or failed
 	Fast     []Sample      // probes of FastPath while the others waited
 }
 
@@ -45,7 +45,7 @@ type crowd struct {
 	result   CrowdResult
 }
 
-// RunCrowd plays the job.
+// RunCrowd runs the job.
 func RunCrowd(ctx context.Context, job CrowdJob) (CrowdResult, error) {
 	c := &crowd{job: job}
 	defer c.leave()
@@ -150,19 +150,18 @@ func (c *crowd) depart(ctx context.Context) error {
 	return err
 }
 
-// leave closes all connections. A second call finds none.
+// leave closes all connections. A second call does nothing.
 func (c *crowd) leave() {
 	c.leaving.Store(true)
 	for _, nc := range c.conns {
-		_ = nc.Close() // its request is given up, whatever close says
+		_ = nc.Close() // its request is abandoned, even if close fails
 	}
 	c.conns = nil
 	c.readers.Wait()
 }
 
-// settle waits until the target has no more work from what was just done: its
-// CPU clock stands nearly still, or half a minute has passed (a target that
-// polls never comes to rest).
+// settle waits until the target has finished the work of the last phase: until its CPU
+// clock nearly stops, or half a minute has passed (a target that polls never stops).
 func (c *crowd) settle(ctx context.Context) error {
 	const (
 		period = 500 * time.Millisecond

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// patience is far beyond what any test needs: a deadline that is hit is a
-// failure, never part of a test.
+// patience is far longer than any test needs: a test that reaches this deadline fails.
 const patience = time.Minute
 
 // fake is a server that sends fixed bytes as its answer to each request.
@@ -21,8 +20,8 @@ type fake struct {
 	requests atomic.Int64
 }
 
-// newFake starts a server. answer returns what to send to the n-th request
-// (from 0) and whether to hang up after it.
+// newFake starts a server. answer returns the bytes for the n-th request (from 0), and
+// whether to close the connection after them.
 func newFake(t *testing.T, answer func(n int64, r *http.Request) (text string, hangUp bool)) *fake {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +66,7 @@ func (f *fake) serve(conn net.Conn, answer func(int64, *http.Request) (string, b
 	}
 }
 
-// always answers every request alike.
+// always answers every request with the same bytes.
 func always(text string) func(int64, *http.Request) (string, bool) {
 	return func(int64, *http.Request) (string, bool) { return text, false }
 }

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Kind says how the requests of a stream follow each other.
+// Kind is the way in which the requests of a stream follow each other.
 type Kind string
 
 // The kinds of streams.
 const (
-	Closed     Kind = "closed"      // each client asks again when it has its answer
-	Open       Kind = "open"        // requests start by the clock, whatever became of the earlier ones
+	Closed     Kind = "closed"      // each client sends its next request when it has its answer
+	Open       Kind = "open"        // requests start by the clock, independent of the earlier ones
 	SlowReader Kind = "slow-reader" // each client reads its answer at Pace
 	SlowWriter Kind = "slow-writer" // each client sends its body at Pace
 	Events     Kind = "events"      // each client reads time stamped server-sent events
 )
 
-// Stream is one sort of clients of a job.
+// Stream is one kind of clients of a job.
 type Stream struct {
 	Kind     Kind
 	Addr     string
@@ -30,14 +30,14 @@ type Stream struct {
 	Clients  int           // all kinds but Open
 	Requests int           // per client; 0: as many as fit into Duration
 	Rate     float64       // Open: requests per second
-	Duration time.Duration // of the whole stream: nothing starts after it
-	Timeout  time.Duration // of one request, from the moment it was due
-	Cut      time.Duration // Closed: what has not ended so long after Duration is left out; 0: it is waited for
-	Pause    time.Duration // Closed and slow: how long a client rests after a refusal; slow ones then ask again
+	Duration time.Duration // of the whole stream: no request starts after it
+	Timeout  time.Duration // timeout of one request, from the time at which it was due
+	Cut      time.Duration // Closed: requests that have not ended this long after Duration are left out; 0: all are waited for
+	Pause    time.Duration // Closed and slow: pause of a client after a rejection; slow ones then send the request again
 	Pace     int           // slow clients: bytes per second
 }
 
-// Job is the load of one process: all streams side by side.
+// Job is the load of one process: all streams at the same time.
 type Job struct {
 	Streams []Stream
 }
@@ -47,22 +47,22 @@ type Job struct {
 type Sample struct {
 	Start  time.Duration `json:"s"` // when it was due, from the start of the job
 	Late   time.Duration `json:"l"` // how much later it was sent
-	Took   time.Duration `json:"t"` // from the moment it was due to the last byte
+	Took   time.Duration `json:"t"` // from the time at which it was due to the last byte
 	Status int           `json:"c"` // 0: no complete answer within the timeout
 }
 
-// OK tells whether the request was answered with success.
+// OK reports whether the request was answered with success.
 func (s Sample) OK() bool { return s.Status >= 200 && s.Status < 400 }
 
-// Refused tells whether the request got a complete answer that is no success.
+// Refused reports whether the request got a complete answer without success.
 func (s Sample) Refused() bool { return s.Status >= 400 }
 
-// Result holds the samples of each stream of a job, in the order of the streams.
+// Result has the samples of each stream of a job, in the order of the streams.
 type Result struct {
 	Streams [][]Sample
 }
 
-// Run plays all streams of the job and returns when the last one has ended.
+// Run runs all streams of the job and returns when the last one has ended.
 func Run(ctx context.Context, job Job) (Result, error) {
 	result := Result{Streams: make([][]Sample, len(job.Streams))}
 	errs := make([]error, len(job.Streams))
@@ -99,7 +99,7 @@ func (s Stream) run(ctx context.Context, start time.Time) ([]Sample, error) {
 	}
 }
 
-// runClients runs s.Clients clients side by side and joins their samples.
+// runClients runs s.Clients clients in parallel and joins their samples.
 func (s Stream) runClients(
 	ctx context.Context, start time.Time, client func(context.Context, time.Time) []Sample,
 ) []Sample {

@@ -37,7 +37,7 @@ func play(t *testing.T, stream Stream) []Sample {
 	return result.Streams[0]
 }
 
-// every third request is refused, every fifth broken off.
+// mixed rejects every third request and breaks off every fifth.
 func mixed(n int64, _ *http.Request) (string, bool) {
 	switch {
 	case n%5 == 4:
@@ -49,7 +49,7 @@ func mixed(n int64, _ *http.Request) (string, bool) {
 	}
 }
 
-// wantMixed counts what mixed does to the first n requests.
+// wantMixed returns the counts of the first n requests to mixed.
 func wantMixed(n int64) (ok, refused, failed int) {
 	for i := range n {
 		switch text, _ := mixed(i, nil); text {
@@ -93,8 +93,8 @@ func TestClosedClientsKeepTheirConnections(t *testing.T) {
 	}
 }
 
-// The generator of an open loop must not let a server that answers nothing slow
-// down the requests that follow: this one answers only when all have arrived.
+// A server that does not answer must not delay the following requests of an open loop: this
+// one answers only when all have arrived.
 func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 	const requests = 40
 	var all sync.WaitGroup

@@ -7,15 +7,15 @@ import (
 	"io"
 )
 
-// The kinds of jobs that Serve understands.
+// The kinds of jobs for Serve.
 const (
 	ServeStreams = "streams" // a Job
 	ServeSlices  = "slices"  // a SliceJob
 	ServeCrowd   = "crowd"   // a CrowdJob
 )
 
-// Serve reads one job of the given kind from in, plays it and writes its result
-// to out, both as JSON. It is the main function of a load process.
+// Serve reads one job of the given kind from in, runs it and writes its result to out, both
+// as JSON. It is the main function of a load process.
 func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
 	switch kind {
 	case ServeStreams:

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// A slow client asks for the segments of an Ethernet and a small window. With
-// the 64 KiB segments of the loopback the kernel's buffers take in a whole
-// response of 1 MiB, so every proxy passes and the test proves nothing.
+// A slow client uses the segments of an Ethernet and a small window. With the 64 KiB
+// segments of loopback the kernel buffers a whole response of 1 MiB, so every proxy passes
+// and the test proves nothing.
 const (
 	ethernetMSS  = 1460
 	slowReceive  = 16 << 10
 	slowBuffer   = 4 << 10
-	pacePerSlice = 20 // slices of a second in which a slow client reads or writes
+	pacePerSlice = 20 // slices of a second, in each of which a slow client reads or writes
 )
 
-// slowReader asks for its answers at full speed and reads them at s.Pace.
+// slowReader sends its requests at full speed and reads the answers at s.Pace.
 func (s Stream) slowReader(ctx context.Context, start time.Time) []Sample {
 	request := s.request()
 	return s.slowly(ctx, start, func(c *conn, deadline time.Time) (answer, error) {
@@ -37,14 +37,14 @@ func (s Stream) slowWriter(ctx context.Context, start time.Time) []Sample {
 		if _, err := c.Write(top); err != nil {
 			return answer{}, fmt.Errorf("sending head: %w", err)
 		}
-		// A server that refuses early stops reading; its answer still counts.
+		// A server that rejects early stops reading; its answer still counts.
 		_ = writePaced(ctx, c.Conn, s.Body, s.Pace)
 		return c.readAnswer()
 	})
 }
 
-// slowly makes s.Requests requests, each over a connection of its own. Those
-// that are refused do not count when the stream has a pause.
+// slowly sends s.Requests requests, each over a separate connection. Rejected ones do not
+// count if the stream has a pause.
 func (s Stream) slowly(
 	ctx context.Context, start time.Time, request func(*conn, time.Time) (answer, error),
 ) []Sample {
@@ -82,13 +82,13 @@ func (s Stream) slowRequest(
 	return got, err
 }
 
-// pacedReader reads pace bytes a second, counted from the first byte, so that
-// time spent waiting for the answer buys no burst.
+// pacedReader reads pace bytes per second, counted from the first byte, so that a wait for
+// the answer allows no burst.
 type pacedReader struct {
-	ctx   context.Context // of the client that reads; this reader lives no longer than a call of it
+	ctx   context.Context // context of the client; this reader lives no longer than one of its calls
 	conn  net.Conn
 	pace  int
-	first time.Time // zero: nothing read yet
+	first time.Time // zero: no byte read yet
 	read  int
 }
 
@@ -105,7 +105,7 @@ func (r *pacedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writePaced writes size bytes, pace bytes a second.
+// writePaced writes size bytes, pace bytes per second.
 func writePaced(ctx context.Context, conn net.Conn, size, pace int) error {
 	chunk := make([]byte, max(1, pace/pacePerSlice))
 	start := time.Now()
@@ -120,7 +120,7 @@ func writePaced(ctx context.Context, conn net.Conn, size, pace int) error {
 	return nil
 }
 
-// atPace returns how long n bytes take.
+// atPace returns the time for n bytes.
 func atPace(n, pace int) time.Duration {
 	return time.Duration(float64(n) / float64(pace) * float64(time.Second))
 }

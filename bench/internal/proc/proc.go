@@ -1,9 +1,9 @@
-// Package proc reads what a process and its children have used: CPU time and
-// resident memory. It watches processes that the bench itself has started and
-// works on Linux only; elsewhere every reading is an error.
+// Package proc reads the resources that a process and its children have used: CPU time and
+// resident memory. It is for processes that the bench has started and works on Linux only;
+// elsewhere every reading is an error.
 package proc
 
 import "errors"
 
-// ErrUnsupported is what every reading returns outside Linux.
+// ErrUnsupported is the error of every reading outside Linux.
 var ErrUnsupported = errors.New("process figures need Linux")

@@ -18,10 +18,10 @@ const (
 	burstLimit    = 8
 	burstWorkers  = 10
 	burstQueue    = 100
-	burstPatience = 45 * time.Second // when the unprotected are stopped
+	burstPatience = 45 * time.Second // time at which the targets without a limit are stopped
 )
 
-// burstProbe is how long the fast route is asked beside the burst.
+// burstProbe is the duration of the probe of the fast route during the burst.
 const burstProbe = 10 * time.Second
 
 func runBurst(ctx context.Context, e *Env) (*Report, error) {

@@ -16,27 +16,27 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/upstream"
 )
 
-// The words by which the bench calls itself for its child processes.
+// The arguments with which the bench starts itself for its child processes.
 const (
 	UpstreamCommand = "upstream"
 	LoadCommand     = "load"
 )
 
-// The cores of an overhead measurement: one for everything beside the proxy.
+// The cores of an overhead measurement: one for the proxy, one for all other processes.
 const (
 	loadCore  = 0
 	proxyCore = 1
 	anyCore   = -1
 )
 
-// Env is what all scenarios share.
+// Env has the settings that all scenarios share.
 type Env struct {
-	Root     string // of the module
-	Dir      string // for temporary files
+	Root     string // root folder of the module
+	Dir      string // folder for temporary files
 	Self     string // program of the bench
 	Programs target.Programs
 	Quick    bool          // few and short repetitions, to try the bench
-	Rounds   int           // repetitions; 0: as the scenario thinks fit
+	Rounds   int           // repetitions; 0: the default of the scenario
 	Only     []target.Name // measure only these; empty: all
 	Log      io.Writer     // progress
 
@@ -44,7 +44,7 @@ type Env struct {
 	failed        map[target.Name]error // of the scenario that runs
 }
 
-// rounds returns how often each target is measured.
+// rounds returns the number of measurements of each target.
 func (e *Env) rounds() int {
 	switch {
 	case e.Rounds > 0:
@@ -73,7 +73,7 @@ func pick[T any](e *Env, full, quick T) T {
 }
 
 func (e *Env) logf(format string, args ...any) {
-	// Progress that can't be shown is no reason to stop.
+	// An error of the progress line does not stop the bench.
 	_, _ = fmt.Fprintf(e.Log, format+"\n", args...)
 }
 
@@ -95,7 +95,7 @@ func (e *Env) target(ctx context.Context, name target.Name, plan target.Plan) (*
 	return target.Start(ctx, e.Programs, e.Dir, name, plan)
 }
 
-// streams plays a job in a load process.
+// streams runs a job in a load process.
 func (e *Env) streams(ctx context.Context, core int, streams ...load.Stream) ([][]load.Sample, error) {
 	var result load.Result
 	err := e.load(ctx, core, load.ServeStreams, load.Job{Streams: streams}, &result)
@@ -105,7 +105,7 @@ func (e *Env) streams(ctx context.Context, core int, streams ...load.Stream) ([]
 	return result.Streams, err
 }
 
-// load plays a job of the given kind in a load process and fills result.
+// load runs a job of the given kind in a load process and fills result.
 func (e *Env) load(ctx context.Context, core int, kind string, job, result any) error {
 	input, err := json.Marshal(job)
 	if err != nil {
@@ -143,8 +143,7 @@ func (e *Env) site(ctx context.Context, name target.Name, plan target.Plan, conf
 	return e.siteBefore(ctx, name, plan, up, up)
 }
 
-// siteBefore starts a target in front of started upstreams, which belong to the
-// site from now on.
+// siteBefore starts a target in front of started upstreams, which then belong to the site.
 func (e *Env) siteBefore(
 	ctx context.Context, name target.Name, plan target.Plan, slow, fast *upstream.Upstream,
 ) (*site, error) {
@@ -158,7 +157,7 @@ func (e *Env) siteBefore(
 	return s, nil
 }
 
-// stop ends the target and what is behind it.
+// stop ends the target and its upstreams.
 func (s *site) stop() error {
 	var err error
 	if s.Target != nil {

@@ -17,7 +17,7 @@ type shape struct {
 	about   string
 	workers int
 	limit   int
-	apart   bool // the fast route has a server of its own
+	apart   bool // the fast route has a separate server
 }
 
 const (
@@ -39,7 +39,7 @@ func runIsolation(ctx context.Context, e *Env) (*Report, error) {
 			target.Direct, target.Caddy, target.CaddyMaxConns, target.HAProxy, target.NGINX, target.Offload,
 		}
 		if s.apart {
-			names = names[1:] // there is no single address to ask directly
+			names = names[1:] // no single address serves both routes directly
 		}
 		f := make(figures)
 		err := e.interleave(ctx, names, func(ctx context.Context, name target.Name) error {
@@ -62,7 +62,7 @@ func (e *Env) isolate(ctx context.Context, s shape, name target.Name, f figures)
 		},
 	}
 	if s.workers == 1 {
-		config.Thrash = 0 // a loop does one thing after the other
+		config.Thrash = 0 // a loop serves one request after the other
 	}
 	slow, err := e.upstream(ctx, anyCore, config)
 	if err != nil {
@@ -98,7 +98,7 @@ func (e *Env) isolate(ctx context.Context, s shape, name target.Name, f figures)
 	return nil
 }
 
-// isolationSettle is the first part, in which the clients arrive.
+// isolationSettle is the first part, during which the clients arrive.
 const isolationSettle = time.Second
 
 func (f figures) isolated(name target.Name, slow, fast []load.Sample, duration time.Duration) {

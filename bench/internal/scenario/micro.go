@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// runMicro keeps the text of the engine's own benchmarks.
+// runMicro records the output of the engine's own benchmarks.
 func runMicro(ctx context.Context, e *Env) (*Report, error) {
 	e.defaultRounds = 6
 	command := []string{

@@ -23,7 +23,7 @@ type overheadSize struct {
 	aims    map[target.Name]float64
 }
 
-// p50Aim bounds the median latency of every offload target.
+// p50Aim is the limit for the median latency of every offload target.
 const p50Aim = 1.05
 
 func overheadSizes() []overheadSize {
@@ -49,8 +49,8 @@ var overheadTargets = []target.Name{
 	target.HAProxy, target.NGINX,
 }
 
-// runOverhead keeps all targets of a round alive side by side, each pinned to
-// the same core, and loads them in turn in short slices.
+// runOverhead runs all targets of a round at the same time, each pinned to the same core,
+// and loads them in turn in short slices.
 func runOverhead(ctx context.Context, e *Env) (*Report, error) {
 	e.defaultRounds = 12
 	report := &Report{}
@@ -86,7 +86,7 @@ func (e *Env) overheadRound(ctx context.Context, size overheadSize, f figures) (
 		Slow: up.Addr, Fast: up.Addr, Limit: 64, Queue: 64, MaxWait: 10 * time.Second, Core: proxyCore,
 	}
 	names := slices.Clone(e.chosen(overheadTargets))
-	// Who starts first or is warmed up last may have an advantage: not always the same.
+	// The first start and the last warm-up may be an advantage, so the order changes.
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, name := range names {
 		if err := e.try(ctx, name, func(ctx context.Context, name target.Name) error {
@@ -136,9 +136,9 @@ func (e *Env) saturate(ctx context.Context, size overheadSize, targets []*target
 	return nil
 }
 
-// fixedRate measures the latency of requests that find the proxy idle. It
-// counts from the moment a request was sent: nothing queues at such a rate, and
-// the oversleeping of the generator would hide the differences.
+// fixedRate measures the latency of requests that find the proxy idle. It counts from the
+// time at which a request was sent: no request waits at such a rate, and the oversleeping
+// of the generator would hide the differences.
 func (e *Env) fixedRate(ctx context.Context, size overheadSize, targets []*target.Target, f figures) error {
 	for _, t := range targets {
 		samples, err := e.streams(ctx, loadCore, load.Stream{

@@ -18,7 +18,7 @@ const (
 	overloadService  = 50 * time.Millisecond
 	overloadCapacity = float64(overloadWorkers) / 0.05 // requests per second
 	overloadPatience = time.Second                     // of a client
-	onArrival        = 20.0                            // ms: a refusal that is faster did not wait
+	onArrival        = 20.0                            // ms: a rejection that is faster did not wait
 )
 
 // offer is one row of the overload scenario.
@@ -165,7 +165,7 @@ func (r *Report) overloadAims(o offer, f figures) {
 	}
 }
 
-// best returns a peer's goodput, or 0 when it was not measured.
+// best returns the goodput of another proxy, or 0 if it was not measured.
 func (f figures) best(name target.Name) float64 {
 	if goodput := f.median(name, "goodput"); !math.IsNaN(goodput) {
 		return goodput

@@ -36,33 +36,33 @@ func (r *Report) Notef(format string, args ...any) {
 func (r *Report) Table(header []string, rows [][]string) {
 	w := tabwriter.NewWriter(&r.tables, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, row := range append([][]string{header}, rows...) {
-		// The first column is right aligned like the numbers: tabwriter knows one
-		// alignment only. The builder never fails.
+		// The first column is right aligned like the numbers: tabwriter has only one
+		// alignment. The builder never fails.
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t")+"\t")
 	}
 	_ = w.Flush()
 	r.tables.WriteByte('\n')
 }
 
-// AtMost notes whether a value keeps to its upper limit.
+// AtMost records whether a value is within its upper limit.
 func (r *Report) AtMost(what string, got, limit float64) {
 	r.aim(what, got <= limit, fmt.Sprintf("%s, aim <= %s", number(got), number(limit)), got)
 }
 
-// AtLeast notes whether a value reaches its lower limit.
+// AtLeast records whether a value reaches its lower limit.
 func (r *Report) AtLeast(what string, got, limit float64) {
 	r.aim(what, got >= limit, fmt.Sprintf("%s, aim >= %s", number(got), number(limit)), got)
 }
 
-// RatioAtMost notes whether a measured ratio keeps to its upper limit. It is
-// missed only when the lower bound lies above, in the two decimals in which aims
-// are given: the noise of the machine alone must not fail an aim.
+// RatioAtMost records whether a measured ratio is within its upper limit. It is missed only
+// if the lower bound is above the limit, in the two decimals of the aims: the noise of the
+// machine alone must not fail an aim.
 func (r *Report) RatioAtMost(what string, got stat.Bounds, limit float64) {
 	text := fmt.Sprintf("%.3fx [%.3f, %.3f], aim <= %.2fx", got.Mid, got.Low, got.High, limit)
 	r.aim(what, math.Round(got.Low*100) <= math.Round(limit*100), text, got.Mid)
 }
 
-// aim leaves out what was not measured.
+// aim adds an aim. It leaves out values that were not measured.
 func (r *Report) aim(what string, met bool, text string, got float64) {
 	if math.IsNaN(got) {
 		return
@@ -91,7 +91,7 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// number prints a value with three significant digits, and nothing for none.
+// number formats a value with three significant digits, and NaN as a dash.
 func number(x float64) string {
 	switch {
 	case math.IsNaN(x):
@@ -105,7 +105,7 @@ func number(x float64) string {
 	}
 }
 
-// times prints a ratio.
+// times formats a ratio.
 func times(x float64) string {
 	if math.IsNaN(x) {
 		return "-"
@@ -123,7 +123,7 @@ func (f figures) add(name target.Name, figure string, value float64) {
 	f[name][figure] = append(f[name][figure], value)
 }
 
-// median leaves out repetitions in which there was nothing to measure.
+// median returns the median of a figure, without repetitions that have no value.
 func (f figures) median(name target.Name, figure string) float64 {
 	var seen []float64
 	for _, value := range f[name][figure] {
@@ -134,7 +134,7 @@ func (f figures) median(name target.Name, figure string) float64 {
 	return stat.Median(seen)
 }
 
-// cells prints the medians of the figures.
+// cells formats the medians of the figures.
 func (f figures) cells(name target.Name, names ...string) []string {
 	cells := make([]string, len(names))
 	for i, figure := range names {
@@ -143,7 +143,7 @@ func (f figures) cells(name target.Name, names ...string) []string {
 	return cells
 }
 
-// tally sorts the samples of a stream by what became of them.
+// tally counts the samples of a stream by their outcome.
 type tally struct {
 	ok, refused []float64 // ms
 	failed      int

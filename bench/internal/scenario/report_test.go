@@ -110,7 +110,7 @@ func TestInterleaveGoesBackAndForth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []target.Name{"a", "b", "c", "c", "a"} // b is left out once it has failed
+	want := []target.Name{"a", "b", "c", "c", "a"} // b is left out after it has failed
 	if len(order) != len(want) {
 		t.Fatalf("order %v, want %v", order, want)
 	}

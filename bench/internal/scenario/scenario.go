@@ -1,7 +1,6 @@
-// Package scenario plays the scenarios of the bench and reports their figures:
-// what each one asks of the targets, how often, and which aims the offload
-// targets have to meet. It does not generate load itself and starts every server
-// in a process of its own.
+// Package scenario runs the scenarios of the bench and reports their figures: the requests
+// to the targets, the number of repetitions, and the aims of the offload targets. It does
+// not generate load itself and starts every server in a separate process.
 package scenario
 
 import (
@@ -16,7 +15,7 @@ import (
 
 // Scenario is one measurement.
 type Scenario struct {
-	Name  string // on the command line, and of its result file
+	Name  string // name on the command line, and of its result file
 	Title string
 	run   func(context.Context, *Env) (*Report, error)
 }
@@ -51,7 +50,7 @@ func Find(names []string) ([]Scenario, error) {
 	return found, nil
 }
 
-// Run plays the scenario.
+// Run runs the scenario.
 func (s Scenario) Run(ctx context.Context, env *Env) (*Report, error) {
 	env.failed = make(map[target.Name]error)
 	report, err := s.run(ctx, env)
@@ -64,9 +63,9 @@ func (s Scenario) Run(ctx context.Context, env *Env) (*Report, error) {
 	return report, nil
 }
 
-// interleave calls trial for each target, all of them once and then all again,
-// forwards and backwards in turn. A target that fails is noted and left out of
-// the further rounds; the others go on.
+// interleave calls trial for each target, all of them once and then all again, forwards and
+// backwards in turn. A target that fails is noted and left out of the further rounds; the
+// others go on.
 func (e *Env) interleave(
 	ctx context.Context, names []target.Name, trial func(context.Context, target.Name) error,
 ) error {

@@ -16,10 +16,10 @@ import (
 const (
 	slowClients = 50
 	slowPace    = 64 << 10        // bytes per second
-	slowSettle  = time.Second     // the first part, in which the slow clients arrive
+	slowSettle  = time.Second     // the first part, during which the slow clients arrive
 	slowLook    = 4 * time.Second // when memory is read
 	slowTimeout = 22 * time.Second
-	slowPause   = 500 * time.Millisecond // after a refusal
+	slowPause   = 500 * time.Millisecond // pause after a rejection
 )
 
 // crawl is one direction of the slow clients scenario.
@@ -27,7 +27,7 @@ type crawl struct {
 	kind   load.Kind
 	path   string
 	upload int           // bytes that each slow client sends
-	window time.Duration // in which the normal clients are measured: all slow ones are busy then
+	window time.Duration // part in which the normal clients are measured: all slow ones are busy then
 }
 
 func crawls(e *Env) []crawl {
@@ -72,8 +72,8 @@ func runSlowClients(ctx context.Context, e *Env) (*Report, error) {
 	return report, nil
 }
 
-// crawl plays one direction and returns the throughput of the normal clients.
-// The other figures go to f, unless it is nil.
+// crawl runs one direction and returns the throughput of the normal clients. The other
+// figures go to f, unless it is nil.
 func (e *Env) crawl(ctx context.Context, c crawl, name target.Name, slow int, f figures) (rps float64, err error) {
 	at, err := e.site(ctx, name,
 		target.Plan{Limit: 6, Queue: 100, MaxWait: 30 * time.Second, Uploads: true},
@@ -150,7 +150,7 @@ func (s *site) memoryAfter(d time.Duration) func() float64 {
 			rss, err = proc.RSS(pids)
 		}
 		if err != nil {
-			rss = 0 // a target that has ended fails by its requests anyway
+			rss = 0 // the requests to a target that has ended fail anyway
 		}
 		read <- float64(rss) / 1e6
 	})

@@ -12,8 +12,8 @@ func haproxyRecipe(name Name, plan Plan, k kit) recipe {
 	}
 }
 
-// haproxyConfig bounds the queue by a rule, since HAProxy has no word for it.
-// Without http-no-delay it holds back small pieces of an answer.
+// haproxyConfig limits the queue with a rule, because HAProxy has no option for that.
+// Without http-no-delay it delays small pieces of an answer.
 func haproxyConfig(name Name, plan Plan, addr string) string {
 	var b strings.Builder
 	b.WriteString("global\n")
@@ -21,7 +21,7 @@ func haproxyConfig(name Name, plan Plan, addr string) string {
 		b.WriteString("\tnbthread 1\n")
 	}
 	if name == HAProxyBig {
-		// It refuses to start when all its buffers could not be had at once.
+		// HAProxy does not start if it could not allocate all its buffers.
 		b.WriteString("\tmaxconn 400\n\ttune.bufsize 1310720\n")
 	} else {
 		b.WriteString("\tmaxconn 9800\n")

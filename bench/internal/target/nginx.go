@@ -31,7 +31,7 @@ func nginxConfig(name Name, plan Plan, k kit) string {
 	if plan.Limit > 0 && name == NGINXMaxConns {
 		maxConns = fmt.Sprintf(" max_conns=%d", plan.Limit)
 	}
-	// The zone makes all workers count together.
+	// With the zone all workers count together.
 	fmt.Fprintf(&b, "\tupstream slow { zone slow_upstream 64k; server %s%s max_fails=0; keepalive 64; }\n", plan.Slow, maxConns)
 	fmt.Fprintf(&b, "\tupstream fast { server %s max_fails=0; keepalive 64; }\n", plan.Fast)
 	fmt.Fprintf(&b, "\tserver {\n\t\tlisten %s backlog=4096;\n\t\tserver_name bench;\n", k.addr)

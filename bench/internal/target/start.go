@@ -66,7 +66,7 @@ func Start(ctx context.Context, programs Programs, dir string, name Name, plan P
 	return t, nil
 }
 
-// launch starts the process. What it says goes to a file in its folder.
+// launch starts the process. Its output goes to a file in its folder.
 func (t *Target) launch(r recipe) error {
 	output, err := os.Create(filepath.Join(t.dir, "output"))
 	if err != nil {
@@ -83,8 +83,8 @@ func (t *Target) launch(r recipe) error {
 	}
 	go func() {
 		defer close(t.ended)
-		// It is ended by a signal, so its status says nothing; ready and Stop
-		// look at what it left behind.
+		// A signal ends the process, so its status has no meaning; ready and Stop read its
+		// output.
 		_ = t.process.Wait()
 	}()
 	return nil
@@ -112,7 +112,7 @@ func (t *Target) ready(ctx context.Context) error {
 	}
 }
 
-// lastWords returns the last line that the process has written.
+// lastWords returns the last line of the process's output.
 func (t *Target) lastWords() []byte {
 	output, err := os.ReadFile(filepath.Join(t.dir, "output"))
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package target starts what is measured: Caddy in several configurations,
-// HAProxy and NGINX, each in front of the same upstream, on a free loopback
-// port, with a generated configuration in a folder of its own.
+// Package target starts the measured servers: Caddy in several configurations, HAProxy and
+// NGINX, each in front of the same upstream, on a free loopback port, with a generated
+// configuration in a separate folder.
 //
 // All targets get the same task from a Plan: requests below SlowPath are
 // blocking and limited, all others are not. How well a target can express that
@@ -20,14 +20,14 @@ const (
 	FastPath = "/fast" // not limited
 )
 
-// Name names a target.
+// Name is the name of a target.
 type Name string
 
 // The targets.
 const (
 	Direct          Name = "direct"           // no proxy: the upstream itself
 	Caddy           Name = "caddy"            // reverse_proxy, no limit
-	CaddyAgain      Name = "caddy-again"      // the same once more: its ratio to caddy is the noise
+	CaddyAgain      Name = "caddy-again"      // the same again: its ratio to caddy is the noise
 	CaddyMaxConns   Name = "caddy-mcph"       // reverse_proxy with max_conns_per_host on the slow route
 	CaddyBuffers    Name = "caddy-buf"        // the same with request and response buffers of 4 MiB
 	HAProxy         Name = "haproxy"          // server maxconn, timeout queue, bounded queue
@@ -39,7 +39,7 @@ const (
 	OffloadUnmarked Name = "offload-unmarked" // the same, loaded on the fast route
 )
 
-// Path returns where the load for the slow route of this target goes.
+// Path returns the path for the load on the slow route of this target.
 func (n Name) Path() string {
 	if n == OffloadUnmarked {
 		return FastPath
@@ -50,18 +50,18 @@ func (n Name) Path() string {
 // Plan is the task of all targets.
 type Plan struct {
 	Slow    string        // address of the upstream behind the slow route
-	Fast    string        // and of the one behind all other routes
+	Fast    string        // address of the upstream behind all other routes
 	Limit   int           // requests inside the slow route's upstream; 0: no limit
 	Queue   int           // places to wait
 	MaxWait time.Duration // longest wait
-	Uploads bool          // clients send bodies slowly: read them before taking a place, if there is a choice
+	Uploads bool          // clients send bodies slowly: read a body before its request takes a place, if possible
 	Core    int           // pin the target to this core, with one thread; negative: not pinned
 }
 
-// kit is what the programs are and where one of them finds its files.
+// kit has the paths of the programs and of one target's files.
 type kit struct {
 	programs Programs
-	dir      string // of this target alone
+	dir      string // folder of this target alone
 	addr     string // to listen on
 }
 
@@ -73,7 +73,7 @@ type Programs struct {
 	Caddy, HAProxy, NGINX, Taskset string
 }
 
-// recipe is how a target is started: the files that it reads and its command.
+// recipe describes the start of a target: the files that it reads and its command.
 type recipe struct {
 	files   map[string]string // by name, in the target's folder
 	command []string
@@ -94,7 +94,7 @@ func recipeOf(name Name, plan Plan, k kit) (recipe, error) {
 	}
 }
 
-// freeAddr returns a loopback address that nobody listens on right now.
+// freeAddr returns a loopback address that is free now.
 func freeAddr() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

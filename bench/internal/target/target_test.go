@@ -24,7 +24,7 @@ func someKit() kit {
 	return kit{dir: "/nowhere", addr: "127.0.0.1:1000", programs: Programs{Caddy: "caddy", HAProxy: "haproxy", NGINX: "nginx"}}
 }
 
-// The words of the directive may change; then these files must follow.
+// The options of the directive may change; then these files must follow.
 func TestCaddyfilesAdapt(t *testing.T) {
 	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
 	plans := map[string]func(*Plan){
@@ -127,8 +127,8 @@ func TestDirectIsTheUpstreamItself(t *testing.T) {
 	}
 }
 
-// A target that ends at its start is reported with its last words, not waited
-// for, and leaves nothing behind.
+// A target that ends at its start is reported immediately, with its last output, and leaves
+// no files.
 func TestFailedStart(t *testing.T) {
 	program, err := exec.LookPath("false")
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// maxBare bounds what a path may ask for.
+// maxBare limits the size in a path.
 const maxBare = 16 << 20
 
-// serveBare answers each request with as many bytes as its path's last segment
-// says. It speaks just enough HTTP for a proxy that keeps connections open, so
-// that the CPU beside the measured proxy goes to the load generator.
+// serveBare answers each request with the number of bytes in its path's last segment. It
+// implements just enough HTTP for a proxy that keeps connections open, so that the CPU
+// outside the measured proxy goes to the load generator.
 func serveBare(listener net.Listener) error {
 	for {
 		conn, err := listener.Accept()
@@ -21,8 +21,8 @@ func serveBare(listener net.Listener) error {
 			return fmt.Errorf("accepting: %w", err)
 		}
 		go func() {
-			// A proxy that hangs up, or sends what this server can't read, has no
-			// more requests.
+			// A proxy that closes the connection, or sends malformed requests, has no more
+			// requests.
 			_ = answerBare(conn)
 			_ = conn.Close()
 		}()
@@ -55,7 +55,7 @@ func bareAnswer(size int) []byte {
 	return b.Bytes()
 }
 
-// readBare reads the head of a GET request and returns the size it asks for.
+// readBare reads the head of a GET request and returns the requested size.
 func readBare(requests *bufio.Reader) (int, error) {
 	line, err := requests.ReadSlice('\n')
 	if err != nil {

@@ -1,10 +1,9 @@
-// Package upstream is the backend of the scenarios: a server of synchronous
-// workers that thrashes when too many requests are inside, and a bare responder
-// that costs next to nothing.
+// Package upstream is the backend of the scenarios: a server of synchronous workers that
+// slows down when too many requests are inside, and a bare responder that needs very little
+// CPU.
 //
-// It is not a realistic application; each of its flaws is a number in its
-// Config. Serve runs it in a process of its own and ends with its standard
-// input.
+// It is not a realistic application; each of its flaws is a number in its Config. Serve
+// runs it in a separate process and ends with its standard input.
 package upstream
 
 import (
@@ -20,35 +19,35 @@ import (
 
 // Config describes one upstream.
 type Config struct {
-	Bare    bool    // answer with as many bytes as the last path segment says, at once; the rest is ignored
-	Workers int     // how many requests are served at once; 0: all
-	Backlog int     // how many more may wait for a worker; beyond, they get 503
-	Thrash  float64 // service takes this share longer for each request inside beyond Workers
+	Bare    bool    // answer immediately with the number of bytes in the last path segment; ignores the other fields
+	Workers int     // requests that are served at the same time; 0: all
+	Backlog int     // further requests that may wait for a worker; beyond, they get 503
+	Thrash  float64 // share by which each request inside beyond Workers prolongs the service
 	Routes  map[string]Route
 
-	// SendBuffer bounds what the kernel takes in of an answer before the worker
-	// has to wait for its reader; 0 leaves it to the kernel, which takes megabytes
-	// on a loopback.
+	// SendBuffer limits the part of an answer that the kernel buffers before the worker has
+	// to wait for its client; 0 leaves it to the kernel, which buffers megabytes on
+	// loopback.
 	SendBuffer int
 }
 
-// Route is what one path prefix answers.
+// Route is the answer of one path prefix.
 type Route struct {
-	Service time.Duration // how long the worker computes before it answers
+	Service time.Duration // time that the worker computes before it answers
 	Size    int           // bytes of the answer
-	Events  int           // answer with so many time stamped events instead
+	Events  int           // number of time stamped events that are sent instead
 	Every   time.Duration // between two events
 }
 
 // Ready is the line that a started upstream writes to its standard output.
 type Ready struct {
-	Addr    string // of the upstream
-	Control string // of its counters
+	Addr    string // address of the upstream
+	Control string // address of its counters
 }
 
-// Serve reads a Config from in, serves it on free loopback ports, writes a Ready
-// line to out, and returns when in ends: the upstream lives as long as the
-// process that started it keeps the pipe open.
+// Serve reads a Config from in, serves it on free loopback ports, writes a Ready line to
+// out, and returns when in ends: the upstream lives until the process that started it
+// closes the pipe.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	input := json.NewDecoder(in)
 	var config Config
@@ -74,7 +73,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		// The pipe's end is the message, however it comes.
+		// Any end of the pipe ends the upstream, also an error.
 		_, _ = io.Copy(io.Discard, in)
 	}()
 	select {
@@ -103,7 +102,7 @@ func serveConfig(config Config, workers *workers, listener net.Listener) error {
 	if config.SendBuffer > 0 {
 		server.ConnState = func(conn net.Conn, state http.ConnState) {
 			if tcp, isTCP := conn.(*net.TCPConn); isTCP && state == http.StateNew {
-				// A socket that is gone already has nothing to send.
+				// A closed socket has no data to send.
 				_ = tcp.SetWriteBuffer(config.SendBuffer)
 			}
 		}

@@ -15,15 +15,15 @@ type Stats struct {
 	Inside    int // requests that wait for a worker or have one
 	MaxInside int
 	Served    int // answered by a worker
-	Overflown int // turned away because the backlog was full
+	Overflown int // rejected because the backlog was full
 }
 
-// workers is a server of synchronous workers. A worker is taken from the head of
-// a request to the last byte of its answer, also when its client has long gone:
-// such servers do not notice.
+// workers is a server of synchronous workers. A worker is busy from the head of a request
+// to the last byte of its answer, also after its client has left: such servers do not
+// notice that.
 type workers struct {
 	config Config
-	free   chan struct{} // one element for each worker at work; nil: no limit
+	free   chan struct{} // one element for each busy worker; nil: no limit
 
 	mu    sync.Mutex
 	stats Stats // guarded by mu
@@ -54,7 +54,7 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.free <- struct{}{}
 		defer func() { <-w.free }()
 	}
-	// A body cut short is of no concern to this worker: it works anyway.
+	// A body that is cut short does not matter: the worker serves the request anyway.
 	_, _ = io.Copy(io.Discard, r.Body)
 	time.Sleep(w.service(route))
 	if route.Events > 0 {
@@ -63,7 +63,7 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	rw.Header().Set("Content-Type", "application/octet-stream")
 	rw.Header().Set("Content-Length", fmt.Sprint(route.Size))
-	// The client may have gone; the worker was taken all the same.
+	// The client may have left; the worker was busy all the same.
 	_, _ = rw.Write(make([]byte, route.Size))
 }
 
@@ -76,7 +76,7 @@ func (w *workers) route(path string) (Route, bool) {
 	return Route{}, false
 }
 
-// enter counts a request in, unless workers and backlog are full.
+// enter admits a request, unless workers and backlog are full.
 func (w *workers) enter() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,7 +96,7 @@ func (w *workers) leave() {
 	w.stats.Served++
 }
 
-// service returns how long a run of the route takes with what is inside now.
+// service returns the run time of the route with the current number of requests.
 func (w *workers) service(route Route) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,7 +111,7 @@ func (w *workers) serveStats(rw http.ResponseWriter, _ *http.Request) {
 	w.mu.Lock()
 	stats := w.stats
 	w.mu.Unlock()
-	// A reader who has gone needs no answer.
+	// A client that has left needs no answer.
 	_ = json.NewEncoder(rw).Encode(stats)
 }
 

@@ -3,19 +3,19 @@ package worker
 import "math/big"
 
 const (
-	// leafDigits is where splitting stops and math/big formats by itself.
+	// leafDigits is the length below which math/big formats a number.
 	leafDigits = 1024
-	// pieceBytes is how much text is collected before it is handed on.
+	// pieceBytes is the size of a piece of text.
 	pieceBytes = 8 << 10
 )
 
-// streamDecimal formats x, which must not be negative, and hands the text to
-// emit in pieces, leading digits first. It returns false as soon as emit does.
-// Each piece belongs to emit.
+// streamDecimal formats x, which must not be negative, and passes the text to emit in
+// pieces, leading digits first. It returns false as soon as emit does. Each piece belongs
+// to emit.
 //
-// big.Int.String computes the trailing digits first and delivers everything at
-// the end; splitting at powers of ten costs the same divisions, but the left
-// half is finished before the right half is looked at.
+// big.Int.String computes the trailing digits first and returns all digits at the end.
+// Splitting at powers of ten needs the same divisions, but finishes the left half before it
+// starts the right half.
 func streamDecimal(x *big.Int, emit func(piece []byte) bool) bool {
 	f := &formatter{powers: powersUpTo(x), emit: emit}
 	return f.split(x, len(f.powers)-1, false) && f.flush()
@@ -28,7 +28,8 @@ func powersUpTo(x *big.Int) []*big.Int {
 	var powers []*big.Int
 	for p.Cmp(x) <= 0 {
 		powers = append(powers, p)
-		// By bit lengths alone: a square that is not needed is the dearest one.
+		// The comparison uses bit lengths only, because an unnecessary square is the most
+		// expensive one.
 		if 2*(p.BitLen()-1) >= x.BitLen() {
 			break
 		}
@@ -44,8 +45,8 @@ type formatter struct {
 	emit   func([]byte) bool
 }
 
-// split formats x, which is below powers[level] squared. Padded text keeps its
-// leading zeros, since other digits stand before it.
+// split formats x, which is below powers[level] squared. Padded text keeps its leading
+// zeros, because it follows other digits.
 func (f *formatter) split(x *big.Int, level int, padded bool) bool {
 	if level < 0 {
 		return f.leaf(x, padded)
@@ -58,7 +59,7 @@ func (f *formatter) split(x *big.Int, level int, padded bool) bool {
 	return f.split(left, level-1, padded) && f.split(right, level-1, true)
 }
 
-// leaf appends the text of x and hands a full piece on.
+// leaf appends the text of x and emits a full piece.
 func (f *formatter) leaf(x *big.Int, padded bool) bool {
 	text := x.Append(nil, 10)
 	if padded {
@@ -70,7 +71,7 @@ func (f *formatter) leaf(x *big.Int, padded bool) bool {
 	return len(f.out) < pieceBytes || f.flush()
 }
 
-// flush hands on what is collected.
+// flush emits the collected text.
 func (f *formatter) flush() bool {
 	if len(f.out) == 0 {
 		return true

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// text formats x and checks the sizes of the pieces on the way.
+// text formats x and checks the sizes of the pieces.
 func text(t *testing.T, x *big.Int) string {
 	t.Helper()
 	var b strings.Builder

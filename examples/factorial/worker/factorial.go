@@ -19,7 +19,7 @@ var (
 	errTooLarge = fmt.Errorf("too large: the limit is %d", MaxN)
 )
 
-// parseN reads the number in the path.
+// parseN parses the number in the path.
 func parseN(text string) (int64, error) {
 	digits, negative := strings.CutPrefix(text, "-")
 	n, err := strconv.ParseUint(digits, 10, 32)
@@ -34,8 +34,7 @@ func parseN(text string) (int64, error) {
 	return int64(n), nil
 }
 
-// factorial is the blocking handler: nothing else runs on the loop until it
-// has returned.
+// factorial is the blocking handler: until it returns, no other handler runs on the loop.
 func (s *Server) factorial(r *http.Request, p *reply) {
 	n, err := parseN(r.PathValue("n"))
 	switch {
@@ -60,7 +59,7 @@ func (s *Server) factorial(r *http.Request, p *reply) {
 	})
 }
 
-// ping is the fast handler: it costs nothing, but it needs the loop.
+// ping is the fast handler: it takes no time, but it needs the loop.
 func (s *Server) ping(_ *http.Request, p *reply) {
 	p.say(http.StatusOK, "pong\n")
 }

@@ -2,20 +2,20 @@ package worker
 
 import "net/http"
 
-// maxPieces is the most pieces of one reply: the digits of MaxN! and one short
-// piece at the end. A channel of that size lets the loop go on however slowly
-// a client reads, as the send buffers of an async server do.
+// maxPieces is the largest number of pieces of one reply: the digits of MaxN! and one short
+// piece at the end. With a channel of that size the loop never waits for a slow client, as
+// with the send buffers of an async server.
 const maxPieces = 1_000_000/pieceBytes + 2
 
-// reply carries one response from the loop to the goroutine of the connection,
-// which alone touches the response writer.
+// reply carries one response from the loop to the goroutine of the connection, which is the
+// only user of the response writer.
 type reply struct {
 	pieces chan []byte   // closed by the loop: the response has ended
-	gone   chan struct{} // closed by the connection's side: nobody reads any more
+	gone   chan struct{} // closed by the connection's side: the reader has left
 
 	// Written by the loop before its first piece, read after that piece.
 	status int
-	// Written by the loop before it closes pieces: the response is not whole.
+	// Written by the loop before it closes pieces: the response is not complete.
 	cut bool
 }
 
@@ -27,7 +27,7 @@ func newReply() *reply {
 	}
 }
 
-// say makes text the whole response.
+// say makes text the complete response.
 func (p *reply) say(status int, text string) {
 	p.status = status
 	p.pieces <- []byte(text)

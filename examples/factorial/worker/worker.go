@@ -1,16 +1,15 @@
-// Package worker is an HTTP service with one event loop and one blocking
-// route, in the manner of an async Python or Node service that computes
-// something large in a handler.
+// Package worker is an HTTP service with one event loop and one blocking route, like an
+// async Python or Node service with a long computation in a handler.
 //
 //	GET /factorial/{n}   the digits of n!, streamed while they are formatted
 //	GET /ping            "pong"
 //
-// All handlers run on the loop, one after the other, so a large n delays
-// everybody, /ping included. A request that was read is handled even if its
-// client has left meanwhile; but once a write failed, the rest of that response
-// is not computed. Slow readers do not hold the loop.
+// All handlers run on the loop, one after the other, so a large n delays all clients, those
+// of /ping included. A request that was read is handled even if its client has left; but
+// after a failed write the rest of that response is not computed. Slow readers do not block
+// the loop.
 //
-// It is an upstream to put a pool in front of, not a model of a good service.
+// It is an upstream for a pool, not a model of a good service.
 package worker
 
 import (
@@ -26,7 +25,7 @@ import (
 // Server is the service. It serves as an http.Handler from New to Close.
 type Server struct {
 	mux   *http.ServeMux
-	tasks chan func()   // taken by the loop in the order of arrival
+	tasks chan func()   // received by the loop in the order of arrival
 	quit  chan struct{} // closed by Close
 	loop  sync.WaitGroup
 	once  sync.Once
@@ -50,15 +49,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Serve accepts connections on ln until ctx is done, then closes the server
-// and waits for all of it.
+// Serve accepts connections on ln until ctx is done, then closes the server and waits for
+// its goroutines.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	return serve.Until(ctx, ln, srv, s.Close)
 }
 
-// Close ends the loop after the piece it is working on and waits for it.
-// Requests that did not get their turn are answered with 503.
+// Close ends the loop after the piece in progress and waits for it. Requests that are still
+// waiting are answered with 503.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.quit) })
 	s.loop.Wait()
@@ -76,7 +75,7 @@ func (s *Server) run() {
 	}
 }
 
-// onLoop makes an http.Handler of a handler that runs on the loop.
+// onLoop returns an http.Handler that runs a handler on the loop.
 func (s *Server) onLoop(handle func(*http.Request, *reply)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := newReply()
@@ -84,7 +83,7 @@ func (s *Server) onLoop(handle func(*http.Request, *reply)) http.Handler {
 			defer close(p.pieces)
 			handle(r, p)
 		}
-		// Not the request's context: what was read is handled.
+		// Not the request's context: a request that was read is handled.
 		select {
 		case s.tasks <- task:
 			p.copyTo(w)

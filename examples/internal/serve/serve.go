@@ -1,5 +1,5 @@
-// Package serve runs the HTTP servers of the examples until their context
-// ends. It is not a server of its own: no routes, no settings.
+// Package serve runs the HTTP servers of the examples until their context ends. It has no
+// routes and no settings.
 package serve
 
 import (
@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// patience is how long handlers may take to end after the server was told to.
+// patience is the time limit for handlers after the end of the context.
 const patience = 2 * time.Second
 
-// Until accepts connections on ln until ctx is done, then calls quit, which
-// must make every handler return soon, and waits for them. A nil quit is fine.
-// It closes ln and returns nil if it ended because of ctx.
+// Until accepts connections on ln until ctx is done, then calls quit, which must make every
+// handler return soon, and waits for them. quit can be nil. It closes ln and returns nil if
+// it ended because of ctx.
 func Until(ctx context.Context, ln net.Listener, srv *http.Server, quit func()) error {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
@@ -29,11 +29,11 @@ func Until(ctx context.Context, ln net.Listener, srv *http.Server, quit func()) 
 	if quit != nil {
 		quit()
 	}
-	// The context that ended us must not cut the farewell short.
+	// The context is done already, so the shutdown has a separate one.
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if srv.Shutdown(bye) != nil {
-		// Somebody reads too slowly: a closed connection ends its handler.
+		// A client reads too slowly: a closed connection ends its handler.
 		srv.Close()
 	}
 	if err == nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Limits of the knobs, so that a mistyped one does no harm.
+// Limits of the parameters, so that a mistyped one does no harm.
 const (
 	maxSize   = 1 << 30
 	maxChunks = 100_000
@@ -17,13 +17,13 @@ const (
 
 // Faults, and the place in the response where they happen.
 const (
-	hang   = "hang" // stop for good
+	hang   = "hang" // stop until the upstream is closed
 	cut    = "cut"  // end the connection
 	atHead = "head" // before the headers
 	atBody = "body" // after half of the body
 )
 
-// knobs is what a request asks for in its query.
+// knobs are the parameters in a request's query.
 type knobs struct {
 	delay    time.Duration // service time before the headers
 	pause    time.Duration // between two chunks
@@ -35,7 +35,7 @@ type knobs struct {
 	trailers bool
 }
 
-// parseKnobs reads a query. What is not in it keeps a plain, quick answer.
+// parseKnobs parses a query. Missing parameters mean a plain, quick answer.
 func parseKnobs(query url.Values) (knobs, error) {
 	k := knobs{chunks: 1, size: 1024, status: http.StatusOK}
 	for name, values := range query {
@@ -48,7 +48,7 @@ func parseKnobs(query url.Values) (knobs, error) {
 
 var errUnknown = errors.New("unknown; there are delay, pause, chunks, size, status, hang, cut and trailers")
 
-// set turns one knob.
+// set sets one parameter.
 func (k *knobs) set(name, value string) (err error) {
 	switch name {
 	case "delay":

@@ -44,7 +44,7 @@ func TestSlowReaderHoldsAWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The rest is more than all buffers between us can take.
+	// The rest is larger than all buffers between client and server.
 	if got := s.Stats(); got.InFlight != 1 || got.Served != 0 {
 		t.Errorf("%+v although nobody reads", got)
 	}

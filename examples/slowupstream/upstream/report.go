@@ -20,12 +20,12 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.work(w, r, k) != nil {
-		// A worker that fails has no way to say so but to end the connection.
+		// A failing worker can only end the connection.
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// work takes a report through backlog and worker, and counts it.
+// work passes a report through backlog and worker, and counts it.
 func (s *Server) work(w http.ResponseWriter, r *http.Request, k knobs) error {
 	if err := s.workers.enter(r.Context()); err != nil {
 		return err
@@ -51,8 +51,8 @@ func (s *Server) work(w http.ResponseWriter, r *http.Request, k knobs) error {
 	return nil
 }
 
-// respond writes one response. The client's leaving is not looked at before
-// the first write, as in a synchronous worker.
+// respond writes one response. It does not notice that the client leaves before the first
+// write, like a synchronous worker.
 func (s *Server) respond(w http.ResponseWriter, k knobs) error {
 	slow := s.workers.slowdown()
 	if err := s.wait(k.delay, slow); err != nil {
@@ -80,9 +80,9 @@ func (s *Server) respond(w http.ResponseWriter, k knobs) error {
 	return nil
 }
 
-// body writes the chunks, half of them before a fault. Each is flushed but the
-// last: its last line goes out when the handler has returned, so that a client
-// who has seen the end of a response finds it in the figures.
+// body writes the chunks, half of them before a fault. It flushes each chunk but the last,
+// whose last line is sent when the handler has returned. So a client that has read the end
+// of a response finds it in the figures.
 func (s *Server) body(w http.ResponseWriter, k knobs, slow float64) error {
 	chunks, left := k.chunks, k.size
 	if k.place == atBody {
@@ -110,7 +110,7 @@ func (s *Server) body(w http.ResponseWriter, k knobs, slow float64) error {
 	return s.fail(k.fault)
 }
 
-// fail does not return nil: the response ends here, at once or never.
+// fail does not return nil: the response ends here, immediately or never.
 func (s *Server) fail(fault string) error {
 	if fault == hang {
 		<-s.workers.quit
@@ -119,7 +119,7 @@ func (s *Server) fail(fault string) error {
 	return errCut
 }
 
-// wait passes the time that working takes when everything is slow times slower.
+// wait waits for the service time, multiplied by slow.
 func (s *Server) wait(d time.Duration, slow float64) error {
 	if d == 0 {
 		return nil
@@ -134,13 +134,13 @@ func (s *Server) wait(d time.Duration, slow float64) error {
 	}
 }
 
-// line is what reports are made of.
+// line is the text of reports.
 const line = "All work and no rest makes a slow and boring report for you all\n"
 
 var page = bytes.Repeat([]byte(line), 512)
 
-// writeText writes n bytes of text. The last line comes apart, so that it fits
-// the buffer of the server: a large write would go down to the kernel whole.
+// writeText writes n bytes of text. The last line is a separate write, so that it fits the
+// buffer of the server: a large write would go to the kernel at once.
 func writeText(w io.Writer, n int) error {
 	for n > len(line) {
 		m := min(n-len(line), len(page))

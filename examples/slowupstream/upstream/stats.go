@@ -2,21 +2,21 @@ package upstream
 
 import "sync"
 
-// Stats counts the reports; pings are counted apart, so that a probe beside a
-// pool does not blur the figures of the pool.
+// Stats counts the reports; pings are counted separately, so that a probe next to a pool
+// does not change the figures of the pool.
 type Stats struct {
-	// Workers is how many there are.
+	// Workers is the number of workers.
 	Workers int `json:"workers"`
-	// InFlight is how many reports are inside now: in the backlog or with a
-	// worker, whether their clients are still there or not.
+	// InFlight is the number of reports that are inside now: in the backlog or with a
+	// worker, whether or not their clients have left.
 	InFlight int `json:"in_flight"`
-	// MaxInFlight is the most that were inside at once.
+	// MaxInFlight is the largest value of InFlight so far.
 	MaxInFlight int `json:"max_in_flight"`
-	// Executions is how many reports a worker has begun.
+	// Executions is the number of reports that a worker has begun.
 	Executions int `json:"executions"`
-	// Served is how many of them were written to the last byte.
+	// Served is the number of reports that were written to the last byte.
 	Served int `json:"served"`
-	// Pings is how many pings were answered.
+	// Pings is the number of answered pings.
 	Pings int `json:"pings"`
 }
 
@@ -34,7 +34,7 @@ func (c *counters) update(change func(*Stats)) {
 	c.stats.MaxInFlight = max(c.stats.MaxInFlight, c.stats.InFlight)
 }
 
-// reset forgets the past: counts begin at zero, the maximum at what is inside.
+// reset starts the counts at zero, and the maximum at the reports that are inside.
 func (c *counters) reset() {
 	c.update(func(s *Stats) { *s = Stats{Workers: s.Workers, InFlight: s.InFlight} })
 }

@@ -6,15 +6,14 @@
 //	GET /stats          figures as JSON, without a worker
 //	POST /stats/reset   sets the figures to zero
 //
-// A worker is busy from the moment it takes a request until its client's
-// kernel has the last byte: it reads the upload itself, and the small send
-// buffer of its connection makes it wait for a slow reader. It works on when
-// the client leaves, and notices at its next write. Requests beyond the number
-// of workers wait in the listen backlog. The more of them there are the slower
-// everything gets (thrashing: swapping, lock contention, garbage collection).
-// Unlike gunicorn it keeps idle connections open; they hold no worker.
+// A worker is busy from the start of a request until its client's kernel has the last byte:
+// it reads the upload itself, and the small send buffer of its connection makes it wait for
+// a slow reader. It continues when the client leaves, and notices that at its next write.
+// Requests beyond the number of workers wait in the listen backlog. With each of them all
+// work gets slower (swapping, lock contention, garbage collection). Unlike gunicorn it
+// keeps idle connections open; they hold no worker.
 //
-// Knobs in the query of a report:
+// Parameters in the query of a report:
 //
 //	delay=200ms       service time before the headers (0)
 //	pause=50ms        time between two chunks (0)
@@ -37,21 +36,20 @@ import (
 	"github.com/caddy-offload/caddy-offload/examples/internal/serve"
 )
 
-// Options says how the upstream behaves. The zero value means the defaults.
+// Options are the settings of the upstream. The zero value means the defaults.
 type Options struct {
 	// Workers is the number of workers. Default 10.
 	Workers int
-	// Backlog is how many requests may wait for a worker; beyond, clients are
-	// not connected until there is room. Default 256.
+	// Backlog is the number of requests that can wait for a worker; further clients are not
+	// connected until there is a place. Default 256.
 	Backlog int
-	// Thrash is by how much everything gets slower for each request inside
-	// beyond the number of workers: 0.05 means five percent. Default 0.05,
-	// negative: not at all.
+	// Thrash is the share by which each request inside beyond the number of workers slows
+	// down all work: 0.05 means five percent. Default 0.05, negative: no slowdown.
 	Thrash float64
 }
 
-// sendBuffer is the size of a connection's send buffer: enough that a normal
-// reader does not slow a worker down, far below what a slow one leaves unread.
+// sendBuffer is the size of a connection's send buffer: large enough that a normal reader
+// does not delay a worker, far below the unread bytes of a slow one.
 const sendBuffer = 32 << 10
 
 // Server is the service. It serves as an http.Handler until Close.
@@ -95,15 +93,16 @@ func (s *Server) Stats() Stats { return s.counters.snapshot() }
 // Close ends every wait; the connections of the requests inside are cut.
 func (s *Server) Close() { s.workers.close() }
 
-// Serve accepts connections on ln until ctx is done, then closes the server
-// and waits for all of it.
+// Serve accepts connections on ln until ctx is done, then closes the server and waits for
+// its goroutines.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if tcp, ok := c.(*net.TCPConn); ok {
-				// Where the system refuses, slow readers hold a worker less long.
+				// If the system does not allow that size, slow readers hold a worker for a
+				// shorter time.
 				_ = tcp.SetWriteBuffer(sendBuffer)
 			}
 			return ctx
@@ -112,7 +111,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return serve.Until(ctx, ln, srv, s.Close)
 }
 
-// ping needs a worker for no time at all.
+// ping needs a worker, but no service time.
 func (s *Server) ping(w http.ResponseWriter, r *http.Request) {
 	if err := s.workers.enter(r.Context()); err != nil {
 		panic(http.ErrAbortHandler)
@@ -127,9 +126,9 @@ func (s *Server) ping(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showStats answers without a worker, so that a test can look in at any time.
+// showStats answers without a worker, so that a test can read the figures at any time.
 func (s *Server) showStats(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	// The client is the only one who could be told.
+	// Only the client could be informed, and it has left.
 	_ = json.NewEncoder(w).Encode(s.Stats())
 }

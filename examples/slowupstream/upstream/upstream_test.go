@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bubble runs a test in virtual time against an upstream of its own.
+// bubble runs a test in virtual time against a separate upstream.
 func bubble(t *testing.T, o Options, test func(t *testing.T, s *Server)) {
 	t.Helper()
 	t.Parallel()
@@ -26,7 +26,7 @@ func bubble(t *testing.T, o Options, test func(t *testing.T, s *Server)) {
 	})
 }
 
-// ask makes one request and tells whether the connection survived it.
+// ask sends one request and reports whether the connection is still usable.
 func ask(ctx context.Context, s *Server, path string) (rec *httptest.ResponseRecorder, whole bool) {
 	rec = httptest.NewRecorder()
 	defer func() { whole = recover() == nil }()
@@ -34,7 +34,7 @@ func ask(ctx context.Context, s *Server, path string) (rec *httptest.ResponseRec
 	return rec, true
 }
 
-// askMany makes n requests at once and returns how long all of them took.
+// askMany sends n requests at the same time and returns the time until all are answered.
 func askMany(t *testing.T, s *Server, n int, path string) time.Duration {
 	t.Helper()
 	start := time.Now()

@@ -32,9 +32,8 @@ func newWorkers(number, backlog int, thrash float64) *workers {
 	}
 }
 
-// enter takes a place in the backlog. While there is none the client is not
-// connected yet, as after a lost SYN, and so the only one whose leaving is
-// noticed.
+// enter takes a place in the backlog. Without a free place the client is not connected yet,
+// as after a lost SYN. Only in this state does the server notice that a client leaves.
 func (w *workers) enter(ctx context.Context) error {
 	select {
 	case w.inside <- struct{}{}:
@@ -46,8 +45,8 @@ func (w *workers) enter(ctx context.Context) error {
 	}
 }
 
-// accept waits for a worker, in the order of arrival. The place in the backlog
-// is kept, since the request is still inside.
+// accept waits for a worker, in the order of arrival. The request keeps its place in the
+// backlog, because it is still inside.
 func (w *workers) accept() error {
 	select {
 	case w.busy <- struct{}{}:
@@ -57,14 +56,14 @@ func (w *workers) accept() error {
 	}
 }
 
-// slowdown is the factor by which everything takes longer now.
+// slowdown is the factor by which all work takes longer now.
 func (w *workers) slowdown() float64 {
 	return 1 + w.thrash*float64(max(0, len(w.inside)-w.number))
 }
 
-// done gives the worker back, leave the place.
+// done releases the worker, leave the place.
 func (w *workers) done()  { <-w.busy }
 func (w *workers) leave() { <-w.inside }
 
-// close sends everybody home.
+// close ends all waits.
 func (w *workers) close() { w.once.Do(func() { close(w.quit) }) }

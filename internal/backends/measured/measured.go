@@ -1,4 +1,4 @@
-// Package measured is what tests with real servers have seen of them: the file
+// Package measured has the results of the tests with real servers: the file
 // docs/backends.json, which they write, and the table of docs/backends.md.
 package measured
 
@@ -8,45 +8,45 @@ import (
 	"os"
 )
 
-// Row is what was seen of one set-up of a server.
+// Row has the results of one set-up of a server.
 type Row struct {
-	// Setup is its name.
+	// Setup is the name of the set-up.
 	Setup string `json:"setup"`
-	// Backend is what --backend calls it; empty: it has no name there.
+	// Backend is its value of --backend; empty: it has none.
 	Backend string `json:"backend,omitempty"`
-	// Versions of the programs that it consists of.
+	// Versions of its programs.
 	Versions string `json:"versions"`
-	// Missing says why it was not measured; then all that follows is empty.
+	// Missing is the reason why it was not measured; all other results are then empty.
 	Missing string `json:"missing,omitempty"`
-	// Stops says that a handler ends soon after its client has left.
+	// Stops means that a handler ends soon after its client has left.
 	Stops bool `json:"stops"`
-	// Overlap says that the next request begins while the handler of a client that has
+	// Overlap means that the next request begins while the handler of a client that has
 	// left goes on.
 	Overlap bool `json:"overlap"`
-	// Waiting is what becomes of requests that wait in it when their clients leave.
+	// Waiting is the fate of its waiting requests when their clients leave.
 	Waiting Waiting `json:"waiting,omitempty"`
-	// Idle is when it closes a connection without requests.
+	// Idle is the time until it closes a connection without requests.
 	Idle Idle `json:"idle"`
-	// Blocked is what becomes of a request that arrives on an idle connection while the
-	// event loop is blocked for longer than Idle; empty: no such loop, or none so short.
+	// Blocked is the fate of a request that arrives on an idle connection while the event
+	// loop is blocked for longer than Idle; empty: it has no loop, or Idle is too long.
 	Blocked Fate `json:"blocked,omitempty"`
-	// Recycled are requests that met workers which end after some requests; nil: it has
+	// Recycled has the requests to workers that end after some requests; nil: there are
 	// none.
 	Recycled *Recycled `json:"recycled,omitempty"`
-	// Fast is how long a fast route waits behind runs that block the loop; nil: they do
-	// not.
+	// Fast is the wait of a fast route behind runs that block the loop; nil: they do not
+	// block it.
 	Fast *Fast `json:"fast,omitempty"`
-	// Through is a burst through offload, with the Caddyfile of the page.
+	// Through has the results of a burst through offload, with the Caddyfile of the page.
 	Through Through `json:"through"`
 }
 
-// Waiting is what becomes of requests that wait in a server when their clients leave.
+// Waiting is the fate of requests that wait in a server when their clients leave.
 type Waiting string
 
-// What becomes of them.
+// Fates of waiting requests.
 const (
-	RunAll  Waiting = "all"     // they run when there is room
-	RunNone Waiting = "none"    // they are found to be without a client
+	RunAll  Waiting = "all"     // they run when a worker is free
+	RunNone Waiting = "none"    // the server detects that their client has left
 	AtOnce  Waiting = "at once" // nothing waits there
 )
 
@@ -59,15 +59,15 @@ const (
 	Lost   Fate = "lost"
 )
 
-// Idle is when a server closes a connection that has no requests.
+// Idle is the time until a server closes a connection without requests.
 type Idle struct {
-	// Seconds until then; 0 if one of the others says more.
+	// Seconds until the close; 0 if another field describes it.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Never says that it was still open after a time of so many seconds.
+	// Never is the number of seconds after which the connection was still open.
 	Never float64 `json:"open_after,omitempty"`
-	// Each says that each request has a connection of its own.
+	// Each means that each request has a separate connection.
 	Each bool `json:"one_request_each,omitempty"`
-	// Announced says that a Keep-Alive field tells the time.
+	// Announced means that a Keep-Alive field contains the time.
 	Announced bool `json:"announced,omitempty"`
 }
 
@@ -78,8 +78,9 @@ type Recycled struct {
 	LostFresh int `json:"lost_on_fresh_connections"`
 }
 
-// Fast is how long a fast route waits, but for the slowest request of a hundred, while
-// eight clients want a route that blocks the loop: the better of two tries, in blocking runs.
+// Fast is the wait of a fast route, without the slowest request of a hundred, while eight
+// clients send requests to a route that blocks the loop: the better of two measurements, in
+// blocking runs.
 type Fast struct {
 	// Plain is without offload.
 	Plain float64 `json:"without"`
@@ -89,12 +90,12 @@ type Fast struct {
 	Fresh float64 `json:"fresh_connections"`
 }
 
-// Through is what came of a burst, in which some clients leave, through offload.
+// Through has the results of a burst through offload, during which some clients leave.
 type Through struct {
 	Limit  int `json:"limit"`
-	Inside int `json:"inside"` // at once, at most
+	Inside int `json:"inside"` // at the same time, at most
 	Stayed int `json:"stayed"` // clients that did not leave
-	Served int `json:"served"` // of these
+	Served int `json:"served"` // of those that stayed
 }
 
 // Result is the whole file.

@@ -1,6 +1,6 @@
-// Package adapttest compares what Caddyfiles lead to, JSON or an error, with what
-// files of tests expect. It is not part of any binary. Tests import the modules
-// whose words they use.
+// Package adapttest adapts Caddyfiles and compares the JSON or the error with the one that
+// test files expect. It is not part of any binary. Tests import the modules whose
+// directives they use.
 package adapttest
 
 import (
@@ -21,14 +21,14 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what testdata/*.caddyfiletest expects")
 
-// divider stands between a Caddyfile and the JSON or the error it leads to.
+// divider separates a Caddyfile from the expected JSON or error.
 const divider = "----------\n"
 
-// place is what each error of a Caddyfile has to name.
+// place matches the file and line that each error of a Caddyfile has to name.
 var place = regexp.MustCompile(`\bCaddyfile:[1-9][0-9]*\b`)
 
-// Run compares the JSON or the error of each file in testdata. What a Caddyfile
-// may say must also be what Caddy can load.
+// Run compares the JSON or the error of each file in testdata. Caddy must also be able to
+// load each JSON.
 func Run(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
@@ -74,8 +74,7 @@ func writeCase(t *testing.T, file, input, want string) {
 	}
 }
 
-// outcomeOf adapts a Caddyfile, as `caddy adapt` does, and returns its JSON or its
-// error.
+// outcomeOf adapts a Caddyfile, as `caddy adapt` does, and returns the JSON or the error.
 func outcomeOf(t *testing.T, input string) string {
 	t.Helper()
 	if formatted := string(caddyfile.Format([]byte(input))); formatted != input {
@@ -99,7 +98,7 @@ func outcomeOf(t *testing.T, input string) string {
 	return indented.String() + "\n"
 }
 
-// validate does what `caddy validate` does.
+// validate does the same as `caddy validate`.
 func validate(t *testing.T, config []byte) {
 	t.Helper()
 	var c caddy.Config

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Owner is what a server belongs to: the server ends with it, and fails it if it
-// does not come up. A test is one, and so are all tests of a package together.
+// Owner owns a server: the server ends with it, and fails it if the server does not start.
+// A test is an owner, and so are all tests of a package together.
 type Owner interface {
 	Helper()
 	Cleanup(func())
@@ -18,7 +18,7 @@ type Owner interface {
 	Fatalf(format string, args ...any)
 }
 
-// Package owns what serves all tests of a package. Its zero value is ready.
+// Package owns the servers that all tests of a package use. Its zero value is ready.
 type Package struct {
 	mu   sync.Mutex
 	ends []func() // guarded by mu
@@ -40,17 +40,17 @@ func (p *Package) TempDir() string {
 	if err != nil {
 		p.Fatal(err)
 	}
-	p.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left there harms nobody
+	p.Cleanup(func() { _ = os.RemoveAll(dir) }) // remaining files do no harm
 	return dir
 }
 
-// Fatal implements [Owner]. It fails whichever test is under way.
+// Fatal implements [Owner]. It fails the test that is running.
 func (*Package) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // Fatalf implements [Owner].
 func (p *Package) Fatalf(format string, args ...any) { p.Fatal(fmt.Sprintf(format, args...)) }
 
-// End ends what the package owns, the newest first. It is for after the last test.
+// End ends the servers of the package, the newest first. Call it after the last test.
 func (p *Package) End() {
 	p.mu.Lock()
 	ends := p.ends

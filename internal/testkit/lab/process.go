@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package lab starts real servers for tests: Redis, RabbitMQ and Celery workers,
-// each on free ports of the loopback, with data in folders of the test. It finds
-// them where `.ci/celery` has installed them.
+// Package lab starts real servers for tests: Redis, RabbitMQ and Celery workers, each on
+// free ports of the loopback interface, with data in folders of the test. It uses the
+// programs that `.ci/celery` has installed.
 package lab
 
 import (
@@ -16,18 +16,17 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// startTimeout is how long a server may take to come up. RabbitMQ needs seconds,
-// and more when the machine is busy.
+// startTimeout is the time limit for the start of a server. RabbitMQ needs seconds, and
+// more on a busy machine.
 const startTimeout = 90 * time.Second
 
-// server is one that a test can take away and bring back. What goes wrong fails
-// its owner.
+// server is a server that a test can stop and start again. Errors fail its owner.
 type server struct {
 	*services.Server
 	t Owner
 }
 
-// started is a server that ends with its owner.
+// started returns a server that ends with its owner.
 func started(t Owner, s *services.Server, err error) *server {
 	t.Helper()
 	if err != nil {
@@ -42,7 +41,7 @@ func starting() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), startTimeout)
 }
 
-// Stop ends the server as its administrator would.
+// Stop ends the server in order.
 func (s *server) Stop() {
 	s.t.Helper()
 	if err := s.Server.Stop(); err != nil {
@@ -50,7 +49,7 @@ func (s *server) Stop() {
 	}
 }
 
-// Restart starts it again after Kill or Stop.
+// Restart starts the server again after Kill or Stop.
 func (s *server) Restart() {
 	s.t.Helper()
 	ctx, cancel := starting()
@@ -60,7 +59,8 @@ func (s *server) Restart() {
 	}
 }
 
-// address returns one of the loopback that nobody else gets before the test ends.
+// address returns an address of the loopback interface that is reserved until the test
+// ends.
 func address(t Owner) string {
 	t.Helper()
 	var ports services.Ports
@@ -72,7 +72,7 @@ func address(t Owner) string {
 	return addr
 }
 
-// Port returns a port of the loopback that nobody else gets before the test ends.
+// Port returns a port of the loopback interface that is reserved until the test ends.
 func Port(t Owner) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(address(t))
@@ -82,10 +82,10 @@ func Port(t Owner) string {
 	return port
 }
 
-// errNotYet: the server runs and cannot be used yet.
+// errNotYet means that the server runs and cannot be used yet.
 var errNotYet = errors.New("not yet")
 
-// folder of a server for its data.
+// folder returns the data folder of a server.
 func folder(t Owner, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

@@ -14,15 +14,15 @@ import (
 // RabbitMQ is a virtual host of a server.
 type RabbitMQ struct {
 	*server
-	// Addr is where it listens.
+	// Addr is the address that it listens on.
 	Addr string
 
 	vhost  string
 	broker *services.RabbitMQ
 }
 
-// StartRabbitMQ starts a server that ends with its owner, and returns the virtual
-// host that it has from its start.
+// StartRabbitMQ starts a server that ends with its owner, and returns the virtual host that
+// the server has from its start.
 func StartRabbitMQ(t Owner) *RabbitMQ {
 	t.Helper()
 	addr := address(t)
@@ -33,14 +33,14 @@ func StartRabbitMQ(t Owner) *RabbitMQ {
 		t.Fatalf("%v (has .ci/celery been run?)", err)
 	}
 	t.Cleanup(func() {
-		broker.Kill() // quicker than to ask
+		broker.Kill() // quicker than asking it to stop
 		_ = broker.Close()
 	})
 	return &RabbitMQ{&server{broker.Server, t}, addr, "/", broker}
 }
 
-// virtualHosts makes other virtual hosts on the server, all with one command, since
-// a command takes seconds.
+// virtualHosts creates additional virtual hosts on the server, all with one command,
+// because a command takes seconds.
 func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
 	r.t.Helper()
 	const each = `rabbit_vhost:add(V, <<"lab">>), rabbit_auth_backend_internal:set_permissions(` +
@@ -55,9 +55,8 @@ func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
 	return all
 }
 
-// Settle makes sure that the queues there are now outlive a crash. The server has
-// confirmed them, but for a moment its log does not say that it has: then they are
-// undone when it comes back.
+// Settle makes the existing queues outlive a crash. The server has confirmed them, but its
+// log may not have the confirmation yet; then a restart loses them.
 func (r *RabbitMQ) Settle() {
 	r.t.Helper()
 	r.control("eval", "mnesia:dump_log().")
@@ -66,12 +65,12 @@ func (r *RabbitMQ) Settle() {
 // URL of the virtual host.
 func (r *RabbitMQ) URL() string { return r.URLAt(r.Addr, "guest:guest") }
 
-// URLAt is the URL for a user who goes through a proxy.
+// URLAt is the URL for a user that connects through a proxy.
 func (r *RabbitMQ) URLAt(addr, user string) string {
 	return "amqp://" + user + "@" + addr + "/" + r.vhost
 }
 
-// Channel returns a channel of a connection of its own, which ends with the test.
+// Channel returns a channel of a separate connection, which ends with the test.
 func (r *RabbitMQ) Channel(t testing.TB) *amqp.Channel {
 	t.Helper()
 	conn, err := amqp.Dial(r.URL())
@@ -86,7 +85,7 @@ func (r *RabbitMQ) Channel(t testing.TB) *amqp.Channel {
 	return channel
 }
 
-// Permit creates a user and says what it may do, as rabbitmqctl takes it.
+// Permit creates a user with permissions in the form of rabbitmqctl.
 func (r *RabbitMQ) Permit(user, password, configure, write, read string) {
 	r.t.Helper()
 	r.control("add_user", user, password)

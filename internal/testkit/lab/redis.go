@@ -15,15 +15,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// Redis is a server of its own.
+// Redis is a server for one test.
 type Redis struct {
 	*server
 	// Addr is where it listens.
 	Addr string
 }
 
-// StartRedis starts a server that ends with the test. Arguments are as on its
-// command line; it keeps nothing in files unless they say so.
+// StartRedis starts a server that ends with the test. Arguments are as on its command line;
+// by default it writes no files.
 func StartRedis(t Owner, args ...string) *Redis {
 	t.Helper()
 	addr := address(t)
@@ -33,7 +33,7 @@ func StartRedis(t Owner, args ...string) *Redis {
 	return &Redis{started(t, redis, err), addr}
 }
 
-// StartValkey starts a Valkey instead.
+// StartValkey starts a Valkey server.
 func StartValkey(t Owner, args ...string) *Redis {
 	t.Helper()
 	addr := address(t)
@@ -43,7 +43,7 @@ func StartValkey(t Owner, args ...string) *Redis {
 	return &Redis{started(t, valkey, err), addr}
 }
 
-// valkeyVersion is the one that is installed.
+// valkeyVersion is the installed version.
 const valkeyVersion = "9.1.2"
 
 // URL of a database of the server.
@@ -57,7 +57,7 @@ func (r *Redis) Client(t testing.TB, db int) *redis.Client {
 	return client
 }
 
-// Sentinel watches over a master and its replicas.
+// Sentinel monitors a master and its replicas.
 type Sentinel struct {
 	*server
 	// Addr is where it listens.
@@ -65,7 +65,7 @@ type Sentinel struct {
 	master string
 }
 
-// StartSentinel starts one that takes another master within seconds.
+// StartSentinel starts a sentinel that promotes another master within seconds.
 func StartSentinel(t Owner, name string, master *Redis) *Sentinel {
 	t.Helper()
 	port, data := Port(t), folder(t, "sentinel")
@@ -100,7 +100,7 @@ func (s *Sentinel) Master() string {
 	return net.JoinHostPort(addr[0], addr[1])
 }
 
-// Replicas returns how many are known.
+// Replicas returns the number of known replicas.
 func (s *Sentinel) Replicas() int {
 	client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr})
 	defer client.Close()

@@ -4,21 +4,20 @@ package lab
 
 import "sync"
 
-// Shared is a RabbitMQ for all tests of a package that do not take it away: each
-// plays in a virtual host of its own. It starts when it is first asked for, and
-// ends with End.
+// Shared is a RabbitMQ for all tests of a package that do not stop it; each test has a
+// separate virtual host. It starts at the first use, and ends with End.
 type Shared struct {
 	Package
 
 	mu    sync.Mutex
 	ready bool        // the server was started, guarded by mu
-	free  []*RabbitMQ // virtual hosts that nobody has, guarded by mu
+	free  []*RabbitMQ // free virtual hosts, guarded by mu
 }
 
-// guests is how many virtual hosts there are.
+// guests is the number of virtual hosts.
 const guests = 100
 
-// RabbitMQ returns a virtual host that nobody else has, with nothing in it.
+// RabbitMQ returns an empty virtual host for one test.
 func (s *Shared) RabbitMQ(t Owner) *RabbitMQ {
 	t.Helper()
 	s.mu.Lock()

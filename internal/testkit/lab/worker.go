@@ -16,7 +16,8 @@ import (
 // Versions of Celery that are installed, the oldest first.
 var Versions = []string{"5.2.6", "5.6.3", "5.7.0"}
 
-// EndVersions are the oldest and the newest of them, for what is alike in between.
+// EndVersions are the oldest and the newest of them, for tests that need not run with each
+// version.
 func EndVersions() []string { return []string{Versions[0], Versions[len(Versions)-1]} }
 
 //go:embed tasks.py
@@ -29,19 +30,19 @@ type Worker struct {
 	Version string
 }
 
-// WorkerOptions of a worker.
+// WorkerOptions are the options of a worker.
 type WorkerOptions struct {
 	// Version of Celery. Default: the newest.
 	Version string
-	// Broker and Backend as Celery takes them.
+	// Broker and Backend are URLs of Celery.
 	Broker, Backend string
-	// Slots is how many tasks run at once. Default: 4.
+	// Slots is the number of tasks that run at the same time. Default: 4.
 	Slots int
 	// Pool of the worker. Default: "prefork".
 	Pool string
 	// Args of the command line.
 	Args []string
-	// Env holds settings of tasks.py, such as PREFETCH=1.
+	// Env has settings of tasks.py, such as PREFETCH=1.
 	Env []string
 }
 
@@ -75,7 +76,7 @@ func StartWorker(t Owner, o WorkerOptions) *Worker {
 	return &Worker{started(t, worker, err), o.Version}
 }
 
-// installed finds what `.ci/celery` has installed.
+// installed returns the folder of `.ci/celery`'s installation.
 func installed(t Owner, path ...string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
@@ -85,7 +86,7 @@ func installed(t Owner, path ...string) string {
 	return filepath.Join(append([]string{cache, "caddy-offload"}, path...)...)
 }
 
-// isReady looks into the log: a worker says so there once for each start.
+// isReady reads the log, in which a worker reports each start once.
 func isReady(log string) error {
 	text, err := os.ReadFile(log)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Main runs the tests of a package and removes what they have made together. In a
-// process that Start has started it is Caddy.
+// Main runs the tests of a package and removes their common files. In a process that Start
+// has started it runs Caddy.
 //
 //	func TestMain(m *testing.M) { site.Main(m) }
 func Main(m *testing.M) {
@@ -31,7 +31,7 @@ func Main(m *testing.M) {
 
 var madeCertificate bool
 
-// certificate is for 127.0.0.1, in files, made once for all tests.
+// certificate is a certificate for 127.0.0.1, in files, made once for all tests.
 var certificate = sync.OnceValues(func() (certFile, keyFile string) {
 	madeCertificate = true
 	dir, err := os.MkdirTemp("", "offload-test")

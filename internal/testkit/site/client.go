@@ -16,7 +16,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
-// Clients are one for each version of HTTP. They use new connections.
+// Clients returns a client for each version of HTTP. They use new connections.
 func (s *Site) Clients() map[string]*http.Client {
 	insecure := &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"}
 	h1 := &http.Transport{TLSClientConfig: insecure.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, MaxIdleConnsPerHost: 100}
@@ -37,10 +37,9 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 	}
 }
 
-// FreeAddr returns an address of this machine that nobody listens on. It is below
-// the ports that systems give to outgoing connections, one of which could take it
-// before it is used, and returned once: a site asks for several before it listens
-// on any of them.
+// FreeAddr returns a free address of this machine. It is below the ports of outgoing
+// connections, one of which could take it before it is used. Each address is returned once:
+// a site needs several before it listens on any of them.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10_000, 32_000
@@ -66,7 +65,7 @@ func FreeAddr(t testing.TB) string {
 
 var givenAddrs sync.Map
 
-// Eventually polls a condition of something in another goroutine or process.
+// Eventually polls a condition of another goroutine or process.
 func Eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -78,10 +77,10 @@ func Eventually(t testing.TB, ok func() bool) {
 	}
 }
 
-// Counter is an upstream's own count of what it has to do at once.
+// Counter counts the requests that an upstream serves at the same time.
 type Counter struct{ Now, Most, Total atomic.Int64 }
 
-// Enter counts one more.
+// Enter counts one more request.
 func (c *Counter) Enter() {
 	n := c.Now.Add(1)
 	c.Total.Add(1)
@@ -89,10 +88,10 @@ func (c *Counter) Enter() {
 	}
 }
 
-// Leave counts one less.
+// Leave counts one request less.
 func (c *Counter) Leave() { c.Now.Add(-1) }
 
-// Get asks for url and reads the answer.
+// Get requests url and reads the answer.
 func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -102,7 +101,7 @@ func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	return Do(t, c, req)
 }
 
-// Do sends req and reads the answer, whole or cut short.
+// Do sends req and reads the answer, complete or cut short.
 func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, err := c.Do(req)
@@ -122,7 +121,7 @@ func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string
 	return res, b.String()
 }
 
-// Leave starts a request and gives it up once leaveWhen returns.
+// Leave starts a request and cancels it when leaveWhen returns.
 func Leave(t testing.TB, c *http.Client, url string, leaveWhen func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,13 +10,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// handler is one for the test's own code: at the end of a route as the directive "behind
-// <name>", in front of others as "infront <name>".
+// handler runs the test's own code: at the end of a route as the directive "behind <name>",
+// in front of others as "infront <name>".
 type handler struct {
 	Name string `json:"name,omitempty"` // the directive and its argument
 }
 
-// InFront is what a handler in front of others does.
+// InFront is the function of a handler in front of others.
 type InFront func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error
 
 var handlerFuncs = map[string]InFront{}
@@ -52,12 +52,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return handlerFuncs[h.Name](w, r, next)
 }
 
-// HandleBehind makes f the handler "behind <test's name>" and returns that.
+// HandleBehind registers f as the handler "behind <test's name>" and returns that
+// directive.
 func HandleBehind(t testing.TB, f func(w http.ResponseWriter, r *http.Request) error) string {
 	return handle(t, "behind", func(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error { return f(w, r) })
 }
 
-// HandleInFront makes f the handler "infront <test's name>" and returns that.
+// HandleInFront registers f as the handler "infront <test's name>" and returns that
+// directive.
 func HandleInFront(t testing.TB, f InFront) string { return handle(t, "infront", f) }
 
 func handle(t testing.TB, directive string, f InFront) string {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Memory returns a line of the process's status, such as VmHWM, the most that was
-// ever resident, in bytes.
+// Memory returns a line of the process's status in bytes, such as VmHWM, the largest
+// resident size so far.
 func (p *Process) Memory(line string) int64 {
 	p.t.Helper()
 	text, err := os.ReadFile(p.proc("status"))
@@ -25,8 +25,7 @@ func (p *Process) Memory(line string) int64 {
 	return 0
 }
 
-// OpenFiles returns what the process has open, connections included, as far as
-// that has a name.
+// OpenFiles returns the open files of the process with a name, connections included.
 func (p *Process) OpenFiles() []string {
 	p.t.Helper()
 	links, err := filepath.Glob(p.proc("fd/*"))
@@ -35,15 +34,15 @@ func (p *Process) OpenFiles() []string {
 	}
 	var names []string
 	for _, link := range links {
-		if name, err := os.Readlink(link); err == nil { // else it was closed just now
+		if name, err := os.Readlink(link); err == nil { // otherwise it was closed just now
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// Spooled returns how many spool files of that folder the process has open, and
-// how much of the disk they take. The files have no name any more.
+// Spooled returns the number of open spool files of a folder, and their size on disk. These
+// files have no name.
 func (p *Process) Spooled(dir string) (files int, bytes int64) {
 	p.t.Helper()
 	links, err := filepath.Glob(p.proc("fd/*"))

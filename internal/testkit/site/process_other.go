@@ -2,5 +2,5 @@
 
 package site
 
-// runProcess does nothing: nothing is started as a process here.
+// runProcess does nothing: this system starts no Caddy as a process.
 func runProcess() {}

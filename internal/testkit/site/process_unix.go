@@ -23,39 +23,39 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
-// Process is a Caddy in a process of its own, which can be killed or run short of
-// something, and whose memory and files are counted apart from those of the test.
-// It is the test's own binary again, so all that the test imports is in it.
+// Process is a Caddy in a separate process, which can be killed or limited in its
+// resources, and whose memory and files are counted separately from those of the test. It
+// runs the test's own binary again, so it has all imports of the test.
 type Process struct {
 	*Site
 	admin  string // address of the admin API
 	limits Limits
 	config string // file
-	output string // file with all that it said
+	output string // file with its whole output
 	cmd    *exec.Cmd
 }
 
-// Limits of a process. Zero is none.
+// Limits of a process. Zero is no limit.
 type Limits struct {
-	// FileSize is how far a file can grow, in bytes. To a program that looks
-	// like a full disk.
+	// FileSize is the largest size of a file, in bytes. To a program the limit looks like a
+	// full disk.
 	FileSize uint64
-	// OpenFiles is how many descriptors it can have, connections included.
+	// OpenFiles is the number of descriptors, connections included.
 	OpenFiles uint64
-	// Goroutines is no limit but how many have been at once before Caddy starts.
-	// The runtime never gives back what it keeps of each, so a test that compares
-	// levels of memory needs more than there will ever be.
+	// Goroutines is not a limit, but the number of goroutines that run at the same time
+	// before Caddy starts. The runtime never releases its memory for each of them, so a
+	// test that compares levels of memory needs more than Caddy will ever have.
 	Goroutines int
 }
 
-// The variables that make a test's binary such a process.
+// Environment variables that make a test's binary such a process.
 const (
 	configEnv = "SITE_PROCESS_CONFIG"
 	limitsEnv = "SITE_PROCESS_LIMITS"
 )
 
-// Start runs Caddy in a process of its own until the test ends, with global
-// options and the body of a site block, as ServeGlobal does in the test's.
+// Start runs Caddy in a separate process until the test ends, with global options and the
+// body of a site block, as ServeGlobal does in the process of the test.
 func Start(t *testing.T, upstream http.Handler, global, body string, limits Limits) *Process {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,7 +70,7 @@ func Start(t *testing.T, upstream http.Handler, global, body string, limits Limi
 	return p
 }
 
-// Config returns the JSON of a site with that body.
+// Config returns the JSON of a site with the given body.
 func (p *Process) Config(body string) []byte {
 	p.t.Helper()
 	var config, logging map[string]any
@@ -91,7 +91,7 @@ func (p *Process) write(config []byte) {
 	}
 }
 
-// Run starts the process, also again after a Kill, at the same addresses.
+// Run starts the process, also again after Kill, at the same addresses.
 func (p *Process) Run() {
 	p.t.Helper()
 	output, err := os.OpenFile(p.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -102,7 +102,7 @@ func (p *Process) Run() {
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), configEnv+"="+p.config, limitsEnv+"="+p.limits.String())
 	p.cmd.Stdout, p.cmd.Stderr = output, output
-	if _, err := p.cmd.StdinPipe(); err != nil { // it ends when the test does, however that ends
+	if _, err := p.cmd.StdinPipe(); err != nil { // it ends with the test, also if that crashes
 		p.t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
@@ -111,8 +111,8 @@ func (p *Process) Run() {
 	p.awaitStart()
 }
 
-// awaitStart returns when the configuration has been loaded. With the race
-// detector that takes seconds.
+// awaitStart returns when the configuration is loaded. With the race detector this takes
+// seconds.
 func (p *Process) awaitStart() {
 	p.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
@@ -125,14 +125,13 @@ func (p *Process) awaitStart() {
 	}
 }
 
-// Kill ends the process at once, as a crash would. It does nothing to one that
-// was killed already.
+// Kill ends the process immediately, like a crash. A second Kill does nothing.
 func (p *Process) Kill() {
 	if p.cmd == nil {
 		return
 	}
 	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait() // says that it was killed
+	_ = p.cmd.Wait() // reports that it was killed
 	p.cmd = nil
 }
 
@@ -144,27 +143,27 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// AskToStop does what `caddy stop` does. It returns when all has been stopped.
+// AskToStop does the same as `caddy stop`. It returns when all apps have stopped.
 func (p *Process) AskToStop() error {
 	_, err := p.askAdmin(http.MethodPost, "/stop", nil)
 	return err
 }
 
-// Wait waits until the process has ended by itself and returns its exit code.
+// Wait waits until the process has ended on its own and returns its exit code.
 func (p *Process) Wait() int {
 	p.t.Helper()
 	cmd := p.cmd
 	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	_ = cmd.Wait() // the code says more
+	_ = cmd.Wait() // the exit code has the result
 	p.cmd = nil
 	return cmd.ProcessState.ExitCode()
 }
 
-// Log returns what the process has logged so far, but for the access log.
+// Log returns the log of the process so far, without the access log.
 func (p *Process) Log() []map[string]any { return Lines(p.output) }
 
-// Load makes the process go on with another body of the site block.
+// Load reloads the process with another body of the site block.
 func (p *Process) Load(body string) {
 	p.t.Helper()
 	if err := p.TryLoad(p.Config(body)); err != nil {
@@ -172,7 +171,7 @@ func (p *Process) Load(body string) {
 	}
 }
 
-// TryLoad makes the process go on with a configuration, or says why it does not.
+// TryLoad loads a configuration into the process, or returns the reason why that failed.
 func (p *Process) TryLoad(config []byte) error {
 	_, err := p.askAdmin(http.MethodPost, "/load", config)
 	if _, unheard := errors.AsType[*url.Error](err); unheard { // the endpoint was replaced before it answered
@@ -181,8 +180,8 @@ func (p *Process) TryLoad(config []byte) error {
 	return err
 }
 
-// Profile returns one of the process's profiles as text, such as that of its heap
-// right after a collection.
+// Profile returns a profile of the process as text, such as that of its heap right after a
+// collection.
 func (p *Process) Profile(name string) []byte {
 	p.t.Helper()
 	text, err := p.askAdmin(http.MethodGet, "/debug/pprof/"+name+"?debug=1&gc=1", nil)
@@ -192,14 +191,14 @@ func (p *Process) Profile(name string) []byte {
 	return text
 }
 
-// askAdmin asks the admin API for something.
+// askAdmin sends a request to the admin API.
 func (p *Process) askAdmin(method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequest(method, "http://"+p.admin+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	transport := &http.Transport{DisableKeepAlives: true} // a connection would count as an open file
+	transport := &http.Transport{DisableKeepAlives: true} // a kept connection would count as an open file
 	defer transport.CloseIdleConnections()
 	res, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(req)
 	if err != nil {
@@ -213,7 +212,7 @@ func (p *Process) askAdmin(method, path string, body []byte) ([]byte, error) {
 	return text, err
 }
 
-// Output returns all that the process has said so far.
+// Output returns the whole output of the process so far.
 func (p *Process) Output() string {
 	p.t.Helper()
 	text, err := os.ReadFile(p.output)
@@ -223,10 +222,10 @@ func (p *Process) Output() string {
 	return string(text)
 }
 
-// crash finds what no process may say.
+// crash matches output that fails a test.
 var crash = regexp.MustCompile(`(WARNING: DATA RACE|fatal error: |panic: |panic serving|"level":"(panic|fatal)")`)
 
-// crashReport is how much of one is shown, in bytes: both stacks of a race.
+// crashReport is the part of a crash that is shown, in bytes: both stacks of a race.
 const crashReport = 5000
 
 func (p *Process) checkOutput() {
@@ -236,7 +235,7 @@ func (p *Process) checkOutput() {
 	}
 }
 
-// runProcess makes this process a Caddy if it was started as one.
+// runProcess runs Caddy if this process was started for it.
 func runProcess() {
 	config := os.Getenv(configEnv)
 	if config == "" {
@@ -257,7 +256,7 @@ func runProcess() {
 	caddycmd.Main()
 }
 
-// String returns what a process is told of its limits.
+// String returns the limits in the form of the environment variable.
 func (l Limits) String() string { return fmt.Sprint(l.FileSize, l.OpenFiles, l.Goroutines) }
 
 func (l Limits) apply() {
@@ -271,7 +270,7 @@ func (l Limits) apply() {
 	}
 }
 
-// runAtOnce returns when there have been n goroutines at once.
+// runAtOnce returns after n goroutines have run at the same time.
 func runAtOnce(n int) {
 	end := make(chan struct{})
 	var all sync.WaitGroup

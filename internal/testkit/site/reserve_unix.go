@@ -12,24 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ports of sites are none that a system gives to those who ask for any.
+// The ports of sites are below those that a system assigns itself.
 const (
 	firstPort = 10000
 	lastPort  = 32000
 )
 
-// reserve returns an address of this machine for a site. Until the test ends no
-// other process gets it: tests of several packages run at once, Caddy shares its
-// ports with whoever asks for the same, and a site asks for several before it
-// listens on any.
+// reserve returns an address of this machine for a site, reserved until the test ends.
+// Tests of several packages run in parallel, Caddy shares its ports with every process that
+// asks for the same one, and a site needs several addresses before it listens on any.
 func reserve(t testing.TB) string {
 	t.Helper()
 	var lastErr error
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		// HTTP/3 needs it too, and servers of others are promised their ports with it:
-		// those must not be touched.
+		// HTTP/3 needs the UDP port too. Other servers reserve their ports with UDP, and
+		// those must not be used.
 		packets, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			lastErr = err
@@ -48,8 +47,8 @@ func reserve(t testing.TB) string {
 	return ""
 }
 
-// take binds a port that nobody has, without listening on it. After that it is
-// shared with those who ask for a shared one, as Caddy does.
+// take binds a free port without listening on it. After that the port can be shared with
+// processes that ask for a shared one, as Caddy does.
 func take(port int) (fd int, err error) {
 	syscall.ForkLock.RLock()
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

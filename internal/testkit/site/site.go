@@ -1,5 +1,5 @@
-// Package site runs Caddy for tests, with a site that speaks HTTP/1, 2 and 3.
-// It is not part of any binary. Tests import what they want inside that Caddy.
+// Package site runs Caddy for tests, with a site over HTTP/1, 2 and 3. It is not part of
+// any binary. Tests import the modules that they want in this Caddy.
 package site
 
 import (
@@ -19,27 +19,27 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
-// Site is one site of a running Caddy. Caddy is one per process, so tests that
-// use it do not run in parallel.
+// Site is one site of a running Caddy. A process has one Caddy, so tests that use it do not
+// run in parallel.
 type Site struct {
-	// Addr speaks HTTP/1, 2 and 3 over TLS, Clear HTTP/1 and 2 in the clear.
+	// Addr serves HTTP/1, 2 and 3 over TLS, Clear serves HTTP/1 and 2 in the clear.
 	Addr, Clear string
 	// Log is the file of its access log.
 	Log string
 
 	t        testing.TB
 	global   string
-	upstream string // its address, which UPSTREAM stands for
+	upstream string // its address, the value of UPSTREAM
 }
 
-// Serve runs Caddy with the body of a site block until the test ends. In it,
-// UPSTREAM stands for the upstream's address.
+// Serve runs Caddy with the body of a site block until the test ends. UPSTREAM in the body
+// is replaced by the upstream's address.
 func Serve(t testing.TB, upstream http.Handler, body string) *Site {
 	t.Helper()
 	return ServeGlobal(t, upstream, "", body)
 }
 
-// ServeGlobal also takes global options.
+// ServeGlobal is Serve with global options.
 func ServeGlobal(t testing.TB, upstream http.Handler, global, body string) *Site {
 	t.Helper()
 	s := newSite(t, global, upstreamAddr(t, upstream))
@@ -48,15 +48,15 @@ func ServeGlobal(t testing.TB, upstream http.Handler, global, body string) *Site
 	return s
 }
 
-// ServeTwins runs two sites that differ in one thing: OFFLOAD in the body stands
-// for nothing in the first and for offload in the second.
+// ServeTwins runs two sites that differ in one thing: OFFLOAD in the body is replaced by
+// nothing in the first and by offload in the second.
 func ServeTwins(t testing.TB, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
 	t.Helper()
 	sites := ServeEach(t, upstream, global, body, "", offload)
 	return sites[0], sites[1]
 }
 
-// ServeEach runs one site for each text that OFFLOAD in the body stands for.
+// ServeEach runs one site for each replacement of OFFLOAD in the body.
 func ServeEach(t testing.TB, upstream http.Handler, global, body string, offloads ...string) []*Site {
 	t.Helper()
 	addr := upstreamAddr(t, upstream)
@@ -93,17 +93,17 @@ func upstreamAddr(t testing.TB, upstream http.Handler) string {
 	return server.Listener.Addr().String()
 }
 
-// Load makes Caddy go on with another body of the site block.
+// Load reloads Caddy with another body of the site block.
 func (s *Site) Load(body string) {
 	s.t.Helper()
 	load(s.t, s.Config(body))
 	s.settle()
 }
 
-// settle is for the race detector. Caddy starts its servers before its TLS app,
-// which they read without a lock when somebody connects. Who connects after both
-// have started is in order, but over UDP the detector does not see it. Over TCP it
-// does, and it remembers the last few accesses only.
+// settle is for the race detector. Caddy starts its servers before its TLS app, and the
+// servers read the app without a lock when a client connects. A connection after both have
+// started is correct, but over UDP the detector does not see the order. Over TCP it does,
+// and it remembers only the last few accesses.
 func (s *Site) settle() {
 	if !testkit.Race {
 		return
@@ -116,14 +116,13 @@ func (s *Site) settle() {
 	}
 }
 
-// Config returns the JSON of a site with that body.
+// Config returns the JSON of a site with the given body.
 func (s *Site) Config(body string) []byte {
 	s.t.Helper()
 	return adapt(s.t, s.options()+s.block(body), s)
 }
 
-// options are the global ones: those of the site, and for what these do not say
-// what suits a test.
+// options returns the global options: those of the site, and defaults for tests.
 func (s *Site) options() string {
 	options := []string{"persist_config off", "auto_https disable_redirects", s.global}
 	for _, option := range []struct{ word, text string }{
@@ -176,7 +175,7 @@ func (s *Site) AccessLog(n int) []map[string]any {
 	return lines
 }
 
-// Lines returns the lines of a log in JSON that are written so far.
+// Lines returns the complete lines of a JSON log.
 func Lines(file string) []map[string]any {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -192,7 +191,7 @@ func Lines(file string) []map[string]any {
 	return lines
 }
 
-// Logged returns the lines of the access log that have a text in them.
+// Logged returns the lines of the access log that contain a text.
 func (s *Site) Logged(text string) []string {
 	s.t.Helper()
 	content, err := os.ReadFile(s.Log)

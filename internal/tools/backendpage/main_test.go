@@ -15,7 +15,7 @@ import (
 
 var docs = filepath.Join("..", "..", "..", "docs")
 
-// The page says what was measured, and nothing else.
+// The tables of the page are exactly those of the measurements.
 func TestPageIsAsMeasured(t *testing.T) {
 	t.Parallel()
 	if err := run(false); err != nil {
@@ -43,7 +43,7 @@ func TestMissingSetupsAreShown(t *testing.T) {
 	}
 }
 
-// What --backend sets is what the measurements call for.
+// The values of --backend follow from the measurements.
 func TestNamesAreAsMeasured(t *testing.T) {
 	t.Parallel()
 	result, err := measured.Read(filepath.Join(docs, "backends.json"))
@@ -74,7 +74,7 @@ func check(t *testing.T, b backends.Backend, row measured.Row) {
 	if stops := b.Stops != ""; stops != row.Stops {
 		t.Errorf("%s: %s stops when its client leaves: %t, and the name presumes %t", b.Name, row.Setup, row.Stops, stops)
 	}
-	// Not the other way round: whether requests are overtaken in one run is chance.
+	// The reverse does not hold: whether requests are overtaken in one run is random.
 	if needsFresh(row) && b.KeepaliveOff == "" {
 		t.Errorf("%s: %s needs fresh connections, and the name keeps them", b.Name, row.Setup)
 	}
@@ -88,8 +88,8 @@ func check(t *testing.T, b backends.Backend, row measured.Row) {
 
 var block = regexp.MustCompile("(?s)\n```caddyfile ([^\n]+)\n(.*?)```")
 
-// Each name has one Caddyfile on the page, which agrees with it. Where the number is that
-// of workers, the page has an example of more than the server has by itself.
+// Each name has one Caddyfile on the page, which agrees with it. If the number depends on
+// workers, the page has an example with more workers than the server's default.
 func TestNamesHaveTheirCaddyfiles(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(docs, "backends.md"))
@@ -119,5 +119,5 @@ func TestNamesHaveTheirCaddyfiles(t *testing.T) {
 	}
 }
 
-// workers are those whose Caddyfile on the page is for four workers.
+// workers are the names whose Caddyfile on the page is for four workers.
 var workers = []string{"django", "gunicorn", "mod_wsgi", "puma", "starman", "uwsgi"}

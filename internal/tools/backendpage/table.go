@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
 )
 
-// tables are those of the page by their names there.
+// tables returns the tables of the page by their names there.
 func tables(r measured.Result) map[string]string {
 	return map[string]string{
 		"names":     names(),
@@ -34,7 +34,7 @@ func fill(page string, tables map[string]string) (string, error) {
 	return page, nil
 }
 
-// table writes rows, the head first.
+// table formats rows, the head first.
 func table(rows [][]string) string {
 	var b strings.Builder
 	for i, row := range rows {
@@ -46,7 +46,7 @@ func table(rows [][]string) string {
 	return b.String()
 }
 
-// names is what --backend sets, and why.
+// names lists the values of --backend, and the reasons.
 func names() string {
 	rows := [][]string{{"`--backend`", "for", "`concurrency`", "because", "with other settings", "also"}}
 	for _, b := range backends.All() {
@@ -67,7 +67,7 @@ func also(b backends.Backend) string {
 	return ""
 }
 
-// setups is what was seen of each server without offload.
+// setups lists the measurements of each server without offload.
 func setups(r measured.Result) string {
 	rows := [][]string{{
 		"set-up", "version", "`--backend`", "`concurrency`", "stops when its client leaves", "the next begins beside an abandoned one",
@@ -90,14 +90,15 @@ func setups(r measured.Result) string {
 	return table(rows) + "\nMeasured on " + r.Day + ".\n"
 }
 
-// waiting says it in words for each fate. Others have none, and show as such.
+// waiting has the text for each fate of waiting requests. A fate without a text is shown as
+// it is.
 var waiting = map[measured.Waiting]string{
 	measured.RunAll:  "all run",
 	measured.RunNone: "none runs",
 	measured.AtOnce:  "nothing waits: all begin at once",
 }
 
-// keepalive says whether connections must not be kept, as this run has shown or another.
+// keepalive says whether connections must not be kept, by this measurement or another one.
 func keepalive(row measured.Row) string {
 	b, err := backends.Find(row.Backend)
 	switch {
@@ -109,7 +110,7 @@ func keepalive(row measured.Row) string {
 	return "not needed"
 }
 
-// concurrency is what --backend sets, or what the set-up was measured with.
+// concurrency is the value of --backend, or the one that the set-up was measured with.
 func concurrency(row measured.Row) string {
 	if b, err := backends.Find(row.Backend); err == nil {
 		return strconv.Itoa(b.Concurrency)
@@ -117,7 +118,7 @@ func concurrency(row measured.Row) string {
 	return strconv.Itoa(row.Through.Limit)
 }
 
-// needsFresh reports whether kept connections lost requests that others would not have
+// needsFresh reports whether kept connections lost requests that fresh ones would not have
 // lost, or made the fast route wait far longer.
 func needsFresh(row measured.Row) bool {
 	if row.Fast != nil && row.Fast.Kept > overtaken*row.Fast.Fresh {
@@ -146,7 +147,7 @@ func idle(i measured.Idle) string {
 	}
 }
 
-// burst is what came of a burst through offload.
+// burst lists the results of a burst through offload.
 func burst(r measured.Result) string {
 	rows := [][]string{{"set-up", "permits", "inside at once, at most", "clients that stayed", "served"}}
 	for _, one := range r.Rows {
@@ -157,11 +158,11 @@ func burst(r measured.Result) string {
 	return table(rows)
 }
 
-// overtaken is how many times longer the fast route waits over kept connections where
-// others overtake it for certain.
+// overtaken is the ratio of waits, kept to fresh connections, from which on requests were
+// certainly overtaken.
 const overtaken = 1.5
 
-// fast is how long a fast route waits beside one that blocks the loop.
+// fast lists the wait of a fast route while another route blocks the loop.
 func fast(r measured.Result) string {
 	rows := [][]string{{"set-up", "without `offload`", "`concurrency 1`", "`concurrency 1` and `keepalive off`"}}
 	for _, one := range r.Rows {
@@ -172,7 +173,7 @@ func fast(r measured.Result) string {
 	return table(rows)
 }
 
-// recycling is what workers that end after ten requests lose.
+// recycling lists the requests lost by workers that end after ten requests.
 func recycling(r measured.Result) string {
 	rows := [][]string{{"set-up", "POST requests", "lost on kept connections", "lost on fresh ones"}}
 	for _, one := range r.Rows {

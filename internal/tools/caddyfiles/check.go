@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// checker runs Caddy with folders of its own, so that nothing of the user's is
-// read or written.
+// checker runs Caddy with separate folders, so that it reads and writes no file of the
+// user.
 type checker struct {
 	binary string
 	root   string
 	home   string
-	temp   string // what Caddy takes for the folder of temporary files
+	temp   string // Caddy's folder of temporary files
 }
 
 func newChecker(binary, root string) (*checker, error) {
@@ -41,7 +41,7 @@ func newChecker(binary, root string) (*checker, error) {
 
 func (c *checker) close() { os.RemoveAll(c.home) }
 
-// piece checks one piece by what it claims to be.
+// piece checks one piece by its kind.
 func (c *checker) piece(ctx context.Context, p piece) error {
 	if p.kind == wholeFile {
 		file := filepath.Join(c.root, filepath.FromSlash(p.file))
@@ -79,7 +79,7 @@ func indented(content string) string {
 	return b.String()
 }
 
-// write puts a block where Caddy can read it.
+// write stores a block in a file for Caddy.
 func (c *checker) write(content string) (string, error) {
 	file := filepath.Join(c.home, "Caddyfile")
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -97,7 +97,7 @@ func (c *checker) format(ctx context.Context, file string) error {
 	return nil
 }
 
-// validate adapts and provisions the file, and looks for what that left behind.
+// validate adapts and provisions the file, and checks that this leaves no temporary file.
 func (c *checker) validate(ctx context.Context, file string) error {
 	for _, command := range []string{"adapt", "validate"} {
 		out, err := c.caddy(ctx, file, command, "--config", file, "--adapter", "caddyfile")
@@ -130,7 +130,7 @@ func (c *checker) caddy(ctx context.Context, file string, args ...string) (strin
 	return string(out), err
 }
 
-// lastLine is where Caddy says what was wrong.
+// lastLine returns the last line of the output, where Caddy reports the error.
 func lastLine(out string) string {
 	out = strings.TrimSpace(out)
 	return out[strings.LastIndexByte(out, '\n')+1:]

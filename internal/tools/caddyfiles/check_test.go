@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// fakeEnv makes the test binary play Caddy. Its Caddyfiles say themselves what
-// is wrong with them.
+// fakeEnv makes the test binary act as Caddy. The text of a Caddyfile says which of its
+// commands fail.
 const fakeEnv = "CADDYFILES_TEST_FAKE_CADDY"
 
 func TestMain(m *testing.M) {
@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeCaddy fails in a command whose name stands in the file. In the file "site
-// only" every command but fmt wants the block of a site.
+// fakeCaddy fails in a command whose name is in the file. For the file "site only" every
+// command but fmt requires the block of a site.
 func fakeCaddy(args []string) int {
 	content, err := os.ReadFile(args[2])
 	if err != nil {
@@ -39,7 +39,7 @@ func fakeCaddy(args []string) int {
 	return 0
 }
 
-// check checks a piece with the fake.
+// check checks a piece with the fake Caddy.
 func check(t *testing.T, root string, p piece) error {
 	t.Helper()
 	t.Setenv(fakeEnv, "1")

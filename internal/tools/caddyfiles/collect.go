@@ -9,11 +9,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/tree"
 )
 
-// kind says what a piece claims to be.
+// kind is the claimed content of a piece.
 type kind int
 
 const (
-	wholeFile kind = iota // a file of its own: a whole Caddyfile
+	wholeFile kind = iota // a file that is a whole Caddyfile
 	block                 // a whole Caddyfile or the directives of a site
 	fragment              // only its format can be checked
 )
@@ -26,7 +26,7 @@ type piece struct {
 	content string
 }
 
-// place names the piece for a person.
+// place returns the position of the piece for error messages.
 func (p piece) place() string {
 	if p.kind == wholeFile {
 		return p.file
@@ -57,13 +57,13 @@ func collect(fsys fs.FS) ([]piece, error) {
 	return pieces, nil
 }
 
-// isCaddyfile goes by the names under which Caddy finds and adapts them.
+// isCaddyfile reports whether Caddy would find and adapt a file with this name.
 func isCaddyfile(name string) bool {
 	return path.Base(name) == "Caddyfile" || path.Ext(name) == ".caddyfile"
 }
 
-// blocks returns the Caddyfile blocks of a Markdown file. The fence's indent is
-// taken from the block's lines, as Markdown does.
+// blocks returns the Caddyfile blocks of a Markdown file. The fence's indent is removed
+// from the block's lines, as in Markdown.
 func blocks(name, content string) []piece {
 	var pieces []piece
 	var current *piece
@@ -90,7 +90,7 @@ func blocks(name, content string) []piece {
 	return pieces
 }
 
-// newBlock starts a piece if the words behind its fence say that it is one.
+// newBlock starts a piece if the info string of its fence marks one.
 func newBlock(name string, line int, info []string) *piece {
 	if len(info) == 0 || !strings.EqualFold(info[0], "caddyfile") {
 		return nil

@@ -3,8 +3,8 @@
 // blocks marked `caddyfile` in Markdown files. Each must be formatted, adapt and
 // validate, and validating must leave no temporary file behind.
 //
-// A block may be a whole Caddyfile or directives of a site. A piece that is
-// neither is marked `caddyfile fragment`; then only its format is checked.
+// A block is a whole Caddyfile or the directives of a site. A piece that is neither is
+// marked `caddyfile fragment`; then only its format is checked.
 //
 //	go run ./internal/tools/caddyfiles -caddy bin/caddy [root]
 package main
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run checks all pieces, so that one run finds all faults.
+// run checks all pieces, so that one run reports all faults.
 func run(ctx context.Context, binary, root string) error {
 	if binary == "" {
 		return errors.New("flag -caddy is missing")

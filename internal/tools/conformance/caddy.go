@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 )
 
-// Caddy is a process with folders of its own.
+// Caddy is a process with separate folders.
 type Caddy struct {
 	home string
 	cmd  *exec.Cmd
 }
 
-// Start runs a Caddy with a Caddyfile. It returns before that answers. The caller
-// closes it.
+// Start runs a Caddy with a Caddyfile. It returns before Caddy answers. The caller closes
+// it.
 func Start(binary, caddyfile string) (*Caddy, error) {
 	home, err := os.MkdirTemp("", "conformance-")
 	if err != nil {
@@ -38,16 +38,16 @@ func Start(binary, caddyfile string) (*Caddy, error) {
 	return c, nil
 }
 
-// Close ends it and removes its folders.
+// Close ends the process and removes its folders.
 func (c *Caddy) Close() {
 	if c.cmd != nil {
-		_ = c.cmd.Process.Kill() // then Wait says that it was killed
+		_ = c.cmd.Process.Kill() // Wait then reports that it was killed
 		_ = c.cmd.Wait()
 	}
 	os.RemoveAll(c.home)
 }
 
-// FreeAddr returns an address of this machine that nobody listens on.
+// FreeAddr returns a free address of this machine.
 func FreeAddr() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// lab is a running Caddy with all fronts before one upstream.
+// lab is a running Caddy with all fronts, and their upstream.
 type lab struct {
 	upstream net.Listener
 	caddy    *Caddy
 }
 
-// newLab gives the fronts their addresses and returns when every one answers. The
-// caller closes it.
+// newLab assigns addresses to the fronts and returns when all of them answer. The caller
+// closes it.
 func (s Suite) newLab(ctx context.Context, caddy string) (*lab, error) {
 	l := new(lab)
 	if err := l.start(ctx, s, caddy); err != nil {
@@ -51,8 +51,8 @@ func (l *lab) close() {
 	}
 }
 
-// config is the Caddyfile. The field that tells whether a request has passed a
-// pool makes sure that the right things are compared.
+// config returns the Caddyfile. The field X-Pool shows whether a request has passed a pool,
+// so that each front is the intended one.
 func (s Suite) config(upstream string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{\nadmin off\npersist_config off\nlog {\nlevel PANIC\n}\n%s}\n", s.Options)
@@ -63,7 +63,7 @@ func (s Suite) config(upstream string) string {
 	return b.String()
 }
 
-// await returns when every front answers as it should.
+// await returns when every front answers correctly.
 func (s Suite) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -84,7 +84,7 @@ func (s Suite) check(ctx context.Context, f Front) error {
 	if err != nil {
 		return err
 	}
-	passed := !strings.HasPrefix(pool, "{") // nobody knew what to put there
+	passed := !strings.HasPrefix(pool, "{") // a placeholder without a value stays as it is written
 	if passed != (f.Offload != "") {
 		return fmt.Errorf("unexpected pool '%s'", pool)
 	}

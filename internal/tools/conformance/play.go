@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// playAll plays all cases against all fronts at once; a front spends most of the
-// time waiting for what does not come.
+// playAll runs all cases against all fronts at the same time; a front spends most of the
+// time on frames that do not arrive.
 func (s Suite) playAll(ctx context.Context, program string) ([]Result, error) {
 	results, errs := make([]Result, len(s.Fronts)), make([]error, len(s.Fronts))
 	var all sync.WaitGroup
@@ -33,7 +33,7 @@ func (s Suite) play(ctx context.Context, program string, f Front) (Result, error
 	}
 	defer os.RemoveAll(dir)
 	args, report := s.Arguments(f, dir)
-	// That cases fail may be told by the exit code too, and better by the report.
+	// The exit code may also report failed cases, but the report has the details.
 	out, failed := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	text, err := os.ReadFile(report)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package conformance is what the tools share that play a suite of conformance
-// against the project's own Caddy, without offload and with it: a Caddy, and
-// results that are compared. A case that fails without offload too is not its
-// fault.
+// Package conformance is shared by the tools that run a conformance suite against the
+// project's own Caddy, without offload and with it. It starts Caddy and compares the
+// results. A case that fails without offload too does not count.
 package conformance
 
 import (
@@ -10,10 +9,11 @@ import (
 	"slices"
 )
 
-// Result is how one site did: by case, why it failed, or nothing if it passed.
+// Result is the result of one site: the reason of a failure by case, empty for a passed
+// case.
 type Result map[string]string
 
-// errNoCases is an error of reports in which nothing was played.
+// errNoCases is the error of a report without cases.
 var errNoCases = errors.New("no cases in the report")
 
 // Whole returns a result, or an error if there is no case in it.
@@ -35,7 +35,7 @@ func (r Result) Passed() int {
 	return n
 }
 
-// Reason says why a case failed.
+// Reason returns why a case failed.
 func (r Result) Reason(name string) string {
 	if reason, played := r[name]; played {
 		return reason
@@ -55,8 +55,8 @@ func (r Result) LostIn(other Result) []string {
 	return lost
 }
 
-// Compare prints how the site of a name did beside the plain one, and returns the
-// cases that it has lost.
+// Compare prints the result of a site in comparison with the plain one, and returns the
+// lost cases.
 func Compare(name string, plain, r Result) []string {
 	fmt.Printf("%-28s %d of %d cases passed\n", name, r.Passed(), len(r))
 	lost := plain.LostIn(r)
@@ -67,8 +67,8 @@ func Compare(name string, plain, r Result) []string {
 	return lost
 }
 
-// Twice compares once, and once more if a case was lost. On a busy machine one may
-// fail by chance; a case that offload breaks is lost both times.
+// Twice compares once, and again if a case was lost. On a busy machine a case may fail by
+// chance; a case that offload breaks is lost both times.
 func Twice(compare func() (lost []string, err error)) error {
 	lost, err := compare()
 	if err != nil || len(lost) == 0 {

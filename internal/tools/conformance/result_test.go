@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// What fails without offload too is not its fault, and what does not run any more
-// is.
+// A case that fails without offload too is not lost; a case that no longer runs is.
 func TestLostCases(t *testing.T) {
 	t.Parallel()
 	plain := Result{"good": "", "bad": "closed", "worse": "", "gone": "", "better": "closed"}

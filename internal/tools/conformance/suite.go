@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// timeLimit is for everything; a comparison takes some twenty seconds.
+// timeLimit is for the whole command; a comparison takes some twenty seconds.
 const timeLimit = 5 * time.Minute
 
-// Suite of cases, played by a program against sites that differ in one thing.
+// Suite of cases, which a program runs against sites that differ in one thing.
 type Suite struct {
-	// Fronts to play against. Their addresses are filled in.
+	// Fronts to test. Their addresses are filled in.
 	Fronts []Front
-	// Options are more global options for the Caddyfile, a line each.
+	// Options are additional global options for the Caddyfile, one per line.
 	Options string
 	// Upstream is behind all fronts.
 	Upstream http.Handler
-	// Check asks a front once, and says whether the answer was as it should be and
-	// what X-Pool field it had.
+	// Check sends one request to a front. It reports whether the answer was correct, and
+	// its X-Pool field.
 	Check func(context.Context, Front) (pool string, err error)
-	// Arguments for the program that plays the cases against a front, and the
-	// report that it leaves in the folder dir.
+	// Arguments for the program that runs the cases against a front, and the report that it
+	// leaves in the folder dir.
 	Arguments func(f Front, dir string) (args []string, report string)
-	// Parse reads a report. One without a case is an error: nothing was compared.
+	// Parse reads a report. A report without a case is an error.
 	Parse func(report []byte) (Result, error)
 }
 
@@ -48,8 +48,8 @@ func (f Front) Scheme() string {
 	return "http"
 }
 
-// Main is a whole tool: it reads its flags, of which one names the program that
-// plays the cases, compares, and exits with 1 if a case is lost or it cannot play.
+// Main is the main function of a tool: it reads the flags, one of which names the program
+// that runs the cases, compares, and exits with 1 if a case is lost or the program fails.
 func Main(tool, program string, s Suite) {
 	caddy := flag.String("caddy", "", "the Caddy `binary` to compare with itself")
 	player := flag.String(program, "", "the `program` that plays the cases")
@@ -77,7 +77,7 @@ func (s Suite) run(ctx context.Context, caddy, program string) error {
 	return Twice(func() ([]string, error) { return s.compare(ctx, program) })
 }
 
-// compare plays all cases against all fronts and returns those that are lost.
+// compare runs all cases against all fronts and returns the lost ones.
 func (s Suite) compare(ctx context.Context, program string) ([]string, error) {
 	results, err := s.playAll(ctx, program)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 
 const (
 	rateInterval = "10s"
-	// shown is how far back a panel shows.
+	// shown is the time range of a panel.
 	shown = time.Minute
 	step  = 5 * time.Second
 	again = time.Second
 )
 
-// api is that of Prometheus.
+// api is the HTTP API of Prometheus.
 type api struct{ base string }
 
-// await asks until each query has data.
+// await repeats the queries until each one has data.
 func (a api) await(ctx context.Context, queries []query) error {
 	for {
 		var missing []error
@@ -47,9 +47,9 @@ func (a api) await(ctx context.Context, queries []query) error {
 
 var errNoData = errors.New("no data")
 
-// ask asks as a panel does. The error says why there is nothing to show.
+// ask sends a query as a panel does. The error says why there is no data.
 func (a api) ask(ctx context.Context, expr string) error {
-	// What is missing is reported when the time for all is up.
+	// a query without data is reported when the time for all is up
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	now := time.Now()

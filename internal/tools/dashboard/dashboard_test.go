@@ -56,7 +56,7 @@ func TestQueriesOfADashboard(t *testing.T) {
 	}
 }
 
-// A query has data when it has any number.
+// A query has data if it has any number.
 func TestAsk(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ answer, err string }{
@@ -83,7 +83,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// It asks again until there is data, and in the end says which queries have none.
+// await asks again until there is data, and finally names the queries without any.
 func TestAwait(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -106,7 +106,7 @@ func TestAwait(t *testing.T) {
 	}
 }
 
-// The example's configuration is the one that is used.
+// The check uses the example's configuration.
 func TestMovedConfiguration(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../examples/observability/prometheus.yml")

@@ -1,12 +1,11 @@
-// Command dashboard checks that a Grafana dashboard shows something: it runs the
-// program whose metrics it is for and a real Prometheus that scrapes it, and asks
-// Prometheus each query of each panel. All must have data before the time is up.
+// Command dashboard checks that every panel of a Grafana dashboard has data. It runs the
+// program that publishes the metrics and a real Prometheus that scrapes it, and sends the
+// query of each panel to Prometheus. All queries must have data within the time limit.
 //
 //	go run ./internal/tools/dashboard -program bin/observability -prometheus prometheus examples/observability
 //
-// The folder has the dashboard in grafana/dashboards and the configuration of
-// Prometheus in prometheus.yml. Both processes listen on free ports and are ended
-// with the check.
+// The folder has the dashboard in grafana/dashboards and the configuration of Prometheus in
+// prometheus.yml. Both processes listen on free ports and end with the check.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 	"time"
 )
 
-// options are the flags and the folder.
+// options has the flags and the folder.
 type options struct {
 	program, prometheus, folder string
 	wait                        time.Duration

@@ -10,7 +10,7 @@ import (
 // query is one line of one panel.
 type query struct{ panel, expr string }
 
-// dashboard is what we need to know of one.
+// dashboard has the fields of a dashboard that the check uses.
 type dashboard struct {
 	Panels     []panel `json:"panels"`
 	Templating struct {
@@ -33,12 +33,12 @@ type variable struct {
 	Definition string `json:"definition"`
 }
 
-// variables are what Grafana would fill in: all pools, and a rate over some
+// variables are the values that Grafana would insert: all pools, and a rate over some
 // scrapes.
 var variables = strings.NewReplacer("$pool", ".*", "$__rate_interval", rateInterval)
 
-// queriesOf lists the queries of a dashboard. A panel that asks nothing, and a
-// variable that nobody fills in, are errors.
+// queriesOf lists the queries of a dashboard. A panel without a query and a variable
+// without a value are errors.
 func queriesOf(text []byte) ([]query, error) {
 	var d dashboard
 	if err := json.Unmarshal(text, &d); err != nil {
@@ -73,7 +73,7 @@ func queriesOf(text []byte) ([]query, error) {
 	return queries, nil
 }
 
-// flat lists panels with those that are folded into rows.
+// flat lists the panels, those in collapsed rows included.
 func flat(panels []panel) []panel {
 	var all []panel
 	for _, p := range panels {

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// What the example's prometheus.yml says, and what is put in its place.
+// Parts of the example's prometheus.yml, and their replacements.
 const (
 	target         = "127.0.0.1:9180"
 	scrapeInterval = "scrape_interval: 5s"
 	oftenEnough    = "scrape_interval: 1s"
 )
 
-// patience is how long a process may take to end.
+// patience is the time limit for the end of a process.
 const patience = 10 * time.Second
 
 // scene is the program and the Prometheus that scrapes it.
@@ -92,12 +92,12 @@ func (s *scene) start(cmd *exec.Cmd) error {
 	return nil
 }
 
-// stop ends both processes and removes what they have written.
+// stop ends both processes and removes their files.
 func (s *scene) stop() error {
 	var errs []error
 	for _, cmd := range s.processes {
 		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Process.Signal(syscall.SIGTERM) // or it has ended, which Wait tells
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it fails if the process has ended, which Wait reports
 		if err := cmd.Wait(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w\n%s", cmd.Path, err, cmd.Stderr))
 		}
@@ -106,7 +106,7 @@ func (s *scene) stop() error {
 	return errors.Join(append(errs, os.RemoveAll(s.folder))...)
 }
 
-// freeAddrs returns addresses of this machine that nobody listens on.
+// freeAddrs returns free addresses of this machine.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for range n {
@@ -114,7 +114,7 @@ func freeAddrs(n int) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
-		defer ln.Close() // all at the end, so that they differ
+		defer ln.Close() // closed together at the end, so that the addresses differ
 		addrs = append(addrs, ln.Addr().String())
 	}
 	return addrs, nil

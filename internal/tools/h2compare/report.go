@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// suites is the part of a JUnit report that matters here.
+// suites is the part of a JUnit report that the comparison needs.
 type suites struct {
 	Suites []struct {
 		Cases []struct {

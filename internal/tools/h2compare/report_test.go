@@ -50,7 +50,7 @@ func TestReportsWithoutCasesAreErrors(t *testing.T) {
 	}
 }
 
-// Each front is compared with the plain one that speaks the same way.
+// Each front is compared with the plain one that uses the same protocol.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	fronts := suite().Fronts

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// suite has each way to speak HTTP/2 without offload, and with it. Each case waits
+// suite has fronts for each way to use HTTP/2, without offload and with it. Each case waits
 // for a frame for two seconds at most.
 func suite() conformance.Suite {
 	const spooled, unspooled = "offload", "offload {\nrequest_spool off\nresponse_spool off\n}"
@@ -34,14 +34,13 @@ func suite() conformance.Suite {
 	}
 }
 
-// answer is the upstream's. It is long enough for the cases that look at flow
-// control.
+// answer is the upstream's. It is long enough for the cases that test flow control.
 func answer(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // a broken body is the case that is played
+	_, _ = io.Copy(io.Discard, r.Body) // some cases break the body on purpose
 	_, _ = io.WriteString(w, strings.Repeat("conformance\n", 100))
 }
 
-// check asks once, over HTTP/2.
+// check sends one request over HTTP/2.
 func check(ctx context.Context, f conformance.Front) (pool string, err error) {
 	client := clientFor(f)
 	defer client.CloseIdleConnections()
@@ -72,7 +71,7 @@ func clientFor(f conformance.Front) *http.Client {
 
 // arguments of h2spec, the strict cases included.
 func arguments(f conformance.Front, dir string) (args []string, report string) {
-	host, port, _ := net.SplitHostPort(f.Addr) // it was made from both
+	host, port, _ := net.SplitHostPort(f.Addr) // the address always has both
 	report = filepath.Join(dir, "report.xml")
 	args = []string{"--strict", "--host", host, "--port", port, "--junit-report", report}
 	if f.TLS {

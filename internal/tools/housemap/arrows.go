@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 )
 
-// arrows lead from each file to those that declare what it uses.
+// arrows lead from each file to the files that declare the objects it uses.
 type arrows map[string]map[string]bool
 
 // arrows of all packages. Types, functions, methods, fields, variables and constants count.
@@ -46,8 +46,8 @@ func declared(o types.Object) bool {
 	return o.Parent() == o.Pkg().Scope()
 }
 
-// within counts the arrows between the files of a folder, and those of them that are part
-// of a circle of files.
+// within counts the arrows between the files of a folder, and the arrows that are part of a
+// circle of files.
 func (a arrows) within(folder string) (count, circular int) {
 	for from, tos := range a {
 		for to := range tos {
@@ -92,7 +92,7 @@ func (h *house) printPackages(w io.Writer) {
 	table.Flush()
 }
 
-// uses names the packages of the house that one imports.
+// uses returns the packages of the house that a package imports.
 func (h *house) uses(r *room) []string {
 	var names []string
 	for _, p := range r.Imports() {
@@ -123,7 +123,7 @@ func (h *house) printLargestType(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// receiver is the name of a method's type.
+// receiver returns the name of a method's type.
 func receiver(fn *ast.FuncDecl) string {
 	t := fn.Recv.List[0].Type
 	if star, ok := t.(*ast.StarExpr); ok {
@@ -139,8 +139,7 @@ func receiver(fn *ast.FuncDecl) string {
 	return id.Name
 }
 
-// printSetting lists the files of the house in which a setting is written, in a name of
-// any case.
+// printSetting lists the files of the house that contain a setting in a name, in any case.
 func (h *house) printSetting(w io.Writer, setting string) error {
 	written, err := regexp.Compile("(?i)" + regexp.QuoteMeta(setting))
 	if err != nil {

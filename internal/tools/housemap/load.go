@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// house is a folder's packages, type-checked.
+// house has the packages of a folder, type-checked.
 type house struct {
 	fset     *token.FileSet
 	root     string // of the module
@@ -32,7 +32,7 @@ type room struct {
 	files []*ast.File
 }
 
-// listed is what `go list` says of a package.
+// listed is a package in the output of `go list`.
 type listed struct {
 	ImportPath, Dir, Export string
 	GoFiles                 []string
@@ -40,7 +40,7 @@ type listed struct {
 	DepOnly                 bool
 }
 
-// load type-checks the folder's packages from their sources, and takes all others from the
+// load type-checks the folder's packages from their sources, and reads all others from the
 // build cache.
 func load(folder string) (*house, error) {
 	all, err := list(folder)
@@ -68,7 +68,8 @@ func load(folder string) (*house, error) {
 	return h, nil
 }
 
-// leftOut reports whether a package is a house of its own: a plugin, or nothing but tests.
+// leftOut reports whether a package is not part of the house: a plugin, or a package with
+// tests only.
 func leftOut(path string) bool {
 	for _, part := range []string{"/celery", "/fidelity", "/backends", "/plugins"} {
 		if strings.Contains(path+"/", part+"/") && strings.Contains(path, "/caddymodule/") {
@@ -118,7 +119,7 @@ func (h *house) check(p listed, others types.Importer) error {
 	return nil
 }
 
-// importers prefer packages that were checked here, so that an object is the same for all.
+// importers prefer packages that were checked here, so that all users get the same object.
 type importers struct {
 	h      *house
 	others types.Importer
@@ -136,7 +137,7 @@ func (i importers) Import(path string) (*types.Package, error) {
 	return p, nil
 }
 
-// file names the file of a position, as seen from the module's root.
+// file returns the file of a position, relative to the module's root.
 func (h *house) file(at token.Pos) string {
 	name, err := filepath.Rel(h.root, h.fset.Position(at).Filename)
 	if err != nil {

@@ -1,14 +1,14 @@
-// Command housemap measures how the sources of a folder hang together, so that a change of
-// its structure shows in numbers:
+// Command housemap measures how the sources of a folder depend on each other, so that a
+// change of the structure is visible in numbers:
 //
 //	go run ./internal/tools/housemap [-setting NAME] [-way FUNCTION -profile FILE] [FOLDER]
 //
-// FOLDER is a folder of this module, by default caddymodule, without what lies in its
-// subfolders that have tests or plugins of their own. It prints the packages with their
-// files and arrows, the type with the most methods, and with -setting the files that write
-// a setting. With -way it lists the functions on the way of a call, such as
-// Handler.ServeHTTP, in the order of their first calls; a coverage profile of one request
-// limits the way to what that request has run:
+// FOLDER is a folder of this module, by default caddymodule, without subfolders that
+// contain only tests or a plugin. It prints the packages with their files and arrows, the
+// type with the most methods, and with -setting the files that contain a setting. With -way
+// it lists the functions on the way of a call, such as Handler.ServeHTTP, in the order of
+// their first calls. A coverage profile of one request limits the way to the code that the
+// request has run:
 //
 //	go test ./caddymodule -run '^TestOnePost$' -coverpkg=./caddymodule/... -coverprofile=post.out
 //	go run ./internal/tools/housemap -way Handler.ServeHTTP -profile post.out
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// options are what is to be printed besides the map.
+// options select the output in addition to the map.
 type options struct {
 	setting, way, profile string
 	steps                 bool

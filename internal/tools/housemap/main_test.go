@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The tool measures itself: its files, its largest type, where a name is written, and the
-// way from its entry.
+// The tool measures itself: its files, its largest type, the places of a name, and the way
+// from its entry.
 func TestMapOfThisTool(t *testing.T) {
 	t.Chdir("../../..")
 	h, err := load("internal/tools/housemap")
@@ -40,7 +40,7 @@ func TestMapOfThisTool(t *testing.T) {
 	}
 }
 
-// A place has run if it lies within a block of the profile that was counted.
+// A place has run if it is within a block of the profile with a count above zero.
 func TestProfile(t *testing.T) {
 	file := t.TempDir() + "/profile"
 	writeFile(t, file, "mode: set\nexample.com/a/b/c.go:3.10,5.2 2 1\nexample.com/a/b/c.go:7.1,9.2 1 0\n")

@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// ran are the blocks that a request has run, by the base name of their folder and file.
-// Without any, all have.
+// ran has the blocks that a request has run, by the base name of their folder and file. An
+// empty one means all blocks.
 type ran map[string][]block
 
-// block is a part of a file, from a line and column to another.
+// block is a part of a file, between two lines and columns.
 type block struct{ fromLine, fromColumn, toLine, toColumn int }
 
 // readProfile reads a coverage profile as `go test -coverprofile` writes it.
@@ -44,10 +44,10 @@ func readProfile(name string) (ran, error) {
 	return all, nil
 }
 
-// short names a file by its folder and itself.
+// short returns the name of a file with that of its folder.
 func short(name string) string { return path.Join(path.Base(path.Dir(name)), path.Base(name)) }
 
-// walk goes along the calls of a function, each function once.
+// walk follows the calls of a function, each function once.
 type walk struct {
 	h       *house
 	ran     ran
@@ -80,7 +80,7 @@ func (h *house) printWay(w io.Writer, start string, ran ran, list bool) error {
 	return nil
 }
 
-// index notes all functions, and returns the one to start with.
+// index records all functions, and returns the first one of the way.
 func (k *walk) index(start string) (first *types.Func) {
 	for _, r := range k.h.packages {
 		for _, f := range r.files {
@@ -105,8 +105,8 @@ func (k *walk) index(start string) (first *types.Func) {
 	return first
 }
 
-// visit takes a step, and then those of what it calls. A function that calls none of the
-// house is part of the step of its caller.
+// visit records a step, and then the steps of the functions that it calls. A function that
+// calls no function of the house belongs to the step of its caller.
 func (k *walk) visit(fn *types.Func) {
 	decl := k.bodies[fn]
 	if decl == nil || k.seen[fn] || !k.hasRun(decl.Body.Lbrace, decl) {
@@ -124,7 +124,7 @@ func (k *walk) visit(fn *types.Func) {
 	}
 }
 
-// calls returns the functions of the house that one calls, in the order of its text.
+// calls returns the functions of the house that a function calls, in the order of its text.
 func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	r, decl := k.rooms[fn], k.bodies[fn]
 	ast.Inspect(decl.Body, func(n ast.Node) bool {
@@ -142,7 +142,7 @@ func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	return called
 }
 
-// resolve returns the function itself, or the one method of the house that stands behind a
+// resolve returns the function itself, or the only method of the house that implements a
 // method of an interface.
 func (k *walk) resolve(fn *types.Func) *types.Func {
 	if k.bodies[fn] != nil {
@@ -169,7 +169,7 @@ func (k *walk) resolve(fn *types.Func) *types.Func {
 	return found
 }
 
-// hasRun reports whether the request has run the place.
+// hasRun reports whether the request has run a place.
 func (k *walk) hasRun(at token.Pos, decl *ast.FuncDecl) bool {
 	if k.ran == nil {
 		return true

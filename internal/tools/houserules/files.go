@@ -6,20 +6,25 @@ import (
 	"strings"
 )
 
-// namedFiles knows which sources there are and which the documents name. Decisions and the
-// changelog are left out: they speak of the sources of their time.
+// namedFiles has all files, and the sources that documents name. Decisions and the
+// changelog are left out: they name the sources of their time.
 type namedFiles struct {
 	all   []string
 	named []finding // with the file as its text
 }
 
-// namedFile is a source in a document.
+// namedFile matches a source in a document.
 var namedFile = regexp.MustCompile("`([\\w./-]+\\.go)`")
 
-// read takes in a file.
+// historical reports whether a document describes the past and is not kept up to date.
+func historical(name string) bool {
+	return strings.HasPrefix(name, "docs/decisions/") || name == "CHANGELOG.md"
+}
+
+// read reads a file.
 func (n *namedFiles) read(name, content string) {
 	n.all = append(n.all, name)
-	if path.Ext(name) != ".md" || strings.HasPrefix(name, "docs/decisions/") || name == "CHANGELOG.md" {
+	if path.Ext(name) != ".md" || historical(name) {
 		return
 	}
 	line := 1
@@ -31,7 +36,7 @@ func (n *namedFiles) read(name, content string) {
 	}
 }
 
-// missing returns a finding for each file that is named and not there.
+// missing returns a finding for each named file that does not exist.
 func (n *namedFiles) missing() []finding {
 	var findings []finding
 	for _, f := range n.named {
@@ -42,7 +47,7 @@ func (n *namedFiles) missing() []finding {
 	return findings
 }
 
-// has reports whether a path, or the end of one, is that of a file.
+// has reports whether a path, or the end of one, is the path of a file.
 func (n *namedFiles) has(named string) bool {
 	for _, name := range n.all {
 		if name == named || strings.HasSuffix(name, "/"+named) {

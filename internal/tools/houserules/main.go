@@ -1,7 +1,10 @@
-// Command houserules checks the rules of this project that no linter knows: no
-// markers of unfinished work in Go and Markdown files, no Go file and no
-// function longer than a reader can hold, no test and no source in the documents that is
-// not there. It prints what it finds and fails.
+// Command houserules checks the rules of this project that no linter has: markers of
+// unfinished work, the size of Go files and functions, tests, sources and links in
+// documents that do not exist, and the language of documents and comments. It prints its
+// findings and fails if there are any.
+//
+// The language rules are described in docs/style.md. They hold for the files and folders
+// in covered.txt, next to this file.
 //
 //	go run ./internal/tools/houserules [root]
 package main
@@ -31,14 +34,14 @@ func main() {
 	}
 }
 
-// finding is a place where a rule is broken.
+// finding is a place that breaks a rule.
 type finding struct {
 	file string
 	line int
 	text string
 }
 
-// String has the form that editors jump to.
+// String returns the form that editors recognize.
 func (f finding) String() string { return fmt.Sprintf("%s:%d: %s", f.file, f.line, f.text) }
 
 // report prints all findings and reports whether there were none.
@@ -64,22 +67,56 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	var tests namedTests
-	var sources namedFiles
+	list, err := readCovered(fsys)
+	if err != nil {
+		return nil, 0, err
+	}
+	c := checker{covered: list}
 	for _, name := range names {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			return nil, 0, fmt.Errorf("read: %w", err)
 		}
-		found, err := checkFile(name, content)
-		if err != nil {
+		if err := c.read(name, content); err != nil {
 			return nil, 0, err
 		}
-		findings = append(findings, found...)
-		tests.read(name, string(content))
-		sources.read(name, string(content))
 	}
-	return slices.Concat(findings, tests.missing(), sources.missing()), len(names), nil
+	exists := func(name string) bool {
+		_, err := fs.Stat(fsys, name)
+		return err == nil
+	}
+	return slices.Concat(
+		c.findings, list.unused(names), c.tests.missing(), c.sources.missing(), c.links.broken(exists),
+	), len(names), nil
+}
+
+// checker has the findings in the files so far, and the names to compare at the end.
+type checker struct {
+	covered  covered
+	findings []finding
+	tests    namedTests
+	sources  namedFiles
+	links    links
+}
+
+// read checks one file.
+func (c *checker) read(name string, content []byte) error {
+	found, err := checkFile(name, content)
+	if err != nil {
+		return err
+	}
+	c.findings = append(c.findings, found...)
+	if c.covered.has(name) {
+		found, err := checkLanguage(name, content)
+		if err != nil {
+			return err
+		}
+		c.findings = append(c.findings, found...)
+	}
+	c.tests.read(name, string(content))
+	c.sources.read(name, string(content))
+	c.links.read(name, string(content))
+	return nil
 }
 
 // checkFile applies the rules for the kind of file.

@@ -15,12 +15,12 @@ import (
 const (
 	maxFileLines     = 450
 	maxFunctionLines = 60
-	// maxSwitchLines is for a function of a Caddyfile parser that is mainly one
-	// switch: a list of words reads well even when it is long.
+	// maxSwitchLines is for a function of a Caddyfile parser that is mainly one switch: a
+	// long list of options is still easy to read.
 	maxSwitchLines = 90
 )
 
-// marker finds the words that mark unfinished work.
+// marker matches the marks of unfinished work.
 var marker = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // checkMarkdown looks for markers in all lines.
@@ -62,8 +62,8 @@ func checkGo(name string, content []byte) ([]finding, error) {
 	return append(findings, longFunctions(name, fset, file)...), nil
 }
 
-// markersInGo looks for markers in comments and names, such as that of the
-// context nobody chose yet. In a string a marker may well be data.
+// markersInGo looks for markers in comments and in names, such as context's function for
+// a context that is not chosen yet. In a string a marker can be data.
 func markersInGo(name string, fset *token.FileSet, file *ast.File) []finding {
 	var findings []finding
 	for _, group := range file.Comments {
@@ -103,7 +103,7 @@ func longFunctions(name string, fset *token.FileSet, file *ast.File) []finding {
 	return findings
 }
 
-// functionTitle names a function for the reader of a finding.
+// functionTitle returns the name of a function for a finding.
 func functionTitle(node ast.Node) (title string, ok bool) {
 	switch fn := node.(type) {
 	case *ast.FuncDecl:

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// namedTests knows which tests there are and which the documents name as proof.
+// namedTests has the declared tests, and the tests that documents name as proof.
 type namedTests struct {
 	declared map[string]bool
 	named    []finding // with the test as its text
@@ -17,7 +17,7 @@ var (
 	namedTest    = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)")
 )
 
-// read takes in a file, if it is one that has tests or may name them.
+// read reads a file that declares tests or can name them.
 func (n *namedTests) read(name, content string) {
 	switch {
 	case strings.HasSuffix(name, "_test.go"):
@@ -38,7 +38,7 @@ func (n *namedTests) read(name, content string) {
 	}
 }
 
-// missing returns a finding for each name of a test that there is not.
+// missing returns a finding for each named test that does not exist.
 func (n *namedTests) missing() []finding {
 	var findings []finding
 	for _, f := range n.named {

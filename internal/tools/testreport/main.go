@@ -1,14 +1,13 @@
-// Command testreport judges the output of `go test -json`. It prints a line per
-// package, the attributes of tests, which are what they have measured, and the
-// output of what failed. It fails if a test failed, if one was skipped that is not
-// on the allow list, if a package did not end, or if no test ran at all: a green
-// run must mean that everything was tried.
+// Command testreport evaluates the output of `go test -json`. It prints a line per package,
+// the attributes of tests, which are their measurements, and the output of failed tests. It
+// fails if a test failed, if a test was skipped that is not on the allow list, if a package
+// did not end, or if no test ran: a green run must mean that all tests ran.
 //
 //	go test -json ./... | tee run.json | go run ./internal/tools/testreport
 //	go run ./internal/tools/testreport -closing run.json race.json
 //
-// With file names it says nothing but the sum; a test in several files counts
-// once, by its worst result.
+// With file names it prints only the sum. A test in several files counts once, by its worst
+// result.
 package main
 
 import (
@@ -19,7 +18,7 @@ import (
 	"os"
 )
 
-// errNotGreen says that the tests were read and are not all right.
+// errNotGreen means that the tests were read and at least one did not pass.
 var errNotGreen = errors.New("tests failed, were skipped or did not run")
 
 func main() {

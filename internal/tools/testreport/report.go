@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// event is a line of `go test -json`, with the fields needed here.
+// event is a line of `go test -json`, with the fields that this command uses.
 type event struct {
 	Action     string
 	Package    string
-	ImportPath string // of a build's output, in place of Package
+	ImportPath string // for the output of a build, instead of Package
 	Test       string
 	Output     string
 	Key, Value string // of an attribute
@@ -31,10 +31,10 @@ const (
 	failed
 )
 
-// testID names a test; without Name it is its package.
+// testID names a test; without Name it is the package of tests.
 type testID struct{ Package, Name string }
 
-// String is the form of the allow list.
+// String returns the form that the allow list uses.
 func (id testID) String() string {
 	if id.Name == "" {
 		return id.Package
@@ -47,13 +47,13 @@ type report struct {
 	allowed map[string]bool
 	out     io.Writer
 	tests   map[testID]status
-	// failedPackages failed without a test of theirs to blame, or did not end.
+	// failedPackages failed without a failed test, or did not end.
 	failedPackages map[string]bool
 	// running are the packages and tests that have begun and not ended.
 	running map[testID]bool
 	// dying are the packages whose process has begun to panic.
 	dying map[string]bool
-	// output is kept until its test or package has ended well.
+	// output is kept until its test or package has passed.
 	output map[testID][]string
 	builds map[string][]string
 }
@@ -71,7 +71,7 @@ func newReport(allowed map[string]bool, out io.Writer) *report {
 	}
 }
 
-// read takes the events of one whole run.
+// read reads the events of one whole run.
 func (r *report) read(events io.Reader) error {
 	lines := bufio.NewReader(events)
 	for {
@@ -94,7 +94,7 @@ func (r *report) read(events io.Reader) error {
 	return nil
 }
 
-// take handles one line. What is no event comes from the go command itself.
+// take handles one line. A line that is not an event comes from the go command itself.
 func (r *report) take(line []byte) {
 	var e event
 	if json.Unmarshal(line, &e) != nil {
@@ -107,7 +107,7 @@ func (r *report) take(line []byte) {
 		r.running[id] = true
 	case "output":
 		r.keep(id, e.Output)
-	case "attr": // what a test has measured
+	case "attr": // a measurement of a test
 		r.printf("%s: %s: %s\n", e.Test, e.Key, e.Value)
 	case "build-output":
 		r.builds[e.ImportPath] = append(r.builds[e.ImportPath], e.Output)
@@ -118,9 +118,9 @@ func (r *report) take(line []byte) {
 	}
 }
 
-// keep stores output until it is known whether anybody wants to read it. The
-// last words of a dying process are booked to whichever test spoke last, even if
-// it had passed; they belong to the package.
+// keep stores output until the result of its test is known. Go attributes the last output
+// of a process that panics to the test that printed last, even if that test had passed.
+// This output belongs to the package.
 func (r *report) keep(id testID, output string) {
 	if strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ") {
 		r.dying[id.Package] = true
@@ -131,7 +131,7 @@ func (r *report) keep(id testID, output string) {
 	r.output[id] = append(r.output[id], output)
 }
 
-// end notes the result of a test or of a package.
+// end records the result of a test or of a package.
 func (r *report) end(id testID, e event) {
 	if id.Name == "" {
 		r.endPackage(id, e)
@@ -145,7 +145,7 @@ func (r *report) end(id testID, e event) {
 	r.forget(id)
 }
 
-// forget drops what is known of a test or package while it runs.
+// forget drops the state of a test or package that ended.
 func (r *report) forget(id testID) {
 	delete(r.running, id)
 	delete(r.output, id)
@@ -196,8 +196,8 @@ func (r *report) blamed(name string) bool {
 	return false
 }
 
-// print shows the kept output of a test or package, without the lines that
-// only say where it stands.
+// print prints the kept output of a test or package, without the lines that only report
+// progress.
 func (r *report) print(id testID) {
 	for _, line := range r.output[id] {
 		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "FAIL") {
@@ -206,13 +206,12 @@ func (r *report) print(id testID) {
 	}
 }
 
-// printf writes for the reader; if nobody can read it, the exit code still
-// tells the result.
+// printf writes the report. It ignores errors: the exit code has the result as well.
 func (r *report) printf(format string, args ...any) {
 	fmt.Fprintf(r.out, format, args...)
 }
 
-// sum counts the tests and lists those that need a word.
+// sum counts the tests and lists those that were skipped or failed.
 func (r *report) sum() summary {
 	var s summary
 	for id, result := range r.tests {

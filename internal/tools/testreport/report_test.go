@@ -16,7 +16,7 @@ func line(action, pkg, test, output string) string {
 	return fmt.Sprintf("{\"Action\":%q,\"Package\":%q,\"Test\":%q,\"Output\":%q}\n", action, pkg, test, output)
 }
 
-// read reads the events of one run and returns the report and what it printed.
+// read reads the events of one run and returns the report and its output.
 func read(t *testing.T, allowed map[string]bool, events ...string) (*report, string) {
 	t.Helper()
 	var out strings.Builder

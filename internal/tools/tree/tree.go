@@ -1,5 +1,5 @@
-// Package tree lists the files of a checkout for the tools that check them. It
-// leaves out what is not written by hand: hidden folders, builds and test data.
+// Package tree lists the files of a checkout for the tools that check them. It leaves out
+// files that are not written by hand: hidden folders, builds and test data.
 package tree
 
 import (
@@ -34,7 +34,7 @@ func Files(fsys fs.FS, match func(path string) bool) ([]string, error) {
 	return files, nil
 }
 
-// leftOut reports whether a folder is not looked into.
+// leftOut reports whether a folder is skipped.
 func leftOut(name string) bool {
 	base := path.Base(name)
 	return name != "." && strings.HasPrefix(base, ".") || slices.Contains(skipped, base)

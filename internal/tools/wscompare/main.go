@@ -1,8 +1,7 @@
-// Command wscompare plays the conformance cases of the Autobahn test suite for
-// WebSockets against sites of the project's own Caddy that differ in one thing,
-// whether offload stands before the reverse proxy. It prints how many cases passed
-// and fails if one fails with offload that passes without. The cases of speed are
-// left out.
+// Command wscompare runs the conformance cases of the Autobahn test suite for WebSockets
+// against sites of the project's own Caddy that differ only in whether offload is in front
+// of the reverse proxy. It prints the number of passed cases and fails if a case passes
+// without offload and fails with it. The cases that measure speed are left out.
 //
 //	go run ./internal/tools/wscompare -caddy bin/caddy -kosoku bin/kosoku
 package main

@@ -16,7 +16,7 @@ type index map[string]map[string]struct {
 	BehaviorClose string `json:"behaviorClose"`
 }
 
-// good are the words for a case that went as it should, or as it may.
+// good are the results of a case that passed, or that is allowed to differ.
 var good = []string{"OK", "NON-STRICT", "INFORMATIONAL"}
 
 // parse reads the summary of a report.

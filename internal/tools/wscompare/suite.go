@@ -11,11 +11,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// left are the groups of cases that measure speed, and those of compression, which
-// are many and large.
+// left are the groups of cases that are not run: those that measure speed, and those of
+// compression, which are many and large.
 var left = []string{"9.*", "12.*", "13.*"}
 
-// suite has fronts in the clear: plain, and with both ways to count upgrades.
+// suite has fronts in the clear: a plain one, and one for each value of upgrades.
 func suite() conformance.Suite {
 	return conformance.Suite{
 		Fronts: []conformance.Front{
@@ -40,7 +40,7 @@ func check(ctx context.Context, f conformance.Front) (pool string, err error) {
 	return res.Header.Get("X-Pool"), nil
 }
 
-// arguments make it play a few cases at a time.
+// arguments make the program run a few cases at a time.
 func arguments(f conformance.Front, dir string) (args []string, report string) {
 	args = []string{f.Addr, "--outdir", dir, "--parallelism", "4"}
 	for _, group := range left {
@@ -49,8 +49,8 @@ func arguments(f conformance.Front, dir string) (args []string, report string) {
 	return args, filepath.Join(dir, "index.json")
 }
 
-// echo is the upstream. Its library does not look whether a text is one, which
-// some cases want.
+// echo is the upstream. Its library does not check that a text is valid UTF-8, which some
+// cases require.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -64,7 +64,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			return
 		case kind == websocket.MessageText && !utf8.Valid(text):
-			_ = c.Close(websocket.StatusInvalidFramePayloadData, "") // it closes what is open
+			_ = c.Close(websocket.StatusInvalidFramePayloadData, "") // it closes the open connections
 			return
 		}
 		if c.Write(r.Context(), kind, text) != nil {
