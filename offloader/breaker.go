@@ -35,9 +35,6 @@ func BreakerStates() []BreakerState {
 // String returns the state's name: off, closed, half_open or open.
 func (s BreakerState) String() string { return breakerStateNames[s] }
 
-// MarshalText returns the state's name.
-func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 func stateOf(s gobreaker.State) BreakerState {
 	switch s {
 	case gobreaker.StateOpen:

@@ -16,13 +16,13 @@ func TestDo(t *testing.T) {
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
 		err     error
-		outcome string
+		outcome offloader.Outcome
 	}{
-		"no error is a success":             {nil, "success"},
-		"an error is a failure":             {broken, "failure"},
-		"a deadline is a failure":           {context.DeadlineExceeded, "failure"},
-		"a cancel says nothing":             {context.Canceled, "excluded"},
-		"a cancel with a cause is one, too": {fmt.Errorf("the client left: %w", context.Canceled), "excluded"},
+		"no error is a success":             {nil, offloader.Success},
+		"an error is a failure":             {broken, offloader.Failure},
+		"a deadline is a failure":           {context.DeadlineExceeded, offloader.Failure},
+		"a cancel says nothing":             {context.Canceled, offloader.Excluded},
+		"a cancel with a cause is one, too": {fmt.Errorf("the client left: %w", context.Canceled), offloader.Excluded},
 	} {
 		play(t, name, nil, func(s *stage) {
 			err := s.pool.Do(s.t.Context(), func(context.Context) error {
@@ -63,7 +63,7 @@ func TestDo(t *testing.T) {
 			if got := recover(); got != value {
 				s.t.Errorf("panic with %v, want %v", got, value)
 			}
-			s.wantEnded("failure")
+			s.wantEnded(offloader.Failure)
 		}()
 		s.pool.Do(s.t.Context(), func(context.Context) error { panic(value) })
 	})
@@ -73,16 +73,16 @@ func TestDo(t *testing.T) {
 			return nil
 		})
 		synctest.Wait()
-		s.wantEnded("failure")
+		s.wantEnded(offloader.Failure)
 	})
 }
 
 // wantEnded checks that one run has ended, with that outcome.
-func (s *stage) wantEnded(outcome string) {
+func (s *stage) wantEnded(outcome offloader.Outcome) {
 	s.t.Helper()
 	s.wantGauges("0 of 1 running, 0 waiting")
 	ended := s.pool.Snapshot().Ended
-	if ended[outcome] != 1 || ended["success"]+ended["failure"]+ended["excluded"] != 1 || len(ended) != 3 {
+	if ended[outcome] != 1 || ended[offloader.Success]+ended[offloader.Failure]+ended[offloader.Excluded] != 1 || len(ended) != 3 {
 		s.t.Errorf("ended: %v, want one %s", ended, outcome)
 	}
 }

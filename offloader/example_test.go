@@ -19,7 +19,7 @@ func ExamplePool_Do() {
 		fmt.Println("rendering")
 		return nil
 	})
-	fmt.Println(err, pool.Snapshot().Ended["success"])
+	fmt.Println(err, pool.Snapshot().Ended[offloader.Success])
 	// Output:
 	// rendering
 	// <nil> 1

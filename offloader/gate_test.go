@@ -66,7 +66,7 @@ func (r *rig) play(steps int) {
 	for range steps {
 		r.step()
 	}
-	r.enter(phaseOpen)
+	r.enter(PhaseOpen)
 	r.check("the end of a pause")
 	for len(r.slots)+len(r.uploads) > 0 {
 		if id, ok := oneOf(r.rnd, r.uploads); ok {
@@ -506,10 +506,10 @@ func (r *rig) wantWarmDue(due moment) {
 }
 
 func (r *rig) changePhase() {
-	to := phase(r.rnd.IntN(4))
+	to := Phase(r.rnd.IntN(4))
 	r.enter(to)
 	switch {
-	case to == phaseClosed:
+	case to == PhaseClosed:
 		r.model.refuseAll("closed")
 		r.collect(r.gate.rejectAll(Closed))
 	case r.rnd.IntN(3) == 0:
@@ -518,7 +518,7 @@ func (r *rig) changePhase() {
 	}
 }
 
-func (r *rig) enter(to phase) {
+func (r *rig) enter(to Phase) {
 	r.model.setPhase(to, r.now)
 	r.collect(r.gate.setPhase(to, r.now))
 }
@@ -564,7 +564,7 @@ func (r *rig) checkIdle(step string) {
 	if r.idle != nil {
 		select {
 		case <-r.idle:
-			if r.model.inFlight() != 0 && r.model.phase != phaseOpen && r.model.phase != phasePaused {
+			if r.model.inFlight() != 0 && r.model.phase != PhaseOpen && r.model.phase != PhasePaused {
 				r.t.Fatalf("after %s: idle with %d in flight", step, r.model.inFlight())
 			}
 			r.idle = nil

@@ -61,7 +61,7 @@ func TestDrain(t *testing.T) {
 		drained := s.drain()
 		all = append(all, s.arrive())
 		s.want(all, "admitted waiting draining")
-		if got := s.pool.Snapshot().Phase; got != "draining" {
+		if got := s.pool.Snapshot().Phase; got != offloader.PhaseDraining {
 			s.t.Errorf("phase %s", got)
 		}
 		all[0].release(offloader.Success)
@@ -130,7 +130,7 @@ func TestDrain(t *testing.T) {
 		run := s.arrive()
 		drained := s.drain()
 		s.pool.Resume()
-		if got := s.pool.Snapshot().Phase; got != "open" {
+		if got := s.pool.Snapshot().Phase; got != offloader.PhaseOpen {
 			s.t.Errorf("phase %s", got)
 		}
 		all := s.arrivals(1)
@@ -151,7 +151,7 @@ func TestClose(t *testing.T) {
 		closed := s.close()
 		all = append(all, s.arrive())
 		s.want(all, "admitted closed closed closed")
-		if got := s.pool.Snapshot(); got.Phase != "closed" || got.Rejected["closed"] != 3 {
+		if got := s.pool.Snapshot(); got.Phase != offloader.PhaseClosed || got.Rejected[offloader.Closed] != 3 {
 			s.t.Errorf("snapshot: %+v", got)
 		}
 		s.wantNotEnded(closed)

@@ -21,7 +21,7 @@ func TestLingeringPermits(t *testing.T) {
 		all := s.arrivals(2)
 		s.pass(second)
 		cancelled(all[0])
-		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 1 || got.Ended["excluded"] != 1 {
+		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 1 || got.Ended[offloader.Excluded] != 1 {
 			s.t.Errorf("lingering: %+v", got)
 		}
 		s.pass(5*second - 1)
@@ -193,7 +193,7 @@ func TestLingeringIsNeverNegative(t *testing.T) {
 			permit.ReleaseCancelled(offloader.Success)
 		}
 	})
-	for p.Snapshot().Ended["success"] < 2000 {
+	for p.Snapshot().Ended[offloader.Success] < 2000 {
 		if got := p.Snapshot(); got.Lingering < 0 || got.Lingering > got.Running {
 			t.Errorf("snapshot: %+v", got)
 			break

@@ -79,7 +79,7 @@ func TestObserversOfBreaker(t *testing.T) {
 		s.pass(10*second + 1)
 		s.outcomes("s")
 		l.want("closed to open", "open to half_open", "half_open to open", "open to half_open", "half_open to closed")
-		want := map[string]uint64{"closed": 1, "half_open": 2, "open": 2}
+		want := map[offloader.BreakerState]uint64{offloader.StateClosed: 1, offloader.StateHalfOpen: 2, offloader.StateOpen: 2}
 		if got := s.pool.Snapshot().BreakerChanged; !maps.Equal(got, want) {
 			s.t.Errorf("counted %v, want %v", got, want)
 		}

@@ -22,7 +22,7 @@ const (
 
 var outcomeNames = [outcomeCount]string{"success", "failure", "excluded"}
 
-// String returns the outcome's word.
+// String returns the outcome's name: success, failure or excluded.
 func (o Outcome) String() string {
 	if o >= outcomeCount {
 		return "unknown"

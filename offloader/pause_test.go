@@ -10,7 +10,7 @@ import (
 
 func (s *stage) wantPhase(want string) {
 	s.t.Helper()
-	if got := s.pool.Snapshot().Phase; got != want {
+	if got := s.pool.Snapshot().Phase.String(); got != want {
 		s.t.Errorf("%s in: the pool is %s, want %s", time.Since(s.began), got, want)
 	}
 }
@@ -226,7 +226,7 @@ func TestCancel(t *testing.T) {
 		s.want(waiters, "cancelled waiting")
 		run.release(offloader.Success)
 		s.want(waiters, "cancelled admitted")
-		if got := s.pool.Snapshot().Rejected["cancelled"]; got != 1 {
+		if got := s.pool.Snapshot().Rejected[offloader.Cancelled]; got != 1 {
 			s.t.Errorf("counted %d", got)
 		}
 	})

@@ -75,8 +75,8 @@ func TestRoom(t *testing.T) {
 		s.want(all, "admitted left queue_full")
 		s.finish()
 		got := s.pool.Snapshot()
-		if got.Admitted != 1 || got.Left != 1 || got.Rejected["queue_full"] != 1 || len(got.Rejected) != 1 ||
-			got.Ended["excluded"] != 1 || got.Ended["success"] != 0 {
+		if got.Admitted != 1 || got.Left != 1 || got.Rejected[offloader.QueueFull] != 1 || len(got.Rejected) != 1 ||
+			got.Ended[offloader.Excluded] != 1 || got.Ended[offloader.Success] != 0 {
 			s.t.Errorf("totals: %+v", got)
 		}
 	})

@@ -6,8 +6,8 @@ import "time"
 // the totals may be a few calls ahead of them.
 type Snapshot struct {
 	Name string
-	// Phase is one of Phases: open, paused, draining or closed.
-	Phase string
+	// Phase of the pool's life.
+	Phase Phase
 
 	// Concurrency is the number of permits, zero without a limit; Limit is
 	// how many are given out now, fewer while the pool warms up, or while
@@ -64,9 +64,9 @@ type Snapshot struct {
 	// state that it went to.
 	Admitted       uint64
 	Left           uint64
-	Rejected       map[string]uint64
-	Ended          map[string]uint64
-	BreakerChanged map[string]uint64
+	Rejected       map[Reason]uint64
+	Ended          map[Outcome]uint64
+	BreakerChanged map[BreakerState]uint64
 }
 
 // Snapshot returns the pool's numbers.
@@ -76,10 +76,10 @@ func (p *Pool) Snapshot() Snapshot {
 		Admitted: p.admitted.Load(),
 		Left:     p.left.Load(),
 		Detached: p.detached.Load(),
-		Rejected: make(map[string]uint64),
-		Ended:    make(map[string]uint64),
+		Rejected: make(map[Reason]uint64),
+		Ended:    make(map[Outcome]uint64),
 
-		BreakerChanged: make(map[string]uint64),
+		BreakerChanged: make(map[BreakerState]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
 	s.Predecessors = p.inFlightBefore()
@@ -87,14 +87,14 @@ func (p *Pool) Snapshot() Snapshot {
 	s.Overridden = p.Overridden()
 	for r := range p.rejected {
 		if n := p.rejected[r].Load(); n > 0 {
-			s.Rejected[Reason(r).String()] = n
+			s.Rejected[Reason(r)] = n
 		}
 	}
 	for o := range p.ended {
-		s.Ended[Outcome(o).String()] = p.ended[o].Load()
+		s.Ended[Outcome(o)] = p.ended[o].Load()
 	}
 	for state := StateClosed; state < breakerStateCount; state++ {
-		s.BreakerChanged[state.String()] = p.changed[state].Load()
+		s.BreakerChanged[state] = p.changed[state].Load()
 	}
 	return s
 }
@@ -102,7 +102,7 @@ func (p *Pool) Snapshot() Snapshot {
 func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Phase = phase(g.phase.Load()).String()
+	s.Phase = Phase(g.phase.Load())
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), g.ownLimit()
 	s.Lent = g.lent
 	if g.warming() {

@@ -87,7 +87,7 @@ func (s *storm) rage(resizes bool) {
 		s.t.Error(err)
 	}
 	got := p.Snapshot()
-	if ended := got.Ended["success"] + got.Ended["failure"] + got.Ended["excluded"]; ended != got.Admitted {
+	if ended := got.Ended[offloader.Success] + got.Ended[offloader.Failure] + got.Ended[offloader.Excluded]; ended != got.Admitted {
 		s.t.Errorf("%d were admitted and %d have ended", got.Admitted, ended)
 	}
 }

@@ -277,5 +277,5 @@ func (run *Run) Owner() spool.Owner {
 
 var (
 	_ offloader.Caller = (*Run)(nil)
-	_ spool.Owned       = (*Run)(nil)
+	_ spool.Owned      = (*Run)(nil)
 )
