@@ -35,6 +35,20 @@ func TestDo(t *testing.T) {
 			s.wantEnded(test.outcome)
 		})
 	}
+	play(t, "errors may be judged by the program", nil, func(s *stage) {
+		for err, outcome := range map[error]offloader.Outcome{nil: offloader.Failure, broken: offloader.Excluded} {
+			before := s.pool.Snapshot().Ended[outcome]
+			s.pool.Do(s.t.Context(), func(context.Context) error { return err })
+			if got := s.pool.Snapshot().Ended[outcome]; got != before+1 {
+				s.t.Errorf("%v: %d ended with %s, want %d", err, got, outcome, before+1)
+			}
+		}
+	}, offloader.WithOutcome(func(err error) offloader.Outcome {
+		if err == nil {
+			return offloader.Failure
+		}
+		return offloader.Excluded
+	}))
 	play(t, "work gets the caller's context", nil, func(s *stage) {
 		type key struct{}
 		ctx := context.WithValue(s.t.Context(), key{}, "value")

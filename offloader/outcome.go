@@ -46,9 +46,10 @@ func (o Outcome) err() error {
 	return nil
 }
 
-// outcomeOf judges an error returned by work: a cancel is the caller's doing,
-// any other error the backend's.
-func outcomeOf(err error) Outcome {
+// OutcomeOf judges an error of a run as [Pool.Do] does by default: nil is a success, an
+// error that wraps [context.Canceled] is excluded, since the caller has ended the run,
+// and any other error is a failure.
+func OutcomeOf(err error) Outcome {
 	switch {
 	case err == nil:
 		return Success

@@ -15,6 +15,7 @@ type Pool struct {
 	epoch             time.Time
 	observeBreaker    func(from, to BreakerState)
 	observeSaturation func()
+	outcomeOf         func(error) Outcome // of runs of Do
 
 	gate    gate
 	alarm   alarm                   // of the queue
@@ -52,6 +53,13 @@ func WithBreakerObserver(observe func(from, to BreakerState)) Option {
 	return func(p *Pool) { p.observeBreaker = observe }
 }
 
+// WithOutcome makes [Pool.Do] judge the errors of runs by outcome in place of
+// [OutcomeOf], for errors that are not the fault of the backend. It is called with nil
+// errors too, on the goroutine of the run.
+func WithOutcome(outcome func(error) Outcome) Option {
+	return func(p *Pool) { p.outcomeOf = outcome }
+}
+
 // SaturationCalm is how long nobody has begun to wait when the next one who does
 // makes a new saturation.
 const SaturationCalm = 30 * time.Second
@@ -67,7 +75,7 @@ func WithSaturationObserver(observe func()) Option {
 
 // New returns a pool. The name is for people: errors and snapshots carry it.
 func New(name string, s Settings, opts ...Option) (*Pool, error) {
-	p := &Pool{name: name, epoch: time.Now()}
+	p := &Pool{name: name, epoch: time.Now(), outcomeOf: OutcomeOf}
 	p.alarm.ring = p.expire
 	p.warming.ring = p.warm
 	p.lingers.end = p.endLinger
@@ -150,9 +158,9 @@ func (p *Pool) acquire(ctx context.Context, t *Ticket) (Permit, error) {
 	return p.begin(s, p.now())
 }
 
-// Do acquires a permit, runs work and releases the permit. A nil error counts
-// as success, an error that wraps context.Canceled is excluded, any other and
-// a panic are failures. Panics pass through as they are.
+// Do acquires a permit, runs work and releases the permit. It returns the error of
+// Acquire or of work. [OutcomeOf] judges the latter, unless there is [WithOutcome]; a
+// panic is a failure, and passes through.
 func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err error) {
 	permit, err := p.Acquire(ctx)
 	if err != nil {
@@ -161,7 +169,7 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 	outcome := Failure // of a run that panics
 	defer func() { permit.Release(outcome) }()
 	err = work(ctx)
-	outcome = outcomeOf(err)
+	outcome = p.outcomeOf(err)
 	return err
 }
 
