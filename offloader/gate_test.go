@@ -255,7 +255,7 @@ func (r *rig) dropUpload(id int) {
 	delete(r.model.uploading, id)
 }
 
-func (r *rig) join(id int, ticket *Ticket) (*slot, answer, Reason) {
+func (r *rig) join(id int, ticket *Ticket) (*slot, decision, Reason) {
 	var deadline moment
 	if r.rnd.IntN(4) == 0 {
 		deadline = r.now + moment(r.rnd.IntN(100)) + 1

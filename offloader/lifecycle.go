@@ -3,8 +3,8 @@ package offloader
 import "context"
 
 // Pause stops handing out permits. Newcomers wait while the queue has room, up to the
-// longest wait. Runs go on. Resume ends the pause; Drain ends it for the waiters. To
-// pause a pool that drains lets newcomers wait again.
+// longest wait. Runs go on. Resume ends the pause; Drain ends it for the waiters. A
+// pool that drains, when paused, lets newcomers wait again.
 func (p *Pool) Pause() { p.enterPhase(PhasePaused) }
 
 // Drain rejects newcomers with the reason Draining, and blocks until all calls that came
@@ -40,7 +40,7 @@ func (p *Pool) Close(ctx context.Context) error {
 
 func (p *Pool) enterPhase(to Phase) { p.gate.setPhase(to, p.now()).wake() }
 
-// idle waits for the pools that this one has succeeded first.
+// idle waits for the predecessors first.
 func (p *Pool) idle(ctx context.Context) error {
 	for _, elder := range p.predecessors() {
 		if err := elder.idle(ctx); err != nil {
@@ -51,7 +51,7 @@ func (p *Pool) idle(ctx context.Context) error {
 	select {
 	case <-idle:
 		return nil
-	default: // an idle pool needs no time, so it does not matter if there is none
+	default: // an idle pool needs no time, and ctx may have ended
 	}
 	select {
 	case <-idle:

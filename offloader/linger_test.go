@@ -28,7 +28,7 @@ func TestLingeringPermits(t *testing.T) {
 		s.want(all, "admitted waiting")
 		s.pass(1)
 		s.want(all, "admitted admitted")
-		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 0 || got.MeanRun != 0 {
+		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 0 || got.TypicalRun != 0 {
 			s.t.Errorf("later: %+v", got)
 		}
 	})

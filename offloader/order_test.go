@@ -56,7 +56,7 @@ func TestOrderOfWaiters(t *testing.T) {
 		}
 		s.arrive()
 		s.pass(second)
-		if got := s.pool.Snapshot(); !got.NewestFirst || got.OldestWait != second || got.MeanRun != second {
+		if got := s.pool.Snapshot(); !got.NewestFirst || got.OldestWait != second || got.TypicalRun != second {
 			s.t.Errorf("with five waiters, a second later: %+v", got)
 		}
 	})
@@ -138,7 +138,7 @@ func TestWaitsThatEnd(t *testing.T) {
 			}
 			all[i].release(offloader.Success)
 		}
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("the mean run is %s", got)
 		}
 	})
@@ -150,7 +150,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		s.run(second, offloader.Success)
 		s.pass(time.Hour)
 		first[1].release(offloader.Success)
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("the mean run is %s", got)
 		}
 	})

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Outcome is the result of a run as the breaker sees it.
+// Outcome is the result of a run for the breaker.
 type Outcome uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	Success Outcome = iota
 	// Failure: the backend is at fault.
 	Failure
-	// Excluded: the result says nothing about the backend, as when the client
+	// Excluded: the result is not the backend's doing, for example because the client
 	// was at fault or left.
 	Excluded
 
@@ -35,7 +35,7 @@ var (
 	errExcluded = errors.New("run excluded")
 )
 
-// err is the outcome in the breaker's language.
+// err is the outcome as gobreaker sees it.
 func (o Outcome) err() error {
 	switch o {
 	case Failure:

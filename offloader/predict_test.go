@@ -230,8 +230,8 @@ func TestPredictionsAfterASuccession(t *testing.T) {
 	}
 	wantMeanRun := func(s *stage, heir *offloader.Pool, want time.Duration) {
 		s.t.Helper()
-		if got := heir.Snapshot(); got.MeanRun != want || got.Waiting == 0 {
-			s.t.Errorf("%d wait, runs take %s, want %s", got.Waiting, got.MeanRun, want)
+		if got := heir.Snapshot(); got.TypicalRun != want || got.Waiting == 0 {
+			s.t.Errorf("%d wait, runs take %s, want %s", got.Waiting, got.TypicalRun, want)
 		}
 	}
 	running := func(s *stage) *caller {

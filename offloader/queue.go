@@ -2,30 +2,30 @@ package offloader
 
 import "sync"
 
-// moment is a point in time as nanoseconds since a pool's epoch. Pools count
-// so because it is monotonic, cheap to read and small to keep.
+// moment is a point in time, in nanoseconds since the pool's epoch: monotonic, cheap to
+// read and small.
 type moment int64
 
-// waiter is one caller in the queue. Its links, and all of its fields until a
-// verdict has been sent, are guarded by the gate's mutex.
+// waiter is one caller in the queue. The gate's mutex guards its links, and all of its
+// fields until a verdict has been sent.
 type waiter struct {
 	prev, next *waiter
 	arrived    moment
 	deadline   moment  // the caller's own, zero if none
-	queued     bool    // linked into the queue; whoever unlinks it owns it
-	breaksCalm bool    // the first to wait for a while; its caller may read it
-	kept       bool    // its turn was kept: it is served before the line
+	queued     bool    // linked into the queue; the code that unlinks it owns it
+	breaksCalm bool    // the first waiter for a while; its caller may read it
+	kept       bool    // it came at its turn and is served before the line
 	ticket     *Ticket // of the caller, nil without one
 
-	// permit or reason is the verdict; wake tells that it is there.
+	// slot or reason is the verdict; wake is sent when it is there.
 	slot   *slot
 	reason Reason
 	wake   chan struct{}
 }
 
-// waiterPool keeps waiters with their channel: a queued request then costs
-// nothing but its place. Each [Pool] has its own, since channels that were made
-// in a bubble of testing/synctest cannot be used outside of it.
+// waiterPool recycles waiters with their channels, so that waiting allocates nothing.
+// Each [Pool] has its own, since channels that were made in a bubble of
+// testing/synctest cannot be used outside of it.
 type waiterPool struct{ kept sync.Pool }
 
 func (p *waiterPool) get(arrived, deadline moment, t *Ticket) *waiter {
@@ -37,8 +37,8 @@ func (p *waiterPool) get(arrived, deadline moment, t *Ticket) *waiter {
 	return w
 }
 
-// put takes back a waiter whose verdict was received, or that left the queue
-// by itself; in both cases nothing is left in its channel.
+// put takes back a waiter after its verdict was received or after it left the queue. In
+// both cases its channel is empty.
 func (p *waiterPool) put(w *waiter) {
 	w.slot, w.reason, w.ticket, w.kept = nil, 0, nil, false
 	p.kept.Put(w)
@@ -76,8 +76,8 @@ func (l *list) remove(w *waiter) {
 	l.len--
 }
 
-// queue are those who wait: callers that have come back at their turn, who are served
-// first, and all others.
+// queue holds the waiters: first the callers that came back at their turn, then all
+// others.
 type queue struct {
 	kept, line list
 	len        int
@@ -108,7 +108,7 @@ func (q *queue) listOf(w *waiter) *list {
 	return &q.line
 }
 
-// oldest is when the caller began to wait that has waited longest. There is one.
+// oldest is when the longest waiter joined. The queue must not be empty.
 func (q *queue) oldest() moment {
 	k, l := q.kept.front, q.line.front
 	switch {
@@ -120,9 +120,9 @@ func (q *queue) oldest() moment {
 	return min(k.arrived, l.arrived)
 }
 
-// verdicts are waiters that were taken out of the queue and must be told so,
-// in that order, and permits for other gates. They are gathered under the gate's
-// mutex and told after it.
+// verdicts are waiters that have left the queue and are to be woken, in that order, and
+// transfers of permits to other gates. They are collected under the gate's mutex and
+// sent after it.
 type verdicts struct {
 	first, last *waiter
 	transfers   *transfer
@@ -143,7 +143,7 @@ func (v *verdicts) add(w *waiter) {
 	v.last = w
 }
 
-// tell wakes the waiters. From then on they belong to their callers.
+// wake wakes the waiters. From then on they belong to their callers.
 func (v verdicts) wake() {
 	for w := v.first; w != nil; {
 		next := w.next

@@ -313,7 +313,7 @@ func TestUntimedRuns(t *testing.T) {
 					c.finished = true
 					test.end(c)
 				}
-				got := s.pool.Snapshot().MeanRun
+				got := s.pool.Snapshot().TypicalRun
 				if test.teaches != (got > time.Minute) {
 					s.t.Errorf("the mean run is %s", got)
 				}

@@ -127,7 +127,7 @@ func TestMeanRun(t *testing.T) {
 			for range step.runs {
 				s.run(step.run, offloader.Success)
 			}
-			if got := s.pool.Snapshot().MeanRun; got != step.want {
+			if got := s.pool.Snapshot().TypicalRun; got != step.want {
 				s.t.Errorf("after %d runs of %s: %s, want %s", step.runs, step.run, got, step.want)
 			}
 		}
@@ -139,11 +139,11 @@ func TestMeanRun(t *testing.T) {
 		c.come(1, time.Hour)
 		c.come(100, second)
 		s.pass(50 * second)
-		if got := s.pool.Snapshot().MeanRun; got != 2*second {
+		if got := s.pool.Snapshot().TypicalRun; got != 2*second {
 			s.t.Errorf("two permits, one of which serves a run each second: a mean run of %s", got)
 		}
 		s.pass(time.Hour)
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("a mean run of %s when nobody waits any more", got)
 		}
 		c.wantServed()

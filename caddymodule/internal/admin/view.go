@@ -45,7 +45,7 @@ func viewPool(s offloader.Snapshot, configured offloader.Settings) poolView {
 		Concurrency: s.Concurrency, Limit: s.Limit, Lent: s.Lent, WarmingUp: s.WarmingUp,
 		Running: s.Running, Abandoned: s.Abandoned, Lingering: s.Lingering,
 		Uploading: s.Announced, Unspooled: s.Capped, Predecessors: s.Predecessors, Upgraded: s.Detached,
-		Waiting: s.Waiting, QueueLimit: s.QueueLimit, OldestWait: s.OldestWait, NewestFirst: s.NewestFirst, MeanRun: s.MeanRun,
+		Waiting: s.Waiting, QueueLimit: s.QueueLimit, OldestWait: s.OldestWait, NewestFirst: s.NewestFirst, MeanRun: s.TypicalRun,
 		Breaker: s.Breaker.String(), BreakerForced: s.BreakerForced, Overridden: overriddenView(s.Overridden, configured),
 		Admitted: s.Admitted, Left: s.Left, Rejected: byName(s.Rejected), Ended: byName(s.Ended), BreakerChanged: byName(s.BreakerChanged),
 	}

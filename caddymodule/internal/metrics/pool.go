@@ -56,7 +56,7 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("mean_run_seconds", "How long a run takes, by the median.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return s.MeanRun.Seconds() },
+		func(s *offloader.Snapshot) float64 { return s.TypicalRun.Seconds() },
 	},
 	{
 		describe("abandoned", "Runs that go on without their callers and hold a permit.", "pool"), prometheus.GaugeValue,
