@@ -203,9 +203,9 @@ func (g *gate) rejectAll(r Reason) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
-		for l.front != nil {
-			g.reject(l.front, r, &out)
+	for _, l := range [...]*line{&g.queue.kept, &g.queue.line} {
+		for w := l.front(); w != nil; w = l.front() {
+			g.reject(w, r, &out)
 		}
 	}
 	g.wakeIfIdle()

@@ -534,8 +534,8 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, uploading, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
-	for w := g.queue.line.front; w != nil; w = w.next {
-		if r.waiting[m.queue[i].id] != w || (w.next != nil && w.next.prev != w) {
+	for e := g.queue.line.Front(); e != nil; e = e.Next() {
+		if r.waiting[m.queue[i].id] != e.Value || (e.Next() != nil && e.Next().Prev() != e) {
 			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
 		}
 		i++

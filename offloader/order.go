@@ -45,18 +45,18 @@ func (g *gate) healthyWith(waiting int) bool {
 func (g *gate) pick(now moment) *waiter {
 	line := &g.queue.line
 	switch {
-	case g.queue.kept.front != nil:
-		return g.queue.kept.front
+	case g.queue.kept.Len() > 0:
+		return g.queue.kept.front()
 	case g.healthy() || g.rescues(now):
-		return line.front
+		return line.front()
 	}
-	return line.back
+	return line.back()
 }
 
 // late reports whether the oldest waiter would be too late if all others were served
 // before, even at the faster of the two paces.
 func (g *gate) late(now moment) bool {
-	return float64(now-g.queue.line.front.arrived)+g.rest() > float64(g.maxWait)
+	return float64(now-g.queue.line.front().arrived)+g.rest() > float64(g.maxWait)
 }
 
 // rescues reports whether the oldest waiter gets the next permit although the newest
@@ -64,22 +64,22 @@ func (g *gate) late(now moment) bool {
 // means that clearly more callers come than are served, or that the queue is too long
 // to be served before its newest waiter is late.
 func (g *gate) rescues(now moment) bool {
-	oldest, newest := float64(now-g.queue.line.front.arrived), float64(now-g.queue.line.back.arrived)
+	oldest, newest := float64(now-g.queue.line.front().arrived), float64(now-g.queue.line.back().arrived)
 	return !g.pace.over && oldest+g.drain(g.queue.len) > float64(g.maxWait) && newest+g.rest() <= float64(g.maxWait)
 }
 
 // displaces reports whether a newcomer to a full queue takes the place of a waiter, as
 // a newcomer at its turn does.
 func (g *gate) displaces(kept bool) bool {
-	return g.queueLimit > 0 && g.queue.line.len > 0 && (kept || !g.healthy())
+	return g.queueLimit > 0 && g.queue.line.Len() > 0 && (kept || !g.healthy())
 }
 
 // displaced is the waiter that would be served last.
 func (g *gate) displaced() *waiter {
 	if g.healthy() {
-		return g.queue.line.back
+		return g.queue.line.back()
 	}
-	return g.queue.line.front
+	return g.queue.line.front()
 }
 
 // freed notes that the permit of a run comes free. With the newest served first, it
@@ -95,16 +95,16 @@ func (g *gate) freed(now moment, out *verdicts) {
 	if !g.pace.known() || g.maxWait == 0 {
 		return
 	}
-	for n := 1 + g.queue.len/lateShare; n > 0 && g.queue.line.len > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
-		g.reject(g.queue.line.front, PredictedLate, out)
+	for n := 1 + g.queue.len/lateShare; n > 0 && g.queue.line.Len() > 0 && !g.healthy() && g.late(now) && !g.rescues(now); n-- {
+		g.reject(g.queue.line.front(), PredictedLate, out)
 	}
 }
 
 // rejectLate rejects waiters that have waited for the longest wait.
 func (g *gate) rejectLate(now moment, out *verdicts) {
-	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
-		for l.front != nil && g.maxWait > 0 && time.Duration(now-l.front.arrived) >= g.maxWait {
-			g.reject(l.front, WaitTimeout, out)
+	for _, l := range [...]*line{&g.queue.kept, &g.queue.line} {
+		for w := l.front(); w != nil && g.maxWait > 0 && time.Duration(now-w.arrived) >= g.maxWait; w = l.front() {
+			g.reject(w, WaitTimeout, out)
 		}
 	}
 	g.wakeIfIdle()

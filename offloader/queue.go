@@ -1,6 +1,10 @@
 package offloader
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/caddy-offload/caddy-offload/internal/list"
+)
 
 // moment is a point in time, in nanoseconds since the pool's epoch: monotonic, cheap to
 // read and small.
@@ -9,7 +13,8 @@ type moment int64
 // waiter is one caller in the queue. The gate's mutex guards its links, and all of its
 // fields until a verdict has been sent.
 type waiter struct {
-	prev, next *waiter
+	element    list.Element[*waiter] // in a line
+	next       *waiter               // in verdicts
 	arrived    moment
 	deadline   moment  // the caller's own, zero if none
 	queued     bool    // linked into the queue; the code that unlinks it owns it
@@ -44,42 +49,29 @@ func (p *waiterPool) put(w *waiter) {
 	p.kept.Put(w)
 }
 
-// list is a list of waiters in order of arrival.
-type list struct {
-	front, back *waiter
-	len         int
+// line is a list of waiters in order of arrival.
+type line struct{ list.List[*waiter] }
+
+// front is the oldest waiter, nil without one.
+func (l *line) front() *waiter {
+	if e := l.Front(); e != nil {
+		return e.Value
+	}
+	return nil
 }
 
-func (l *list) push(w *waiter) {
-	w.prev, w.next = l.back, nil
-	if l.back == nil {
-		l.front = w
-	} else {
-		l.back.next = w
+// back is the newest waiter, nil without one.
+func (l *line) back() *waiter {
+	if e := l.Back(); e != nil {
+		return e.Value
 	}
-	l.back = w
-	l.len++
-}
-
-func (l *list) remove(w *waiter) {
-	if w.prev == nil {
-		l.front = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		l.back = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.prev, w.next = nil, nil
-	l.len--
+	return nil
 }
 
 // queue holds the waiters: first the callers that came back at their turn, then all
 // others.
 type queue struct {
-	kept, line list
+	kept, line line
 	len        int
 }
 
@@ -88,12 +80,13 @@ func (q *queue) push(w *waiter) {
 	if w.ticket != nil {
 		w.ticket.waiter = w
 	}
-	q.listOf(w).push(w)
+	w.element.Value = w
+	q.lineOf(w).Push(&w.element)
 	q.len++
 }
 
 func (q *queue) remove(w *waiter) {
-	q.listOf(w).remove(w)
+	q.lineOf(w).Remove(&w.element)
 	w.queued = false
 	if w.ticket != nil {
 		w.ticket.waiter = nil
@@ -101,7 +94,7 @@ func (q *queue) remove(w *waiter) {
 	q.len--
 }
 
-func (q *queue) listOf(w *waiter) *list {
+func (q *queue) lineOf(w *waiter) *line {
 	if w.kept {
 		return &q.kept
 	}
@@ -110,7 +103,7 @@ func (q *queue) listOf(w *waiter) *list {
 
 // oldest is when the longest waiter joined. The queue must not be empty.
 func (q *queue) oldest() moment {
-	k, l := q.kept.front, q.line.front
+	k, l := q.kept.front(), q.line.front()
 	switch {
 	case k == nil:
 		return l.arrived

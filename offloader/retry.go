@@ -197,7 +197,7 @@ func (g *gate) turnOfKept() time.Duration {
 	if g.concurrency == unlimited {
 		return minRetry
 	}
-	return time.Duration(min(float64(g.queue.kept.len+1)*g.predictedRun()/float64(g.concurrency), float64(maxRetry)))
+	return time.Duration(min(float64(g.queue.kept.Len()+1)*g.predictedRun()/float64(g.concurrency), float64(maxRetry)))
 }
 
 // age is the time that the youngest run has taken, in nanoseconds, if no permit is
