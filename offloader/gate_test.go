@@ -45,7 +45,7 @@ type rig struct {
 	waiting map[int]*waiter
 	uploads map[int]*Ticket
 	maxWait time.Duration   // of a crowded queue, zero for any
-	idle    <-chan struct{} // of somebody who waits until nothing is in flight
+	idle    <-chan struct{} // of a caller that waits until nothing is in flight
 	log     []string
 }
 
@@ -83,7 +83,7 @@ func (r *rig) play(steps int) {
 	}
 }
 
-// crowded plays a queue that lasts, long enough for predictions to refuse callers.
+// crowded plays a queue that lasts, long enough for predictions to reject callers.
 func (r *rig) crowded(steps int) {
 	r.maxWait = time.Duration(200 + r.rnd.IntN(1000))
 	r.resize()
@@ -170,7 +170,7 @@ func (r *rig) step() {
 
 func (r *rig) note(id int, what string) { r.log = append(r.log, fmt.Sprintf("%d %s", id, what)) }
 
-// collect notes the verdicts that were told, in their order.
+// collect notes the verdicts in their order.
 func (r *rig) collect(out verdicts) {
 	for w := out.first; w != nil; {
 		next := w.next
@@ -197,7 +197,7 @@ type numbered int
 
 func (numbered) Client() Client { return Client{} }
 
-// arrive lets somebody enter and, at times after something else has happened,
+// arrive lets a caller enter and, at times after something else has happened,
 // queue up.
 func (r *rig) arrive(id int) {
 	ticket := r.uploads[id]
@@ -207,7 +207,7 @@ func (r *rig) arrive(id int) {
 	room := r.gate.admissible(n)
 	s, a, reason := r.gate.enter(n)
 	if room != reason {
-		r.t.Fatalf("room says %s, enter %s", room, reason)
+		r.t.Fatalf("admissible says %s, enter %s", room, reason)
 	}
 	if a == queueUp && !answered {
 		r.check("an arrival")
@@ -234,7 +234,7 @@ func (r *rig) newcomer() int {
 	return r.nextID
 }
 
-// beginUpload lets a caller in, if one that arrived now would not be refused.
+// beginUpload lets a caller in, if one that arrived now would not be rejected.
 func (r *rig) beginUpload() {
 	id, ticket := r.newcomer(), &Ticket{}
 	want := r.model.upload(id)
@@ -342,7 +342,7 @@ func (r *rig) lingered(id int) {
 	r.collect(r.gate.endLinger(s, r.now))
 }
 
-// abandonRun marks a run, at times with a permit that is not valid any more.
+// abandonRun marks a run, at times with a permit that is no longer valid.
 func (r *rig) abandonRun() {
 	id, ok := r.pick(false)
 	if !ok {
@@ -407,7 +407,7 @@ func (r *rig) leave() {
 	r.model.remove(id)
 }
 
-// cancel refuses a waiter, which works once.
+// cancel rejects a waiter, which works once.
 func (r *rig) cancel() {
 	id, ok := oneOf(r.rnd, r.waiting)
 	if !ok {
@@ -434,8 +434,8 @@ func (r *rig) checkArrival(id int, got *Ticket) {
 	}
 }
 
-// pass lets time pass, often just up to the moment at which somebody is to be
-// refused, or to shortly before: predictions have fractions.
+// pass lets time pass, often just up to the moment at which a waiter is to be
+// rejected, or to shortly before: predictions have fractions.
 func (r *rig) pass() {
 	before, due := r.now, r.gate.nextDue()
 	r.now += moment(r.rnd.IntN(30))
@@ -557,7 +557,7 @@ func (r *rig) checkOrder(step string) {
 	}
 }
 
-// checkIdle checks that whoever waits until nothing is in flight hears of it.
+// checkIdle checks that a caller that waits until nothing is in flight is woken.
 // While newcomers may come in that may have been the case for a moment.
 func (r *rig) checkIdle(step string) {
 	r.t.Helper()

@@ -56,7 +56,7 @@ func (s *stage) wantEndedWith(e *ending, want error) {
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	play(t, "waits for runs and waiters, and refuses newcomers", nil, func(s *stage) {
+	play(t, "waits for runs and waiters, and rejects newcomers", nil, func(s *stage) {
 		all := s.arrivals(2)
 		drained := s.drain()
 		all = append(all, s.arrive())
@@ -146,7 +146,7 @@ func TestDrain(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	play(t, "refuses waiters and newcomers, and waits for runs", sixteenSeconds, func(s *stage) {
+	play(t, "rejects waiters and newcomers, and waits for runs", sixteenSeconds, func(s *stage) {
 		all := s.arrivals(3)
 		closed := s.close()
 		all = append(all, s.arrive())

@@ -77,7 +77,7 @@ func (m *model) rescues(now moment) bool {
 	return !m.pace.over && inTrouble && !m.lateWhoCame(last.arrived, now)
 }
 
-// next is the place of the waiter who gets the next permit.
+// next is the index of the waiter that gets the next permit.
 func (m *model) next(now moment) int {
 	if m.healthy() || m.rescues(now) {
 		return 0
@@ -101,7 +101,7 @@ func (m *model) freed(now moment) {
 	}
 }
 
-// order lists the waiters as they would be served if nobody came or left.
+// order lists the waiters in the order of service without arrivals and departures.
 func (m *model) order() []int {
 	var ids []int
 	run, rest := m.run(), slices.Clone(m.queue)

@@ -12,13 +12,13 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// log gathers what an observer is told, and checks that it is told in order.
+// log collects the calls of an observer, and checks their order.
 type log struct {
 	t *testing.T
 
 	mu      sync.Mutex
 	busy    bool
-	jumps   bool // the breaker is also changed by Configure, of which l is not told
+	jumps   bool // the breaker is also changed by Configure, which does not call l
 	last    offloader.BreakerState
 	entries []string
 	also    func() // called by each observation
@@ -224,7 +224,7 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		s.outcomes("ffffff")
 		s.configure(on)
 		s.wantBreaker(offloader.StateClosed)
-		l.last = offloader.StateClosed // who configures knows, and is not told
+		l.last = offloader.StateClosed // Configure does not call it
 		s.outcomes("f")
 		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
@@ -258,7 +258,7 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 	}
 }
 
-// A saturation is told of when it begins, not for each one who waits.
+// A saturation is reported when it begins, not for each waiter.
 func TestObserversOfSaturation(t *testing.T) {
 	t.Parallel()
 	told := 0

@@ -101,7 +101,7 @@ func TestOrderOfWaiters(t *testing.T) {
 
 func TestWaitsThatEnd(t *testing.T) {
 	t.Parallel()
-	play(t, "a waiter is refused exactly after the longest wait", sixteenSeconds, func(s *stage) {
+	play(t, "a waiter is rejected exactly after the longest wait", sixteenSeconds, func(s *stage) {
 		busy(s)
 		first := s.arrive()
 		s.pass(3 * second)
@@ -165,7 +165,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		holder.release(offloader.Success)
 		s.want(six, "queue_full waiting waiting waiting waiting admitted")
 	})
-	play(t, "a newcomer to a full and healthy queue is refused", func(s *offloader.Settings) {
+	play(t, "a newcomer to a full and healthy queue is rejected", func(s *offloader.Settings) {
 		s.MaxWait, s.Queue = 16*second, 4
 	}, func(s *stage) {
 		busy(s)
