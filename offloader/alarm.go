@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// alarm is the one timer of a queue, or of a ramp. It may ring early, when the
-// waiter that it was set for has left meanwhile; it then is set anew. That is
-// cheaper than to touch it whenever the queue moves.
+// alarm is the timer of a queue, or of a warm-up. It may ring early, if the waiter that
+// it was set for has left; it is then set again. That is cheaper than to reset it
+// whenever the queue moves.
 type alarm struct {
 	ring func() // called on the timer's goroutine; it must not block
 
@@ -17,7 +17,7 @@ type alarm struct {
 	closed bool
 }
 
-// set makes the alarm ring at that moment or before; zero means never.
+// set makes the alarm ring at that moment or before. Zero means never.
 func (a *alarm) set(at, now moment) {
 	if at == 0 {
 		return

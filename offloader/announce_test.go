@@ -91,7 +91,7 @@ func TestUpload(t *testing.T) {
 		uploads[1].Withdraw()
 		uploads[2].Withdraw()
 	})
-	play(t, "a closed pool refuses it when it is over, and waits until then", nil, func(s *stage) {
+	play(t, "a closed pool rejects it when it is over, and waits until then", nil, func(s *stage) {
 		upload := s.upload()
 		closed := s.close()
 		s.wantNotEnded(closed)
@@ -195,7 +195,7 @@ func TestWait(t *testing.T) {
 	})
 }
 
-// An upload takes the turn of a client that was refused before into account.
+// An upload takes the turn of a client that was rejected before into account.
 func TestUploadAtItsTurn(t *testing.T) {
 	t.Parallel()
 	comeBack := func(s *stage) *offloader.Ticket {

@@ -32,7 +32,7 @@ func TestGoodBeginnings(t *testing.T) {
 		s.wantBreaker(offloader.StateClosed)
 		stream.release(offloader.Failure) // cut in the middle
 		s.wantBreaker(offloader.StateClosed)
-		if got := s.pool.Snapshot(); got.BreakerChanged["open"] != 1 || got.Ended["failure"] != 2 {
+		if got := s.pool.Snapshot(); got.BreakerChanged[offloader.StateOpen] != 1 || got.Ended[offloader.Failure] != 2 {
 			s.t.Errorf("%+v", got)
 		}
 	})

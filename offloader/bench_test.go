@@ -50,7 +50,7 @@ func benchmarkPool(b *testing.B, breaker *BreakerSettings) {
 	}
 }
 
-// A refusal allocates nothing and costs about as much as looking.
+// A rejection allocates nothing and costs about as much as a check.
 func BenchmarkRefusal(b *testing.B) {
 	b.Run("queue_full", func(b *testing.B) {
 		p := benchPool(b, func(s *Settings) { s.Concurrency, s.Queue = 1, 0 })

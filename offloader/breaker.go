@@ -17,7 +17,7 @@ const (
 	StateOff BreakerState = iota
 	// StateClosed: runs pass and are counted.
 	StateClosed
-	// StateHalfOpen: probes find out whether the backend has recovered.
+	// StateHalfOpen: probes test whether the backend has recovered.
 	StateHalfOpen
 	// StateOpen: all calls are rejected until the cool-down is over.
 	StateOpen
@@ -35,9 +35,6 @@ func BreakerStates() []BreakerState {
 // String returns the state's name: off, closed, half_open or open.
 func (s BreakerState) String() string { return breakerStateNames[s] }
 
-// MarshalText returns the state's name.
-func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 func stateOf(s gobreaker.State) BreakerState {
 	switch s {
 	case gobreaker.StateOpen:
@@ -48,26 +45,26 @@ func stateOf(s gobreaker.State) BreakerState {
 	return StateClosed
 }
 
-// breaker adds to gobreaker's two-step form what it lacks: a state that can be
-// read without a lock, an end of the cool-down that does not wait for the next
-// request, probes that cannot hang, and callbacks outside of its mutex.
+// breaker adds to gobreaker's two-step form: a state that is read without a lock, an
+// end of the cool-down that does not wait for the next call, probes that cannot hang,
+// and callbacks outside of its mutex.
 //
-// gobreaker keeps its state private and its times fixed, so a breaker is not
-// changed: a pool with other breaker settings gets a new one.
+// gobreaker keeps its state private and its times fixed, so a breaker is never changed:
+// a pool with other breaker settings gets a new one.
 type breaker struct {
 	settings BreakerSettings // with defaults filled in
 	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
-	changes  *transitions // changes of the state, for the pool
-	forced   bool         // open by hand: there is nothing but state and settings
+	changes  *transitions // collects changes of the state for the pool
+	forced   bool         // open by ForceBreaker: only state and settings are set
 
 	state    atomic.Uint32 // BreakerState
-	probing  atomic.Int32  // probes that have not reported
-	tripping atomic.Bool   // trip on the next failure, tell nobody
-	era      atomic.Uint32 // how often the state has changed
+	probing  atomic.Int32  // probes without a result
+	tripping atomic.Bool   // trip on the next failure, without an observer
+	era      atomic.Uint32 // number of changes of the state
 	row      row
 
 	mu      sync.Mutex
-	opened  time.Time   // last time that it tripped
+	opened  time.Time   // the last time that it tripped
 	coolOff *time.Timer // ends the cool-down
 	closed  bool
 }
@@ -82,21 +79,21 @@ func newBreaker(name string, s BreakerSettings, changes *transitions) *breaker {
 		BucketPeriod:  s.Window / windowBuckets,
 		Timeout:       s.CoolDown,
 		ReadyToTrip:   b.readyToTrip,
-		OnStateChange: b.noted,
+		OnStateChange: b.stateChanged,
 		IsExcluded:    func(err error) bool { return errors.Is(err, errExcluded) },
 	})
 	return b
 }
 
-// windowBuckets is how finely the window rolls.
+// windowBuckets is the resolution of the rolling window.
 const windowBuckets = 10
 
-// State returns the state without asking gobreaker, which would lock.
+// State returns the state without gobreaker, which would lock.
 func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 
-// refuses reports whether a newcomer would be refused now. A half-open breaker lets in
-// one for each probe that is to be made; the callers in the gate's queue are the next
-// probes. It is cheap.
+// rejects reports whether a newcomer would be rejected now. A half-open breaker admits
+// one caller for each probe that is to be made; the callers in the gate's queue are the
+// next probes. It is cheap.
 func (b *breaker) rejects(g *gate) bool {
 	switch b.State() {
 	case StateOpen:
@@ -107,31 +104,31 @@ func (b *breaker) rejects(g *gate) bool {
 	return false
 }
 
-// probes counts those that go on and those that have succeeded.
+// probes counts the running and the successful ones.
 func (b *breaker) probes() int {
 	c := b.two.Counts()
 	return int(c.Requests) - int(c.TotalExclusions)
 }
 
-// allow asks for one run, which has to tell its outcome to the hearing.
-func (b *breaker) allow(h *hearing) bool {
+// allow asks for one run, whose outcome the reporter has to report.
+func (b *breaker) allow(r *reporter) bool {
 	if b.forced {
 		return false
 	}
-	era := b.era.Load() // before: no result counts for a later era
+	era := b.era.Load() // before Allow: no result counts for a later era
 	done, err := b.two.Allow()
 	if err == nil {
-		*h = hearing{breaker: b, settle: done, era: era}
+		*r = reporter{breaker: b, settle: done, era: era}
 		if b.State() == StateHalfOpen {
-			h.settle, h.probe = b.probe(done), true
+			r.settle, r.probe = b.probe(done), true
 		}
 	}
 	b.changes.notify()
 	return err == nil
 }
 
-// probe makes sure that the outcome of a probe comes in time: one that hangs
-// would leave the breaker half-open for ever.
+// probe makes sure that the result of a probe comes in time: a probe that hangs would
+// keep the breaker half-open for ever.
 func (b *breaker) probe(done func(error)) func(error) {
 	b.probing.Add(1)
 	var once sync.Once
@@ -165,9 +162,9 @@ func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
 		float64(c.TotalFailures) >= s.FailureRatio*float64(results)
 }
 
-// noted is called by gobreaker under its mutex: it must not call back. A breaker
-// that was closed keeps its state: what its late runs say concerns nobody.
-func (b *breaker) noted(_ string, from, to gobreaker.State) {
+// stateChanged is called by gobreaker under its mutex: it must not call back. A closed
+// breaker keeps its state, whatever its late runs report.
+func (b *breaker) stateChanged(_ string, from, to gobreaker.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -183,7 +180,7 @@ func (b *breaker) noted(_ string, from, to gobreaker.State) {
 		return
 	}
 	b.opened = time.Now()
-	// A nanosecond more, since gobreaker waits until the time has passed.
+	// One nanosecond more, since gobreaker waits until the time has passed.
 	b.coolOff = time.AfterFunc(b.settings.CoolDown+1, b.endCoolDown)
 }
 
@@ -192,22 +189,22 @@ func (b *breaker) endCoolDown() {
 	b.changes.notify()
 }
 
-// startTripped opens a new breaker that takes the place of an open one. Nobody
-// is told, since for everybody else it has been open all along.
+// startTripped opens a new breaker that replaces an open one. The observer is not
+// called, since the pool has been open all along.
 func (b *breaker) startTripped() {
 	b.tripping.Store(true)
 	defer b.tripping.Store(false)
 	b.fail()
 }
 
-// fail books a failure of this moment.
+// fail books a failure at this moment.
 func (b *breaker) fail() {
 	if done, err := b.two.Allow(); err == nil {
 		done(errFailure)
 	}
 }
 
-// restOfCoolDown is the rest of the cool-down, or all of it while nothing ends it.
+// restOfCoolDown is the rest of the cool-down, or all of it for a forced breaker.
 func (b *breaker) restOfCoolDown() time.Duration {
 	if b.forced {
 		return b.settings.CoolDown
@@ -217,8 +214,8 @@ func (b *breaker) restOfCoolDown() time.Duration {
 	return b.settings.CoolDown - time.Since(b.opened)
 }
 
-// close stops the breaker's timer and keeps its state as it is. Timers of
-// probes end with their runs.
+// close stops the breaker's timer and keeps its state. Timers of probes end with their
+// runs.
 func (b *breaker) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

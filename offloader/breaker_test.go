@@ -136,7 +136,7 @@ func TestWindowOfBreaker(t *testing.T) {
 
 func TestOpenBreaker(t *testing.T) {
 	t.Parallel()
-	play(t, "waiters are refused when it trips", func(s *offloader.Settings) {
+	play(t, "waiters are rejected when it trips", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 2, inARow(1)
 	}, func(s *stage) {
 		all := s.arrivals(4)
@@ -146,7 +146,7 @@ func TestOpenBreaker(t *testing.T) {
 		all[2].wantAnswer("breaker_open", second)
 		s.wantGauges("1 of 2 running, 0 waiting")
 	})
-	play(t, "waiters are refused also if no permit comes free", func(s *offloader.Settings) {
+	play(t, "waiters are rejected also if no permit comes free", func(s *offloader.Settings) {
 		s.Linger, s.Breaker = time.Hour, inARow(1)
 	}, func(s *stage) {
 		all := s.arrivals(3)
@@ -194,7 +194,7 @@ func TestProbes(t *testing.T) {
 		s.outcomes("f")
 		s.pass(10*second + 1)
 	}
-	play(t, "one probes, the others are refused, and its success closes", func(s *offloader.Settings) {
+	play(t, "one probes, the others are rejected, and its success closes", func(s *offloader.Settings) {
 		s.Concurrency, s.Breaker = 4, inARow(1)
 	}, func(s *stage) {
 		halfOpen(s)

@@ -3,28 +3,28 @@ package offloader
 import "time"
 
 const (
-	// quarters are what the calendar counts in. Advice is in whole seconds, so that
-	// callers come back at the quarter of a second in which they were refused.
+	// quarter is the unit of the calendar. Advice is in whole seconds, so callers come
+	// back at the quarter of a second in which they were rejected.
 	quarter       = time.Second / 4
 	perSecond     = int64(time.Second / quarter)
 	quartersAhead = 256 // a bit more than maxRetry
 )
 
-// calendar counts how many callers were told to come back in each quarter of a second,
-// so that no more of them come at once than there is room for. The zero value is empty.
+// calendar counts the callers that are advised to come back in each quarter of a
+// second, so that no more come at once than there is room for. The zero value is empty.
 type calendar struct {
 	booked [quartersAhead]uint16 // a ring
-	today  int64                 // the quarter that it begins with
+	today  int64                 // the first quarter
 }
 
-// capacity is what a pool can take.
+// capacity is the number of callers that a pool can take.
 type capacity struct {
 	atOnce   int // in one quarter
 	inSecond int // in any second
 }
 
-// book returns the first time from wait on, in whole seconds, for which there is room,
-// and books it. It is wait itself if there is room at no time.
+// book finds the first time from wait on, in whole seconds, with room for one more, and
+// books it. It returns wait if there is no such time.
 func (c *calendar) book(now moment, wait time.Duration, r capacity) time.Duration {
 	c.advance(int64(now) / int64(quarter))
 	best := int64(wait / time.Second)
@@ -40,7 +40,7 @@ func (c *calendar) book(now moment, wait time.Duration, r capacity) time.Duratio
 	return time.Duration(best) * time.Second
 }
 
-// advance forgets what is over.
+// advance drops past quarters.
 func (c *calendar) advance(to int64) {
 	for n := 0; c.today < to && n < quartersAhead; n++ {
 		*c.at(0) = 0
@@ -51,7 +51,7 @@ func (c *calendar) advance(to int64) {
 
 func (c *calendar) at(ahead int64) *uint16 { return &c.booked[(c.today+ahead)%quartersAhead] }
 
-// has reports whether there is room so many seconds ahead.
+// has reports whether there is room at that number of seconds ahead.
 func (c *calendar) has(seconds int64, r capacity) bool {
 	at := seconds * perSecond
 	if int(*c.at(at)) >= r.atOnce {

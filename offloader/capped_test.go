@@ -84,7 +84,7 @@ func TestUnspooledBodiesEnd(t *testing.T) {
 	})
 }
 
-// Who waits is refused when its turn comes and the half is taken by then: a permit goes
+// A waiter is rejected if the half is taken when its turn comes: a permit goes
 // to the next one.
 func TestUnspooledBodiesThatWait(t *testing.T) {
 	t.Parallel()
@@ -109,7 +109,7 @@ func TestUnspooledBodiesThatWait(t *testing.T) {
 	})
 }
 
-// AcquireNow gives what is free at once, and leaves no trace if that is nothing.
+// AcquireNow returns a free permit, and leaves no trace if there is none.
 func TestAcquireNow(t *testing.T) {
 	t.Parallel()
 	now := func(s *stage) string {
@@ -149,7 +149,7 @@ func TestAcquireNow(t *testing.T) {
 	})
 }
 
-// Eight callers that never give a permit back, and come again when they are refused, cost
+// Eight callers that never give a permit back, and come again when they are rejected, cost
 // others nothing: with half of a default pool they are served, nearly at once.
 func TestHonestCallersBesideUnspooledBodies(t *testing.T) {
 	t.Parallel()

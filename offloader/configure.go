@@ -12,22 +12,20 @@ func (p *Pool) Settings() Settings {
 	return p.settings
 }
 
-// Configured returns the settings that Configure has set: those in force, but for
-// what is overridden.
+// Configured returns the settings of Configure: those in force, without the override.
 func (p *Pool) Configured() Settings {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.configured
 }
 
-// Configure changes the settings of a living pool. More permits are handed out
-// at once; fewer take effect as runs end. Waiters keep their order, and their
-// places even if the queue is shorter now. New breaker settings begin with no
-// results, but a breaker that is open stays so, and one that is forced stays
-// forced.
+// Configure changes the settings of a living pool. More permits are handed out at once;
+// fewer take effect as runs end. Waiters stay in their order, even if the queue is
+// shorter now. New breaker settings start without results, but an open breaker stays
+// open, and a forced one stays forced.
 //
-// What was overridden stays so while the pool is configured as before, whatever
-// LongestRun is. Other settings end it.
+// An override stays while the settings, without LongestRun, are the same. Other
+// settings end it.
 func (p *Pool) Configure(s Settings) error {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("pool '%s': %w", p.name, err)
@@ -44,8 +42,8 @@ func (p *Pool) Configure(s Settings) error {
 	return nil
 }
 
-// Override changes what is overridden: change gets it as it is. It is for people
-// who act on a living pool; Configure is for its configuration.
+// Override changes the override of a living pool: change gets the current one. It is
+// for operators, while Configure is for configurations.
 func (p *Pool) Override(change func(*Override)) error {
 	p.configuring.Lock()
 	defer p.configuring.Unlock()
@@ -58,14 +56,14 @@ func (p *Pool) Override(change func(*Override)) error {
 	return nil
 }
 
-// Overridden returns what is overridden.
+// Overridden returns the override.
 func (p *Pool) Overridden() Override {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.override
 }
 
-// apply makes settings count. It requires p.configuring.
+// apply puts settings in force. It requires p.configuring.
 func (p *Pool) apply(configured Settings, override Override) {
 	s := override.on(configured)
 	p.mu.Lock()
@@ -78,8 +76,8 @@ func (p *Pool) apply(configured Settings, override Override) {
 	p.alarm.set(p.gate.nextDue(), now)
 }
 
-// sameSettings reports whether two configurations say the same of the pool itself.
-// LongestRun is said by its callers.
+// sameSettings reports whether two configurations are the same for the pool itself.
+// LongestRun belongs to its callers.
 func sameSettings(a, b Settings) bool {
 	a.LongestRun, b.LongestRun = 0, 0
 	return reflect.DeepEqual(a, b)

@@ -199,7 +199,7 @@ func memory() runtime.MemStats {
 	return m
 }
 
-// A client that is refused again and again costs its turn, and no allocation.
+// A client that is rejected again and again costs its turn, and no allocation.
 func TestTurnsAllocateNothing(t *testing.T) {
 	full := quietPool(t, func(s *offloader.Settings) { s.Concurrency, s.Queue = 1, 0 })
 	permit, err := full.TryAcquire()

@@ -16,13 +16,13 @@ func TestDo(t *testing.T) {
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
 		err     error
-		outcome string
+		outcome offloader.Outcome
 	}{
-		"no error is a success":             {nil, "success"},
-		"an error is a failure":             {broken, "failure"},
-		"a deadline is a failure":           {context.DeadlineExceeded, "failure"},
-		"a cancel says nothing":             {context.Canceled, "excluded"},
-		"a cancel with a cause is one, too": {fmt.Errorf("the client left: %w", context.Canceled), "excluded"},
+		"no error is a success":             {nil, offloader.Success},
+		"an error is a failure":             {broken, offloader.Failure},
+		"a deadline is a failure":           {context.DeadlineExceeded, offloader.Failure},
+		"a cancel says nothing":             {context.Canceled, offloader.Excluded},
+		"a cancel with a cause is one, too": {fmt.Errorf("the client left: %w", context.Canceled), offloader.Excluded},
 	} {
 		play(t, name, nil, func(s *stage) {
 			err := s.pool.Do(s.t.Context(), func(context.Context) error {
@@ -35,6 +35,20 @@ func TestDo(t *testing.T) {
 			s.wantEnded(test.outcome)
 		})
 	}
+	play(t, "errors may be judged by the program", nil, func(s *stage) {
+		for err, outcome := range map[error]offloader.Outcome{nil: offloader.Failure, broken: offloader.Excluded} {
+			before := s.pool.Snapshot().Ended[outcome]
+			s.pool.Do(s.t.Context(), func(context.Context) error { return err })
+			if got := s.pool.Snapshot().Ended[outcome]; got != before+1 {
+				s.t.Errorf("%v: %d ended with %s, want %d", err, got, outcome, before+1)
+			}
+		}
+	}, offloader.WithOutcome(func(err error) offloader.Outcome {
+		if err == nil {
+			return offloader.Failure
+		}
+		return offloader.Excluded
+	}))
 	play(t, "work gets the caller's context", nil, func(s *stage) {
 		type key struct{}
 		ctx := context.WithValue(s.t.Context(), key{}, "value")
@@ -63,7 +77,7 @@ func TestDo(t *testing.T) {
 			if got := recover(); got != value {
 				s.t.Errorf("panic with %v, want %v", got, value)
 			}
-			s.wantEnded("failure")
+			s.wantEnded(offloader.Failure)
 		}()
 		s.pool.Do(s.t.Context(), func(context.Context) error { panic(value) })
 	})
@@ -73,16 +87,16 @@ func TestDo(t *testing.T) {
 			return nil
 		})
 		synctest.Wait()
-		s.wantEnded("failure")
+		s.wantEnded(offloader.Failure)
 	})
 }
 
 // wantEnded checks that one run has ended, with that outcome.
-func (s *stage) wantEnded(outcome string) {
+func (s *stage) wantEnded(outcome offloader.Outcome) {
 	s.t.Helper()
 	s.wantGauges("0 of 1 running, 0 waiting")
 	ended := s.pool.Snapshot().Ended
-	if ended[outcome] != 1 || ended["success"]+ended["failure"]+ended["excluded"] != 1 || len(ended) != 3 {
+	if ended[outcome] != 1 || ended[offloader.Success]+ended[offloader.Failure]+ended[offloader.Excluded] != 1 || len(ended) != 3 {
 		s.t.Errorf("ended: %v, want one %s", ended, outcome)
 	}
 }

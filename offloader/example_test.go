@@ -19,13 +19,13 @@ func ExamplePool_Do() {
 		fmt.Println("rendering")
 		return nil
 	})
-	fmt.Println(err, pool.Snapshot().Ended["success"])
+	fmt.Println(err, pool.Snapshot().Ended[offloader.Success])
 	// Output:
 	// rendering
 	// <nil> 1
 }
 
-// Who knows more about a run than an error says takes the permit itself.
+// Acquire is for callers that know more about a run than an error says.
 func ExamplePool_Acquire() {
 	ctx := context.Background()
 	settings := offloader.DefaultSettings()
@@ -40,7 +40,7 @@ func ExamplePool_Acquire() {
 		fmt.Println(err)
 		return
 	}
-	_, err = pool.Acquire(ctx) // somebody else, meanwhile
+	_, err = pool.Acquire(ctx) // another caller, meanwhile
 	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		fmt.Println(rejected)
 		fmt.Println("retry after a second or more:", rejected.NextRetry() >= time.Second)

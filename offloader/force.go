@@ -2,42 +2,41 @@ package offloader
 
 import "fmt"
 
-// BreakerControl says who rules a pool's breaker.
+// BreakerControl is the control of a pool's breaker: its rules, or an operator.
 type BreakerControl uint8
 
 const (
 	// BreakerAuto: the breaker follows its rules.
 	BreakerAuto BreakerControl = iota
-	// BreakerForcedOpen: everything is refused, until somebody says otherwise.
+	// BreakerForcedOpen: all calls are rejected until the control changes.
 	BreakerForcedOpen
-	// BreakerForcedClosed: everything passes, and nothing trips.
+	// BreakerForcedClosed: all calls pass, and no result trips the breaker.
 	BreakerForcedClosed
 )
 
 var breakerControlNames = [...]string{"auto", "open", "closed"}
 
-// ParseBreakerControl reads a control by its word.
-func ParseBreakerControl(word string) (BreakerControl, error) {
-	for c, name := range breakerControlNames {
-		if word == name {
+// ParseBreakerControl parses the name of a control: auto, open or closed.
+func ParseBreakerControl(name string) (BreakerControl, error) {
+	for c, known := range breakerControlNames {
+		if name == known {
 			return BreakerControl(c), nil
 		}
 	}
-	return BreakerAuto, fmt.Errorf("unknown state '%s' of a breaker: want 'open', 'closed' or 'auto'", word)
+	return BreakerAuto, fmt.Errorf("unknown state '%s' of a breaker: want 'open', 'closed' or 'auto'", name)
 }
 
-// String returns the control's word: auto, open or closed.
+// String returns the name of the control: auto, open or closed.
 func (c BreakerControl) String() string { return breakerControlNames[c] }
 
-// ForceBreaker takes the breaker out of the hands of its rules, or gives it back
-// to them. It works for a pool without a breaker too, survives Configure, and does
-// nothing if it is so already.
+// ForceBreaker overrules the rules of the breaker, or gives it back to them. It works
+// for a pool without a breaker too, survives Configure, and does nothing if the control
+// is the same.
 //
-// Forced open, the pool refuses waiters and newcomers as when the breaker trips,
-// but no cool-down ends it. Forced closed, it admits at once as many as its
-// concurrency allows, and counts nothing. Back with its rules, the breaker is
-// closed and begins with no results; coming from open, the pool warms up as after
-// every closing.
+// Forced open, the pool rejects waiters and newcomers as when the breaker trips, but no
+// cool-down ends it. Forced closed, it admits as many as its concurrency allows, and
+// counts no results. Back under its rules, the breaker is closed and has no results;
+// coming from open, the pool warms up as after every closing.
 func (p *Pool) ForceBreaker(c BreakerControl) {
 	p.force(c)
 	p.transitions.notify()
@@ -50,7 +49,7 @@ func (p *Pool) force(c BreakerControl) {
 		return
 	}
 	if old := p.breaker.Load(); old != nil {
-		old.close() // first: from then on its state stays
+		old.close() // first, so that its state stays
 	}
 	from, _ := p.breakerState()
 	p.mu.Lock()
@@ -61,7 +60,7 @@ func (p *Pool) force(c BreakerControl) {
 	p.transitions.add(transition{from: from, to: to, unbounded: c == BreakerForcedClosed})
 }
 
-// forcedBreaker makes the breaker for a control, nil where nothing is counted.
+// forcedBreaker returns the breaker for a control, nil if no results are counted.
 func (p *Pool) forcedBreaker(c BreakerControl, s Settings) *breaker {
 	switch {
 	case c == BreakerForcedClosed:
@@ -74,8 +73,8 @@ func (p *Pool) forcedBreaker(c BreakerControl, s Settings) *breaker {
 	return p.newBreaker(s)
 }
 
-// newForcedOpen returns a breaker that refuses everything. Its cool-down is what
-// callers are advised to wait; settings may be nil.
+// newForcedOpen returns a breaker that rejects everything. Callers are advised to wait
+// for its cool-down; settings may be nil.
 func newForcedOpen(s *BreakerSettings) *breaker {
 	b := &breaker{settings: DefaultBreakerSettings(), forced: true}
 	if s != nil {
@@ -91,7 +90,7 @@ func (p *Pool) breakerControl() BreakerControl {
 	return p.control
 }
 
-// breakerState returns the state as others see it, and whether it is forced.
+// breakerState returns the state as shown to users, and whether it is forced.
 func (p *Pool) breakerState() (s BreakerState, forced bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,14 +22,14 @@ func (s *stage) wantForced(state offloader.BreakerState, forced bool) {
 
 func TestBreakerForcedOpen(t *testing.T) {
 	t.Parallel()
-	observed(t, "refuses waiters and newcomers, and no cool-down ends it", fragile, func(s *stage, l *log) {
+	observed(t, "rejects waiters and newcomers, and no cool-down ends it", fragile, func(s *stage, l *log) {
 		all := s.arrivals(2)
 		s.force(offloader.BreakerForcedOpen)
 		s.want(append(all, s.arrive()), "admitted breaker_open breaker_open")
 		s.wantForced(offloader.StateOpen, true)
 		s.pass(time.Hour)
 		s.want(s.arrivals(1), "breaker_open")
-		all[0].release(offloader.Failure) // of no interest any more
+		all[0].release(offloader.Failure) // ignored by now
 		s.wantForced(offloader.StateOpen, true)
 		l.want("closed to open")
 	})

@@ -7,58 +7,58 @@ import (
 	"time"
 )
 
-// unlimited stands for "no limit" inside the gate.
+// unlimited stands for "no limit" in the gate.
 const unlimited = math.MaxInt32
 
-// answer of the gate to a newcomer.
-type answer uint8
+// decision of the gate on a newcomer.
+type decision uint8
 
 const (
-	rejectNow answer = iota // see the reason
-	admit                   // a slot was taken
-	queueUp                 // room to wait
+	rejectNow decision = iota // with a reason
+	admit                     // a slot was taken
+	queueUp                   // the queue has room
 )
 
-// gate hands out slots: at once while there are any, else in the queue's order
-// as they come back. It reads no clock; callers pass the time in where it
-// matters, and it calls nobody while it holds its mutex.
+// gate hands out slots: at once while there are free ones, else in the order of the
+// queue as they come back. It reads no clock; callers pass the time in where it
+// matters. It calls no other code while it holds its mutex.
 type gate struct {
 	mu sync.Mutex
 
-	phase     atomic.Uint32 // a phase; it changes only under mu
-	turned    atomic.Int32  // how many turns are kept; it changes only under mu
+	phase     atomic.Uint32 // a Phase; written under mu
+	turned    atomic.Int32  // number of turns that are kept; written under mu
 	lastBegan atomic.Int64  // the moment of the last permit
 
 	// All guarded by mu.
 	concurrency int // as configured
-	limit       int // of fresh runs: concurrency, or less while ramping up
-	fresh       int // running since the last ramp began, not abandoned, not lingering
+	limit       int // of fresh runs: concurrency, or less while the pool warms up
+	fresh       int // runs since the last warm-up began that are neither abandoned nor lingering
 	warmUp      warmUp
-	recoveries  int // how often a warm-up has begun
+	recoveries  int // number of warm-ups so far
 	queueLimit  int
 	maxWait     time.Duration
 	fifo        bool
-	running     int // slots taken, lingering and lent ones included
+	running     int // slots taken, including lingering and lent ones
 	lingering   int
 	abandoned   int // running without their callers
 	announced   int // calls that prepare and have not acquired yet
 	capped      int // running, and bound to half of the permits
-	lent        int // held by runs of pools that this one succeeds
+	lent        int // slots held by runs of elder pools
 	queue       queue
-	queued      moment // when the last one began to wait, zero for never
+	queued      moment // when the last waiter joined, zero for never
 	free        *slot
 	runs        runTimes
 	pace        pace
 	line        virtualLine
 	turns       turns
 	calendar    calendar
-	asking      []*loan       // of those pools, which wait for permits
-	loan        *loan         // the other way round, nil without a successor
-	idle        chan struct{} // closed when nothing is in flight, nil if nobody waits for it
+	asking      []*loan       // loans to elder pools that wait for a permit
+	loan        *loan         // from the successor, nil without one
+	idle        chan struct{} // closed when nothing is in flight, nil if no caller waits for that
 }
 
-// enter takes a slot for a newcomer if one is free and nobody waits.
-func (g *gate) enter(n *newcomer) (*slot, answer, Reason) {
+// enter takes a slot for a newcomer if one is free and the queue is empty.
+func (g *gate) enter(n *newcomer) (*slot, decision, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a, r := g.admission(n.ticket, g.arrives(&n.client, n.came))
@@ -83,7 +83,7 @@ func (g *gate) waiting() int {
 
 // wait queues a newcomer for which enter has answered queueUp. If that has changed
 // meanwhile it answers as enter does, with the slot in w.
-func (g *gate) wait(w *waiter, n *newcomer, now moment) (answer, Reason, verdicts) {
+func (g *gate) wait(w *waiter, n *newcomer, now moment) (decision, Reason, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
@@ -119,8 +119,8 @@ func (g *gate) leave(w *waiter, n *newcomer) bool {
 	return true
 }
 
-// release gives a slot back after a run and hands it on. Like expire it returns when
-// to look again.
+// release gives a slot back after a run and hands it to a waiter. Like expire it
+// returns when to look again.
 func (g *gate) release(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -161,8 +161,8 @@ func (g *gate) endLinger(s *slot, now moment) verdicts {
 	return g.comeFree(s, now)
 }
 
-// configure applies settings to the living gate. A smaller limit takes effect
-// as runs end; waiters beyond a smaller queue keep their places.
+// configure applies settings. A smaller limit takes effect as runs end; waiters beyond
+// a shorter queue stay.
 func (g *gate) configure(s Settings, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -191,7 +191,7 @@ func (g *gate) expire(now moment) (moment, verdicts) {
 	return g.due(), out
 }
 
-// nextDue is when expire has to be called next, zero for never.
+// nextDue is when expire is due, zero for never.
 func (g *gate) nextDue() moment {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -203,9 +203,9 @@ func (g *gate) rejectAll(r Reason) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	for _, l := range [...]*list{&g.queue.kept, &g.queue.line} {
-		for l.front != nil {
-			g.reject(l.front, r, &out)
+	for _, l := range [...]*line{&g.queue.kept, &g.queue.line} {
+		for w := l.front(); w != nil; w = l.front() {
+			g.reject(w, r, &out)
 		}
 	}
 	g.wakeIfIdle()
@@ -214,9 +214,9 @@ func (g *gate) rejectAll(r Reason) verdicts {
 
 // The methods below require g.mu.
 
-// decide answers a newcomer; t is its ticket, nil without one, and kept says that it
-// comes at its turn.
-func (g *gate) decide(t *Ticket, kept bool) (answer, Reason) {
+// decide returns the decision on a newcomer; t is its ticket, nil without one, and kept
+// is true if it comes at its turn.
+func (g *gate) decide(t *Ticket, kept bool) (decision, Reason) {
 	shut := g.shutFor(t)
 	switch {
 	case shut != 0:
@@ -231,11 +231,11 @@ func (g *gate) decide(t *Ticket, kept bool) (answer, Reason) {
 	return queueUp, 0
 }
 
-// rejection is the reason to reject a newcomer before it enters, or zero.
+// rejection returns the reason to reject a newcomer before it enters, or zero.
 func (g *gate) rejection(n *newcomer) Reason {
 	a, r := g.decide(n.ticket, g.takesTurn(&n.client, n.came))
 	if a == rejectNow {
-		g.turns.count(&n.client, 1) // until it has its answer
+		g.turns.count(&n.client, 1) // until it is answered
 	}
 	return r
 }
@@ -332,7 +332,7 @@ func (g *gate) reject(w *waiter, r Reason, out *verdicts) {
 	out.add(w)
 }
 
-// calm reports whether nobody has begun to wait for a while.
+// calm reports whether no caller has joined the queue for a while.
 func (g *gate) calm(now moment) bool {
 	return g.queued == 0 || time.Duration(now-g.queued) > SaturationCalm
 }

@@ -45,7 +45,7 @@ type rig struct {
 	waiting map[int]*waiter
 	uploads map[int]*Ticket
 	maxWait time.Duration   // of a crowded queue, zero for any
-	idle    <-chan struct{} // of somebody who waits until nothing is in flight
+	idle    <-chan struct{} // of a caller that waits until nothing is in flight
 	log     []string
 }
 
@@ -66,7 +66,7 @@ func (r *rig) play(steps int) {
 	for range steps {
 		r.step()
 	}
-	r.enter(phaseOpen)
+	r.enter(PhaseOpen)
 	r.check("the end of a pause")
 	for len(r.slots)+len(r.uploads) > 0 {
 		if id, ok := oneOf(r.rnd, r.uploads); ok {
@@ -83,7 +83,7 @@ func (r *rig) play(steps int) {
 	}
 }
 
-// crowded plays a queue that lasts, long enough for predictions to refuse callers.
+// crowded plays a queue that lasts, long enough for predictions to reject callers.
 func (r *rig) crowded(steps int) {
 	r.maxWait = time.Duration(200 + r.rnd.IntN(1000))
 	r.resize()
@@ -170,7 +170,7 @@ func (r *rig) step() {
 
 func (r *rig) note(id int, what string) { r.log = append(r.log, fmt.Sprintf("%d %s", id, what)) }
 
-// collect notes the verdicts that were told, in their order.
+// collect notes the verdicts in their order.
 func (r *rig) collect(out verdicts) {
 	for w := out.first; w != nil; {
 		next := w.next
@@ -197,7 +197,7 @@ type numbered int
 
 func (numbered) Client() Client { return Client{} }
 
-// arrive lets somebody enter and, at times after something else has happened,
+// arrive lets a caller enter and, at times after something else has happened,
 // queue up.
 func (r *rig) arrive(id int) {
 	ticket := r.uploads[id]
@@ -207,7 +207,7 @@ func (r *rig) arrive(id int) {
 	room := r.gate.admissible(n)
 	s, a, reason := r.gate.enter(n)
 	if room != reason {
-		r.t.Fatalf("room says %s, enter %s", room, reason)
+		r.t.Fatalf("admissible says %s, enter %s", room, reason)
 	}
 	if a == queueUp && !answered {
 		r.check("an arrival")
@@ -234,7 +234,7 @@ func (r *rig) newcomer() int {
 	return r.nextID
 }
 
-// beginUpload lets a caller in, if one that arrived now would not be refused.
+// beginUpload lets a caller in, if one that arrived now would not be rejected.
 func (r *rig) beginUpload() {
 	id, ticket := r.newcomer(), &Ticket{}
 	want := r.model.upload(id)
@@ -255,7 +255,7 @@ func (r *rig) dropUpload(id int) {
 	delete(r.model.uploading, id)
 }
 
-func (r *rig) join(id int, ticket *Ticket) (*slot, answer, Reason) {
+func (r *rig) join(id int, ticket *Ticket) (*slot, decision, Reason) {
 	var deadline moment
 	if r.rnd.IntN(4) == 0 {
 		deadline = r.now + moment(r.rnd.IntN(100)) + 1
@@ -342,7 +342,7 @@ func (r *rig) lingered(id int) {
 	r.collect(r.gate.endLinger(s, r.now))
 }
 
-// abandonRun marks a run, at times with a permit that is not valid any more.
+// abandonRun marks a run, at times with a permit that is no longer valid.
 func (r *rig) abandonRun() {
 	id, ok := r.pick(false)
 	if !ok {
@@ -407,7 +407,7 @@ func (r *rig) leave() {
 	r.model.remove(id)
 }
 
-// cancel refuses a waiter, which works once.
+// cancel rejects a waiter, which works once.
 func (r *rig) cancel() {
 	id, ok := oneOf(r.rnd, r.waiting)
 	if !ok {
@@ -434,8 +434,8 @@ func (r *rig) checkArrival(id int, got *Ticket) {
 	}
 }
 
-// pass lets time pass, often just up to the moment at which somebody is to be
-// refused, or to shortly before: predictions have fractions.
+// pass lets time pass, often just up to the moment at which a waiter is to be
+// rejected, or to shortly before: predictions have fractions.
 func (r *rig) pass() {
 	before, due := r.now, r.gate.nextDue()
 	r.now += moment(r.rnd.IntN(30))
@@ -506,10 +506,10 @@ func (r *rig) wantWarmDue(due moment) {
 }
 
 func (r *rig) changePhase() {
-	to := phase(r.rnd.IntN(4))
+	to := Phase(r.rnd.IntN(4))
 	r.enter(to)
 	switch {
-	case to == phaseClosed:
+	case to == PhaseClosed:
 		r.model.refuseAll("closed")
 		r.collect(r.gate.rejectAll(Closed))
 	case r.rnd.IntN(3) == 0:
@@ -518,7 +518,7 @@ func (r *rig) changePhase() {
 	}
 }
 
-func (r *rig) enter(to phase) {
+func (r *rig) enter(to Phase) {
 	r.model.setPhase(to, r.now)
 	r.collect(r.gate.setPhase(to, r.now))
 }
@@ -534,8 +534,8 @@ func (r *rig) check(step string) {
 		r.t.Fatalf("after %s: running, fresh, waiting, limit, lingering, abandoned, uploading, in flight are %v, want %v", step, got, want)
 	}
 	i := 0
-	for w := g.queue.line.front; w != nil; w = w.next {
-		if r.waiting[m.queue[i].id] != w || (w.next != nil && w.next.prev != w) {
+	for e := g.queue.line.Front(); e != nil; e = e.Next() {
+		if r.waiting[m.queue[i].id] != e.Value || (e.Next() != nil && e.Next().Prev() != e) {
 			r.t.Fatalf("after %s: place %d of the queue differs", step, i)
 		}
 		i++
@@ -557,14 +557,14 @@ func (r *rig) checkOrder(step string) {
 	}
 }
 
-// checkIdle checks that whoever waits until nothing is in flight hears of it.
+// checkIdle checks that a caller that waits until nothing is in flight is woken.
 // While newcomers may come in that may have been the case for a moment.
 func (r *rig) checkIdle(step string) {
 	r.t.Helper()
 	if r.idle != nil {
 		select {
 		case <-r.idle:
-			if r.model.inFlight() != 0 && r.model.phase != phaseOpen && r.model.phase != phasePaused {
+			if r.model.inFlight() != 0 && r.model.phase != PhaseOpen && r.model.phase != PhasePaused {
 				r.t.Fatalf("after %s: idle with %d in flight", step, r.model.inFlight())
 			}
 			r.idle = nil

@@ -32,8 +32,8 @@ type stage struct {
 	came  []*caller // all of them
 }
 
-// play runs a scene in parallel to others, on a stage of its own: one permit,
-// ten places, no longest wait and no breaker, unless change says otherwise. At
+// play runs a scene in parallel to others, on its own stage: one permit,
+// ten waiters, no longest wait and no breaker, unless change says otherwise. At
 // the end the callers' runs are ended, and the gauges must be zero.
 func play(t *testing.T, name string, change func(*offloader.Settings), scene func(s *stage), opts ...offloader.Option) {
 	t.Helper()
@@ -83,7 +83,7 @@ func wantIdle(t *testing.T, p *offloader.Pool) {
 	}
 }
 
-// caller is one who called Acquire.
+// caller has called Acquire.
 type caller struct {
 	s      *stage
 	permit offloader.Permit
@@ -144,7 +144,7 @@ func (s *stage) pass(d time.Duration) {
 // at lets time pass until so long after the beginning.
 func (s *stage) at(d time.Duration) { s.pass(d - time.Since(s.began)) }
 
-// state is what has become of a caller, in one word.
+// state names the state of a caller.
 func (c *caller) state() string {
 	select {
 	case <-c.done:
@@ -154,7 +154,7 @@ func (c *caller) state() string {
 	return word(c.err)
 }
 
-// word is an error of Acquire in one word.
+// word names an error of Acquire.
 func word(err error) string {
 	var rejected *offloader.RejectedError
 	switch {
@@ -215,7 +215,7 @@ func (c *caller) wantAnswer(state string, after time.Duration) {
 }
 
 // finish ends all runs that go on, also those that begin because of it, and
-// sends home who still waits.
+// cancels the waiters.
 func (s *stage) finish() {
 	for again := true; again; {
 		again = false

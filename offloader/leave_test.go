@@ -123,7 +123,7 @@ type unnoticed struct {
 func (u *unnoticed) Deadline() (time.Time, bool) { return u.at, true }
 
 // A permit that is handed to a caller in the very moment in which it leaves
-// goes on to the next, whoever of the two was faster.
+// goes on to the next, whichever of the two was faster.
 func TestPermitsOfCallersWhoLeaveAreNotLost(t *testing.T) {
 	t.Parallel()
 	for _, leavesFirst := range []bool{true, false} {

@@ -56,12 +56,12 @@ func (s *stage) wantEndedWith(e *ending, want error) {
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	play(t, "waits for runs and waiters, and refuses newcomers", nil, func(s *stage) {
+	play(t, "waits for runs and waiters, and rejects newcomers", nil, func(s *stage) {
 		all := s.arrivals(2)
 		drained := s.drain()
 		all = append(all, s.arrive())
 		s.want(all, "admitted waiting draining")
-		if got := s.pool.Snapshot().Phase; got != "draining" {
+		if got := s.pool.Snapshot().Phase; got != offloader.PhaseDraining {
 			s.t.Errorf("phase %s", got)
 		}
 		all[0].release(offloader.Success)
@@ -130,7 +130,7 @@ func TestDrain(t *testing.T) {
 		run := s.arrive()
 		drained := s.drain()
 		s.pool.Resume()
-		if got := s.pool.Snapshot().Phase; got != "open" {
+		if got := s.pool.Snapshot().Phase; got != offloader.PhaseOpen {
 			s.t.Errorf("phase %s", got)
 		}
 		all := s.arrivals(1)
@@ -146,12 +146,12 @@ func TestDrain(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	play(t, "refuses waiters and newcomers, and waits for runs", sixteenSeconds, func(s *stage) {
+	play(t, "rejects waiters and newcomers, and waits for runs", sixteenSeconds, func(s *stage) {
 		all := s.arrivals(3)
 		closed := s.close()
 		all = append(all, s.arrive())
 		s.want(all, "admitted closed closed closed")
-		if got := s.pool.Snapshot(); got.Phase != "closed" || got.Rejected["closed"] != 3 {
+		if got := s.pool.Snapshot(); got.Phase != offloader.PhaseClosed || got.Rejected[offloader.Closed] != 3 {
 			s.t.Errorf("snapshot: %+v", got)
 		}
 		s.wantNotEnded(closed)

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// lingers are the permits that are kept after their runs.
+// lingers holds the permits that are kept after their runs.
 type lingers struct {
-	end func(*slot) // gives a permit back; called outside of the lock
+	end func(*slot) // gives a permit back; called without the lock
 
 	mu     sync.Mutex
 	kept   map[*slot]*lingering
@@ -15,16 +15,16 @@ type lingers struct {
 	closed bool
 }
 
-// lingering is one permit that is kept. A slot may linger again later, with another
-// value of this type.
+// lingering is one kept permit. A slot may linger again later, with another value of
+// this type.
 type lingering struct {
 	slot        *slot
 	since, ends time.Time
 	timer       *time.Timer
 }
 
-// add keeps s for d, but not longer than the setting says by now. It reports false
-// if s is not kept at all.
+// add keeps s for d, at most as long as the current setting allows. It reports false if
+// s is not kept at all.
 func (l *lingers) add(s *slot, d time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -41,7 +41,7 @@ func (l *lingers) add(s *slot, d time.Duration) bool {
 	return true
 }
 
-// over gives a permit back, unless that has happened.
+// over gives a permit back, unless that was done before.
 func (l *lingers) over(k *lingering) {
 	l.mu.Lock()
 	kept := l.kept[k.slot] == k
@@ -54,8 +54,8 @@ func (l *lingers) over(k *lingering) {
 	}
 }
 
-// limit applies a setting to the permits that linger already: a shorter one ends
-// them earlier, a longer one changes nothing.
+// limit applies a setting to the kept permits: a shorter time ends them earlier, a
+// longer one changes nothing.
 func (l *lingers) limit(atMost time.Duration) {
 	l.mu.Lock()
 	shorter := atMost < l.atMost
@@ -80,7 +80,7 @@ func (k *lingering) shorten(atMost time.Duration, l *lingers) bool {
 		return false
 	}
 	rest, waits := time.Until(ends), k.timer.Stop()
-	if rest > 0 && waits { // else its timer gives it back just now
+	if rest > 0 && waits { // else its timer gives it back at this moment
 		k.endAfter(rest, l)
 	}
 	return rest <= 0
@@ -91,7 +91,7 @@ func (k *lingering) endAfter(d time.Duration, l *lingers) {
 	k.timer = time.AfterFunc(d, func() { l.over(k) })
 }
 
-// close ends the lingering of all.
+// close ends all of them.
 func (l *lingers) close() {
 	l.mu.Lock()
 	l.closed = true

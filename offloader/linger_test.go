@@ -21,14 +21,14 @@ func TestLingeringPermits(t *testing.T) {
 		all := s.arrivals(2)
 		s.pass(second)
 		cancelled(all[0])
-		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 1 || got.Ended["excluded"] != 1 {
+		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 1 || got.Ended[offloader.Excluded] != 1 {
 			s.t.Errorf("lingering: %+v", got)
 		}
 		s.pass(5*second - 1)
 		s.want(all, "admitted waiting")
 		s.pass(1)
 		s.want(all, "admitted admitted")
-		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 0 || got.MeanRun != 0 {
+		if got := s.pool.Snapshot(); got.Running != 1 || got.Lingering != 0 || got.TypicalRun != 0 {
 			s.t.Errorf("later: %+v", got)
 		}
 	})
@@ -193,7 +193,7 @@ func TestLingeringIsNeverNegative(t *testing.T) {
 			permit.ReleaseCancelled(offloader.Success)
 		}
 	})
-	for p.Snapshot().Ended["success"] < 2000 {
+	for p.Snapshot().Ended[offloader.Success] < 2000 {
 		if got := p.Snapshot(); got.Lingering < 0 || got.Lingering > got.Running {
 			t.Errorf("snapshot: %+v", got)
 			break

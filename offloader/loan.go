@@ -2,7 +2,7 @@ package offloader
 
 import "slices"
 
-// successor is the pool whose permits this gate's runs hold, nil without one.
+// successor is the pool that lends permits to this gate's runs, nil without one.
 func (g *gate) successor() *Pool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -12,7 +12,7 @@ func (g *gate) successor() *Pool {
 	return g.loan.heir
 }
 
-// borrowFrom begins a loan with what runs now. It reports false if there is one.
+// borrowFrom begins a loan with the current runs. It reports false if there is a loan.
 func (g *gate) borrowFrom(l *loan) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -31,7 +31,7 @@ func (g *gate) lendAll(n int) {
 	g.lent += n
 }
 
-// payBack ends a loan. What waited for a permit of the successor may have one now.
+// payBack ends a loan. Waiters that needed a permit of the successor may get one now.
 func (g *gate) payBack(l *loan, now moment) verdicts {
 	l.heir.gate.stopAsking(l)
 	g.mu.Lock()
@@ -53,7 +53,7 @@ func (g *gate) stopAsking(l *loan) {
 	g.asking = slices.DeleteFunc(g.asking, func(other *loan) bool { return other == l })
 }
 
-// lend gives one permit to an elder pool, or notes that it asks for one.
+// lend gives one permit to an elder pool, or notes that the pool asks for one.
 func (g *gate) lend(l *loan) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,8 +66,9 @@ func (g *gate) lend(l *loan) bool {
 	return true
 }
 
-// keeps reports whether an elder pool may use again a permit that it holds. Not if
-// there are more than the limit: then it asks for one when it has given that back.
+// keeps reports whether an elder pool may reuse a permit that it holds. It may not if
+// more permits are out than the limit: the pool then asks for one after it has given
+// that back.
 func (g *gate) keeps(l *loan) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,12 +80,12 @@ func (g *gate) keeps(l *loan) bool {
 	return true
 }
 
-// received adds a permit to those of a loan.
+// received adds a permit to the loan.
 func (g *gate) received(l *loan, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	if g.loan != l { // it has ended meanwhile
+	if g.loan != l { // the loan has ended meanwhile
 		out.send(transfer{loan: l, back: 1})
 		return out
 	}
@@ -93,8 +94,8 @@ func (g *gate) received(l *loan, now moment) verdicts {
 	return out
 }
 
-// repaid takes permits back from an elder pool. Each one comes free like that of a run
-// in this pool.
+// repaid takes permits back from an elder pool. Each one comes free like a permit of a
+// run in this pool.
 func (g *gate) repaid(n int, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -116,8 +117,8 @@ func (g *gate) inFlightNow() int {
 
 // The methods below require g.mu.
 
-// claim is asked before a slot is taken: with a successor that takes one of its
-// permits. If there is none, one is asked for.
+// claim is called before a slot is taken. With a successor it takes one of that pool's
+// permits, or asks for one if there is none.
 func (g *gate) claim() bool {
 	l := g.loan
 	switch {
@@ -132,8 +133,8 @@ func (g *gate) claim() bool {
 	return true
 }
 
-// admission is decide, with a claim for who is admitted.
-func (g *gate) admission(t *Ticket, kept bool) (answer, Reason) {
+// admission is decide, with a claim if the decision is to admit.
+func (g *gate) admission(t *Ticket, kept bool) (decision, Reason) {
 	a, r := g.decide(t, kept)
 	switch {
 	case a != admit || g.loan == nil || g.claim():
@@ -151,7 +152,7 @@ func (g *gate) ask(l *loan) {
 	}
 }
 
-// grant serves elder pools that ask for permits, before anybody else.
+// grant serves elder pools that ask for permits, before any waiter.
 func (g *gate) grant(out *verdicts) {
 	for len(g.asking) > 0 && g.running < g.concurrency && g.claim() {
 		l := g.asking[0]
@@ -163,7 +164,7 @@ func (g *gate) grant(out *verdicts) {
 	}
 }
 
-// repay gives the successor back what is not used.
+// repay gives unused permits back to the successor.
 func (g *gate) repay(out *verdicts) {
 	if l := g.loan; l.kept > g.running {
 		out.send(transfer{loan: l, back: l.kept - g.running})
@@ -171,7 +172,7 @@ func (g *gate) repay(out *verdicts) {
 	}
 }
 
-// ownLimit is the limit without what elder pools hold; zero if there is none.
+// ownLimit is the limit without the permits that elder pools hold, zero for no limit.
 func (g *gate) ownLimit() int {
 	limit := g.givenOut()
 	if limit == unlimited {

@@ -9,7 +9,7 @@ import (
 // model is the gate as a newcomer would write it: slices, no reuse, no links.
 // The gate must agree with it after every step of every random history.
 type model struct {
-	phase       phase
+	phase       Phase
 	concurrency int
 	limit       int // of fresh runs, less than concurrency while ramping up
 	round       int // good answers at this limit
@@ -77,7 +77,7 @@ func (m *model) rescues(now moment) bool {
 	return !m.pace.over && inTrouble && !m.lateWhoCame(last.arrived, now)
 }
 
-// next is the place of the waiter who gets the next permit.
+// next is the index of the waiter that gets the next permit.
 func (m *model) next(now moment) int {
 	if m.healthy() || m.rescues(now) {
 		return 0
@@ -101,7 +101,7 @@ func (m *model) freed(now moment) {
 	}
 }
 
-// order lists the waiters as they would be served if nobody came or left.
+// order lists the waiters in the order of service without arrivals and departures.
 func (m *model) order() []int {
 	var ids []int
 	run, rest := m.run(), slices.Clone(m.queue)
@@ -143,7 +143,7 @@ func (m *model) serve(now moment) {
 	if m.vacant() {
 		m.dropLate(now)
 	}
-	for m.vacant() && len(m.queue) > 0 && m.phase != phasePaused {
+	for m.vacant() && len(m.queue) > 0 && m.phase != PhasePaused {
 		i := m.next(now)
 		w := m.queue[i]
 		m.queue = slices.Delete(m.queue, i, i+1)
@@ -159,11 +159,11 @@ func (m *model) serve(now moment) {
 func (m *model) decide(id int) string {
 	displaces := m.places > 0 && len(m.queue) > 0 && !m.healthy()
 	switch {
-	case m.phase == phaseDraining && !m.uploading[id]:
+	case m.phase == PhaseDraining && !m.uploading[id]:
 		return "draining"
-	case m.phase == phaseClosed:
+	case m.phase == PhaseClosed:
 		return "closed"
-	case m.vacant() && len(m.queue) == 0 && m.phase != phasePaused:
+	case m.vacant() && len(m.queue) == 0 && m.phase != PhasePaused:
 		return "admitted"
 	case len(m.queue) >= m.places && !displaces:
 		return "queue_full"
@@ -215,12 +215,12 @@ func (m *model) join(id int, now, deadline moment) {
 	newest.predicted = time.Duration(m.turns(newest.ahead+1, m.run()))
 }
 
-func (m *model) setPhase(p phase, now moment) {
-	if m.phase == phaseClosed {
+func (m *model) setPhase(p Phase, now moment) {
+	if m.phase == PhaseClosed {
 		return
 	}
 	m.phase = p
-	if p != phaseClosed {
+	if p != PhaseClosed {
 		m.serve(now)
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// log gathers what an observer is told, and checks that it is told in order.
+// log collects the calls of an observer, and checks their order.
 type log struct {
 	t *testing.T
 
 	mu      sync.Mutex
 	busy    bool
-	jumps   bool // the breaker is also changed by Configure, of which l is not told
+	jumps   bool // the breaker is also changed by Configure, which does not call l
 	last    offloader.BreakerState
 	entries []string
 	also    func() // called by each observation
@@ -79,7 +79,7 @@ func TestObserversOfBreaker(t *testing.T) {
 		s.pass(10*second + 1)
 		s.outcomes("s")
 		l.want("closed to open", "open to half_open", "half_open to open", "open to half_open", "half_open to closed")
-		want := map[string]uint64{"closed": 1, "half_open": 2, "open": 2}
+		want := map[offloader.BreakerState]uint64{offloader.StateClosed: 1, offloader.StateHalfOpen: 2, offloader.StateOpen: 2}
 		if got := s.pool.Snapshot().BreakerChanged; !maps.Equal(got, want) {
 			s.t.Errorf("counted %v, want %v", got, want)
 		}
@@ -224,7 +224,7 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		s.outcomes("ffffff")
 		s.configure(on)
 		s.wantBreaker(offloader.StateClosed)
-		l.last = offloader.StateClosed // who configures knows, and is not told
+		l.last = offloader.StateClosed // Configure does not call it
 		s.outcomes("f")
 		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
@@ -258,7 +258,7 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 	}
 }
 
-// A saturation is told of when it begins, not for each one who waits.
+// A saturation is reported when it begins, not for each waiter.
 func TestObserversOfSaturation(t *testing.T) {
 	t.Parallel()
 	told := 0

@@ -56,7 +56,7 @@ func TestOrderOfWaiters(t *testing.T) {
 		}
 		s.arrive()
 		s.pass(second)
-		if got := s.pool.Snapshot(); !got.NewestFirst || got.OldestWait != second || got.MeanRun != second {
+		if got := s.pool.Snapshot(); !got.NewestFirst || got.OldestWait != second || got.TypicalRun != second {
 			s.t.Errorf("with five waiters, a second later: %+v", got)
 		}
 	})
@@ -101,7 +101,7 @@ func TestOrderOfWaiters(t *testing.T) {
 
 func TestWaitsThatEnd(t *testing.T) {
 	t.Parallel()
-	play(t, "a waiter is refused exactly after the longest wait", sixteenSeconds, func(s *stage) {
+	play(t, "a waiter is rejected exactly after the longest wait", sixteenSeconds, func(s *stage) {
 		busy(s)
 		first := s.arrive()
 		s.pass(3 * second)
@@ -138,7 +138,7 @@ func TestWaitsThatEnd(t *testing.T) {
 			}
 			all[i].release(offloader.Success)
 		}
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("the mean run is %s", got)
 		}
 	})
@@ -150,7 +150,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		s.run(second, offloader.Success)
 		s.pass(time.Hour)
 		first[1].release(offloader.Success)
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("the mean run is %s", got)
 		}
 	})
@@ -165,7 +165,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		holder.release(offloader.Success)
 		s.want(six, "queue_full waiting waiting waiting waiting admitted")
 	})
-	play(t, "a newcomer to a full and healthy queue is refused", func(s *offloader.Settings) {
+	play(t, "a newcomer to a full and healthy queue is rejected", func(s *offloader.Settings) {
 		s.MaxWait, s.Queue = 16*second, 4
 	}, func(s *stage) {
 		busy(s)

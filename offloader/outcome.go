@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Outcome is the result of a run as the breaker sees it.
+// Outcome is the result of a run for the breaker.
 type Outcome uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	Success Outcome = iota
 	// Failure: the backend is at fault.
 	Failure
-	// Excluded: the result says nothing about the backend, as when the client
+	// Excluded: the result is not the backend's doing, for example because the client
 	// was at fault or left.
 	Excluded
 
@@ -22,7 +22,7 @@ const (
 
 var outcomeNames = [outcomeCount]string{"success", "failure", "excluded"}
 
-// String returns the outcome's word.
+// String returns the outcome's name: success, failure or excluded.
 func (o Outcome) String() string {
 	if o >= outcomeCount {
 		return "unknown"
@@ -35,7 +35,7 @@ var (
 	errExcluded = errors.New("run excluded")
 )
 
-// err is the outcome in the breaker's language.
+// err is the outcome as gobreaker sees it.
 func (o Outcome) err() error {
 	switch o {
 	case Failure:
@@ -46,9 +46,10 @@ func (o Outcome) err() error {
 	return nil
 }
 
-// outcomeOf judges an error returned by work: a cancel is the caller's doing,
-// any other error the backend's.
-func outcomeOf(err error) Outcome {
+// OutcomeOf judges an error of a run as [Pool.Do] does by default: nil is a success, an
+// error that wraps [context.Canceled] is excluded, since the caller has ended the run,
+// and any other error is a failure.
+func OutcomeOf(err error) Outcome {
 	switch {
 	case err == nil:
 		return Success

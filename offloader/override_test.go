@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// override changes what is overridden, and lets everything settle.
+// override changes the override, and waits for its effects.
 func (s *stage) override(change func(*offloader.Override)) {
 	s.t.Helper()
 	if err := s.pool.Override(change); err != nil {

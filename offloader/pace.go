@@ -6,59 +6,59 @@ import (
 )
 
 const (
-	// roundsKept is how many of the last rounds count.
+	// roundsKept is the number of last rounds that count.
 	roundsKept = 8
-	// roundsNeeded is how many rounds make evidence: the shorter of two counts, so
-	// that one stall makes none.
+	// roundsNeeded is the least number of rounds. The shorter of two counts, so that
+	// one stall is no evidence.
 	roundsNeeded = 2
-	// roundAtLeast is the least number of permits that come free in a round. Fewer
-	// would not tell a trend from chance.
+	// roundAtLeast is the least number of permits that come free in a round. With
+	// fewer, chance prevails.
 	roundAtLeast = 8
-	// overShare is the part of the served callers by which the callers that come have
-	// to exceed them in an overload. Less is chance.
+	// overShare is the part of the served callers by which arrivals must exceed them in
+	// an overload. Less may be chance.
 	overShare = 4
 )
 
-// pace measures how fast permits come free while callers wait. All permits are taken
-// then. So once as many have come free as there are, a round, each of them has served
-// one run on average: whatever mix the runs are, and also if some of the permits do not
-// come free at all.
+// pace measures how fast permits come free while callers wait, that is, while all
+// permits are taken. When as many have come free as there are, a round, each permit has
+// served one run on average: for any mix of runs, and even if some permits do not come
+// free at all.
 //
-// It begins anew with each queue that forms. The first round is not measured, since its
-// runs began before the queue.
+// It starts again with each queue that forms. The first round is not measured, since
+// its runs began before the queue.
 type pace struct {
 	permits int    // taken while the round goes on
-	left    int    // permits to come free until the round is over
-	since   moment // when the round began
-	came    int    // callers that have begun to wait in it
-	counts  bool   // it is not the first
+	left    int    // permits to come free in this round
+	since   moment // start of the round
+	came    int    // callers that joined in it
+	counts  bool   // it is not the first round
 
 	last    [roundsKept]round // a ring
-	n, next int               // how many, and the place of the next one
+	n, next int               // number of entries, and the index of the next one
 	run     time.Duration     // the median of last, zero without any
-	over    bool              // clearly more callers came in last than were served
+	over    bool              // clearly more callers joined in last than were served
 }
 
-// round is one measured round.
+// round is the measurement of one round.
 type round struct {
 	run          time.Duration // of one permit, on average
 	came, served int
 }
 
-// roundSize is how many permits have to come free in a round: a multiple of those that
-// there are, so that runs that begin and end together do not matter.
+// roundSize is the number of permits that come free in a round: a multiple of all
+// permits, so that runs that begin and end together do not distort it.
 func roundSize(permits int) int {
 	permits = max(permits, 1)
 	return permits * ((roundAtLeast-1)/permits + 1)
 }
 
-// begin starts anew, when the first caller begins to wait.
+// begin starts again, when the first caller joins an empty queue.
 func (p *pace) begin(permits int, now moment) {
 	*p = pace{permits: permits, left: roundSize(permits), since: now}
 }
 
-// freed counts a permit that comes free while callers wait. permits are those that
-// were taken until now; if their number has changed the round begins again.
+// freed counts a permit that comes free while callers wait. permits is the number that
+// were taken; if it has changed, the round starts again.
 func (p *pace) freed(permits int, now moment) {
 	if permits != p.permits {
 		p.permits, p.left, p.since, p.came = permits, roundSize(permits), now, 0
@@ -89,5 +89,5 @@ func (p *pace) add(r round) {
 	p.run, p.over = runs[(p.n-1)/2], came > served+served/overShare
 }
 
-// known reports whether there is evidence from this queue.
+// known reports whether this queue has given evidence.
 func (p *pace) known() bool { return p.n >= roundsNeeded }

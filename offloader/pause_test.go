@@ -10,7 +10,7 @@ import (
 
 func (s *stage) wantPhase(want string) {
 	s.t.Helper()
-	if got := s.pool.Snapshot().Phase; got != want {
+	if got := s.pool.Snapshot().Phase.String(); got != want {
 		s.t.Errorf("%s in: the pool is %s, want %s", time.Since(s.began), got, want)
 	}
 }
@@ -71,7 +71,7 @@ func TestPause(t *testing.T) {
 		s.resume()
 		s.want(all, "admitted admitted waiting")
 	})
-	play(t, "a breaker that trips refuses the waiters", func(s *offloader.Settings) {
+	play(t, "a breaker that trips rejects the waiters", func(s *offloader.Settings) {
 		s.Breaker = inARow(1)
 	}, func(s *stage) {
 		run := s.arrive()
@@ -88,8 +88,8 @@ func TestPhasesFollowEachOther(t *testing.T) {
 	for name, test := range map[string]struct {
 		then       func(s *stage)
 		phase      string
-		waiter     string // who came during the pause
-		afterwards string // who comes now
+		waiter     string // came during the pause
+		afterwards string // comes now
 	}{
 		"a pause, twice":  {func(s *stage) { s.pool.Pause() }, "paused", "waiting", "waiting"},
 		"a pause, resume": {func(s *stage) { s.pool.Resume() }, "open", "admitted", "waiting"},
@@ -141,7 +141,7 @@ type named string
 
 func (named) Client() offloader.Client { return offloader.Client{} }
 
-// What a caller finds who has to wait, and what others see of it.
+// Tickets report what a waiter found, and list it.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	at := func(s *stage, owner string) (*offloader.Ticket, *caller) {
@@ -215,7 +215,7 @@ func TestPlaces(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	play(t, "refuses one waiter, and no other", nil, func(s *stage) {
+	play(t, "rejects one waiter, and no other", nil, func(s *stage) {
 		run := s.arrive()
 		ticket := &offloader.Ticket{Pool: s.pool}
 		waiters := []*caller{s.arriveAt(context.Background(), ticket), s.arrive()}
@@ -226,7 +226,7 @@ func TestCancel(t *testing.T) {
 		s.want(waiters, "cancelled waiting")
 		run.release(offloader.Success)
 		s.want(waiters, "cancelled admitted")
-		if got := s.pool.Snapshot().Rejected["cancelled"]; got != 1 {
+		if got := s.pool.Snapshot().Rejected[offloader.Cancelled]; got != 1 {
 			s.t.Errorf("counted %d", got)
 		}
 	})

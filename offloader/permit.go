@@ -2,22 +2,21 @@ package offloader
 
 import "time"
 
-// Permit is the right to one run. It is a value that may be copied: whichever
-// copy is released first gives the permit back, any later release does nothing,
-// also when the place has long been given to somebody else. The zero Permit is
-// released already.
+// Permit is the right to one run. It is a value that may be copied: only the first
+// Release of any copy takes effect; later ones do nothing, even after the slot was
+// reused. The zero Permit is released.
 type Permit struct {
 	pool       *Pool
 	slot       *slot
 	generation uint64
 }
 
-// Release ends the run and tells the breaker its outcome, unless that was reported
+// Release ends the run and reports its outcome to the breaker, unless one was reported
 // before.
 func (p Permit) Release(o Outcome) { p.end(o, false) }
 
-// ReleaseCancelled is Release for a run that was cancelled. The pool keeps the
-// permit for Settings.Linger more, since the backend may still be at work.
+// ReleaseCancelled is Release for a cancelled run. The pool keeps the permit for
+// Settings.Linger, because the backend may still work.
 func (p Permit) ReleaseCancelled(o Outcome) {
 	p.end(o, true)
 }
@@ -47,9 +46,9 @@ func (p Permit) end(o Outcome, cancelled bool) {
 	}
 	now := pool.now()
 	pool.ended[o].Add(1)
-	// The breaker first: if this outcome trips it, nobody is let in after it.
+	// The breaker first: if this outcome trips it, no waiter may be admitted after it.
 	if !reported {
-		s.hearing.tell(o, false)
+		s.reporter.ended(o, false)
 	}
 	s.cancelled = cancelled
 	run := time.Duration(now - s.started)
@@ -69,7 +68,7 @@ func (p Permit) end(o Outcome, cancelled bool) {
 	}
 }
 
-// handOn tells the waiters whom a release concerns, and when to look again.
+// handOn wakes the waiters that a release concerns, and sets when to look again.
 func (p *Pool) handOn(out verdicts, due, now moment) {
 	out.wake()
 	p.alarm.set(due, now)

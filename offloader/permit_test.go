@@ -28,7 +28,7 @@ func TestPermits(t *testing.T) {
 		all[0].release(offloader.Success)
 		all[0].release(offloader.Failure)
 		s.wantGauges("1 of 2 running, 0 waiting")
-		if got := s.pool.Snapshot().Ended; got["success"] != 1 || got["failure"] != 0 {
+		if got := s.pool.Snapshot().Ended; got[offloader.Success] != 1 || got[offloader.Failure] != 0 {
 			s.t.Errorf("ended: %v", got)
 		}
 	})
@@ -54,7 +54,7 @@ func TestPermits(t *testing.T) {
 		stale := s.arrive()
 		waiter := s.arrive()
 		stale.release(offloader.Success)
-		for range 3 { // each has the same place
+		for range 3 { // each has the same slot
 			s.want([]*caller{waiter}, "admitted")
 			stale.permit.Release(offloader.Success)
 			stale.permit.ReleaseCancelled(offloader.Success)
@@ -86,7 +86,7 @@ func TestPermits(t *testing.T) {
 		all[0].permit.Detach()
 		synctest.Wait()
 		s.want(all, "admitted admitted")
-		if got := s.pool.Snapshot(); got.Detached != 1 || got.Running != 1 || got.Ended["success"] != 1 {
+		if got := s.pool.Snapshot(); got.Detached != 1 || got.Running != 1 || got.Ended[offloader.Success] != 1 {
 			s.t.Errorf("upgraded: %+v", got)
 		}
 		s.pool.EndDetached()
@@ -101,7 +101,7 @@ func TestPermits(t *testing.T) {
 		}
 		c.release(offloader.Success)
 		s.wantGauges("0 of 1 running, 0 waiting")
-		if got := s.pool.Snapshot().Ended["success"]; got != 1 {
+		if got := s.pool.Snapshot().Ended[offloader.Success]; got != 1 {
 			s.t.Errorf("%d ended", got)
 		}
 	})

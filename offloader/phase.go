@@ -1,59 +1,66 @@
 package offloader
 
-import "slices"
-
-// phase of a pool's life. The last change counts; only phaseClosed is final.
-type phase uint8
+// Phase of a pool's life. The last change counts; only PhaseClosed is final.
+//
+//	          newcomers               announced calls     waiters             runs
+//	open      are admitted or wait    are admitted        get permits         go on
+//	paused    wait                    wait                wait                go on
+//	draining  are rejected: draining  are admitted        get permits         go on
+//	closed    are rejected: closed    are rejected too    are rejected too    go on
+type Phase uint8
 
 const (
-	phaseOpen phase = iota
-	phasePaused
-	phaseDraining
-	phaseClosed
+	// PhaseOpen is the phase of a new pool, and of one after Resume.
+	PhaseOpen Phase = iota
+	// PhasePaused is the phase after Pause.
+	PhasePaused
+	// PhaseDraining is the phase after Drain.
+	PhaseDraining
+	// PhaseClosed is the phase after Close.
+	PhaseClosed
 
 	phaseCount
 )
 
 var phaseNames = [phaseCount]string{"open", "paused", "draining", "closed"}
 
-// String returns the phase's word.
-func (p phase) String() string { return phaseNames[p] }
+// String returns the name of the phase: open, paused, draining or closed.
+func (p Phase) String() string { return phaseNames[p] }
 
-// Phases lists the phases of a pool's life, as [Snapshot] names them.
-func Phases() []string { return slices.Clone(phaseNames[:]) }
+// Phases lists all phases, in a fixed order.
+func Phases() []Phase { return []Phase{PhaseOpen, PhasePaused, PhaseDraining, PhaseClosed} }
 
-// setPhase changes what newcomers are told. The waiters of a pause that ends get
-// what is free, unless the gate is closed: then they are refused. Nothing comes
-// after that.
-func (g *gate) setPhase(p phase, now moment) verdicts {
+// setPhase changes the phase. The waiters of a pause that ends get free slots, unless
+// the gate is closed: then its caller rejects them. No phase comes after that.
+func (g *gate) setPhase(p Phase, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out verdicts
-	if phase(g.phase.Load()) == phaseClosed {
+	if Phase(g.phase.Load()) == PhaseClosed {
 		return out
 	}
 	g.phase.Store(uint32(p))
-	if p != phaseClosed {
+	if p != PhaseClosed {
 		g.handOver(now, &out)
 	}
 	return out
 }
 
-// shut is why nobody is admitted whatever else is the case, or zero.
+// shut is the reason to reject every newcomer, or zero.
 func (g *gate) shut() Reason {
-	switch phase(g.phase.Load()) {
-	case phaseDraining:
+	switch Phase(g.phase.Load()) {
+	case PhaseDraining:
 		return Draining
-	case phaseClosed:
+	case PhaseClosed:
 		return Closed
 	}
 	return 0
 }
 
 // paused reports whether no slot is given out for now.
-func (g *gate) paused() bool { return phase(g.phase.Load()) == phasePaused }
+func (g *gate) paused() bool { return Phase(g.phase.Load()) == PhasePaused }
 
-// whenIdle returns a channel that is closed once nothing is in flight.
+// whenIdle returns a channel that is closed when nothing is in flight.
 func (g *gate) whenIdle() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

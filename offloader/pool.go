@@ -15,11 +15,12 @@ type Pool struct {
 	epoch             time.Time
 	observeBreaker    func(from, to BreakerState)
 	observeSaturation func()
+	outcomeOf         func(error) Outcome // of runs of Do
 
 	gate    gate
 	alarm   alarm                   // of the queue
-	warming alarm                   // of the ramp
-	breaker atomic.Pointer[breaker] // nil for none, and while it is forced closed
+	warming alarm                   // of the warm-up
+	breaker atomic.Pointer[breaker] // nil without one, and while it is forced closed
 	lingers lingers
 	waiters waiterPool
 
@@ -28,46 +29,52 @@ type Pool struct {
 	left       atomic.Uint64
 	rejected   [maxReasons]atomic.Uint64
 	ended      [outcomeCount]atomic.Uint64
-	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by the state it went to
-	rejections [maxReasons]RejectedError        // written once by New
+	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by its new state
+	rejections [maxReasons]RejectedError        // set by New
 
-	transitions transitions // of all breakers that it has had
+	transitions transitions // of all breakers that the pool has had
 
 	configuring sync.Mutex // held while settings or the breaker change
-	mu          sync.Mutex // guards the rest
+	mu          sync.Mutex // guards the fields below
 	configured  Settings
 	override    Override
-	settings    Settings // in force: override on top of configured
+	settings    Settings // in force: configured with override
 	control     BreakerControl
-	elders      []*Pool // that this one has succeeded
+	elders      []*Pool // pools that this one has succeeded
 }
 
-// Option adds a collaborator to a pool.
+// Option sets a collaborator of a pool.
 type Option func(*Pool)
 
-// WithBreakerObserver calls observe after each change of the breaker's state,
-// in order and outside of all locks. It must not block for long: the caller is
-// whoever released a permit.
+// WithBreakerObserver calls observe after each change of the breaker's state, in order
+// and without locks. observe must not block: it runs on the goroutine that released a
+// permit.
 func WithBreakerObserver(observe func(from, to BreakerState)) Option {
 	return func(p *Pool) { p.observeBreaker = observe }
 }
 
-// SaturationCalm is how long nobody has begun to wait when the next one who does
-// makes a new saturation.
+// WithOutcome makes [Pool.Do] judge the errors of runs by outcome in place of
+// [OutcomeOf], for errors that are not the fault of the backend. It is called with nil
+// errors too, on the goroutine of the run.
+func WithOutcome(outcome func(error) Outcome) Option {
+	return func(p *Pool) { p.outcomeOf = outcome }
+}
+
+// SaturationCalm is the time without new waiters after which the next waiter counts as
+// a new saturation.
 const SaturationCalm = 30 * time.Second
 
-// WithSaturationObserver calls observe when the pool begins to be saturated: all
-// permits are taken, a caller has to wait while nobody else does, and none has
-// begun to wait for SaturationCalm. A pool that is at its limit for long, or again
-// and again, is reported once; one that is paused is not. It must not block for long: the caller is the one
-// who has to wait.
+// WithSaturationObserver calls observe when the pool becomes saturated: all permits are
+// taken, and a caller joins an empty queue after SaturationCalm without waiters. A pool
+// at its limit for long, or again and again, is reported once; a paused pool is not
+// reported. observe must not block: it runs on the goroutine of the waiter.
 func WithSaturationObserver(observe func()) Option {
 	return func(p *Pool) { p.observeSaturation = observe }
 }
 
-// New returns a pool. The name is for people: errors and snapshots carry it.
+// New returns a pool. Errors and snapshots carry its name.
 func New(name string, s Settings, opts ...Option) (*Pool, error) {
-	p := &Pool{name: name, epoch: time.Now()}
+	p := &Pool{name: name, epoch: time.Now(), outcomeOf: OutcomeOf}
 	p.alarm.ring = p.expire
 	p.warming.ring = p.warm
 	p.lingers.end = p.endLinger
@@ -102,8 +109,7 @@ func (p *Pool) RejectEarly() error {
 	return nil
 }
 
-// TryAcquire returns a permit if one is free, and a [*RejectedError] at once
-// if not.
+// TryAcquire returns a permit if one is free, and a [*RejectedError] otherwise.
 func (p *Pool) TryAcquire() (Permit, error) {
 	s, a, err := p.enter(&newcomer{})
 	switch {
@@ -115,19 +121,18 @@ func (p *Pool) TryAcquire() (Permit, error) {
 	return p.begin(s, p.now())
 }
 
-// Acquire waits for a permit. It returns a [*RejectedError] if the pool does
-// not admit the caller, or the context's cause if that was cancelled first. A
-// deadline of the context that passes while waiting is a rejection with the
-// reason WaitTimeout: nothing starts after its deadline.
+// Acquire waits for a permit. It returns a [*RejectedError] if the pool does not admit
+// the caller, or the context's cause if the context is cancelled first. A deadline of
+// the context that passes during the wait is a rejection with the reason WaitTimeout:
+// no run starts after its deadline.
 //
-// While the queue is short (served in order, it would be over within a quarter
-// of Settings.MaxWait) waiters are served first come, first served, and nobody
-// overtakes. In a longer queue the newest are served first, since they can
-// still be served quickly, and the oldest are refused as permits come free and
-// show that they would be late. OrderFIFO keeps the first rule always. Until a
-// run has ended that began after another had, every queue is taken to be short.
-// Callers that come back at the time of [Ticket.NextRetry] are served before all
-// others.
+// While the queue is short (served in order, it would be empty within a quarter of
+// Settings.MaxWait) waiters are served first come, first served. In a longer queue the
+// newest are served first, since they can still be served in time, and the oldest are
+// rejected as permits come free and show that they would be late. OrderFIFO always
+// serves first come, first served. Until a run has ended that began after another had
+// ended, every queue counts as short. Callers that come back at the time of
+// [Ticket.NextRetry] are served before all others.
 func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.acquire(ctx, nil) }
 
 // acquire is Acquire for the caller of a ticket, which may be nil.
@@ -150,24 +155,24 @@ func (p *Pool) acquire(ctx context.Context, t *Ticket) (Permit, error) {
 	return p.begin(s, p.now())
 }
 
-// Do acquires a permit, runs work and releases the permit. A nil error counts
-// as success, an error that wraps context.Canceled is excluded, any other and
-// a panic are failures. Panics pass through as they are.
+// Do acquires a permit, runs work and releases the permit. It returns the error of
+// Acquire or of work. [OutcomeOf] judges the latter, unless [WithOutcome] is set. A
+// panic of work is a failure and passes through.
 func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err error) {
 	permit, err := p.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	outcome := Failure // of a run that panics
+	outcome := Failure // if work panics
 	defer func() { permit.Release(outcome) }()
 	err = work(ctx)
-	outcome = outcomeOf(err)
+	outcome = p.outcomeOf(err)
 	return err
 }
 
 func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
 
-func (p *Pool) enter(n *newcomer) (*slot, answer, error) {
+func (p *Pool) enter(n *newcomer) (*slot, decision, error) {
 	if p.breakerRejects() {
 		return nil, rejectNow, p.reject(p.breakerReason())
 	}
@@ -198,15 +203,15 @@ func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 	if s == nil {
 		return Permit{}, p.reject(r)
 	}
-	if ctx.Err() != nil { // it left in the very moment of the hand-over
+	if ctx.Err() != nil { // the caller left at the moment of the hand-over
 		p.gate.putBack(s, now).wake()
 		return Permit{}, p.gone(ctx)
 	}
 	return p.begin(s, now)
 }
 
-// await returns true when w has its verdict, and false when the caller left
-// before that; w is recycled then.
+// await returns true when w has its verdict. It returns false, and recycles w, if the
+// caller left before.
 func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	select {
 	case <-w.wake:
@@ -221,10 +226,10 @@ func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	return true
 }
 
-// begin makes a permit of a slot, unless the breaker has changed its mind.
+// begin turns a slot into a permit, unless the breaker has opened meanwhile.
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
-	s.started, s.hearing.breaker = now, nil
-	if b := p.breaker.Load(); b != nil && !b.allow(&s.hearing) {
+	s.started, s.reporter.breaker = now, nil
+	if b := p.breaker.Load(); b != nil && !b.allow(&s.reporter) {
 		p.gate.putBack(s, now).wake()
 		return Permit{}, p.reject(BreakerOpen)
 	}
@@ -243,8 +248,8 @@ func (p *Pool) deadline(ctx context.Context) moment {
 	return max(moment(d.Sub(p.epoch)), 1)
 }
 
-// Reject counts a rejection that the caller has decided on, with a reason from
-// [NewReason] or one of the package, and returns the error for it.
+// Reject counts a rejection that the caller has decided on, with a reason of
+// [NewReason] or of the package, and returns the error for it.
 func (p *Pool) Reject(r Reason) *RejectedError {
 	p.rejected[r].Add(1)
 	return &p.rejections[r]
@@ -252,7 +257,7 @@ func (p *Pool) Reject(r Reason) *RejectedError {
 
 func (p *Pool) reject(r Reason) error { return p.Reject(r) }
 
-// gone reports a caller whose context ended.
+// gone counts a caller whose context has ended.
 func (p *Pool) gone(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return p.reject(WaitTimeout)
@@ -261,7 +266,7 @@ func (p *Pool) gone(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// expire refuses waiters whose time is up.
+// expire rejects waiters that have waited too long.
 func (p *Pool) expire() {
 	now := p.now()
 	due, out := p.gate.expire(now)

@@ -1,6 +1,6 @@
 package offloader
 
-// setBreaker puts the breaker of new settings in place. It requires p.configuring.
+// setBreaker installs the breaker of new settings. It requires p.configuring.
 func (p *Pool) setBreaker(s Settings) {
 	old := p.breaker.Load()
 	switch control := p.breakerControl(); {
@@ -21,7 +21,7 @@ func (p *Pool) setBreaker(s Settings) {
 	}
 	b := p.newBreaker(s)
 	if old != nil {
-		old.close() // first: from then on its state stays
+		old.close() // first, so that its state stays
 		if old.State() != StateClosed {
 			b.startTripped()
 		}
@@ -29,21 +29,21 @@ func (p *Pool) setBreaker(s Settings) {
 	p.breaker.Store(b)
 }
 
-// newBreaker makes a breaker that follows the rules of settings.
+// newBreaker returns a breaker that follows the rules of settings.
 func (p *Pool) newBreaker(s Settings) *breaker {
 	b := newBreaker(p.name, s.Breaker.WithDefaults(s.LongestRun), &p.transitions)
 	b.row.limit(s.Concurrency, b.settings)
 	return b
 }
 
-// breakerChanged handles what has happened to the breaker, outside of all locks.
+// breakerChanged handles a change of the breaker, without locks.
 func (p *Pool) breakerChanged(t transition) {
 	if t.from != t.to {
 		p.changed[t.to].Add(1)
 	}
 	switch {
 	case t.to == StateOpen:
-		// Waiters would only wait and then be refused, or stampede.
+		// Waiters would wait in vain, or stampede.
 		p.gate.rejectAll(BreakerOpen).wake()
 		p.gate.stopRamp(p.now()).wake()
 	case t.unbounded:
@@ -56,8 +56,8 @@ func (p *Pool) breakerChanged(t transition) {
 	}
 }
 
-// startRamp begins to warm up. One limit holds for a cool-down at most: that is
-// what the backend is given to recover.
+// startRamp begins to warm up. One limit holds for a cool-down at most: that is the
+// time in which the backend is expected to recover.
 func (p *Pool) startRamp() {
 	atMost := DefaultCoolDown
 	if s := p.Settings().Breaker; s != nil {
@@ -81,8 +81,8 @@ func (p *Pool) breakerRejects() bool {
 	return b != nil && b.State() != StateClosed && b.rejects(&p.gate)
 }
 
-// breakerReason is the reason of a rejection by the breaker: a pool that does
-// not admit anyway says so.
+// breakerReason is the reason of a rejection by the breaker. Draining and closed pools
+// have their own.
 func (p *Pool) breakerReason() Reason {
 	if r := p.gate.shut(); r != 0 {
 		return r

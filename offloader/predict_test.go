@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// crowd are callers that run as soon as they may, for a time of their own.
+// crowd are callers that run as soon as they may, each for its time.
 type crowd struct {
 	s   *stage
 	all sync.WaitGroup
@@ -20,7 +20,7 @@ type crowd struct {
 	came int
 
 	mu    sync.Mutex
-	waits map[string][]time.Duration // guarded by mu; by what became of the caller, in one word
+	waits map[string][]time.Duration // guarded by mu; by the state of the caller
 }
 
 func newCrowd(s *stage) *crowd { return &crowd{s: s, waits: map[string][]time.Duration{}} }
@@ -72,7 +72,7 @@ func (c *crowd) take() map[string][]time.Duration {
 	return all
 }
 
-// What is over refuses no caller.
+// Past runs reject no caller.
 func TestPredictionsAreNotPoisoned(t *testing.T) {
 	t.Parallel()
 	play(t, "by streams", func(s *offloader.Settings) {
@@ -145,7 +145,7 @@ func TestPredictionsAreNotPoisoned(t *testing.T) {
 	})
 }
 
-// A lasting overload is shed: the served are served at once, and most others are refused
+// A lasting overload is shed: the served are served at once, and most others are rejected
 // long before the longest wait is over.
 func TestOverloadIsShed(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func TestOverloadIsShed(t *testing.T) {
 	}
 }
 
-// While no permit comes free nothing is known, so no caller is refused by prediction.
+// While no permit comes free there is no evidence, so no caller is rejected by prediction.
 func TestNothingIsPredictedInAStall(t *testing.T) {
 	t.Parallel()
 	play(t, "not by what was before", sixteenSeconds, func(s *stage) {
@@ -230,8 +230,8 @@ func TestPredictionsAfterASuccession(t *testing.T) {
 	}
 	wantMeanRun := func(s *stage, heir *offloader.Pool, want time.Duration) {
 		s.t.Helper()
-		if got := heir.Snapshot(); got.MeanRun != want || got.Waiting == 0 {
-			s.t.Errorf("%d wait, runs take %s, want %s", got.Waiting, got.MeanRun, want)
+		if got := heir.Snapshot(); got.TypicalRun != want || got.Waiting == 0 {
+			s.t.Errorf("%d wait, runs take %s, want %s", got.Waiting, got.TypicalRun, want)
 		}
 	}
 	running := func(s *stage) *caller {

@@ -32,7 +32,7 @@ func TestProbesThatWait(t *testing.T) {
 			s.Breaker.Probes = probes
 		}
 	}
-	play(t, "one waits and gets the first permit that comes back, the others are refused at once", four(1), func(s *stage) {
+	play(t, "one waits and gets the first permit that comes back, the others are rejected at once", four(1), func(s *stage) {
 		hung := s.hang()
 		all := s.arrivals(3)
 		s.want(all, "waiting breaker_open breaker_open")
@@ -62,7 +62,7 @@ func TestProbesThatWait(t *testing.T) {
 		all[2].release(offloader.Success)
 		s.wantBreaker(offloader.StateClosed)
 	})
-	play(t, "a probe that fails refuses the waiting ones", four(2), func(s *stage) {
+	play(t, "a probe that fails rejects the waiting ones", four(2), func(s *stage) {
 		hung := s.hang()
 		all := s.arrivals(2)
 		hung[0].release(offloader.Excluded)
@@ -104,7 +104,7 @@ func TestProbesThatWait(t *testing.T) {
 		hung[0].release(offloader.Excluded)
 		s.want([]*caller{next}, "admitted")
 	})
-	play(t, "without a queue they are refused until a permit is free", func(s *offloader.Settings) {
+	play(t, "without a queue they are rejected until a permit is free", func(s *offloader.Settings) {
 		four(1)(s)
 		s.Queue = 0
 	}, func(s *stage) {

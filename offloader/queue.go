@@ -1,31 +1,36 @@
 package offloader
 
-import "sync"
+import (
+	"sync"
 
-// moment is a point in time as nanoseconds since a pool's epoch. Pools count
-// so because it is monotonic, cheap to read and small to keep.
+	"github.com/caddy-offload/caddy-offload/internal/list"
+)
+
+// moment is a point in time, in nanoseconds since the pool's epoch: monotonic, cheap to
+// read and small.
 type moment int64
 
-// waiter is one caller in the queue. Its links, and all of its fields until a
-// verdict has been sent, are guarded by the gate's mutex.
+// waiter is one caller in the queue. The gate's mutex guards its links, and all of its
+// fields until a verdict has been sent.
 type waiter struct {
-	prev, next *waiter
+	element    list.Element[*waiter] // in a line
+	next       *waiter               // in verdicts
 	arrived    moment
 	deadline   moment  // the caller's own, zero if none
-	queued     bool    // linked into the queue; whoever unlinks it owns it
-	breaksCalm bool    // the first to wait for a while; its caller may read it
-	kept       bool    // its turn was kept: it is served before the line
+	queued     bool    // linked into the queue; the code that unlinks it owns it
+	breaksCalm bool    // the first waiter for a while; its caller may read it
+	kept       bool    // it came at its turn and is served before the line
 	ticket     *Ticket // of the caller, nil without one
 
-	// permit or reason is the verdict; wake tells that it is there.
+	// slot or reason is the verdict; wake is sent when it is there.
 	slot   *slot
 	reason Reason
 	wake   chan struct{}
 }
 
-// waiterPool keeps waiters with their channel: a queued request then costs
-// nothing but its place. Each [Pool] has its own, since channels that were made
-// in a bubble of testing/synctest cannot be used outside of it.
+// waiterPool recycles waiters with their channels, so that waiting allocates nothing.
+// Each [Pool] has its own, since channels that were made in a bubble of
+// testing/synctest cannot be used outside of it.
 type waiterPool struct{ kept sync.Pool }
 
 func (p *waiterPool) get(arrived, deadline moment, t *Ticket) *waiter {
@@ -37,49 +42,36 @@ func (p *waiterPool) get(arrived, deadline moment, t *Ticket) *waiter {
 	return w
 }
 
-// put takes back a waiter whose verdict was received, or that left the queue
-// by itself; in both cases nothing is left in its channel.
+// put takes back a waiter after its verdict was received or after it left the queue. In
+// both cases its channel is empty.
 func (p *waiterPool) put(w *waiter) {
 	w.slot, w.reason, w.ticket, w.kept = nil, 0, nil, false
 	p.kept.Put(w)
 }
 
-// list is a list of waiters in order of arrival.
-type list struct {
-	front, back *waiter
-	len         int
+// line is a list of waiters in order of arrival.
+type line struct{ list.List[*waiter] }
+
+// front is the oldest waiter, nil without one.
+func (l *line) front() *waiter {
+	if e := l.Front(); e != nil {
+		return e.Value
+	}
+	return nil
 }
 
-func (l *list) push(w *waiter) {
-	w.prev, w.next = l.back, nil
-	if l.back == nil {
-		l.front = w
-	} else {
-		l.back.next = w
+// back is the newest waiter, nil without one.
+func (l *line) back() *waiter {
+	if e := l.Back(); e != nil {
+		return e.Value
 	}
-	l.back = w
-	l.len++
+	return nil
 }
 
-func (l *list) remove(w *waiter) {
-	if w.prev == nil {
-		l.front = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		l.back = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.prev, w.next = nil, nil
-	l.len--
-}
-
-// queue are those who wait: callers that have come back at their turn, who are served
-// first, and all others.
+// queue holds the waiters: first the callers that came back at their turn, then all
+// others.
 type queue struct {
-	kept, line list
+	kept, line line
 	len        int
 }
 
@@ -88,12 +80,13 @@ func (q *queue) push(w *waiter) {
 	if w.ticket != nil {
 		w.ticket.waiter = w
 	}
-	q.listOf(w).push(w)
+	w.element.Value = w
+	q.lineOf(w).Push(&w.element)
 	q.len++
 }
 
 func (q *queue) remove(w *waiter) {
-	q.listOf(w).remove(w)
+	q.lineOf(w).Remove(&w.element)
 	w.queued = false
 	if w.ticket != nil {
 		w.ticket.waiter = nil
@@ -101,16 +94,16 @@ func (q *queue) remove(w *waiter) {
 	q.len--
 }
 
-func (q *queue) listOf(w *waiter) *list {
+func (q *queue) lineOf(w *waiter) *line {
 	if w.kept {
 		return &q.kept
 	}
 	return &q.line
 }
 
-// oldest is when the caller began to wait that has waited longest. There is one.
+// oldest is when the longest waiter joined. The queue must not be empty.
 func (q *queue) oldest() moment {
-	k, l := q.kept.front, q.line.front
+	k, l := q.kept.front(), q.line.front()
 	switch {
 	case k == nil:
 		return l.arrived
@@ -120,9 +113,9 @@ func (q *queue) oldest() moment {
 	return min(k.arrived, l.arrived)
 }
 
-// verdicts are waiters that were taken out of the queue and must be told so,
-// in that order, and permits for other gates. They are gathered under the gate's
-// mutex and told after it.
+// verdicts are waiters that have left the queue and are to be woken, in that order, and
+// transfers of permits to other gates. They are collected under the gate's mutex and
+// sent after it.
 type verdicts struct {
 	first, last *waiter
 	transfers   *transfer
@@ -143,7 +136,7 @@ func (v *verdicts) add(w *waiter) {
 	v.last = w
 }
 
-// tell wakes the waiters. From then on they belong to their callers.
+// wake wakes the waiters. From then on they belong to their callers.
 func (v verdicts) wake() {
 	for w := v.first; w != nil; {
 		next := w.next

@@ -2,19 +2,18 @@ package offloader
 
 import "time"
 
-// rampTop is the limit at which a pool without one stops ramping up.
+// rampTop is the limit at which a pool without a limit has warmed up.
 const rampTop = 1 << 10
 
-// warmUp is how far a pool has come since its breaker has closed.
+// warmUp is the progress of a pool since its breaker has closed.
 type warmUp struct {
-	round  int           // good answers at this limit
+	round  int           // good responses at this limit
 	since  moment        // when this limit began
-	atMost time.Duration // how long one limit holds
+	atMost time.Duration // one limit holds
 }
 
-// startRamp lets a backend that just recovered warm up: one run at first. Runs
-// from before are bounded by the concurrency only. It returns when warm has to be
-// called.
+// startRamp begins to warm up a backend that has recovered: with one run. Runs from
+// before are bounded by the concurrency only. It returns when warm is due.
 func (g *gate) startRamp(atMost time.Duration, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -26,7 +25,7 @@ func (g *gate) startRamp(atMost time.Duration, now moment) (verdicts, moment) {
 	return out, g.warmDue()
 }
 
-// stopRamp lifts the limit at once.
+// stopRamp ends a warm-up.
 func (g *gate) stopRamp(now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -36,9 +35,9 @@ func (g *gate) stopRamp(now moment) verdicts {
 	return out
 }
 
-// warm widens a limit that has held for its time, and returns when to call it
-// again, zero for never. Answers that take long, or never come, cannot keep the
-// limit down.
+// warm widens a limit that has held for its time, and returns when it is due again,
+// zero for never. So responses that take long, or never come, do not keep the limit
+// down.
 func (g *gate) warm(now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,15 +60,15 @@ func (g *gate) warmDue() moment {
 	return g.warmUp.since + moment(g.warmUp.atMost)
 }
 
-// vacant reports whether a slot may be given out.
+// vacant reports whether a slot is free.
 func (g *gate) vacant() bool { return g.running < g.concurrency && g.fresh < g.limit }
 
-// givenOut is how many slots may be taken now, those of runs included that the ramp
-// does not bound.
+// givenOut is the number of slots that may be taken now, including the slots of runs
+// that the warm-up does not bound.
 func (g *gate) givenOut() int { return min(g.concurrency, g.running-g.fresh+g.limit) }
 
-// retire takes a run out of those that the ramp bounds: it has ended, it is
-// abandoned or its permit lingers. From then on it says nothing to the ramp.
+// retire ends the part of a run in the warm-up: the run has ended, is abandoned, or its
+// permit lingers. The warm-up ignores it from then on.
 func (g *gate) retire(s *slot) {
 	if s.recovery == g.recoveries {
 		g.fresh--
@@ -77,8 +76,8 @@ func (g *gate) retire(s *slot) {
 	s.recovery = retired
 }
 
-// judge counts an outcome, once for each run. A failure starts the round again.
-// Runs that began before the ramp did, the probe among them, say nothing.
+// judge counts an outcome, once for each run. A failure restarts the round. Runs that
+// began before the warm-up, such as the probe, are ignored.
 func (g *gate) judge(s *slot, o Outcome, now moment) {
 	if s.judged {
 		return
@@ -92,8 +91,8 @@ func (g *gate) judge(s *slot, o Outcome, now moment) {
 	}
 }
 
-// good counts a good answer, once for each run: a round of as many as the limit
-// widens it. It reports whether this one did.
+// good counts a good response, once for each run: as many as the limit make a round,
+// which widens it. It reports whether it did.
 func (g *gate) good(s *slot, now moment) bool {
 	if s.counted || !g.warming() || s.recovery != g.recoveries {
 		return false

@@ -24,7 +24,7 @@ func (s *stage) recover() {
 
 func TestRampAfterClosing(t *testing.T) {
 	t.Parallel()
-	play(t, "the limit doubles after each round of that many successes, and nobody is refused", ramping, func(s *stage) {
+	play(t, "the limit doubles after each round of that many successes, and nobody is rejected", ramping, func(s *stage) {
 		s.recover()
 		all := s.arrivals(20)
 		served := 0

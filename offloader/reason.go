@@ -89,9 +89,6 @@ func (r Reason) Text() string {
 	return reasons[r].text
 }
 
-// MarshalText returns the reason's name.
-func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
 // Shed reports whether the reason is overload: a full queue or a wait too long.
 func (r Reason) Shed() bool {
 	return r == QueueFull || r == WaitTimeout || r == PredictedLate

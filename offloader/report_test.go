@@ -34,7 +34,7 @@ func TestReportedOutcomes(t *testing.T) {
 		c.permit.Report(offloader.Failure)
 		s.wantBreaker(offloader.StateOpen)
 		s.wantGauges("1 of 1 running, 0 waiting")
-		if got := s.pool.Snapshot().Ended["failure"]; got != 0 {
+		if got := s.pool.Snapshot().Ended[offloader.Failure]; got != 0 {
 			s.t.Errorf("%d runs have ended with failure before any release", got)
 		}
 		c.release(offloader.Failure)
@@ -54,7 +54,7 @@ func TestReportedOutcomes(t *testing.T) {
 		c.permit.Report(offloader.Failure)
 		s.wantBreaker(offloader.StateOpen)
 		c.release(offloader.Success)
-		if got := s.pool.Snapshot().Ended; got["failure"] != 2 || got["success"] != 0 {
+		if got := s.pool.Snapshot().Ended; got[offloader.Failure] != 2 || got[offloader.Success] != 0 {
 			s.t.Errorf("ended: %v", got)
 		}
 	})
@@ -63,14 +63,14 @@ func TestReportedOutcomes(t *testing.T) {
 		c.permit.Report(offloader.Success)
 		c.release(offloader.Failure)
 		s.wantBreaker(offloader.StateClosed)
-		if got := s.pool.Snapshot().Ended; got["success"] != 1 || got["failure"] != 0 {
+		if got := s.pool.Snapshot().Ended; got[offloader.Success] != 1 || got[offloader.Failure] != 0 {
 			s.t.Errorf("ended: %v", got)
 		}
 	})
 	play(t, "a report with a permit that was released concerns no other run", fragile, func(s *stage) {
 		stale := s.arrive()
 		stale.release(offloader.Success)
-		c := s.arrive() // has the same place
+		c := s.arrive() // has the same slot
 		stale.permit.Report(offloader.Failure)
 		stale.permit.ReportTimeout()
 		stale.permit.Began()
@@ -94,7 +94,7 @@ func TestReportedOutcomes(t *testing.T) {
 			synctest.Wait()
 		}
 		got := s.pool.Snapshot()
-		if n := got.Ended["success"] + got.Ended["failure"]; n != 200 || got.Running != 0 {
+		if n := got.Ended[offloader.Success] + got.Ended[offloader.Failure]; n != 200 || got.Running != 0 {
 			s.t.Errorf("%d of 200 have ended: %+v", n, got)
 		}
 	})
@@ -305,7 +305,7 @@ func TestUntimedRuns(t *testing.T) {
 		"an upgrade":      {func(c *caller) { c.permit.Detach(); c.s.pool.EndDetached() }, false},
 	} {
 		play(t, what, nil, func(s *stage) {
-			for range 2 { // the later ones have the place of the first
+			for range 2 { // the later ones have the slot of the first
 				s.learn(second)
 				for range 4 { // more than half of the runs
 					c := s.arrive()
@@ -313,7 +313,7 @@ func TestUntimedRuns(t *testing.T) {
 					c.finished = true
 					test.end(c)
 				}
-				got := s.pool.Snapshot().MeanRun
+				got := s.pool.Snapshot().TypicalRun
 				if test.teaches != (got > time.Minute) {
 					s.t.Errorf("the mean run is %s", got)
 				}

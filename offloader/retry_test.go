@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// advice is what a refusal of that reason says to n callers.
+// advice is the advice to n callers after a rejection for that reason.
 func (s *stage) advice(r offloader.Reason, n int) (all []time.Duration) {
 	s.t.Helper()
 	for range n {
@@ -42,7 +42,7 @@ func TestRetryAfter(t *testing.T) {
 	play(t, "a pool that knows nothing says soon", nil, func(s *stage) {
 		s.wantAdvice(s.advice(offloader.QueueFull, 100), second, 2*second)
 	})
-	play(t, "each refused stands behind the ones before", func(s *offloader.Settings) {
+	play(t, "each rejected stands behind the ones before", func(s *offloader.Settings) {
 		s.Concurrency = 2
 	}, func(s *stage) {
 		s.run(4*second, offloader.Success) // two permits, four seconds: one every two seconds
@@ -116,7 +116,7 @@ func TestMeanRun(t *testing.T) {
 		}{
 			{0, 0, 0},
 			{1, 9 * second, 9 * second},
-			{1, second, second}, // the first round does not count any more
+			{1, second, second}, // the first round no longer counts
 			{1, 3 * second, second},
 			{1, 3 * second, 3 * second},
 			{1, time.Hour, 3 * second},
@@ -127,7 +127,7 @@ func TestMeanRun(t *testing.T) {
 			for range step.runs {
 				s.run(step.run, offloader.Success)
 			}
-			if got := s.pool.Snapshot().MeanRun; got != step.want {
+			if got := s.pool.Snapshot().TypicalRun; got != step.want {
 				s.t.Errorf("after %d runs of %s: %s, want %s", step.runs, step.run, got, step.want)
 			}
 		}
@@ -139,18 +139,18 @@ func TestMeanRun(t *testing.T) {
 		c.come(1, time.Hour)
 		c.come(100, second)
 		s.pass(50 * second)
-		if got := s.pool.Snapshot().MeanRun; got != 2*second {
+		if got := s.pool.Snapshot().TypicalRun; got != 2*second {
 			s.t.Errorf("two permits, one of which serves a run each second: a mean run of %s", got)
 		}
 		s.pass(time.Hour)
-		if got := s.pool.Snapshot().MeanRun; got != second {
+		if got := s.pool.Snapshot().TypicalRun; got != second {
 			s.t.Errorf("a mean run of %s when nobody waits any more", got)
 		}
 		c.wantServed()
 	})
 }
 
-// Two thousand callers who come at once and do as they are told are all served
+// Two thousand callers that come at once and follow the advice are all served
 // in about the time that it takes, with about two tries each.
 func TestRetryAfterSpreadsACrowd(t *testing.T) {
 	t.Parallel()

@@ -10,14 +10,14 @@ import (
 
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	play(t, "permits first, then places, then a refusal", func(s *offloader.Settings) {
+	play(t, "permits first, then places, then a rejection", func(s *offloader.Settings) {
 		s.Concurrency, s.Queue = 2, 3
 	}, func(s *stage) {
 		six := s.arrivals(6)
 		s.want(six, "admitted admitted waiting waiting waiting queue_full")
 		s.wantGauges("2 of 2 running, 3 waiting")
 	})
-	play(t, "a queue of zero refuses when all permits are taken", func(s *offloader.Settings) {
+	play(t, "a queue of zero rejects when all permits are taken", func(s *offloader.Settings) {
 		s.Queue, s.MaxWait = 0, second
 	}, func(s *stage) {
 		s.run(second, offloader.Success)
@@ -37,7 +37,7 @@ func TestRoom(t *testing.T) {
 			s.t.Errorf("snapshot: %+v", got)
 		}
 	})
-	play(t, "a pool without limit asks those whom it refuses to come back soon", func(s *offloader.Settings) {
+	play(t, "a pool without limit asks those whom it rejects to come back soon", func(s *offloader.Settings) {
 		s.Concurrency = 0
 	}, func(s *stage) {
 		s.run(100*second, offloader.Success)
@@ -54,7 +54,7 @@ func TestRoom(t *testing.T) {
 			s.t.Errorf("second TryAcquire: %v", err)
 		}
 		waiter := s.arrive()
-		permit.Release(offloader.Success) // handed to the waiter, who came first
+		permit.Release(offloader.Success) // handed to the waiter, which came first
 		if _, err := s.pool.TryAcquire(); word(err) != "queue_full" {
 			s.t.Errorf("TryAcquire after the hand-over: %v", err)
 		}
@@ -69,14 +69,14 @@ func TestRoom(t *testing.T) {
 	play(t, "the totals count each caller once", func(s *offloader.Settings) {
 		s.Queue = 1
 	}, func(s *stage) {
-		all := s.arrivals(3) // admitted, waiting, refused
+		all := s.arrivals(3) // admitted, waiting, rejected
 		all[1].leave(errLeft)
 		synctest.Wait()
 		s.want(all, "admitted left queue_full")
 		s.finish()
 		got := s.pool.Snapshot()
-		if got.Admitted != 1 || got.Left != 1 || got.Rejected["queue_full"] != 1 || len(got.Rejected) != 1 ||
-			got.Ended["excluded"] != 1 || got.Ended["success"] != 0 {
+		if got.Admitted != 1 || got.Left != 1 || got.Rejected[offloader.QueueFull] != 1 || len(got.Rejected) != 1 ||
+			got.Ended[offloader.Excluded] != 1 || got.Ended[offloader.Success] != 0 {
 			s.t.Errorf("totals: %+v", got)
 		}
 	})

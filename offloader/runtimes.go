@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// runsKept is how many of the last runs tell how long a run takes: few enough to
-// follow a change within some rounds.
+// runsKept is the number of last runs in the estimate: few enough to follow a change
+// within some rounds.
 const runsKept = 16
 
-// runTimes tells how long a run takes, by the median of the last runs: up to half of
-// them may be anything, such as streams or runs that a stall has prolonged. The zero
-// value knows nothing yet.
+// runTimes estimates how long a run takes, by the median of the last runs: up to half
+// of them may be anything, such as streams or runs that a stall has prolonged. The zero
+// value has no estimate.
 //
-// The first round, the runs that began before any had ended, says little of the
-// others: a backend that has just started loads its code, its connections, its
-// model. So it counts only until a later run has ended.
+// The runs of the first round, which began before any had ended, are not typical: a
+// backend that has just started loads its code, its connections, its model. They count
+// only until a later run has ended.
 type runTimes struct {
 	last     [runsKept]time.Duration // a ring
-	n, next  int                     // how many, and the place of the next one
+	n, next  int                     // number of entries, and the index of the next one
 	firstEnd moment
-	warm     bool // the first round no longer counts
+	warm     bool // the first round does not count
 
 	median time.Duration
-	sorted bool // median is that of last
+	sorted bool // median is current
 }
 
 // add counts a run that ends now.
@@ -43,8 +43,8 @@ func (r *runTimes) add(run time.Duration, now moment) {
 	r.sorted = false
 }
 
-// typical returns the median, the shorter of two, and zero before any run has ended.
-// Runs end more often than their number is asked for, so it is found here.
+// typical returns the median, the shorter of two, and zero before a run has ended. It
+// is computed here, because runs end more often than it is called.
 func (r *runTimes) typical() time.Duration {
 	if r.sorted || r.n == 0 {
 		return r.median

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Defaults of a pool. They suit a backend of which nothing is known yet.
+// Defaults of a pool in front of an unknown backend.
 const (
 	DefaultConcurrency  = 8
 	DefaultQueue        = 100
@@ -18,13 +18,13 @@ const (
 
 	// MinWindow is the shortest default window of a breaker.
 	MinWindow = 30 * time.Second
-	// WindowRuns is how many of the longest runs a breaker's window should hold:
-	// a result is booked at the time its run started, so a run that outlives
-	// the window never counts, unless it is reported as a timeout.
+	// WindowRuns is the number of longest runs that fit into a breaker's default
+	// window. A result is booked at the start of its run, so a run that outlives the
+	// window never counts, unless it is reported as a timeout.
 	WindowRuns = 3
 )
 
-// Order says which waiter gets the next permit.
+// Order of service in the queue.
 type Order uint8
 
 const (
@@ -35,7 +35,7 @@ const (
 	OrderFIFO
 )
 
-// ParseOrder reads an order by the name it has in a configuration.
+// ParseOrder parses the name of an order: auto, which is the default, or fifo.
 func ParseOrder(name string) (Order, error) {
 	switch name {
 	case "", "auto":
@@ -46,7 +46,7 @@ func ParseOrder(name string) (Order, error) {
 	return OrderAuto, fmt.Errorf("unknown order '%s': want 'auto' or 'fifo'", name)
 }
 
-// String returns the name of the order in a configuration.
+// String returns the name of the order: auto or fifo.
 func (o Order) String() string {
 	if o == OrderFIFO {
 		return "fifo"
@@ -59,8 +59,8 @@ func (o Order) String() string {
 type Settings struct {
 	// Concurrency is the number of permits. Zero: no limit.
 	Concurrency int
-	// Queue is the number of places to wait. Zero: refuse when all permits
-	// are taken.
+	// Queue is the number of callers that may wait. Zero: reject when all permits are
+	// taken.
 	Queue int
 	// MaxWait is the longest wait for a permit. Zero: as long as the caller's
 	// context allows.
@@ -72,43 +72,42 @@ type Settings struct {
 	Linger time.Duration
 	// Breaker of the pool. Nil: none.
 	Breaker *BreakerSettings
-	// LongestRun is the longest timeout among the callers of this pool. The
-	// breaker's window and probe timeout default from it. Zero: unknown.
+	// LongestRun is the longest timeout of the callers. The breaker's window and probe
+	// timeout default from it. Zero: unknown.
 	LongestRun time.Duration
 }
 
-// BreakerSettings configure a pool's circuit breaker. It trips when either
-// rule is met, and after as many timeouts in a row (Permit.ReportTimeout) as the
-// pool has permits, at least MinTimeouts: a pool whose permits are all abandoned has
-// no more results to count. Without a limit of permits it takes MinRequests timeouts
-// in a row, or that rule is off where FailureRatio is.
+// BreakerSettings configure a pool's circuit breaker. It trips when either rule is met,
+// and after as many timeouts in a row ([Permit.ReportTimeout]) as the pool has permits,
+// at least MinTimeouts: a pool whose permits are all abandoned has no more results to
+// count. Without a limit of permits it takes MinRequests timeouts in a row; that rule
+// is off if FailureRatio is.
 type BreakerSettings struct {
 	// FailureRatio of the results in the window that trips, above 0 and up to
 	// 1. Zero: this rule is off.
 	FailureRatio float64
-	// MinRequests is the number of results in the window below which
-	// FailureRatio says nothing.
+	// MinRequests is the least number of results in the window for FailureRatio.
 	MinRequests int
 	// ConsecutiveFailures that trip. Zero: this rule is off.
 	ConsecutiveFailures int
-	// Window that results are counted over. Zero: the larger of MinWindow and
+	// Window is the time in which results count. Zero: the larger of MinWindow and
 	// WindowRuns x Settings.LongestRun.
 	Window time.Duration
-	// CoolDown is how long the breaker stays open before it probes, and how long one
-	// limit holds at most while the pool warms up after that.
+	// CoolDown is how long the breaker stays open before it probes, and the longest
+	// time for which one limit holds in the warm-up after that.
 	CoolDown time.Duration
-	// Probes is how many runs may probe at once, and how many must succeed to
-	// close the breaker. A probe waits in the queue when no permit is free; other
-	// callers are refused meanwhile.
+	// Probes is how many runs may probe at once, and how many must succeed to close the
+	// breaker. A probe waits in the queue if no permit is free; other callers are
+	// rejected meanwhile.
 	Probes int
-	// ProbeTimeout is when a probe that has neither begun well (Permit.Began) nor
-	// ended counts as failed, so that a hung one cannot keep the breaker
-	// half-open. Zero: one second more than Settings.LongestRun, or MinWindow if
-	// that is unknown.
+	// ProbeTimeout is the time after which a probe that has neither begun well
+	// ([Permit.Began]) nor ended counts as failed, so that a probe that hangs cannot
+	// keep the breaker half-open. Zero: one second more than Settings.LongestRun, or
+	// MinWindow if that is unknown.
 	ProbeTimeout time.Duration
 }
 
-// DefaultSettings returns the settings of a pool for which nothing was set.
+// DefaultSettings returns the settings with all defaults.
 func DefaultSettings() Settings {
 	breaker := DefaultBreakerSettings()
 	return Settings{
@@ -129,7 +128,7 @@ func DefaultBreakerSettings() BreakerSettings {
 	}
 }
 
-// Validate reports every setting that makes no sense.
+// Validate reports every invalid setting.
 func (s Settings) Validate() error {
 	var errs []error
 	for _, v := range []struct {
@@ -161,7 +160,7 @@ func (b BreakerSettings) validate() []error {
 			errs = append(errs, fmt.Errorf("breaker "+format, args...))
 		}
 	}
-	inRange := b.FailureRatio >= 0 && b.FailureRatio <= 1 // which no NaN is
+	inRange := b.FailureRatio >= 0 && b.FailureRatio <= 1 // false for NaN
 	fail(!inRange, "failure_ratio must be between 0 and 1, not %v", b.FailureRatio)
 	fail(b.FailureRatio > 0 && b.MinRequests < 1, "min_requests must be at least 1")
 	fail(b.FailureRatio == 0 && b.ConsecutiveFailures == 0, "has no rule: set failure_ratio or consecutive_failures")
@@ -173,7 +172,7 @@ func (b BreakerSettings) validate() []error {
 	return errs
 }
 
-// WithDefaults fills in what depends on Settings.LongestRun.
+// WithDefaults fills in the defaults that depend on Settings.LongestRun.
 func (b BreakerSettings) WithDefaults(longestRun time.Duration) BreakerSettings {
 	if b.Window == 0 {
 		b.Window = max(MinWindow, WindowRuns*longestRun)

@@ -5,37 +5,37 @@ import (
 	"time"
 )
 
-// slot is one permit's place. It is reused by later permits, each with another
-// generation, so that an old permit's release finds nothing.
+// slot holds one permit. Later permits reuse it, each with another generation, so that
+// the release of an old permit has no effect.
 type slot struct {
-	// state is the generation of the permit that holds the slot, and in the
-	// lowest bits what was reported of its run. Release raises the generation with
-	// a compare-and-swap: that decides between two releases.
+	// state is the generation of the permit that holds the slot and, in the lowest
+	// bits, the reported outcome of its run. Release raises the generation with a
+	// compare-and-swap, which decides between two releases.
 	state atomic.Uint64
 	next  *slot // in the list of free slots
 
-	// These belong to the holder of the current generation. Others may read them
-	// under the gate's mutex, as long as the generation is the current one.
-	started moment
-	hearing hearing // tells the breaker the outcome, zero without one
-	last    bool    // no other slot was left; written under the gate's mutex
+	// The holder of the current generation owns these. Others may read them under the
+	// gate's mutex, as long as the generation is the current one.
+	started  moment
+	reporter reporter // to the breaker; zero without one
+	last     bool     // it took the last free slot; written under the gate's mutex
 
 	marks // guarded by the gate's mutex, but for cancelled
 }
 
-// marks are what a gate notes about a run. The zero value is a new run.
+// marks are the gate's notes on a run. The zero value is a new run.
 type marks struct {
-	recovery  int  // gate.recoveries when it began, retired if the ramp ignores it
+	recovery  int  // gate.recoveries when it began, retired if the warm-up ignores it
 	abandoned bool // the run goes on without a caller
-	untimed   bool // its length says nothing about other runs
+	untimed   bool // its length is not typical
 	capped    bool // it counts for the half of the permits that capped callers share
-	began     bool // its answer has begun well
-	counted   bool // as one good answer of a round of the ramp
-	judged    bool // its outcome has been counted by the ramp
+	began     bool // its response has begun well
+	counted   bool // as a good response in a round of the warm-up
+	judged    bool // the warm-up has counted its outcome
 	cancelled bool // written by the release, which owns the slot
 }
 
-// retired is the recovery of runs that the ramp does not bound.
+// retired is the recovery of runs that the warm-up does not bound.
 const retired = -1
 
 const (
@@ -43,11 +43,11 @@ const (
 	generationStep = reportedMask + 1
 )
 
-// generation is that of the permit that holds the slot.
+// generation is the generation of the current holder.
 func (s *slot) generation() uint64 { return s.state.Load() &^ reportedMask }
 
-// release ends a generation. It reports false if that has ended before, and
-// returns the outcome for which the run counts: the reported one, else o.
+// release ends a generation. It reports false if that has ended before, and returns the
+// outcome that counts: the reported one, else o.
 func (s *slot) release(generation uint64, o Outcome) (counts Outcome, reported, ok bool) {
 	for {
 		state := s.state.Load()
@@ -64,20 +64,20 @@ func (s *slot) release(generation uint64, o Outcome) (counts Outcome, reported, 
 	}
 }
 
-// report notes an outcome, and reports false if the generation has ended or an
-// outcome has been reported before.
+// report notes an outcome. It reports false if the generation has ended or an outcome
+// was reported before.
 func (s *slot) report(generation uint64, o Outcome) bool {
 	return s.state.CompareAndSwap(generation, generation|uint64(o+1))
 }
 
 // The methods below require g.mu.
 
-// learn lets the estimate know of a run that has ended, if it teaches something.
+// learn adds a run that has ended to the estimate, if its length is typical.
 func (g *gate) learn(s *slot, run time.Duration, now moment) {
 	if s.teaches() {
 		g.runs.add(run, now)
 	}
 }
 
-// teaches reports whether the run's length says something about other runs.
+// teaches reports whether the run's length is typical for other runs.
 func (s *slot) teaches() bool { return !s.untimed && !s.abandoned && !s.cancelled }

@@ -2,25 +2,25 @@ package offloader
 
 import "time"
 
-// Snapshot is a copy of a pool's numbers. Those of the gate are of one moment;
-// the totals may be a few calls ahead of them.
+// Snapshot is a copy of a pool's numbers. Those of the gate are of one moment; the
+// totals may be a few calls ahead of them.
 type Snapshot struct {
 	Name string
-	// Phase is one of Phases: open, paused, draining or closed.
-	Phase string
+	// Phase of the pool's life.
+	Phase Phase
 
-	// Concurrency is the number of permits, zero without a limit; Limit is
-	// how many are given out now, fewer while the pool warms up, or while
-	// Lent are held by runs of pools that this one has succeeded.
+	// Concurrency is the number of permits, zero without a limit. Limit is how many are
+	// given out now: fewer while the pool warms up, or while runs of elder pools hold
+	// Lent of them.
 	Concurrency int
 	Limit       int
 	Lent        int
-	// WarmingUp is how many runs that have begun since the breaker closed may go
-	// on at once, zero while the pool does not warm up. Limit counts the other
-	// runs too: those from before, the abandoned, the lingering.
+	// WarmingUp is the limit of the runs that have begun since the breaker closed, zero
+	// outside of a warm-up. Limit includes other runs: older, abandoned and lingering
+	// ones.
 	WarmingUp int
-	// Running holds permits, Abandoned is the part of it whose runs go on without
-	// their callers, Lingering the part whose runs have ended.
+	// Running is the number of permits in use. Abandoned is the part of it whose runs
+	// go on without their callers, Lingering the part whose runs have ended.
 	Running   int
 	Abandoned int
 	Lingering int
@@ -39,34 +39,33 @@ type Snapshot struct {
 	// Detached counts the runs that have left the pool by Permit.Detach and go on.
 	Detached int64
 
-	// Waiting is the depth of the queue, QueueLimit its number of places.
+	// Waiting is the length of the queue, QueueLimit its bound.
 	Waiting    int
 	QueueLimit int
-	// OldestWait is how long the first waiter has waited.
+	// OldestWait is the time that the first waiter has waited.
 	OldestWait time.Duration
 	// NewestFirst is true while the queue is too long to be served in order.
 	NewestFirst bool
-	// MeanRun is how long a run takes: while callers wait, how long a permit serves
-	// one of them, the median of the last rounds; else the median of the last runs.
-	// Zero before the first has ended.
-	MeanRun time.Duration
+	// TypicalRun is how long a run takes, zero before one has ended: while callers
+	// wait, the time for which a permit serves one of them, the median of the last
+	// rounds; else the median of the last runs.
+	TypicalRun time.Duration
 
-	// Breaker is the breaker's state, BreakerForced whether Pool.ForceBreaker
-	// holds it there.
+	// Breaker is the breaker's state. BreakerForced is true while [Pool.ForceBreaker]
+	// holds it.
 	Breaker       BreakerState
 	BreakerForced bool
 
 	// Overridden are the settings that Pool.Override has replaced.
 	Overridden Override
 
-	// Totals since the pool was made. Admitted got a permit, Left gave up
-	// waiting by themselves. BreakerChanged counts the breaker's changes by the
-	// state that it went to.
+	// Totals since the pool was made. Admitted callers got a permit; Left callers gave
+	// up waiting. BreakerChanged counts the changes of the breaker by its new state.
 	Admitted       uint64
 	Left           uint64
-	Rejected       map[string]uint64
-	Ended          map[string]uint64
-	BreakerChanged map[string]uint64
+	Rejected       map[Reason]uint64
+	Ended          map[Outcome]uint64
+	BreakerChanged map[BreakerState]uint64
 }
 
 // Snapshot returns the pool's numbers.
@@ -76,10 +75,10 @@ func (p *Pool) Snapshot() Snapshot {
 		Admitted: p.admitted.Load(),
 		Left:     p.left.Load(),
 		Detached: p.detached.Load(),
-		Rejected: make(map[string]uint64),
-		Ended:    make(map[string]uint64),
+		Rejected: make(map[Reason]uint64),
+		Ended:    make(map[Outcome]uint64),
 
-		BreakerChanged: make(map[string]uint64),
+		BreakerChanged: make(map[BreakerState]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
 	s.Predecessors = p.inFlightBefore()
@@ -87,14 +86,14 @@ func (p *Pool) Snapshot() Snapshot {
 	s.Overridden = p.Overridden()
 	for r := range p.rejected {
 		if n := p.rejected[r].Load(); n > 0 {
-			s.Rejected[Reason(r).String()] = n
+			s.Rejected[Reason(r)] = n
 		}
 	}
 	for o := range p.ended {
-		s.Ended[Outcome(o).String()] = p.ended[o].Load()
+		s.Ended[Outcome(o)] = p.ended[o].Load()
 	}
 	for state := StateClosed; state < breakerStateCount; state++ {
-		s.BreakerChanged[state.String()] = p.changed[state].Load()
+		s.BreakerChanged[state] = p.changed[state].Load()
 	}
 	return s
 }
@@ -102,7 +101,7 @@ func (p *Pool) Snapshot() Snapshot {
 func (g *gate) snapshot(s *Snapshot, now moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Phase = phase(g.phase.Load()).String()
+	s.Phase = Phase(g.phase.Load())
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), g.ownLimit()
 	s.Lent = g.lent
 	if g.warming() {
@@ -112,24 +111,24 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.Announced, s.Capped = g.announced, g.capped
 	s.Waiting, s.QueueLimit = g.queue.len, g.queueLimit
 	s.NewestFirst = !g.healthy()
-	s.MeanRun = time.Duration(g.predictedRun())
+	s.TypicalRun = time.Duration(g.predictedRun())
 	if g.queue.len > 0 {
 		s.OldestWait = time.Duration(now - g.queue.oldest())
 	}
 }
 
-// Gauges are the numbers of a pool that change with every request. They cost less
-// than a Snapshot.
+// Gauges are the numbers of a pool that change with every call. They cost less than a
+// Snapshot.
 type Gauges struct {
-	Running, Limit      int // Limit is zero without one; what is lent runs here
+	Running, Limit      int // Limit is zero without one; lent permits count as running
 	Waiting, QueueLimit int
 	Breaker             BreakerState
-	// PredictedWait is how long a newcomer would wait, by MeanRun; zero if
-	// there is a permit for it.
+	// PredictedWait is the wait of a newcomer, by TypicalRun. It is zero if a permit is
+	// free.
 	PredictedWait time.Duration
 }
 
-// Gauges returns the pool's numbers of this moment.
+// Gauges returns the pool's current numbers.
 func (p *Pool) Gauges() Gauges {
 	n := p.gate.gauges()
 	n.Breaker, _ = p.breakerState()

@@ -87,7 +87,7 @@ func (s *storm) rage(resizes bool) {
 		s.t.Error(err)
 	}
 	got := p.Snapshot()
-	if ended := got.Ended["success"] + got.Ended["failure"] + got.Ended["excluded"]; ended != got.Admitted {
+	if ended := got.Ended[offloader.Success] + got.Ended[offloader.Failure] + got.Ended[offloader.Excluded]; ended != got.Admitted {
 		s.t.Errorf("%d were admitted and %d have ended", got.Admitted, ended)
 	}
 }
@@ -195,7 +195,7 @@ func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 }
 
 // upload is a caller whose request takes a while to come in. It reports false if
-// the caller was refused, or left meanwhile.
+// the caller was rejected, or left meanwhile.
 func (s *storm) upload(rnd *rand.Rand, ticket *offloader.Ticket) bool {
 	if ticket.Announce() != nil {
 		return false
@@ -233,7 +233,7 @@ func (s *storm) work(rnd *rand.Rand) {
 	<-time.After(run)
 }
 
-// do is a caller who leaves the permit to the pool, and may panic or exit.
+// do is a caller that leaves the permit to the pool, and may panic or exit.
 func (s *storm) do(ctx context.Context, rnd *rand.Rand) {
 	defer func() {
 		if value := recover(); value != nil && value != errLeft {

@@ -2,32 +2,31 @@ package offloader
 
 import "slices"
 
-// Succession ties a pool to the one that takes its place in front of the same
-// backend: the elder one finishes what is in it, and the backend shall not see the
-// limits of both at once.
+// Succession ties a pool to its successor in front of the same backend: the elder pool
+// finishes its calls, and the backend must not see the limits of both at once.
 //
-// Each run of the elder pool holds a permit of its successor, whose limit is lower by
-// that much, down to nothing: as if all were in one pool, the older requests first.
-// What the elder pool still has to run takes over the permits of runs that end there.
-// If it needs more it asks for one and gets it before the successor's own waiters. A
-// permit that it does not need goes back at once.
+// Each run of the elder pool holds a permit of the successor, whose own limit is lower
+// by that much, down to zero: as if all were in one pool, with the older calls first.
+// Waiters of the elder pool take over the permits of its runs that end. If the elder
+// pool needs more it asks for one, and gets it before the successor's own waiters. It
+// gives back a permit that it does not need at once.
 type Succession struct{ loan *loan }
 
-// loan is what an elder pool holds of its successor's permits. Its gate is locked
+// loan is the elder pool's part of its successor's permits. The elder's gate is locked
 // before the successor's.
 type loan struct {
 	elder, heir *Pool
 
-	kept int // permits that it holds; guarded by the elder's gate's mutex
+	kept int // permits of the loan; guarded by the elder's gate's mutex
 
 	// Guarded by the heir's gate's mutex.
 	binding bool
-	asks    bool // it waits for one more
+	asks    bool // the elder pool waits for one more permit
 }
 
-// Succeed makes the pool the successor of elder. At first only the successor's limit
-// is lowered, and the elder pool is served as before, whatever that is: until Bind.
-// It returns nil if elder has a successor already, or comes after this pool itself.
+// Succeed makes the pool the successor of elder. Until Bind only the successor's limit
+// is lowered, and the elder pool is served as before. Succeed returns nil if elder has
+// a successor, or if the pool itself is followed by elder.
 func (p *Pool) Succeed(elder *Pool) *Succession {
 	for pool := p; pool != nil; pool = pool.gate.successor() {
 		if pool == elder {
@@ -44,7 +43,7 @@ func (p *Pool) Succeed(elder *Pool) *Succession {
 	return &Succession{l}
 }
 
-// Bind makes the elder pool keep within the successor's limit.
+// Bind keeps the elder pool within the successor's limit.
 func (s *Succession) Bind() {
 	heir := &s.loan.heir.gate
 	heir.mu.Lock()
@@ -52,15 +51,15 @@ func (s *Succession) Bind() {
 	s.loan.binding = true
 }
 
-// Undo makes them two pools again.
+// Undo separates the pools.
 func (s *Succession) Undo() {
 	s.Forget()
 	elder := s.loan.elder
 	elder.gate.payBack(s.loan, elder.now()).wake()
 }
 
-// Forget is for an elder pool in which nothing is in flight: the successor keeps no
-// reference to it. A late request in it still keeps within the successor's limit.
+// Forget drops the successor's reference to an elder pool with nothing in flight. A
+// late call in the elder pool still keeps within the successor's limit.
 func (s *Succession) Forget() {
 	heir := s.loan.heir
 	heir.mu.Lock()
@@ -68,15 +67,14 @@ func (s *Succession) Forget() {
 	heir.elders = slices.DeleteFunc(heir.elders, func(p *Pool) bool { return p == s.loan.elder })
 }
 
-// predecessors are the pools that this one has succeeded.
+// predecessors returns the pools that this one has succeeded.
 func (p *Pool) predecessors() []*Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.elders)
 }
 
-// inFlightBefore is how much is in flight in pools that this one has succeeded, and
-// in those before them.
+// inFlightBefore counts the calls in flight in all predecessors and their predecessors.
 func (p *Pool) inFlightBefore() int {
 	n := 0
 	for _, elder := range p.predecessors() {
@@ -93,8 +91,8 @@ func (p *Pool) repaid(n int) {
 	p.alarm.set(p.gate.nextDue(), now)
 }
 
-// transfer is a permit, or some, on the way between two gates: to the elder pool, or
-// back. It is made under the mutex of one and carried out when that is free.
+// transfer moves permits between two gates: to the elder pool, or back. It is made
+// under the mutex of one gate and carried out without it.
 type transfer struct {
 	next    *transfer
 	loan    *loan

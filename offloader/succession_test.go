@@ -92,7 +92,7 @@ func TestSuccession(t *testing.T) {
 		late := s.arrive()
 		s.want([]*caller{late, s.arriveIn(heir, nil)}, "admitted waiting")
 	})
-	play(t, "without a place to wait it is refused, as it would be by one pool", func(s *offloader.Settings) { s.Queue = 0 }, func(s *stage) {
+	play(t, "without a place to wait it is rejected, as it would be by one pool", func(s *offloader.Settings) { s.Queue = 0 }, func(s *stage) {
 		heir := s.heir(s.pool, 1)
 		next := s.arriveIn(heir, nil)
 		s.want([]*caller{s.arrive()}, "queue_full")
@@ -257,7 +257,7 @@ func TestSuccessionOfSuccessors(t *testing.T) {
 	})
 }
 
-// However many pools take each other's place, whatever is let in is served, the
+// However many pools replace each other, all admitted calls are served, the
 // backend never sees more than the limit, and all comes back.
 func TestSuccessionUnderLoad(t *testing.T) {
 	t.Parallel()

@@ -8,20 +8,19 @@ import (
 // transition is one change of the state of a pool's breaker.
 type transition struct {
 	from, to  BreakerState
-	unbounded bool // from now on all may run at once, without a ramp
+	unbounded bool // all may run at once, without a warm-up
 }
 
-// transitions are what has happened to the breakers of a pool, one after the
-// other, and has not been handled yet. A breaker reports under a lock of others,
-// so that nothing can be done about it there.
+// transitions are the changes of a pool's breakers that have not been handled. A
+// breaker reports them under a lock of gobreaker, where they cannot be handled.
 type transitions struct {
-	handle func(transition) // called outside of all locks, one at a time
+	handle func(transition) // called without locks, one at a time
 
 	unread   atomic.Int32 // length of pending
-	handling atomic.Bool  // somebody is in notify
+	handling atomic.Bool  // a goroutine is in notify
 
 	mu      sync.Mutex
-	pending []transition // not yet fetched by next
+	pending []transition // not yet taken by next
 }
 
 func (l *transitions) add(t transition) {
@@ -31,9 +30,8 @@ func (l *transitions) add(t transition) {
 	l.unread.Add(1)
 }
 
-// notify handles transitions once all locks are released. Whoever finds some
-// handles all of them, so that they are handled in order and a handler may use
-// the pool itself.
+// notify handles transitions after all locks are released. One goroutine handles all of
+// them, so that they are handled in order and a handler may use the pool itself.
 func (l *transitions) notify() {
 	for l.unread.Load() > 0 && l.handling.CompareAndSwap(false, true) {
 		for t, ok := l.next(); ok; t, ok = l.next() {
@@ -43,7 +41,7 @@ func (l *transitions) notify() {
 	}
 }
 
-// next takes the oldest transition that has not been handled.
+// next takes the oldest transition that is not handled.
 func (l *transitions) next() (transition, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,30 +5,31 @@ import "time"
 // Bounds of the turns that a pool keeps. An entry takes about 80 bytes.
 const (
 	maxTurns = 10_000
-	// turnsOfOne is how many turns one address can have at once: clients that share
-	// it are not turned away for that, and one of them cannot take all.
+	// turnsOfOne is the largest number of turns of one address: clients that share it
+	// all get turns, and none of them can take all turns.
 	turnsOfOne = 32
-	// turnKept is how long a turn is kept when its time has come.
+	// turnKept is how long a turn is kept after its time.
 	turnKept = time.Minute
-	// togetherFor is how soon after a refusal another one of the same address, on
-	// another connection, is taken for one of another client: no client is back so soon.
+	// togetherFor is the time after a rejection in which another one of the same
+	// address, on another connection, belongs to another client: no client is back so
+	// soon.
 	togetherFor = 5 * time.Millisecond
 )
 
-// turn is when a refused client was told to come back.
+// turn is the time at which a rejected client should come back.
 type turn struct {
-	client Client
-	since  moment // when it was refused first
-	place  moment // when its turn is, by its place in the line
-	at     moment // when it was told to come at last, not before place
+	client  Client
+	since   moment // the first rejection
+	planned moment // the turn by its place in the line
+	at      moment // the last announced time, not before planned
 
-	// Places in turns.all, zero for none.
-	sibling      int32 // the next one of the address
-	older, newer int32 // in order of refusal; newer also links the free ones
+	// Indices in turns.all, zero for none.
+	sibling      int32 // the next turn of the address
+	older, newer int32 // in order of rejection; newer also links the free ones
 }
 
-// turns are kept for clients that were refused, by address. The zero value is ready.
-// It allocates when it grows, and never shrinks.
+// turns are kept for rejected clients, by address. The zero value is ready. It
+// allocates when it grows, and never shrinks.
 type turns struct {
 	of             map[[16]byte]address
 	all            []turn // the first is not used
@@ -37,24 +38,24 @@ type turns struct {
 	len            int
 }
 
-// address has at least one turn.
+// address is an address with at least one turn.
 type address struct {
-	last int32 // the last refused one
-	here int32 // how many requests of it have come since it has one, and have no answer yet
+	last int32 // the newest turn
+	here int32 // calls since the address has a turn that are not answered yet
 }
 
-// known is what is kept for a client's address.
+// known describes the turns of a client's address.
 type known struct {
-	own   int32 // the client's own that is still to come, by its connection
-	early int32 // the next of the address that is still to come
-	due   int32 // one whose time has come, the client's own if there is one
+	own   int32 // the client's own turn in the future, by its connection
+	early int32 // the earliest turn of the address in the future
+	due   int32 // a turn whose time has come, the client's own if there is one
 	n     int
-	since moment // of the last refusal that has a turn
-	alone bool   // no other request of the address is here
+	since moment // the last rejection that has a turn
+	alone bool   // the address has no other call here
 }
 
-// returns reports whether a refused request with no turn of its own is taken for one of
-// a client that has come back early, rather than of another one behind its address.
+// returns reports whether a rejected call without its own turn counts as that of a
+// client that has come back early, and not of another client at the same address.
 func (k *known) returns(now moment) bool {
 	return k.n == 1 && k.early != 0 && k.alone && now-k.since > moment(togetherFor)
 }
@@ -84,7 +85,7 @@ func (t *turns) find(c *Client, now moment) (k known) {
 		k.since = max(k.since, e.since)
 	}
 	if k.own != 0 && k.due != 0 && t.all[k.due].client != *c {
-		k.due = 0 // it has one that is still to come, and takes no other's
+		k.due = 0 // its own turn is in the future, and it takes no other
 	}
 	return k
 }
@@ -106,7 +107,7 @@ func (t *turns) add(c *Client, at, now moment) {
 		t.free = t.all[i].newer
 	}
 	a := t.of[c.Address]
-	t.all[i] = turn{client: *c, since: now, place: at, at: at, sibling: a.last, older: t.newest}
+	t.all[i] = turn{client: *c, since: now, planned: at, at: at, sibling: a.last, older: t.newest}
 	a.last = i
 	t.of[c.Address] = a
 	if t.newest != 0 {
@@ -118,17 +119,16 @@ func (t *turns) add(c *Client, at, now moment) {
 	t.len++
 }
 
-// again returns when a client that has come back early was told to come, and is told
-// now: its turn is where it was, but in whole seconds, and it may take it only if it
-// obeys this time.
+// again returns when an early client should come back. Its turn stays, but in whole
+// seconds, and the client may use it only from that time on.
 func (t *turns) again(i int32, now moment) time.Duration {
 	e := &t.all[i]
-	d := wholeSeconds(time.Duration(e.place - now))
+	d := wholeSeconds(time.Duration(e.planned - now))
 	e.at = now + moment(d)
 	return d
 }
 
-// sweep forgets the oldest turns that were not taken.
+// sweep removes the oldest turns that were not used.
 func (t *turns) sweep(now moment) {
 	for t.oldest != 0 && t.all[t.oldest].at+moment(turnKept) < now {
 		t.remove(t.oldest)
@@ -153,7 +153,7 @@ func (t *turns) remove(i int32) {
 	t.len--
 }
 
-// unlink takes a turn out of those of its address.
+// unlink removes a turn from its address.
 func (t *turns) unlink(i int32, e turn) {
 	a := t.of[e.client.Address]
 	switch {
@@ -171,7 +171,8 @@ func (t *turns) unlink(i int32, e turn) {
 	}
 }
 
-// count counts requests of an address with turns that come, or get their answer.
+// count counts calls of an address with turns: n is 1 when one comes, -1 when it is
+// answered.
 func (t *turns) count(c *Client, n int32) {
 	if t.len == 0 || c.unknown() {
 		return

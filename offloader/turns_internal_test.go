@@ -75,7 +75,7 @@ func without(list []turn, e turn) []turn {
 	return list
 }
 
-// However many clients are refused, the turns that are kept for them are bounded, and
+// However many clients are rejected, the turns that are kept for them are bounded, and
 // those of before stay.
 func TestTurnsAreBounded(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// guest owns the place of a client with an address.
+// guest is a caller with an address.
 type guest offloader.Client
 
 func (g guest) Client() offloader.Client { return offloader.Client(g) }
@@ -29,7 +29,7 @@ func (s *stage) visit(g guest) visit {
 	return visit{s.arriveAt(context.Background(), ticket), ticket}
 }
 
-// told is when a refused client is to come back.
+// told is when a rejected client should come back.
 func (v visit) told() time.Duration {
 	v.s.t.Helper()
 	rejected := v.rejected()
@@ -47,7 +47,7 @@ func (c *caller) rejected() *offloader.RejectedError {
 	return rejected
 }
 
-// fullHouse is a pool with one permit, whose runs take two seconds, and two places, all
+// fullHouse is a pool with one permit, whose runs take two seconds, and two waiters, all
 // of which are taken.
 func fullHouse(s *stage) (running *caller, waiting []*caller) {
 	s.learn(2 * second)

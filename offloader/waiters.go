@@ -21,18 +21,18 @@ func (g *gate) waiters(now moment) []Waiter {
 	defer g.mu.Unlock()
 	all := make([]Waiter, 0, g.queue.len)
 	add := func(w *waiter) { all = append(all, Waiter{w.ticket, time.Duration(now - w.arrived)}) }
-	for w := g.queue.kept.front; w != nil; w = w.next {
-		add(w)
+	for e := g.queue.kept.Front(); e != nil; e = e.Next() {
+		add(e.Value)
 	}
-	front, back := g.queue.line.front, g.queue.line.back
-	for n := g.queue.line.len; n > 0; n-- {
-		w := front
+	front, back := g.queue.line.Front(), g.queue.line.Back()
+	for n := g.queue.line.Len(); n > 0; n-- {
+		e := front
 		if g.healthyWith(n) {
-			front = front.next
+			front = front.Next()
 		} else {
-			w, back = back, back.prev
+			e, back = back, back.Prev()
 		}
-		add(w)
+		add(e.Value)
 	}
 	return all
 }
@@ -53,7 +53,7 @@ func (g *gate) ahead(kept bool) int {
 	if !kept && g.healthyWith(g.queue.len+1) {
 		return g.queue.len
 	}
-	return g.queue.kept.len
+	return g.queue.kept.Len()
 }
 
 // predict is the wait of a newcomer behind that many waiters.

@@ -1,8 +1,8 @@
 package offloader_test
 
 import (
-	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -70,7 +70,7 @@ func TestRegisteredReasonsAreCounted(t *testing.T) {
 		if err.Reason != spoolFull || err.Reason.Text() != "no room to keep the input" || errors.Is(err, offloader.ErrShed) {
 			s.t.Errorf("rejected with %v", err)
 		}
-		if got := s.pool.Snapshot().Rejected; got["spool_full"] != 1 || len(got) != 1 {
+		if got := s.pool.Snapshot().Rejected; got[spoolFull] != 1 || len(got) != 1 {
 			s.t.Errorf("rejected: %v", got)
 		}
 	})
@@ -87,20 +87,14 @@ func TestOutcomesHaveWords(t *testing.T) {
 	}
 }
 
-func TestTextForms(t *testing.T) {
+func TestStatesHaveNames(t *testing.T) {
 	t.Parallel()
-	t.Run("reasons and states", func(t *testing.T) {
-		t.Parallel()
-		got, err := json.Marshal(map[string]any{
-			"reason": offloader.QueueFull,
-			"states": []offloader.BreakerState{
-				offloader.StateOff, offloader.StateClosed, offloader.StateHalfOpen, offloader.StateOpen,
-			},
-		})
-		if want := `{"reason":"queue_full","states":["off","closed","half_open","open"]}`; err != nil || string(got) != want {
-			t.Errorf("%s, %v", got, err)
-		}
-	})
+	if got := fmt.Sprint(offloader.BreakerStates()); got != "[off closed half_open open]" {
+		t.Errorf("states of the breaker: %s", got)
+	}
+	if got := fmt.Sprint(offloader.Phases()); got != "[open paused draining closed]" {
+		t.Errorf("phases: %s", got)
+	}
 }
 
 func TestRejectionsSayWhoAndWhy(t *testing.T) {
@@ -111,7 +105,7 @@ func TestRejectionsSayWhoAndWhy(t *testing.T) {
 			err.Pool != "reports" || err.Reason != offloader.QueueFull {
 			s.t.Errorf("error is %v, want %s", err, want)
 		}
-		if got := s.pool.Snapshot().Rejected; got["queue_full"] != 1 || len(got) != 1 {
+		if got := s.pool.Snapshot().Rejected; got[offloader.QueueFull] != 1 || len(got) != 1 {
 			s.t.Errorf("rejected: %v", got)
 		}
 	})

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// ReadError says that the source of a body failed, not the spool.
+// ReadError reports that the source of a body failed, not the spool.
 type ReadError struct {
 	Err error
-	// Short says that the source has ended before its length, without an error of its own.
+	// Short is true if the source has ended before its announced length, without an
+	// error.
 	Short bool
 }
 
@@ -25,7 +26,8 @@ func (e *ReadError) Error() string { return fmt.Sprintf("reading the body: %v", 
 // Unwrap returns the source's error.
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// End returns what reading the source ended with: io.EOF for one that was too short.
+// End returns the error that the source ended with: io.EOF for a source that was too
+// short.
 func (e *ReadError) End() error {
 	if e.Short {
 		return io.EOF
@@ -33,11 +35,11 @@ func (e *ReadError) End() error {
 	return e.Err
 }
 
-// Body is a complete body, kept in memory and, beyond that, in a file. It can
-// be read any number of times, also at once. The one who made it closes it.
+// Body is a complete body, kept in memory and, beyond that, in a file. It can be read
+// any number of times, also concurrently. The code that made it closes it.
 type Body struct {
 	size int64
-	end  error // what readers end with instead of io.EOF, nil for that
+	end  error // readers end with it instead of io.EOF, nil for io.EOF
 
 	mu     sync.RWMutex // held for writing by Close and SetReadDeadline
 	store  Store
@@ -47,10 +49,9 @@ type Body struct {
 }
 
 // ReadBody reads src, which may be [Owned] and a [Stopper], to its end. hint is the
-// length if it is known, else -1.
-// The error is a [*ReadError] if src failed or ended before its length,
-// ErrTooLarge if it is larger than bounds, ErrTooSlow if it trickles, or wraps
-// ErrFull; nothing is kept then.
+// length if it is known, else -1. The error is a [*ReadError] if src failed or ended
+// before its length, ErrTooLarge if the body is larger than bounds, ErrTooSlow if it
+// comes too slowly, or wraps ErrFull; nothing is kept then.
 func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	b, err := ReadPart(src, hint, budget, bounds)
 	if err != nil && b != nil {
@@ -60,15 +61,15 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	return b, err
 }
 
-// ReadPart is ReadBody for a body whose beginning may have a value of its own: if src
-// fails or trickles it returns, with the error, what came before that. The caller may
-// keep it, and says with [Body.EndWith] how its readers end.
+// ReadPart is ReadBody for a body whose beginning is useful: if src fails or is too
+// slow it returns the bytes before that with the error. The caller may keep them, and
+// sets with [Body.EndWith] how readers end.
 func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
 	}
 	source := src
-	if hint < 0 { // on HTTP/3 that is every request without a body, too
+	if hint < 0 { // on HTTP/3 that includes every request without a body
 		start, err := firstPiece(src)
 		if start == nil {
 			return new(Body), err
@@ -96,8 +97,8 @@ func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	return nil, err
 }
 
-// firstPiece waits for the start of a body, for which nothing is taken yet. It
-// returns nil if there is none.
+// firstPiece waits for the start of a body, before anything is taken from the budget.
+// It returns nil for an empty body.
 func firstPiece(src io.Reader) (io.Reader, error) {
 	piece := make([]byte, 512)
 	switch n, err := io.ReadAtLeast(src, piece, 1); {
@@ -110,8 +111,8 @@ func firstPiece(src io.Reader) (io.Reader, error) {
 	}
 }
 
-// fill reads straight into blocks where they are memory. A body of just the
-// size of the room there is needs one more read to see that it has ended.
+// fill reads straight into blocks in memory. A body that fills its room exactly needs
+// one more read to see its end.
 func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 	var buf *Buffer
 	defer func() {
@@ -125,7 +126,7 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 		}
 		tail, err := b.tail(hint)
 		switch {
-		case err != nil && hint > b.size: // more is sure to come: what it holds is of no use
+		case err != nil && hint > b.size: // more is sure to come, so the beginning is useless
 			return err
 		case err != nil:
 			return b.ended(src, err)
@@ -148,7 +149,7 @@ func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 		case errors.Is(err, io.EOF):
 			b.trim()
 			return nil
-		case slow != nil: // its source may have failed because of that
+		case slow != nil: // the source may have failed because of that
 			return slow
 		case err != nil:
 			return &ReadError{Err: err}
@@ -168,7 +169,8 @@ func (b *Body) tail(hint int64) (*Block, error) {
 	return block, err
 }
 
-// keep counts what was read into a block, writing it there if that is a file.
+// keep counts bytes that were read into a block, and writes them if that is in the
+// file.
 func (b *Body) keep(tail *Block, p []byte) error {
 	if !tail.InMemory() {
 		if _, err := b.store.Write(tail, p); err != nil {
@@ -180,8 +182,8 @@ func (b *Body) keep(tail *Block, p []byte) error {
 	return nil
 }
 
-// ended makes sure that nothing comes after the last byte that fits: more is an
-// error for that reason.
+// ended makes sure that no byte follows the last one that fits: if one does, why is the
+// error.
 func (b *Body) ended(src io.Reader, why error) error {
 	var one [1]byte
 	switch n, err := io.ReadFull(src, one[:]); {
@@ -194,7 +196,7 @@ func (b *Body) ended(src io.Reader, why error) error {
 	}
 }
 
-// trim gives back the room that was not needed.
+// trim gives unused room back.
 func (b *Body) trim() {
 	last := len(b.blocks) - 1
 	if last < 0 {
@@ -208,13 +210,13 @@ func (b *Body) trim() {
 	b.blocks = b.blocks[:last]
 }
 
-// Broken says why the body is in memory although it should be in a file, nil if that
-// is not so.
+// Broken returns why the body is in memory although it should be in a file, nil if it
+// is not.
 func (b *Body) Broken() error { return b.store.Broken() }
 
 // Load brings the body into memory in one piece, which belongs to the body until Close.
 // It waits for that much room until done is closed, and fails with ErrFull then, or at
-// once if there never will be enough. Readers must be closed.
+// once if the budget is too small. Readers must be closed.
 func (b *Body) Load(done <-chan struct{}) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -246,11 +248,12 @@ func (b *Body) Load(done <-chan struct{}) ([]byte, error) {
 // Size returns the body's length in bytes.
 func (b *Body) Size() int64 { return b.size }
 
-// EndWith makes readers end with err in place of io.EOF, because the body is not whole. It
-// is called before the first reader, and may say io.EOF for one that is too short.
+// EndWith makes readers end with err instead of io.EOF, because the body is not
+// complete. It is called before the first reader, and may set io.EOF for a body that is
+// too short.
 func (b *Body) EndWith(err error) { b.end = err }
 
-// Err returns what readers end with if the body is not whole, nil for a whole one.
+// Err returns the error that readers end with if the body is not complete, else nil.
 func (b *Body) Err() error { return b.end }
 
 // SetReadDeadline makes all readers fail from t on, with [os.ErrDeadlineExceeded]. The
@@ -264,9 +267,8 @@ func (b *Body) SetReadDeadline(t time.Time) {
 // Open returns a reader that starts at the first byte. Closing it is optional.
 func (b *Body) Open() io.ReadCloser { return &bodyReader{body: b} }
 
-// Close gives everything back. Readers that are still open fail from then on,
-// which a transport that is still sending the body when its handler has ended
-// must be prepared for.
+// Close gives everything back. Open readers fail from then on. A transport that still
+// sends the body when its handler has ended must be prepared for that.
 func (b *Body) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -280,7 +282,7 @@ func (b *Body) Close() {
 type bodyReader struct {
 	body   *Body
 	read   int64
-	block  int // where the next byte is
+	block  int // index of the block with the next byte
 	offset int
 	closed atomic.Bool // a transport may close while it reads
 }
@@ -305,7 +307,7 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := copy(p, got) // from a file it is there already
+	n := copy(p, got) // in the file's case got is p
 	r.read += int64(n)
 	r.offset += n
 	if r.offset == b.Len() {

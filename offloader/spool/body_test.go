@@ -113,7 +113,7 @@ func TestSmallBodiesTakeNoMoreThanTheyNeed(t *testing.T) {
 }
 
 // A body of unknown length may turn out to be none. It takes nothing, so nothing
-// can refuse it.
+// can reject it.
 func TestEmptyBodiesTakeNothing(t *testing.T) {
 	t.Parallel()
 	budget := budgetOf(t, spool.Limits{Disk: block})
@@ -295,7 +295,7 @@ func TestReadersOfBodies(t *testing.T) {
 	})
 }
 
-// The beginning of a body is kept where it has a value of its own, in memory or in a file,
+// The beginning of a body is kept where it is useful, in memory or in a file,
 // and nothing is left where there is none.
 func TestPartsOfBodies(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
-// Package spool keeps bodies off the backend's back: bytes go to memory first,
-// then to a temporary file, within bounds for each body and a budget for the
-// whole process, which owners share fairly. [Body] holds a request's body before
-// its run; package stream builds the response side on the same [Store].
+// Package spool keeps bodies away from the backend: bytes go to memory first, then to a
+// temporary file, within bounds for each body and a budget for the whole process, which
+// owners share fairly. [Body] holds the body of a request before its run; package
+// stream builds the response side on the same [Store].
 package spool
 
 import (
@@ -13,80 +13,80 @@ import (
 var (
 	// ErrTooLarge: the body is larger than its own bounds.
 	ErrTooLarge = errors.New("body is larger than its spool")
-	// ErrFull: the process-wide budget is spent, or the file cannot grow.
+	// ErrFull: the budget of the process is used up, or the file cannot grow.
 	ErrFull = errors.New("spool is full")
 )
 
-// Defaults of the process-wide budget.
+// Defaults of the budget of the process.
 const (
 	DefaultMemory  = 256 << 20
 	DefaultDisk    = 8 << 30
 	DefaultUploads = 1000
-	// DefaultMinRate is what Apache's mod_reqtimeout asks of a body.
+	// DefaultMinRate is the least rate of Apache's mod_reqtimeout, in bytes per second.
 	DefaultMinRate = 500
 )
 
 // Limits bound all spools of a process together.
 type Limits struct {
-	// Dir is where temporary files go. It is made when it is first needed,
-	// for this user only. Empty: the system's folder for temporary files.
+	// Dir is the folder of temporary files. It is made when it is first needed, for
+	// this user only. Empty: the system's folder for temporary files.
 	Dir string
-	// Memory and Disk are in bytes. Request bodies may have half of each, and
-	// streams the other half.
+	// Memory and Disk are in bytes. Request bodies share one half of each, streams the
+	// other half.
 	Memory, Disk int64
-	// Uploads is how many bodies may be read at once.
+	// Uploads is the number of bodies that may be read at once.
 	Uploads int
-	// MinRate is how many bytes a second a body must bring, over a minute or
-	// so. Who brings less is ended, and loses its place sooner if others want
-	// it. Zero: as slowly as it likes.
+	// MinRate is the least rate of a body in bytes per second, over about a minute. A
+	// slower body fails, and loses its place earlier if others need it. Zero: no least
+	// rate.
 	MinRate int64
 }
 
-// DefaultLimits returns the limits of a process that sets none.
+// DefaultLimits returns the default limits of a process.
 func DefaultLimits() Limits {
 	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads, MinRate: DefaultMinRate}
 }
 
-// Usage is what spools hold now. StreamMemory and StreamDisk are the parts of
-// Memory and Disk that belong to streams, the rest belongs to bodies.
+// Usage is the part of the budget in use, in bytes. StreamMemory and StreamDisk are the
+// parts of Memory and Disk that belong to streams, the rest belongs to bodies.
 type Usage struct {
-	Memory       int64 `json:"memory_bytes"`
-	Disk         int64 `json:"disk_bytes"`
-	StreamMemory int64 `json:"stream_memory_bytes"`
-	StreamDisk   int64 `json:"stream_disk_bytes"`
-	Uploads      int   `json:"uploads"`
+	Memory       int64
+	Disk         int64
+	StreamMemory int64
+	StreamDisk   int64
+	Uploads      int
 }
 
-// Holder says what a store keeps. Each has its own half of the budget.
+// Holder is the kind of content of a store. Each kind has its own half of the budget.
 type Holder uint8
 
 const (
 	// OfBody is a store that keeps a request's body.
 	OfBody Holder = iota
-	// OfStream is a store that keeps what of a stream was not read yet.
+	// OfStream is a store that keeps the unread part of a stream.
 	OfStream
 
 	holders
 )
 
-// resource is what a budget has.
+// resource is a part of a budget.
 type resource uint8
 
 const (
 	memory resource = iota
 	disk
-	places // of uploads
+	uploads // number of uploads
 
 	resources
 )
 
-// Half is the most that one kind of holder may have of Memory and Disk.
+// Half is the share of one kind of holder in Memory and Disk.
 func (l Limits) Half() (memory, disk int64) { return l.Memory / 2, l.Disk / 2 }
 
-// of returns how much of a resource there is for one kind of holder.
+// of returns the amount of a resource for one kind of holder.
 func (l Limits) of(r resource) int64 {
 	ofMemory, ofDisk := l.Half()
-	return [resources]int64{memory: ofMemory, disk: ofDisk, places: int64(l.Uploads)}[r]
+	return [resources]int64{memory: ofMemory, disk: ofDisk, uploads: int64(l.Uploads)}[r]
 }
 
 // Budget is shared by all spools of a process. Its methods may be used from any
@@ -98,10 +98,10 @@ type Budget struct {
 	accounts accounts
 	uploads  map[*Upload]struct{}
 	order    uint64        // of the last upload
-	freed    chan struct{} // closed when something comes back, nil if nobody waits
+	freed    chan struct{} // closed when something is given back, nil if no caller waits
 }
 
-// NewBudget returns a budget of that size.
+// NewBudget returns a budget with these limits.
 func NewBudget(l Limits) *Budget {
 	return &Budget{limits: l, uploads: make(map[*Upload]struct{}), accounts: make(accounts)}
 }
@@ -121,7 +121,7 @@ func (b *Budget) Limits() Limits {
 	return b.limits
 }
 
-// Usage returns what is taken of the budget.
+// Usage returns the part of the budget in use.
 func (b *Budget) Usage() Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -129,11 +129,11 @@ func (b *Budget) Usage() Usage {
 	return Usage{
 		Memory: bodies[memory] + streams[memory], Disk: bodies[disk] + streams[disk],
 		StreamMemory: streams[memory], StreamDisk: streams[disk],
-		Uploads: int(bodies[places]),
+		Uploads: int(bodies[uploads]),
 	}
 }
 
-// Freed returns a channel that is closed when something comes back.
+// Freed returns a channel that is closed when something is given back.
 func (b *Budget) Freed() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +143,7 @@ func (b *Budget) Freed() <-chan struct{} {
 	return b.freed
 }
 
-// take takes what is asked for if there is room for it.
+// take takes an amount of a resource if there is room for it.
 func (b *Budget) take(m *member, want ask) bool {
 	m.meet()
 	b.mu.Lock()

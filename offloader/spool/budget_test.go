@@ -227,7 +227,7 @@ func TestTryFolder(t *testing.T) {
 	wantEmpty(t, parent)
 }
 
-// A full disk refuses a body, and nothing is left of it.
+// A full disk rejects a body, and nothing is left of it.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	testkit.WithFileLimit(t, 2*block+100, func(t *testing.T) {

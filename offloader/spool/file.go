@@ -10,18 +10,17 @@ import (
 	"syscall"
 )
 
-// filePattern names temporary files, for those who find one while it is open on
-// a system that cannot remove open files.
+// filePattern names temporary files on systems that cannot remove open files.
 const filePattern = "offload-*.spool"
 
-// file is a temporary file without a name: it never has one, or is removed from
-// its folder as soon as it is open, so that nothing is left behind by a crash.
-// Space in it is handed out in blocks, which are used again.
+// file is a temporary file without a name: it never has one, or is removed from its
+// folder as soon as it is open, so that a crash leaves nothing behind. Its space is
+// handed out in blocks, which are reused.
 type file struct {
 	f      *os.File
-	named  bool    // the system could not remove it while it is open
+	named  bool    // the system could not remove it while it was open
 	blocks int64   // the file's size
-	free   []int64 // blocks that nobody uses
+	free   []int64 // unused blocks
 }
 
 // create makes the file in dir, for this user only.
@@ -37,7 +36,7 @@ func (t *file) create(dir string) error {
 	return t.createNamed(dir)
 }
 
-// createNamed is for folders that have no files without a name.
+// createNamed is for folders that do not support files without a name.
 func (t *file) createNamed(dir string) error {
 	f, err := os.CreateTemp(dir, filePattern) // mode 0600, and never an existing file
 	if err != nil {
@@ -48,14 +47,14 @@ func (t *file) createNamed(dir string) error {
 	return nil
 }
 
-// lasts reports whether an error is the folder's. Space and descriptors come back by
-// themselves, so that those who are refused meanwhile do well to try again.
+// lasts reports whether an error is permanent for the folder. Space and descriptors
+// become free again, so callers that fail for lack of them do well to try again.
 func lasts(err error) bool {
 	return !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT},
 		func(passes error) bool { return errors.Is(err, passes) })
 }
 
-// reuse returns a block that nobody uses.
+// reuse returns an unused block.
 func (t *file) reuse() (int64, bool) {
 	n := len(t.free)
 	if n == 0 {
@@ -79,15 +78,15 @@ func (t *file) close() {
 		return
 	}
 	name := t.f.Name()
-	_ = t.f.Close() // nothing in it is needed any more
+	_ = t.f.Close() // its content is not needed
 	if t.named {
 		_ = os.Remove(name)
 	}
 	t.f = nil
 }
 
-// Sweep removes files that a crash has left in dir on a system that cannot
-// remove open files. Files of living processes cannot be removed there.
+// Sweep removes files that a crash has left in dir on a system that cannot remove open
+// files. There, files of living processes cannot be removed.
 func Sweep(dir string) {
 	names, err := filepath.Glob(filepath.Join(dir, filePattern))
 	if err != nil {
@@ -98,8 +97,8 @@ func Sweep(dir string) {
 	}
 }
 
-// TryFolder reports what keeps files from being made in dir, or dir from being made. It
-// leaves nothing behind.
+// TryFolder returns the error that keeps files from being made in dir, or dir from
+// being made. It leaves nothing behind.
 func TryFolder(dir string) error {
 	if dir == "" {
 		dir = os.TempDir()

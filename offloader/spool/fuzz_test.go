@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// chunked is a source that gives what is left in random pieces.
+// chunked is a source that gives the rest in random pieces.
 type chunked struct {
 	rnd  *rand.Rand
 	left []byte

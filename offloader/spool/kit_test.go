@@ -28,14 +28,14 @@ func roomy(t *testing.T) *spool.Budget {
 	return budgetOf(t, spool.Limits{Memory: 1 << 30, Disk: 1 << 30, Uploads: 100})
 }
 
-// twice doubles what is shared by bodies and streams: the limits of one side.
+// twice doubles limits that bodies and streams share.
 func twice(l spool.Limits) spool.Limits {
 	l.Memory *= 2
 	l.Disk *= 2
 	return l
 }
 
-// budgetOf returns a budget with a folder of its own. At the end all must have
+// budgetOf returns a budget with its own folder. At the end all must have
 // been given back, and the folder must be empty.
 func budgetOf(t *testing.T, l spool.Limits) *spool.Budget {
 	t.Helper()

@@ -1,58 +1,58 @@
 package spool
 
-// Owner says whose a body is. The zero value is nobody's, which is bounded by the
-// budget alone.
+// Owner is the owner of a body. Bodies of the zero Owner are bounded by the budget
+// alone.
 type Owner struct {
-	// Client is its address, or that of its network. Those without one are all
-	// one client.
+	// Client is the client's address, or that of its network. All clients without one
+	// count as one.
 	Client [16]byte
-	// Pool is the name of the pool that the body is for.
+	// Pool is the name of the pool of the request.
 	Pool string
 }
 
-// Owned is for sources of bodies that belong to somebody. Owner is called before
-// the first byte is kept, and may be called again.
+// Owned is implemented by sources of bodies with an owner. Owner is called before the
+// first byte is kept, and may be called again.
 type Owned interface{ Owner() Owner }
 
-// How much an owner may have: so many times as much as it leaves free. Who has much
-// can so take less than who has little, and there is always room for one who has
-// nothing, without that anything has to be taken away from somebody.
+// An owner may have this many times as much as it leaves free. So owners with much can
+// take less than owners with little, and there is always room for a new owner, without
+// taking anything back.
 const (
-	// timesFree is for what a client has in one pool: two thirds if it is alone.
+	// timesFree is for one client in one pool: two thirds if it is alone.
 	timesFree = 2
 	// timesFreeSmall is for the first block of a body, so that large bodies leave
 	// room for small ones of the same client.
 	timesFreeSmall = 5
-	// fewUploads is how many more uploads than that it may have: where there are
-	// few places, clients need more than one.
+	// fewUploads is a number of uploads that it may have beyond that: with few places,
+	// clients need more than one.
 	fewUploads = 3
 )
 
-// levels are what a client has in one pool, all that it has, and all that a pool has.
-// Each leaves a part of what the first one leaves.
+// levels are the shares of a client in one pool, of the client in all pools, and of a
+// pool. Each leaves a part of what the first one leaves.
 var levels = [...]struct {
 	ofClient, ofPool bool
 	part             int64
 }{{true, true, 1}, {true, false, 3}, {false, true, 4}}
 
-// maxFree keeps products from overflowing. Nobody has so much.
+// maxFree prevents overflows of products. It is above all real amounts.
 const maxFree = 1 << 56
 
-// member is what takes of a budget: a store, which may be that of an upload.
+// member is a user of a budget: a store, which may belong to an upload.
 type member struct {
 	holder Holder
-	owned  Owned // nil for nobody's
-	who    Owner // once it is known
+	owned  Owned // nil without an owner
+	owner  Owner // set by meet
 
 	// Guarded by the budget's mu.
 	taken [resources]int64
-	order uint64 // of the uploads, zero for what is none
+	order uint64 // of the uploads, zero for a member that is no upload
 }
 
-// meet finds out who the owner is. It is called without a lock.
+// meet looks the owner up. It is called without a lock.
 func (m *member) meet() {
-	if m.owned != nil && m.who == (Owner{}) {
-		m.who = m.owned.Owner()
+	if m.owned != nil && m.owner == (Owner{}) {
+		m.owner = m.owned.Owner()
 	}
 }
 
@@ -60,29 +60,29 @@ func (m *member) meet() {
 type accountKey struct {
 	holder Holder
 	level  int
-	who    Owner
+	owner  Owner
 }
 
-// account returns the owner's at a level.
+// account returns the owner's account at a level.
 func (m *member) account(level int) accountKey {
-	who := m.who
+	owner := m.owner
 	if !levels[level].ofClient {
-		who.Client = [16]byte{}
+		owner.Client = [16]byte{}
 	}
 	if !levels[level].ofPool {
-		who.Pool = ""
+		owner.Pool = ""
 	}
-	return accountKey{m.holder, level, who}
+	return accountKey{m.holder, level, owner}
 }
 
-// accounts are what owners have. Who has nothing has none.
+// accounts are the amounts that owners have. An owner with nothing has no account.
 type accounts map[accountKey][resources]int64
 
-// held returns what the client has in this pool.
+// held returns the amount of the client in this pool.
 func (a accounts) held(m *member, r resource) int64 { return a[m.account(0)][r] }
 
 func (a accounts) count(m *member, r resource, n int64) {
-	if m.who == (Owner{}) {
+	if m.owner == (Owner{}) {
 		return
 	}
 	for level := range levels {
@@ -97,7 +97,7 @@ func (a accounts) count(m *member, r resource, n int64) {
 	}
 }
 
-// ask is what somebody wants of a budget.
+// ask is a request to a budget.
 type ask struct {
 	of    resource
 	n     int64
@@ -111,14 +111,14 @@ func (b *Budget) fits(m *member, want ask) bool {
 	switch {
 	case free < 0:
 		return false
-	case m.who == (Owner{}):
+	case m.owner == (Owner{}):
 		return true
 	}
 	times, few := int64(timesFree), int64(0)
 	if want.small {
 		times = timesFreeSmall
 	}
-	if want.of == places {
+	if want.of == uploads {
 		few = fewUploads
 	}
 	free = min(free, maxFree)
@@ -135,7 +135,7 @@ func (b *Budget) fits(m *member, want ask) bool {
 	return true
 }
 
-// couldFit reports whether there is room when nobody else has anything.
+// couldFit reports whether there would be room in an empty budget.
 func (b *Budget) couldFit(m *member, want ask) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,14 +143,14 @@ func (b *Budget) couldFit(m *member, want ask) bool {
 	return alone.fits(m, want)
 }
 
-// newer returns what later uploads of the same owner have, which are not complete:
-// so the newest are refused first, and not all at once. It requires b.mu.
+// newer returns the amount of later uploads of the same owner that are not complete: so
+// the newest are rejected first, and not all at once. It requires b.mu.
 func (b *Budget) newer(m *member, r resource) (n int64) {
 	if m.order == 0 {
 		return 0
 	}
 	for u := range b.uploads {
-		if u.member.who == m.who && u.member.order > m.order {
+		if u.member.owner == m.owner && u.member.order > m.order {
 			n += u.member.taken[r]
 		}
 	}

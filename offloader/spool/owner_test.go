@@ -34,7 +34,7 @@ func zeros(n int) io.Reader {
 	return io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), int64(n))
 }
 
-// fillUp takes bodies of that size until one is refused, and returns how many.
+// fillUp takes bodies of that size until one is rejected, and returns how many.
 func fillUp(t *testing.T, budget *spool.Budget, o owner, n int) int {
 	t.Helper()
 	bounds := spool.Bounds{Memory: int64(n)}
@@ -52,7 +52,7 @@ func fillUp(t *testing.T, budget *spool.Budget, o owner, n int) int {
 	return 0
 }
 
-// Whoever has taken as much as he can leaves room for those who have less.
+// An owner that has taken all it can leaves room for owners with less.
 func TestOwnersLeaveRoom(t *testing.T) {
 	t.Parallel()
 	const share = 120 // blocks for request bodies
@@ -117,7 +117,7 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// What an owner has given back counts no more, and neither does what was refused.
+// Bytes that were given back or rejected do not count.
 func TestOwnersGiveBack(t *testing.T) {
 	t.Parallel()
 	budget := budgetOf(t, twice(spool.Limits{Memory: 3 * block, Disk: 9 * block, Uploads: 1}))
@@ -133,7 +133,7 @@ func TestOwnersGiveBack(t *testing.T) {
 	}
 }
 
-// begin takes places for uploads until there is none, and returns how many.
+// begin begins uploads until none fits, and returns how many.
 func begin(t *testing.T, budget *spool.Budget, source any) int {
 	t.Helper()
 	for i := range 10_000 {
@@ -147,7 +147,7 @@ func begin(t *testing.T, budget *spool.Budget, source any) int {
 	return 0
 }
 
-// The places of uploads are shared in the same way, but that who needs few of them
+// Uploads are shared in the same way, but that an owner that needs few of them
 // gets them.
 func TestOwnersLeavePlaces(t *testing.T) {
 	t.Parallel()
@@ -164,7 +164,7 @@ func TestOwnersLeavePlaces(t *testing.T) {
 	}
 }
 
-// An owner that has too many uploads loses its own when they trickle, and nobody
+// An owner that has too many uploads loses its own when they trickle, and no other owner
 // else's.
 func TestOwnersReplaceTheirOwnUploads(t *testing.T) {
 	t.Parallel()
@@ -197,7 +197,7 @@ type ownedTrickle struct {
 	owner
 }
 
-// paced is a body of an owner's that comes piece by piece, as it is told.
+// paced is a body of an owner's that comes piece by piece, as the test sends them.
 type paced struct {
 	owner
 	pieces chan int
@@ -211,7 +211,7 @@ func (p paced) Read(b []byte) (int, error) {
 	return min(n, len(b)), nil
 }
 
-// Of uploads that come at once and do not all fit, the newest are refused, and those
+// Of uploads that come at once and do not all fit, the newest are rejected, and those
 // before them go on, although they are the first that meet the limit.
 func TestNewestUploadIsRefused(t *testing.T) {
 	t.Parallel()
@@ -230,7 +230,7 @@ func TestNewestUploadIsRefused(t *testing.T) {
 			for _, p := range all {
 				select {
 				case p.pieces <- block:
-				default: // it is refused
+				default: // it is rejected
 				}
 				synctest.Wait()
 			}

@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// BlockSize is the unit in which memory and file space are taken. It is what one
-// TLS or TCP write of Caddy takes at most.
+// BlockSize is the unit of memory and file space, in bytes. It is the largest TLS or
+// TCP write of Caddy.
 const BlockSize = 64 << 10
 
 // Bounds of one body, in bytes.
 type Bounds struct {
-	// Memory is used first, then File. Zero: none of it.
+	// Memory is used first, then File. Zero: unused.
 	Memory, File int64
 }
 
@@ -25,28 +25,28 @@ type Buffer = [BlockSize]byte
 
 var buffers = sync.Pool{New: func() any { return new(Buffer) }}
 
-// NewBuffer returns a buffer with anything in it. It is not part of the budget:
-// who takes one gives it back soon, with FreeBuffer.
+// NewBuffer returns a buffer with arbitrary content. It is not part of the budget:
+// callers give it back soon, with FreeBuffer.
 func NewBuffer() *Buffer { return buffers.Get().(*Buffer) }
 
 // FreeBuffer gives a buffer back.
 func FreeBuffer(b *Buffer) { buffers.Put(b) }
 
-// Block is a piece of a body: in memory, or a place in the store's file. It only
-// grows: what it counts may be read while more is written behind it.
+// Block is a piece of a body: in memory, or in the store's file. It only grows: its
+// bytes may be read while more are written behind them.
 type Block struct {
-	mem    []byte  // nil for a place in the file
-	pooled *Buffer // where mem comes from, nil if it was made to measure
-	lent   bool    // it is part of no bounds and no budget
-	place  int64   // block number in the file
-	room   int     // how much fits
-	n      int     // how much is in
+	mem    []byte  // nil for a block in the file
+	pooled *Buffer // the origin of mem, nil if it was allocated in its exact size
+	lent   bool    // outside of bounds and budget
+	index  int64   // block number in the file
+	room   int     // size
+	n      int     // bytes in the block
 }
 
-// Len returns how much the block holds.
+// Len returns the number of bytes in the block.
 func (b *Block) Len() int { return b.n }
 
-// Room returns how much more fits.
+// Room returns the number of bytes that still fit.
 func (b *Block) Room() int { return b.room - b.n }
 
 // Advance counts n more bytes that were written.
@@ -55,33 +55,34 @@ func (b *Block) Advance(n int) { b.n += n }
 // InMemory reports whether writing to the block is only a copy.
 func (b *Block) InMemory() bool { return b.mem != nil }
 
-// Store hands out blocks within the bounds of one body and the budget of the
-// process. It does not lock: its owner calls it from one goroutine at a time,
-// except for Write and Read, which may run beside the rest.
+// Store hands out blocks within the bounds of one body and the budget of the process.
+// It has no lock: its owner calls it from one goroutine at a time, except for Write and
+// Read, which may run concurrently with the rest.
 type Store struct {
 	budget *Budget
 	bounds Bounds
 	holder Holder
 	owned  Owned
-	member *member // nil before it has taken anything
+	member *member // nil before anything was taken
 	memory int64   // taken of bounds.Memory
 	disk   int64   // taken of bounds.File
 	file   file
-	broken error // the file's, after which it is not used for new blocks
+	broken error // the file's error, after which no new block is in the file
 }
 
-// Init makes a zero Store an empty one, which is nobody's.
+// Init makes a zero Store an empty one without an owner.
 func (s *Store) Init(b *Budget, bounds Bounds, h Holder) { s.budget, s.bounds, s.holder = b, bounds, h }
 
-// BelongTo tells a store without blocks whose it is, nil for nobody's.
+// BelongTo sets the owner of a store without blocks, nil for none.
 func (s *Store) BelongTo(o Owned) { s.owned = o }
 
 var errSpent = fmt.Errorf("%w: the process may keep no more, or no more of one client or pool", ErrFull)
 
-// Alloc returns a new block: in memory if there is room, else in the file. hint
-// is how much is to come, as far as is known; zero or less means much. In a folder
-// that cannot be used the file's part is in memory too. The error is ErrTooLarge if the bounds are
-// used up, and wraps ErrFull if the budget is spent or the file cannot be used.
+// Alloc returns a new block: in memory if there is room, else in the file. hint is the
+// number of bytes to come, as far as it is known; zero or less means many. If the
+// folder cannot be used, memory replaces the file. The error is ErrTooLarge if the
+// bounds are used up, and wraps ErrFull if the budget is used up or the file cannot be
+// used.
 func (s *Store) Alloc(hint int64) (*Block, error) {
 	if b := s.AllocMemory(hint); b != nil {
 		return b, nil
@@ -119,9 +120,9 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	return b
 }
 
-// Lend returns a full block with the beginning of p, beyond all bounds and the
-// budget. It is for passing bytes on where nothing can be kept: the caller waits
-// until they are through and frees it then, or until Settle takes it.
+// Lend returns a full block with the beginning of p, beyond all bounds and the budget.
+// It passes bytes on where none can be kept: the caller waits until they are read and
+// frees the block then, or until Settle takes it.
 func (s *Store) Lend(p []byte) *Block {
 	b := &Block{lent: true, pooled: NewBuffer()}
 	b.mem = b.pooled[:]
@@ -130,8 +131,8 @@ func (s *Store) Lend(p []byte) *Block {
 	return b
 }
 
-// Settle takes a lent block into the bounds and the budget and reports whether
-// there was room for it.
+// Settle takes a lent block into the bounds and the budget. It reports whether there
+// was room for it.
 func (s *Store) Settle(b *Block) bool {
 	size := int64(b.room)
 	if s.memory+size > s.bounds.Memory || !s.take(memory, size) {
@@ -158,7 +159,7 @@ func (s *Store) allocFile() (*Block, error) {
 	case s.broken != nil:
 		return nil, s.broken
 	}
-	place, reused := s.file.reuse()
+	index, reused := s.file.reuse()
 	if !reused {
 		if !s.take(disk, BlockSize) {
 			return nil, errSpent
@@ -172,44 +173,44 @@ func (s *Store) allocFile() (*Block, error) {
 				return nil, s.fail(err)
 			}
 		}
-		place = s.file.grow()
+		index = s.file.grow()
 	}
 	s.disk += size
-	return &Block{place: place, room: int(size)}, nil
+	return &Block{index: index, room: int(size)}, nil
 }
 
-// Broken says why the file cannot be used, nil if that is not so.
+// Broken returns why the file cannot be used, nil if it can.
 func (s *Store) Broken() error { return s.broken }
 
-// fail remembers that the file is of no use, as on a full disk.
+// fail marks the file as unusable, as on a full disk.
 func (s *Store) fail(err error) error {
 	s.broken = fmt.Errorf("%w: %w", ErrFull, err)
 	return s.broken
 }
 
-// Write puts as much of p as fits behind what the block holds and returns how
-// much. The block counts it only with Advance, which the owner calls under the
-// lock that its readers take; Write itself may run beside them.
+// Write writes as much of p as fits behind the bytes of the block and returns how much.
+// The block counts it only with Advance, which the owner calls under the lock of its
+// readers; Write itself may run concurrently with them.
 func (s *Store) Write(b *Block, p []byte) (int, error) {
 	p = p[:min(len(p), b.Room())]
 	if b.mem != nil {
 		return copy(b.mem[b.n:], p), nil
 	}
-	if _, err := s.file.f.WriteAt(p, b.place*BlockSize+int64(b.n)); err != nil {
+	if _, err := s.file.f.WriteAt(p, b.index*BlockSize+int64(b.n)); err != nil {
 		return 0, s.fail(err)
 	}
 	return len(p), nil
 }
 
-// Read returns the bytes from..to of the block, in buf if they come from the
-// file; buf must be that large.
+// Read returns the bytes from..to of the block, in buf if they come from the file; buf
+// must be large enough.
 func (s *Store) Read(b *Block, from, to int, buf []byte) ([]byte, error) {
 	if b.mem != nil {
 		return b.mem[from:to], nil
 	}
 	buf = buf[:to-from]
-	_, err := s.file.f.ReadAt(buf, b.place*BlockSize+int64(from))
-	if errors.Is(err, io.EOF) { // it lost what was written to it: no end of a body
+	_, err := s.file.f.ReadAt(buf, b.index*BlockSize+int64(from))
+	if errors.Is(err, io.EOF) { // the file has lost bytes: this is no end of a body
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
@@ -218,8 +219,7 @@ func (s *Store) Read(b *Block, from, to int, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// Shrink gives back what the block does not use, once nothing more will be
-// written to it.
+// Shrink gives back the unused part of a block to which nothing more will be written.
 func (s *Store) Shrink(b *Block) {
 	if b.mem == nil || b.Room() < BlockSize/2 {
 		return
@@ -233,8 +233,8 @@ func (s *Store) Shrink(b *Block) {
 	s.budget.give(s.member, memory, unused)
 }
 
-// Seal ends a block whose file has failed: what it holds stays, and what comes
-// next goes into another one.
+// Seal ends a block whose file has failed: its bytes stay, and the next ones go to
+// another block.
 func (s *Store) Seal(b *Block) {
 	if b.mem == nil {
 		s.disk -= int64(b.Room())
@@ -242,7 +242,7 @@ func (s *Store) Seal(b *Block) {
 	}
 }
 
-// Free gives a block back. Nobody may use it any more.
+// Free gives a block back. It must not be used after that.
 func (s *Store) Free(b *Block) {
 	kept := b.InMemory() && !b.lent
 	s.drop(b)
@@ -252,8 +252,8 @@ func (s *Store) Free(b *Block) {
 	}
 }
 
-// await takes as much memory as all blocks need in one piece, beyond the bounds. What
-// those in memory have counts for it.
+// await takes memory for all blocks in one piece, beyond the bounds. The blocks that
+// are in memory count for it.
 func (s *Store) await(size int64, done <-chan struct{}) error {
 	more := size - s.memory
 	if more <= 0 {
@@ -277,11 +277,11 @@ func (s *Store) await(size int64, done <-chan struct{}) error {
 	return errSpent
 }
 
-// drop gives a block back, but not what of the budget it has in memory.
+// drop gives a block back, but not its memory in the budget.
 func (s *Store) drop(b *Block) {
 	if b.mem == nil {
 		// The file keeps its size, so the budget stays taken until Close.
-		s.file.release(b.place)
+		s.file.release(b.index)
 		s.disk -= int64(b.room)
 		return
 	}
@@ -307,7 +307,7 @@ func (s *Store) closeFile() {
 // Close gives back all but blocks in memory, which must have been freed.
 func (s *Store) Close() {
 	s.closeFile()
-	if s.memory > 0 { // for one piece that did not come to be
+	if s.memory > 0 { // for one piece that was not made
 		s.budget.give(s.member, memory, s.memory)
 		s.memory = 0
 	}

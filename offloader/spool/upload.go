@@ -9,40 +9,39 @@ import (
 var ErrTooSlow = errors.New("body comes too slowly")
 
 const (
-	// uploadSlack is how far an upload may fall behind the least rate. It is as
-	// long as Caddy lets a client stand still, so that a client that only pauses
-	// is not ended sooner here than there.
+	// uploadSlack is how far an upload may fall behind the least rate. It is Caddy's
+	// own limit for a client that stands still, so that a client that only pauses does
+	// not fail earlier here.
 	uploadSlack = time.Minute
 
-	// evictAfter is how old an upload must be before it can lose its place: until
-	// then a slow start says little.
+	// evictAfter is the least age of an upload that loses its place: before that, a
+	// slow start is no evidence.
 	evictAfter = 5 * time.Second
 )
 
-// Stopper is for sources of bodies whose reads may block. Stop makes a read
-// that goes on fail, and all after it. It is called from another goroutine, and
-// must not block.
+// Stopper is implemented by sources of bodies whose reads may block. Stop makes the
+// current read and all later ones fail. It is called from another goroutine, and must
+// not block.
 type Stopper interface{ Stop() }
 
-// Upload is a body that is being read. It holds one of the budget's places for
-// that until End.
+// Upload is a body that is being read. It holds one of the budget's uploads until End.
 type Upload struct {
 	budget *Budget
 	source Stopper // nil if its reads cannot be stopped
-	member member  // its body's as well
+	member member  // of its body too
 	began  time.Time
 
 	// Guarded by the budget's mu.
 	read    int64
-	counted time.Time     // until when credit is right
-	credit  time.Duration // how much longer it may bring nothing
+	counted time.Time     // credit is that of this time
+	credit  time.Duration // how much longer it may bring no bytes
 	evicted bool
 }
 
-// BeginUpload takes a place for a body that is going to be read from source, which
-// may be [Owned]. If there is none for it the slowest of those below the least rate
-// has to leave, of those whose owners have at least as many. It returns nil, and
-// counts nothing, if there is no such one.
+// BeginUpload counts a body that is about to be read from source, which may be [Owned].
+// If there are too many, the slowest upload below the least rate fails, among those
+// whose owners have at least as many. BeginUpload returns nil, and counts nothing, if
+// there is none.
 func (b *Budget) BeginUpload(source any) *Upload {
 	now := time.Now()
 	stopper, _ := source.(Stopper)
@@ -65,7 +64,7 @@ func (b *Budget) BeginUpload(source any) *Upload {
 func (b *Budget) enter(u *Upload, now time.Time) (evicted *Upload, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	one := ask{of: places, n: 1}
+	one := ask{of: uploads, n: 1}
 	if !b.fits(&u.member, one) {
 		if evicted = b.slowest(now, u); evicted == nil {
 			return nil, false
@@ -76,11 +75,11 @@ func (b *Budget) enter(u *Upload, now time.Time) (evicted *Upload, ok bool) {
 	b.uploads[u] = struct{}{}
 	b.order++
 	u.member.order = b.order
-	b.count(&u.member, places, 1)
+	b.count(&u.member, uploads, 1)
 	return evicted, true
 }
 
-// slowest returns the upload whose place another one may have. It requires b.mu.
+// slowest returns the upload that may be replaced. It requires b.mu.
 func (b *Budget) slowest(now time.Time, by *Upload) *Upload {
 	var found *Upload
 	least := float64(b.limits.MinRate)
@@ -96,27 +95,27 @@ func (b *Budget) slowest(now time.Time, by *Upload) *Upload {
 	return found
 }
 
-// mayReplace reports whether there is a place for by once u has left, which is its
-// owner's own or of one that has more. It requires b.mu.
+// mayReplace reports whether there is room for by once u has left: u belongs to the
+// same owner, or to one with more. It requires b.mu.
 func (b *Budget) mayReplace(u, by *Upload) bool {
-	if u.member.who != by.member.who && b.accounts.held(&u.member, places) <= b.accounts.held(&by.member, places) {
+	if u.member.owner != by.member.owner && b.accounts.held(&u.member, uploads) <= b.accounts.held(&by.member, uploads) {
 		return false
 	}
-	b.count(&u.member, places, -1)
-	defer b.count(&u.member, places, 1)
-	return b.fits(&by.member, ask{of: places, n: 1})
+	b.count(&u.member, uploads, -1)
+	defer b.count(&u.member, uploads, 1)
+	return b.fits(&by.member, ask{of: uploads, n: 1})
 }
 
 // leave requires b.mu.
 func (b *Budget) leave(u *Upload) {
 	if _, there := b.uploads[u]; there {
 		delete(b.uploads, u)
-		b.count(&u.member, places, -1)
+		b.count(&u.member, uploads, -1)
 	}
 }
 
-// Took counts n more bytes. It fails with ErrTooSlow if they came too slowly, or
-// if the upload has lost its place to another.
+// Took counts n more bytes. It fails with ErrTooSlow if they came too slowly, or if the
+// upload was replaced.
 func (u *Upload) Took(n int) error {
 	b := u.budget
 	now := time.Now()
@@ -138,7 +137,7 @@ func (u *Upload) Took(n int) error {
 	return nil
 }
 
-// End gives the place back.
+// End ends the upload.
 func (u *Upload) End() {
 	u.budget.mu.Lock()
 	defer u.budget.mu.Unlock()

@@ -106,7 +106,7 @@ func TestLeastRateForgetsAFastStart(t *testing.T) {
 	})
 }
 
-// When all places are taken, the slowest of those who trickle gives way at once.
+// When there are as many uploads as may be, the slowest below the least rate gives way at once.
 func TestTrickleStarvesNobody(t *testing.T) {
 	t.Parallel()
 	limits := spool.Limits{Memory: 10 * block, Uploads: 3, MinRate: 500}

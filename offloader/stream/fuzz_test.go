@@ -34,7 +34,7 @@ type reading struct {
 	next    *step
 	read    int
 	from    int // where the piece began that it has
-	flushes int // that were asked for when it was last told to flush
+	flushes int // that were asked for at its last flush
 }
 
 // everything is more than a script of 400 bytes can write.
@@ -130,14 +130,14 @@ func (h *history) got(r *reading) {
 		h.t.Error("a piece of nothing")
 	}
 	if due := r.flushes != h.flushes && r.read >= h.flushed; piece.Flush != due {
-		h.t.Errorf("flush: %t at %d, %d flushes up to %d, told of %d", piece.Flush, r.read, h.flushes, h.flushed, r.flushes)
+		h.t.Errorf("flush: %t at %d, %d flushes up to %d, passed on %d", piece.Flush, r.read, h.flushes, h.flushed, r.flushes)
 	}
 	if piece.Flush {
 		r.flushes = h.flushes
 	}
 }
 
-// check looks at who waits: nobody who need not.
+// check checks that neither side waits without need.
 func (h *history) check() {
 	h.t.Helper()
 	written := int(h.stream.Written())

@@ -63,7 +63,7 @@ func play(t *testing.T, name string, o stream.Options, act func(s *scene)) {
 			s := &scene{t: t, budget: o.Budget, stream: stream.New(o), began: time.Now()}
 			s.reader = s.stream.NewReader()
 			act(s)
-			s.stream.Abort(errCut) // whoever still waits
+			s.stream.Abort(errCut) // for callers that still wait
 			synctest.Wait()
 			s.stream.Close()
 			s.stream.Close() // does nothing
@@ -72,7 +72,7 @@ func play(t *testing.T, name string, o stream.Options, act func(s *scene)) {
 	})
 }
 
-// wantUsage checks what is used, all of it by streams.
+// wantUsage checks the usage, all of it by streams.
 func (s *scene) wantUsage(want spool.Usage) {
 	s.t.Helper()
 	want.StreamMemory, want.StreamDisk = want.Memory, want.Disk

@@ -11,7 +11,7 @@ import (
 // ErrLeft is returned by [Reader.Next] if its left channel is closed first.
 var ErrLeft = errors.New("reader left")
 
-// errIdle says that nothing came within FlushIdle.
+// errIdle reports that no bytes came within FlushIdle.
 var errIdle = errors.New("reader idle")
 
 // Reader reads a stream. It belongs to one goroutine. The zero value is ready to Join.
@@ -25,15 +25,15 @@ type Reader struct {
 
 	// Guarded by the stream's mu.
 	block   int // number of the block that the next byte is in
-	offset  int // and where
+	offset  int // the offset in it
 	read    int64
 	flushes int  // how many flushes were passed on
 	lingers bool // bytes were passed on that no flush has followed
 	waiting bool
-	wake    chan struct{} // holds one; filled by whoever clears waiting
+	wake    chan struct{} // holds one; sent by the code that clears waiting
 }
 
-// Piece is what a reader gets in one step.
+// Piece is the result of one read.
 type Piece struct {
 	// Data may be empty. It is valid until the next call.
 	Data []byte
@@ -72,7 +72,7 @@ func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 		}
 		switch err := r.await(left); {
 		case errors.Is(err, errIdle):
-			if r.read == s.written { // else more came in this very moment
+			if r.read == s.written { // else more came at this moment
 				return r.flush(), nil
 			}
 		case err != nil:
@@ -86,8 +86,8 @@ func (r *Reader) flush() Piece {
 	return Piece{Flush: true}
 }
 
-// take reads what the current block holds beyond the cursor. It requires s.mu,
-// and lets it go while it reads a file.
+// take reads the current block from the cursor on. It requires s.mu, and releases it
+// while it reads a file.
 func (r *Reader) take() (Piece, error) {
 	s := r.stream
 	b := s.blocks[r.block-s.first]
@@ -129,8 +129,8 @@ func (r *Reader) release() {
 	}
 }
 
-// await sleeps until something may have changed. It requires s.mu, and lets it
-// go meanwhile.
+// await sleeps until something may have changed. It requires s.mu, and releases it
+// meanwhile.
 func (r *Reader) await(left <-chan struct{}) error {
 	s := r.stream
 	if r.wake == nil {
@@ -157,13 +157,13 @@ func (r *Reader) await(left <-chan struct{}) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !r.waiting {
-		<-r.wake // sent by whoever cleared it
+		<-r.wake // the code that cleared waiting sends it
 	}
 	r.waiting = false
 	return err
 }
 
-// giveBack frees the blocks that the reader is through with. It requires s.mu.
+// giveBack frees the blocks that the reader has read. It requires s.mu.
 func (s *Stream) giveBack() {
 	r := s.reader
 	for len(s.blocks) > 0 && s.first <= r.block {

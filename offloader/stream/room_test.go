@@ -250,7 +250,7 @@ func TestFullDisk(t *testing.T) {
 		})
 		play(t, "without memory, and with patience", patient(0, 10*block), func(s *scene) {
 			s.write(block).want(block, nil, 0)
-			w := s.write(2 * block) // patience is for those who have something to wait for
+			w := s.write(2 * block) // patience is for writers that can expect room
 			s.wantNext(s.reader, whole, whole, whole)
 			s.next(s.reader).wantWaiting()
 			w.want(2*block, nil, 0)
@@ -275,7 +275,7 @@ func TestDiskWithoutRoom(t *testing.T) {
 	})
 }
 
-// Where no file can be made, memory is used in its place, and where that is spent the
+// Where no file can be made, memory is used instead, and where that is used up the
 // stream goes on as without a file.
 func TestFolderThatCannotBeUsed(t *testing.T) {
 	t.Parallel()

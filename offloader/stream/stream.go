@@ -21,7 +21,7 @@ var (
 	// ErrEnded: something was written after the end.
 	ErrEnded = errors.New("stream has ended")
 
-	// errBusy: the memory is used up, but the reader may be about to free some.
+	// errBusy: the memory is used up, but the reader may soon free some.
 	errBusy = errors.New("stream is waiting for its reader")
 
 	errLate = fmt.Errorf("%w: %w", ErrStalled, os.ErrDeadlineExceeded)
@@ -33,12 +33,12 @@ type Options struct {
 	Budget *spool.Budget
 	// Bounds of the bytes that have not been read.
 	Bounds spool.Bounds
-	// Patience is how long a writer waits for the reader before it turns to the
-	// file, which costs more than a short wait for a reader that keeps up. The
-	// first wait in vain is the last one. Zero: no wait.
+	// Patience is how long a writer waits for the reader before it uses the file, which
+	// costs more than a short wait for a reader that keeps up. The first wait in vain
+	// is the last one. Zero: no wait.
 	Patience time.Duration
-	// Stall is the longest time that a full stream blocks its writer. Zero: for
-	// ever.
+	// Stall is the longest time for which a full stream blocks its writer. Zero:
+	// without limit.
 	Stall time.Duration
 }
 
@@ -50,20 +50,20 @@ type Stream struct {
 
 	mu      sync.Mutex
 	store   spool.Store
-	blocks  []*spool.Block  // blocks[0] is number first
-	few     [4]*spool.Block // where blocks begins: most results are small
+	blocks  []*spool.Block  // blocks[0] has the number first
+	few     [4]*spool.Block // the first array of blocks: most outputs are small
 	first   int
 	written int64
-	flushed int64 // how much was written when a flush was last asked for
-	flushes int   // how often
+	flushed int64 // value of written at the last flush
+	flushes int   // number of flushes
 	ended   bool
 	aborted bool          // the reader gets nothing more
-	cause   error         // why it ended, nil for well
+	cause   error         // why it ended, nil for a complete stream
 	reader  *Reader       // nil before it joins
 	room    chan struct{} // wakes the writer, nil while it does not wait
 	writeBy time.Time     // when a blocked writer fails, zero for never
 
-	// The writer's own.
+	// Owned by the writer.
 	led       int  // bytes that went past the stream before its first one
 	impatient bool // it has waited for the reader in vain
 }
@@ -133,7 +133,7 @@ func (s *Stream) writeSome(p []byte) (int, error) {
 // seal ends the last block, whose file has failed. It requires s.mu.
 func (s *Stream) seal(b *spool.Block) {
 	s.store.Seal(b)
-	if b.Len() == 0 { // a reader that waits would not come to give it back
+	if b.Len() == 0 { // a reader that waits would not give it back
 		s.store.Free(b)
 		s.blocks = s.blocks[:len(s.blocks)-1]
 	}
@@ -149,8 +149,8 @@ func (s *Stream) tail() (*spool.Block, error) {
 	}
 	hint := int64(spool.BlockSize)
 	if s.written == 0 {
-		// The rest of a piece whose first bytes were led fills the block: the
-		// pieces after it are in line with the blocks.
+		// The rest of a piece whose first bytes were led fills the block: later pieces
+		// are aligned with blocks.
 		hint -= int64(s.led)
 	}
 	b := s.store.AllocMemory(hint)
@@ -169,7 +169,7 @@ func (s *Stream) tail() (*spool.Block, error) {
 
 // waitForReader gives the reader a moment to make room in memory.
 func (s *Stream) waitForReader(p []byte) (int, error) {
-	s.expectRoom() // before it tries, so that it misses none
+	s.expectRoom() // before the attempt, so that no wake-up is missed
 	defer s.expectNoRoom()
 	n, err := s.writeSome(p)
 	if !errors.Is(err, errBusy) {
@@ -185,9 +185,9 @@ func (s *Stream) waitForReader(p []byte) (int, error) {
 	return 0, nil
 }
 
-// writeWhenRoom tries again whenever there may be room, until it has written
-// something. The time for that counts from here: room that others take first
-// does not prolong it.
+// writeWhenRoom tries again whenever there may be room, until it has written something.
+// The time for that counts from here: room that other streams take first does not
+// prolong it.
 func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	var stalled <-chan time.Time
 	if s.opts.Stall > 0 {
@@ -197,7 +197,7 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	}
 	defer s.expectNoRoom()
 	for {
-		freed := s.expectRoom() // before it tries, so that it misses none
+		freed := s.expectRoom() // before the attempt, so that no wake-up is missed
 		n, err := s.writeSome(p)
 		if !isFull(err) && !errors.Is(err, errBusy) {
 			return n, err
@@ -227,8 +227,8 @@ func (s *Stream) lend(p []byte) int {
 	return b.Len()
 }
 
-// repay waits until the reader is through with what was lent, or there is room
-// for it. So there is no more of that than runs which write.
+// repay waits until the reader has read the lent bytes, or there is room for them. So
+// lent bytes never exceed one block for each run.
 func (s *Stream) repay(stalled <-chan time.Time) error {
 	for {
 		freed := s.expectRoom()
@@ -291,10 +291,10 @@ func (s *Stream) SetWriteDeadline(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writeBy = t
-	s.wakeWriter() // it waits with the former one
+	s.wakeWriter() // it waits with the former deadline
 }
 
-// untilLate returns a channel that is served when the deadline passes, nil without one.
+// untilLate returns a channel that receives when the deadline passes, nil without one.
 func (s *Stream) untilLate() (late <-chan time.Time, stop func()) {
 	s.mu.Lock()
 	by := s.writeBy
@@ -351,8 +351,8 @@ func (s *Stream) Abort(cause error) {
 	s.wakeWriter()
 }
 
-// Broken says why the stream's file cannot be used, nil if that is not so. It is
-// for the writer's goroutine.
+// Broken returns why the stream's file cannot be used, nil if it can. It is for the
+// writer's goroutine.
 func (s *Stream) Broken() error { return s.store.Broken() }
 
 // Close gives everything back. The writer and the reader must be done.
@@ -370,7 +370,7 @@ func (s *Stream) Close() {
 	}
 }
 
-// endError is what a writer gets after the end. It requires s.mu.
+// endError is the error of a write after the end. It requires s.mu.
 func (s *Stream) endError() error {
 	if s.cause != nil {
 		return s.cause
@@ -381,7 +381,7 @@ func (s *Stream) endError() error {
 func (s *Stream) wakeWriter() {
 	select {
 	case s.room <- struct{}{}:
-	default: // it does not wait, or has been woken
+	default: // it does not wait, or is awake
 	}
 }
 

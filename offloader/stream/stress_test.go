@@ -106,7 +106,7 @@ func TestReadersThatLeaveMissNothing(t *testing.T) {
 		lefts := make(chan chan struct{}, 1)
 		all.Go(func() {
 			for i := range bytes {
-				if i%2 == 0 { // at once with one who calls the reader off
+				if i%2 == 0 { // at once with a call that stops the reader
 					left := <-lefts
 					all.Go(func() { close(left) })
 				}

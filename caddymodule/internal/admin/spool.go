@@ -10,7 +10,7 @@ import (
 // spoolView is what spools may keep, and what they do.
 type spoolView struct {
 	Limits    spoolLimits `json:"limits"`
-	Usage     spool.Usage `json:"usage"`
+	Usage     spoolUsage  `json:"usage"`
 	Requests  spoolHalf   `json:"requests"`
 	Responses spoolHalf   `json:"responses"`
 }
@@ -24,6 +24,14 @@ type spoolLimits struct {
 	Disk    int64 `json:"disk_bytes"`
 	Uploads int   `json:"uploads"`
 	MinRate int64 `json:"min_rate_bytes"`
+}
+
+type spoolUsage struct {
+	Memory       int64 `json:"memory_bytes"`
+	Disk         int64 `json:"disk_bytes"`
+	StreamMemory int64 `json:"stream_memory_bytes"`
+	StreamDisk   int64 `json:"stream_disk_bytes"`
+	Uploads      int   `json:"uploads"`
 }
 
 // spoolHalf is what one direction has taken of its half.
@@ -43,7 +51,7 @@ func showSpool(c *adminCall) error {
 	}
 	return c.answer(http.StatusOK, spoolView{
 		Limits:    limits,
-		Usage:     u,
+		Usage:     spoolUsage(u),
 		Requests:  spoolHalf{u.Memory - u.StreamMemory, memory, u.Disk - u.StreamDisk, disk},
 		Responses: spoolHalf{u.StreamMemory, memory, u.StreamDisk, disk},
 	})

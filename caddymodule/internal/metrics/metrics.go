@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,9 +61,9 @@ func collect(p *pools.Pool, ch chan<- prometheus.Metric) {
 		ch <- constant(m.desc, m.kind, m.of(&s), s.Name)
 	}
 	for _, m := range poolStates {
-		for _, word := range m.words() {
-			ch <- constant(m.desc, m.kind, m.of(&s, word), s.Name, word)
-		}
+		m.each(&s, func(label fmt.Stringer, value float64) {
+			ch <- constant(m.desc, m.kind, value, s.Name, label.String())
+		})
 	}
 	ch <- constant(sendsTotal, prometheus.CounterValue, p.Sends.Load(), s.Name)
 	ch <- p.Waits
@@ -95,38 +96,6 @@ func limitOf(s *offloader.Snapshot) float64 {
 	}
 	return orInfinite(s.Limit)
 }
-
-// isWord is the value of a series that stands for a word: of all words of its
-// metric, one has 1.
-func isWord(current, word string) float64 {
-	if current == word {
-		return 1
-	}
-	return 0
-}
-
-func reasonWords() []string {
-	var words []string
-	for _, r := range offloader.Reasons() {
-		words = append(words, r.String())
-	}
-	return words
-}
-
-func outcomeWords() []string {
-	return []string{offloader.Success.String(), offloader.Failure.String(), offloader.Excluded.String()}
-}
-
-func breakerStateWords() []string {
-	var words []string
-	for _, s := range offloader.BreakerStates() {
-		words = append(words, s.String())
-	}
-	return words
-}
-
-// breakerTargetWords are the states that a breaker can go to, which off is not.
-func breakerTargetWords() []string { return breakerStateWords()[1:] }
 
 // budgetBytes are metrics of the process, with a series for memory and one for
 // disk.

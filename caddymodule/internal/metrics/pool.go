@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"fmt"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -54,7 +56,7 @@ var poolNumbers = []struct {
 	},
 	{
 		describe("mean_run_seconds", "How long a run takes, by the median.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return s.MeanRun.Seconds() },
+		func(s *offloader.Snapshot) float64 { return s.TypicalRun.Seconds() },
 	},
 	{
 		describe("abandoned", "Runs that go on without their callers and hold a permit.", "pool"), prometheus.GaugeValue,
@@ -89,37 +91,67 @@ var poolNumbers = []struct {
 
 var sendsTotal = describe("sends_total", "Requests sent to backends, those that were sent again included.", "pool")
 
-// poolStates are metrics with a series for each pool and each of some words, all
-// of which begin at zero.
+// emitter takes one series of a metric.
+type emitter func(label fmt.Stringer, value float64)
+
+// poolStates are metrics with a series for each pool and each value of one label. All
+// series begin at zero.
 var poolStates = []struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	words func() []string // called at each scrape, since reasons are registered by packages that start later
-	of    func(s *offloader.Snapshot, word string) float64
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	each func(s *offloader.Snapshot, emit emitter)
 }{
 	{
 		describe("rejections_total", "Requests that were rejected or timed out.", "pool", "reason"),
-		prometheus.CounterValue, reasonWords,
-		func(s *offloader.Snapshot, word string) float64 { return float64(s.Rejected[word]) },
+		prometheus.CounterValue,
+		func(s *offloader.Snapshot, emit emitter) { count(offloader.Reasons(), s.Rejected, emit) },
 	},
 	{
 		describe("runs_total", "Runs that have ended.", "pool", "outcome"),
-		prometheus.CounterValue, outcomeWords,
-		func(s *offloader.Snapshot, word string) float64 { return float64(s.Ended[word]) },
+		prometheus.CounterValue,
+		func(s *offloader.Snapshot, emit emitter) { count(outcomes, s.Ended, emit) },
 	},
 	{
 		describe("phase", "1 for the phase that the pool is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, offloader.Phases,
-		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Phase, word) },
+		prometheus.GaugeValue,
+		func(s *offloader.Snapshot, emit emitter) { mark(offloader.Phases(), s.Phase, emit) },
 	},
 	{
 		describe("breaker_state", "1 for the state that the breaker is in, 0 for others.", "pool", "state"),
-		prometheus.GaugeValue, breakerStateWords,
-		func(s *offloader.Snapshot, word string) float64 { return isWord(s.Breaker.String(), word) },
+		prometheus.GaugeValue,
+		func(s *offloader.Snapshot, emit emitter) { mark(offloader.BreakerStates(), s.Breaker, emit) },
 	},
 	{
 		describe("breaker_transitions_total", "Changes of the breaker's state, by the state that it went to.", "pool", "state"),
-		prometheus.CounterValue, breakerTargetWords,
-		func(s *offloader.Snapshot, word string) float64 { return float64(s.BreakerChanged[word]) },
+		prometheus.CounterValue,
+		func(s *offloader.Snapshot, emit emitter) {
+			count(offloader.BreakerStates()[1:], s.BreakerChanged, emit) // no breaker goes to "off"
+		},
 	},
+}
+
+var outcomes = []offloader.Outcome{offloader.Success, offloader.Failure, offloader.Excluded}
+
+// label is a type whose values have names.
+type label interface {
+	comparable
+	fmt.Stringer
+}
+
+// count emits the total of each value.
+func count[L label](all []L, totals map[L]uint64, emit emitter) {
+	for _, l := range all {
+		emit(l, float64(totals[l]))
+	}
+}
+
+// mark emits 1 for the current value and 0 for all others.
+func mark[L label](all []L, current L, emit emitter) {
+	for _, l := range all {
+		value := 0.0
+		if l == current {
+			value = 1
+		}
+		emit(l, value)
+	}
 }

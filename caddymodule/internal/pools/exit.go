@@ -101,7 +101,7 @@ func finaleOf(was, is offloader.Snapshot) finale {
 	}
 }
 
-func total(counts map[string]uint64) (sum uint64) {
+func total[K comparable](counts map[K]uint64) (sum uint64) {
 	for n := range maps.Values(counts) {
 		sum += n
 	}

@@ -42,7 +42,7 @@ type Pool struct {
 // served nothing refers to it. Only a pause ends, since nothing else could end it.
 func (p *Pool) Destruct() error {
 	p.gone.Store(true)
-	if p.Snapshot().Phase == "paused" {
+	if p.Snapshot().Phase == offloader.PhasePaused {
 		p.Resume()
 	}
 	p.forgetIfIdle()

@@ -6,26 +6,28 @@ package timerlist
 import (
 	"sync"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/list"
 )
 
 // List is a list of timers that expire after the same duration.
 type List struct {
 	after time.Duration
 
-	mu          sync.Mutex
-	epoch       time.Time // of the first entry; entries count from it, since a duration is smaller than a time
-	front, back *Timer    // guarded by mu, like the fields of all entries
-	timer       *time.Timer
-	ticking     bool // the timer will call expire
+	mu      sync.Mutex
+	epoch   time.Time         // of the first entry; entries count from it, since a duration is smaller than a time
+	timers  list.List[*Timer] // guarded by mu, like the fields of all entries
+	timer   *time.Timer
+	ticking bool // the timer will call expire
 }
 
 // Timer is one entry of a list, to be embedded in the struct that it guards. It may
 // be started again after it has expired or was stopped.
 type Timer struct {
-	prev, next *Timer
-	due        time.Duration // since the list's epoch
-	listed     bool
-	expirer    Expirer
+	element list.Element[*Timer]
+	due     time.Duration // since the list's epoch
+	listed  bool
+	expirer Expirer
 }
 
 // Expirer is called when a timer expires, without any lock, on the goroutine of the
@@ -46,13 +48,8 @@ func (l *List) Start(t *Timer, e Expirer) {
 		l.epoch = time.Now()
 	}
 	t.due, t.expirer, t.listed = time.Since(l.epoch)+l.after, e, true
-	t.prev, t.next = l.back, nil
-	if l.back == nil {
-		l.front = t
-	} else {
-		l.back.next = t
-	}
-	l.back = t
+	t.element.Value = t
+	l.timers.Push(&t.element)
 	l.tick(l.after)
 }
 
@@ -93,10 +90,11 @@ func (l *List) pop() (*Timer, Expirer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ticking = false
-	t := l.front
-	if t == nil {
+	front := l.timers.Front()
+	if front == nil {
 		return nil, nil
 	}
+	t := front.Value
 	if wait := t.due - time.Since(l.epoch); wait > 0 {
 		l.tick(wait)
 		return nil, nil
@@ -106,15 +104,6 @@ func (l *List) pop() (*Timer, Expirer) {
 }
 
 func (l *List) remove(t *Timer) {
-	if t.prev == nil {
-		l.front = t.next
-	} else {
-		t.prev.next = t.next
-	}
-	if t.next == nil {
-		l.back = t.prev
-	} else {
-		t.next.prev = t.prev
-	}
-	t.prev, t.next, t.listed = nil, nil, false
+	l.timers.Remove(&t.element)
+	t.listed = false
 }
