@@ -12,10 +12,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -93,7 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !serving.ValidStatusName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
-	if a.Explain < words.Off || a.Explain > requests.MaxExplain {
+	if a.Explain < optionvalue.Off || a.Explain > requests.MaxExplain {
 		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", requests.MaxExplain)
 	}
 	for name, config := range a.Pools {
@@ -208,7 +208,7 @@ func (a *App) commit() error {
 	}
 	a.budget = pools.BudgetLeases.Start(a.limits)
 	a.generation.Rule()
-	a.explained = requests.ExplainLeases.Start(words.OrDefault(a.Explain, requests.DefaultExplain))
+	a.explained = requests.ExplainLeases.Start(optionvalue.OrDefault(a.Explain, requests.DefaultExplain))
 	spool.Sweep(a.limits.Dir)
 	pools.WarnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {

@@ -7,9 +7,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
 // spoolWords are the words that bound the spools of the process.
@@ -58,7 +59,7 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.Spool = new(SpoolConfig)
 		return a.Spool.parse(d)
 	case "proxy_status_name":
-		b := &words.Block{D: d, Word: word, At: *d}
+		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
 		name, err := parseStatusName(b)
 		if a.ProxyStatusName != "" {
 			return d.Errf("'%s' is set twice", word)
@@ -66,15 +67,15 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.ProxyStatusName = name
 		return err
 	case "explain":
-		b := &words.Block{D: d, Word: word, At: *d}
-		n, err := b.Count(words.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
+		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
+		n, err := b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 		if a.Explain != 0 {
 			return d.Errf("'%s' is set twice", word)
 		}
 		a.Explain = n
 		return err
 	case "show_query":
-		b := &words.Block{D: d, Word: word, At: *d}
+		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
 		if a.ShowQuery {
 			return d.Errf("'%s' is set twice", word)
 		}
@@ -105,13 +106,13 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected '%s': 'spool' takes a block only", d.Val())
 	}
-	b := words.New(d)
+	b := caddyfileblock.New(d)
 	for nesting := d.Nesting(); ; {
 		more, err := b.Next(nesting)
 		if err != nil || !more {
 			return err
 		}
-		switch b.Word {
+		switch b.Option {
 		case "dir":
 			c.Dir, err = b.Text()
 		case "memory":
@@ -119,7 +120,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "disk":
 			c.Disk, err = b.Size(false)
 		case "uploads":
-			c.Uploads, err = b.Count(words.AtLeast(1, false))
+			c.Uploads, err = b.Count(optionvalue.AtLeast(1, false))
 		case "min_rate":
 			c.MinRate, err = b.Size(true)
 		default:
@@ -132,10 +133,10 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 }
 
 // parseStatusName reads the name that Proxy-Status fields begin with.
-func parseStatusName(b *words.Block) (string, error) {
+func parseStatusName(b *caddyfileblock.Block) (string, error) {
 	name, err := b.Text()
 	if err == nil && (name == "" || !serving.ValidStatusName(name)) {
-		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Word, name)
+		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Option, name)
 	}
 	return name, err
 }

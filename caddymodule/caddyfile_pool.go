@@ -5,7 +5,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 )
 
 // poolWords are the words that configure a pool, breakerWords those that
@@ -18,13 +19,13 @@ var (
 )
 
 // parse reads the line of the current word if it is one of a pool's.
-func (c *PoolConfig) parse(b *words.Block) (err error) {
-	switch b.Word {
+func (c *PoolConfig) parse(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "concurrency":
-		c.Concurrency, err = b.Count(words.AtLeast(1, true))
+		c.Concurrency, err = b.Count(optionvalue.AtLeast(1, true))
 	case "queue":
 		var n int
-		n, err = b.Count(words.AtLeast(0, false))
+		n, err = b.Count(optionvalue.AtLeast(0, false))
 		c.Queue = &n
 	case "max_wait":
 		c.MaxWait, err = b.Duration(true)
@@ -53,7 +54,7 @@ func (c *PoolConfig) parse(b *words.Block) (err error) {
 //		probes               <n>
 //		probe_timeout        <duration>
 //	}
-func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
+func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 	d := outer.D
 	c := new(BreakerConfig)
 	if d.NextArg() {
@@ -63,7 +64,7 @@ func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
 		c.Off = true
 		return c, nil
 	}
-	b := words.New(d)
+	b := caddyfileblock.New(d)
 	for nesting := d.Nesting(); ; {
 		more, err := b.Next(nesting)
 		if err != nil {
@@ -76,24 +77,24 @@ func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
 			return nil, err
 		}
 	}
-	if b.Word == "" {
+	if b.Option == "" {
 		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
-	if c.FailureRatio == words.Off && c.ConsecutiveFailures == 0 {
+	if c.FailureRatio == optionvalue.Off && c.ConsecutiveFailures == 0 {
 		return nil, outer.At.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
 	}
 	return c, nil
 }
 
-func (c *BreakerConfig) parse(b *words.Block) (err error) {
-	switch b.Word {
+func (c *BreakerConfig) parse(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "failure_ratio":
-		c.FailureRatio, err = ratio(b)
+		c.FailureRatio, err = caddyfileblock.Read(b, func(s string) (float64, error) { return optionvalue.ParseShare(b.Option, s) })
 	case "min_requests":
-		c.MinRequests, err = b.Count(words.AtLeast(1, false))
+		c.MinRequests, err = b.Count(optionvalue.AtLeast(1, false))
 	case "consecutive_failures":
-		c.ConsecutiveFailures, err = b.Count(words.AtLeast(1, true))
-		if c.ConsecutiveFailures == words.Off {
+		c.ConsecutiveFailures, err = b.Count(optionvalue.AtLeast(1, true))
+		if c.ConsecutiveFailures == optionvalue.Off {
 			c.ConsecutiveFailures = 0
 		}
 	case "window":
@@ -101,7 +102,7 @@ func (c *BreakerConfig) parse(b *words.Block) (err error) {
 	case "cool_down":
 		c.CoolDown, err = b.Duration(false)
 	case "probes":
-		c.Probes, err = b.Count(words.AtLeast(1, false))
+		c.Probes, err = b.Count(optionvalue.AtLeast(1, false))
 	case "probe_timeout":
 		c.ProbeTimeout, err = b.Duration(false)
 	default:
@@ -128,13 +129,13 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		return "", nil, d.Errf("bad pool name '%s': want one that is not empty and does not look like a matcher", name)
 	}
 	c = new(PoolConfig)
-	b := words.New(d)
+	b := caddyfileblock.New(d)
 	for nesting := d.Nesting(); ; {
 		more, err := b.Next(nesting)
 		if err != nil || !more {
 			return name, c, err
 		}
-		if !slices.Contains(poolWords, b.Word) {
+		if !slices.Contains(poolWords, b.Option) {
 			return "", nil, unrecognized(d, "pool '"+name+"'")
 		}
 		if err := c.parse(b); err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
 // routeWords are the words that configure a route.
@@ -110,7 +111,7 @@ func (p *routeParser) parse() (err error) {
 			return d.Errf("unexpected '%s': offload takes a matcher and the name of a pool, nothing more", d.Val())
 		}
 	}
-	b := words.New(d)
+	b := caddyfileblock.New(d)
 	for {
 		more, err := b.Next(0)
 		if err != nil || !more {
@@ -157,23 +158,23 @@ func knownPools(pools map[string]*PoolConfig) string {
 	return "; there is " + strings.Join(names, ", ")
 }
 
-func (p *routeParser) word(b *words.Block) error {
+func (p *routeParser) word(b *caddyfileblock.Block) error {
 	switch {
-	case slices.Contains(poolWords, b.Word) || b.Word == "name":
+	case slices.Contains(poolWords, b.Option) || b.Option == "name":
 		if p.handler.Pool != "" {
-			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Word, p.handler.Pool)
+			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Option, p.handler.Pool)
 		}
-		if b.Word == "name" {
+		if b.Option == "name" {
 			return p.ownName(b)
 		}
 		return p.handler.PoolConfig.parse(b)
-	case slices.Contains(routeWords, b.Word):
+	case slices.Contains(routeWords, b.Option):
 		return p.routeWord(b)
 	}
 	return unrecognized(b.D, "offload")
 }
 
-func (p *routeParser) ownName(b *words.Block) error {
+func (p *routeParser) ownName(b *caddyfileblock.Block) error {
 	name, err := b.Text()
 	if err != nil {
 		return err
@@ -190,9 +191,9 @@ func (p *routeParser) ownName(b *words.Block) error {
 	return nil
 }
 
-func (p *routeParser) routeWord(b *words.Block) (err error) {
+func (p *routeParser) routeWord(b *caddyfileblock.Block) (err error) {
 	h := p.handler
-	switch b.Word {
+	switch b.Option {
 	case "run_timeout":
 		h.RunTimeout, err = b.Duration(true)
 	case "first_byte_timeout":
@@ -202,7 +203,7 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 	case "abandon_timeout":
 		h.AbandonTimeout, err = b.Duration(true)
 	case "resend":
-		h.Resend, err = b.Count(words.Counts{Least: 1, Most: maxResends, MayBeOff: true})
+		h.Resend, err = b.Count(optionvalue.Counts{Least: 1, Most: maxResends, MayBeOff: true})
 	case "request_spool":
 		h.RequestSpool, err = bounds(b)
 	case "response_spool":
@@ -225,7 +226,7 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 	return err
 }
 
-func unspooled(b *words.Block) ([]string, error) {
+func unspooled(b *caddyfileblock.Block) ([]string, error) {
 	list, err := b.Texts()
 	if err != nil {
 		return nil, err
@@ -236,7 +237,7 @@ func unspooled(b *words.Block) ([]string, error) {
 	return list, nil
 }
 
-func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) {
+func (p *routeParser) rejectRoutes(b *caddyfileblock.Block) (caddyhttp.RouteList, error) {
 	if err := b.Flag(); err != nil {
 		return nil, err
 	}
@@ -253,7 +254,7 @@ func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) 
 
 // contradictions refuses words that were both written and do not go together,
 // at the line of the later one.
-func (p *routeParser) contradictions(b *words.Block) error {
+func (p *routeParser) contradictions(b *caddyfileblock.Block) error {
 	h := p.handler
 	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
 		return b.At.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",

@@ -7,7 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -101,12 +101,12 @@ type SpoolConfig struct {
 func (c PoolConfig) settings(longestRun time.Duration) (offloader.Settings, error) {
 	s := offloader.DefaultSettings()
 	s.LongestRun = longestRun
-	s.Concurrency = words.OrDefault(c.Concurrency, s.Concurrency)
+	s.Concurrency = optionvalue.OrDefault(c.Concurrency, s.Concurrency)
 	if c.Queue != nil {
 		s.Queue = *c.Queue
 	}
-	s.MaxWait = time.Duration(words.OrDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
-	s.Linger = time.Duration(words.OrDefault(c.Linger, 0))
+	s.MaxWait = time.Duration(optionvalue.OrDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
+	s.Linger = time.Duration(optionvalue.OrDefault(c.Linger, 0))
 	var err error
 	if s.Order, err = offloader.ParseOrder(c.Order); err != nil {
 		return s, err
@@ -123,12 +123,12 @@ func (c *BreakerConfig) settings() *offloader.BreakerSettings {
 	case c.Off:
 		return nil
 	}
-	s.FailureRatio = words.OrDefault(c.FailureRatio, s.FailureRatio)
-	s.MinRequests = words.OrDefault(c.MinRequests, s.MinRequests)
-	s.ConsecutiveFailures = words.OrDefault(c.ConsecutiveFailures, 0)
+	s.FailureRatio = optionvalue.OrDefault(c.FailureRatio, s.FailureRatio)
+	s.MinRequests = optionvalue.OrDefault(c.MinRequests, s.MinRequests)
+	s.ConsecutiveFailures = optionvalue.OrDefault(c.ConsecutiveFailures, 0)
 	s.Window = time.Duration(c.Window)
-	s.CoolDown = time.Duration(words.OrDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
-	s.Probes = words.OrDefault(c.Probes, s.Probes)
+	s.CoolDown = time.Duration(optionvalue.OrDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
+	s.Probes = optionvalue.OrDefault(c.Probes, s.Probes)
 	s.ProbeTimeout = time.Duration(c.ProbeTimeout)
 	return &s
 }
@@ -139,14 +139,14 @@ func (c *SpoolConfig) limits() (spool.Limits, error) {
 	if c == nil {
 		return l, nil
 	}
-	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < words.Off {
+	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < optionvalue.Off {
 		return l, errors.New("spool: memory, disk, uploads and min_rate must not be negative")
 	}
-	l.Dir = words.OrDefault(c.Dir, l.Dir)
-	l.Memory = words.OrDefault(c.Memory, l.Memory)
-	l.Disk = words.OrDefault(c.Disk, l.Disk)
-	l.Uploads = words.OrDefault(c.Uploads, l.Uploads)
-	l.MinRate = words.OrDefault(c.MinRate, l.MinRate)
+	l.Dir = optionvalue.OrDefault(c.Dir, l.Dir)
+	l.Memory = optionvalue.OrDefault(c.Memory, l.Memory)
+	l.Disk = optionvalue.OrDefault(c.Disk, l.Disk)
+	l.Uploads = optionvalue.OrDefault(c.Uploads, l.Uploads)
+	l.MinRate = optionvalue.OrDefault(c.MinRate, l.MinRate)
 	return l, nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -63,15 +63,15 @@ func overrideField(o *offloader.Override, word string, value json.RawMessage) er
 func overrideWord(o *offloader.Override, word, value string) (err error) {
 	switch word {
 	case "concurrency":
-		o.Concurrency, err = parsed(words.ParseCount(word, value, words.AtLeast(1, true)))
+		o.Concurrency, err = parsed(optionvalue.ParseCount(word, value, optionvalue.AtLeast(1, true)))
 	case "queue":
-		o.Queue, err = parsed(words.ParseCount(word, value, words.AtLeast(0, false)))
+		o.Queue, err = parsed(optionvalue.ParseCount(word, value, optionvalue.AtLeast(0, false)))
 	case "max_wait":
 		o.MaxWait, err = parsedDuration(word, value)
 	case "linger":
 		o.Linger, err = parsedDuration(word, value)
 	case "order":
-		if value, err = words.ParseChoice(word, value, []string{"auto", "fifo"}); err == nil {
+		if value, err = optionvalue.ParseChoice(word, value, []string{"auto", "fifo"}); err == nil {
 			o.Order, err = parsed(offloader.ParseOrder(value))
 		}
 	default:
@@ -82,12 +82,12 @@ func overrideWord(o *offloader.Override, word, value string) (err error) {
 
 // parsed makes a pointer of a value, in which off is zero.
 func parsed[T comparable](v T, err error) (*T, error) {
-	v = words.OrDefault(v, v)
+	v = optionvalue.OrDefault(v, v)
 	return &v, err
 }
 
 func parsedDuration(word, value string) (*time.Duration, error) {
-	d, err := parsed(words.ParseDuration(word, value, true))
+	d, err := parsed(optionvalue.ParseDuration(word, value, true))
 	return (*time.Duration)(d), err
 }
 

@@ -10,10 +10,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -180,7 +180,7 @@ func (c *adminCall) drainWait() (time.Duration, error) {
 	if err := c.fields(&body); err != nil || body.Wait == "" {
 		return 0, err
 	}
-	wait, err := words.ParseDuration("wait", body.Wait, false)
+	wait, err := optionvalue.ParseDuration("wait", body.Wait, false)
 	if err != nil {
 		return 0, failed(http.StatusBadRequest, "%w", err)
 	}

@@ -2,31 +2,15 @@ package caddymodule
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 )
 
-// ratio reads a share above 0 and up to 1, or "off".
-func ratio(b *words.Block) (float64, error) {
-	s, err := b.Text()
-	if err != nil {
-		return 0, err
-	}
-	if s == "off" {
-		return words.Off, nil
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(f > 0 && f <= 1) {
-		return 0, b.D.Errf("bad %s value '%s': want a number above 0 and up to 1, or 'off'", b.Word, s)
-	}
-	return f, nil
-}
-
 // bounds reads the size in memory and, if it is there, the size of the file.
-func bounds(b *words.Block) (*SpoolBounds, error) {
+func bounds(b *caddyfileblock.Block) (*SpoolBounds, error) {
 	if !b.D.NextArg() {
 		return nil, boundsCount(b)
 	}
@@ -45,22 +29,22 @@ func bounds(b *words.Block) (*SpoolBounds, error) {
 		return nil, boundsCount(b)
 	}
 	if !s.Off && s.Memory+s.File <= 0 {
-		return nil, b.D.Errf("bad %s: nothing would fit; use 'off' to keep nothing", b.Word)
+		return nil, b.D.Errf("bad %s: nothing would fit; use 'off' to keep nothing", b.Option)
 	}
 	return &s, nil
 }
 
 // size reads the current argument as a number of bytes.
-func size(b *words.Block) (int64, error) {
-	n, err := words.ParseSize(b.Word, b.D.Val())
+func size(b *caddyfileblock.Block) (int64, error) {
+	n, err := optionvalue.ParseSize(b.Option, b.D.Val())
 	if err != nil {
 		return 0, b.D.WrapErr(err)
 	}
 	return n, nil
 }
 
-func boundsCount(b *words.Block) error {
-	return b.At.Errf("wrong argument count: '%s' takes a size in memory and perhaps one in a file, or 'off' alone", b.Word)
+func boundsCount(b *caddyfileblock.Block) error {
+	return b.At.Errf("wrong argument count: '%s' takes a size in memory and perhaps one in a file, or 'off' alone", b.Option)
 }
 
 // unrecognized refuses a word, and says where it belongs if it is one of ours.
