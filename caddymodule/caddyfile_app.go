@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
-// spoolWords are the words that bound the spools of the process.
-var spoolWords = []string{"dir", "memory", "disk", "uploads", "min_rate"}
+// spoolOptions are the words that bound the spools of the process.
+var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 
 // parseApp reads the global option:
 //

@@ -1,42 +1,36 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
-// poolWords are the words that configure a pool, breakerWords those that
-// configure its breaker.
-var (
-	poolWords    = []string{"concurrency", "queue", "max_wait", "order", "breaker", "linger"}
-	breakerWords = []string{
-		"failure_ratio", "min_requests", "consecutive_failures", "window", "cool_down", "probes", "probe_timeout",
-	}
-)
+// poolOptions are the options of a pool except its name.
+var poolOptions = append(settings.Pool.Names(), "breaker")
 
-// parse reads the line of the current word if it is one of a pool's.
+// parse reads the line of the current option, which is one of poolOptions.
 func (c *PoolConfig) parse(b *caddyfileblock.Block) (err error) {
-	switch b.Option {
-	case "concurrency":
-		c.Concurrency, err = b.Count(optionvalue.AtLeast(1, true))
-	case "queue":
-		var n int
-		n, err = b.Count(optionvalue.AtLeast(0, false))
-		c.Queue = &n
-	case "max_wait":
-		c.MaxWait, err = b.Duration(true)
-	case "order":
-		c.Order, err = b.Choice("auto", "fifo")
-	case "linger":
-		c.Linger, err = b.Duration(true)
-	case "breaker":
+	if b.Option == "breaker" {
 		c.Breaker, err = parseBreaker(b)
+		return err
 	}
-	return err
+	return parseSetting(b, settings.Pool, c)
+}
+
+// parseSetting reads the value of the current option into the field of config that has
+// the option's name in JSON.
+func parseSetting(b *caddyfileblock.Block, table settings.Table, config any) error {
+	object, err := caddyfileblock.Read(b, func(text string) ([]byte, error) { return table.JSON(b.Option, text) })
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(object, config)
 }
 
 // parseBreaker reads
@@ -86,27 +80,13 @@ func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 	return c, nil
 }
 
-func (c *BreakerConfig) parse(b *caddyfileblock.Block) (err error) {
-	switch b.Option {
-	case "failure_ratio":
-		c.FailureRatio, err = caddyfileblock.Read(b, func(s string) (float64, error) { return optionvalue.ParseShare(b.Option, s) })
-	case "min_requests":
-		c.MinRequests, err = b.Count(optionvalue.AtLeast(1, false))
-	case "consecutive_failures":
-		c.ConsecutiveFailures, err = b.Count(optionvalue.AtLeast(1, true))
-		if c.ConsecutiveFailures == optionvalue.Off {
-			c.ConsecutiveFailures = 0
-		}
-	case "window":
-		c.Window, err = b.Duration(false)
-	case "cool_down":
-		c.CoolDown, err = b.Duration(false)
-	case "probes":
-		c.Probes, err = b.Count(optionvalue.AtLeast(1, false))
-	case "probe_timeout":
-		c.ProbeTimeout, err = b.Duration(false)
-	default:
-		err = unrecognized(b.D, "breaker")
+func (c *BreakerConfig) parse(b *caddyfileblock.Block) error {
+	if !slices.Contains(settings.Breaker.Names(), b.Option) {
+		return unrecognized(b.D, "breaker")
+	}
+	err := parseSetting(b, settings.Breaker, c)
+	if c.ConsecutiveFailures == optionvalue.Off {
+		c.ConsecutiveFailures = 0 // the default
 	}
 	return err
 }
@@ -135,7 +115,7 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		if err != nil || !more {
 			return name, c, err
 		}
-		if !slices.Contains(poolWords, b.Option) {
+		if !slices.Contains(poolOptions, b.Option) {
 			return "", nil, unrecognized(d, "pool '"+name+"'")
 		}
 		if err := c.parse(b); err != nil {

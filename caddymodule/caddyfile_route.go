@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 )
 
-// routeWords are the words that configure a route.
-var routeWords = []string{
+// routeOptions are the words that configure a route.
+var routeOptions = []string{
 	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
 	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
 }
@@ -117,7 +117,7 @@ func (p *routeParser) parse() (err error) {
 		if err != nil || !more {
 			return err
 		}
-		if err := p.word(b); err != nil {
+		if err := p.option(b); err != nil {
 			return err
 		}
 		if err := p.contradictions(b); err != nil {
@@ -158,9 +158,9 @@ func knownPools(pools map[string]*PoolConfig) string {
 	return "; there is " + strings.Join(names, ", ")
 }
 
-func (p *routeParser) word(b *caddyfileblock.Block) error {
+func (p *routeParser) option(b *caddyfileblock.Block) error {
 	switch {
-	case slices.Contains(poolWords, b.Option) || b.Option == "name":
+	case slices.Contains(poolOptions, b.Option) || b.Option == "name":
 		if p.handler.Pool != "" {
 			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Option, p.handler.Pool)
 		}
@@ -168,8 +168,8 @@ func (p *routeParser) word(b *caddyfileblock.Block) error {
 			return p.ownName(b)
 		}
 		return p.handler.PoolConfig.parse(b)
-	case slices.Contains(routeWords, b.Option):
-		return p.routeWord(b)
+	case slices.Contains(routeOptions, b.Option):
+		return p.routeOption(b)
 	}
 	return unrecognized(b.D, "offload")
 }
@@ -191,7 +191,7 @@ func (p *routeParser) ownName(b *caddyfileblock.Block) error {
 	return nil
 }
 
-func (p *routeParser) routeWord(b *caddyfileblock.Block) (err error) {
+func (p *routeParser) routeOption(b *caddyfileblock.Block) (err error) {
 	h := p.handler
 	switch b.Option {
 	case "run_timeout":

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
 // bounds reads the size in memory and, if it is there, the size of the file.
@@ -54,10 +55,10 @@ func unrecognized(d *caddyfile.Dispenser, block string) error {
 		words []string
 		text  string
 	}{
-		{poolWords, ": it belongs to the block of a pool"},
-		{breakerWords, ": it belongs to the block of 'breaker'"},
-		{slices.Concat(routeWords, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
-		{spoolWords, ": it belongs to the block of 'spool' in the global option 'offload'"},
+		{poolOptions, ": it belongs to the block of a pool"},
+		{settings.Breaker.Names(), ": it belongs to the block of 'breaker'"},
+		{slices.Concat(routeOptions, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
+		{spoolOptions, ": it belongs to the block of 'spool' in the global option 'offload'"},
 		{[]string{"pool", "spool", "explain", "show_query"}, ": it belongs to the global option 'offload'"},
 	} {
 		if slices.Contains(home.words, word) {

@@ -6,6 +6,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/cli"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
 )
 
 func init() {
@@ -19,7 +20,7 @@ in front of a service that blocks.
 "run" starts a proxy in one line. The others show and control the pools of a running
 server through its admin endpoint.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(newSidecar().command())
+			cmd.AddCommand(sidecar.Command())
 			cmd.AddCommand(cli.Commands()...)
 		},
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -96,41 +97,20 @@ type SpoolConfig struct {
 	MinRate int64 `json:"min_rate,omitempty"`
 }
 
-// settings fills in the defaults. longestRun is the longest timeout of the
-// pool's routes.
+// settings returns the settings for the engine, with defaults. longestRun is the longest
+// timeout of the pool's routes.
 func (c PoolConfig) settings(longestRun time.Duration) (offloader.Settings, error) {
 	s := offloader.DefaultSettings()
 	s.LongestRun = longestRun
-	s.Concurrency = optionvalue.OrDefault(c.Concurrency, s.Concurrency)
-	if c.Queue != nil {
-		s.Queue = *c.Queue
-	}
-	s.MaxWait = time.Duration(optionvalue.OrDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
-	s.Linger = time.Duration(optionvalue.OrDefault(c.Linger, 0))
-	var err error
-	if s.Order, err = offloader.ParseOrder(c.Order); err != nil {
+	if err := settings.Pool.Apply(&s, c); err != nil {
 		return s, err
 	}
-	s.Breaker = c.Breaker.settings()
-	return s, s.Validate()
-}
-
-func (c *BreakerConfig) settings() *offloader.BreakerSettings {
-	s := offloader.DefaultBreakerSettings()
-	switch {
-	case c == nil:
-		return &s
-	case c.Off:
-		return nil
+	if c.Breaker != nil && c.Breaker.Off {
+		s.Breaker = nil
+	} else if err := settings.Breaker.Apply(&s, c.Breaker); err != nil {
+		return s, err
 	}
-	s.FailureRatio = optionvalue.OrDefault(c.FailureRatio, s.FailureRatio)
-	s.MinRequests = optionvalue.OrDefault(c.MinRequests, s.MinRequests)
-	s.ConsecutiveFailures = optionvalue.OrDefault(c.ConsecutiveFailures, 0)
-	s.Window = time.Duration(c.Window)
-	s.CoolDown = time.Duration(optionvalue.OrDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
-	s.Probes = optionvalue.OrDefault(c.Probes, s.Probes)
-	s.ProbeTimeout = time.Duration(c.ProbeTimeout)
-	return &s
+	return s, s.Validate()
 }
 
 func (c *SpoolConfig) limits() (spool.Limits, error) {
@@ -150,8 +130,8 @@ func (c *SpoolConfig) limits() (spool.Limits, error) {
 	return l, nil
 }
 
-// checkWindow refuses a window that was written and is too short for a timeout
-// that was written: runs that take so long would never count.
+// checkWindow rejects a configured window that is too short for a configured timeout:
+// runs that take as long would never count.
 func checkWindow(c *BreakerConfig, timeouts ...caddy.Duration) error {
 	if c == nil || c.Window <= 0 {
 		return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -432,10 +433,10 @@ func TestNameless(t *testing.T) {
 // wordsOf are all words of the Caddyfile with the type whose JSON they become.
 var wordsOf = map[reflect.Type][]string{
 	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain", "show_query"},
-	reflect.TypeFor[SpoolConfig]():   spoolWords,
-	reflect.TypeFor[PoolConfig]():    poolWords,
-	reflect.TypeFor[BreakerConfig](): breakerWords,
-	reflect.TypeFor[Handler]():       append([]string{"name"}, routeWords...),
+	reflect.TypeFor[SpoolConfig]():   spoolOptions,
+	reflect.TypeFor[PoolConfig]():    poolOptions,
+	reflect.TypeFor[BreakerConfig](): settings.Breaker.Names(),
+	reflect.TypeFor[Handler]():       append([]string{"name"}, routeOptions...),
 }
 
 // JSON keys equal the words.

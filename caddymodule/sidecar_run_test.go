@@ -78,7 +78,7 @@ func TestSidecarIsFoundByCommands(t *testing.T) {
 func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname mine\n\t}\n\trespond ok")
 	_, out := startSidecar(t, o.addr)
-	if want := "a server has its admin endpoint at " + o.addr + " already; this one has none"; !strings.Contains(out.String(), want) {
+	if want := "another server has its admin endpoint at " + o.addr + "; this one has none"; !strings.Contains(out.String(), want) {
 		t.Errorf("got %s, want %s", out, want)
 	}
 	for range 10 { // a second listener would get some of them

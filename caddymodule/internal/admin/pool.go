@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -26,13 +27,13 @@ const (
 // poolDetail is a pool with all that there is to know.
 type poolDetail struct {
 	offloader.Snapshot
-	// Settings are in force, Configured are those without what is overridden.
-	Settings   settingsView `json:"settings"`
-	Configured settingsView `json:"configured"`
+	// Settings are in force, Configured are those without the override.
+	Settings   map[string]any `json:"settings"`
+	Configured map[string]any `json:"configured"`
 }
 
 func detailOf(p *pools.Pool) poolDetail {
-	return poolDetail{p.Snapshot(), viewSettings(p.Settings()), viewSettings(p.Configured())}
+	return poolDetail{p.Snapshot(), settings.View(p.Settings()), settings.View(p.Configured())}
 }
 
 // pool finds the pool that is named in the path.

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"slices"
@@ -90,7 +90,7 @@ func TestSidecarRefusesWhatFitsNoBackend(t *testing.T) {
 	for args, want := range map[string]string{
 		"--backend nodejs":                       `unknown backend "nodejs": known are aiohttp, `,
 		"--backend php":                          "--backend php needs --root",
-		"--backend php --root /s --keepalive 1s": "--keepalive goes not with --backend php",
+		"--backend php --root /s --keepalive 1s": "--keepalive does not go with --backend php",
 		"--backend node --root /s":               "--root goes with --backend php only",
 		"--root /s":                              "--root goes with --backend php only",
 	} {

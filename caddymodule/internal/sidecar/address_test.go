@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
 )
 
 // The one listener that a Caddyfile makes, and whether its routes select hosts.
@@ -65,19 +67,14 @@ func TestSidecarListensWhereFromSays(t *testing.T) {
 			if from != "" {
 				args = append(args, "--from", from)
 			}
-			s := newSidecar()
-			if err := s.command().ParseFlags(args); err != nil {
-				t.Fatal(err)
-			}
-			text, err := s.caddyfile()
+			text, address, err := sidecar.Caddyfile(args...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			address, err := parseFrom(s.from)
-			if err != nil || address.String() != want.url {
-				t.Errorf("got %s, %v, want %s", address, err, want.url)
+			if address != want.url {
+				t.Errorf("got %s, want %s", address, want.url)
 			}
-			listen, hosts := listenersOf(t, string(text))
+			listen, hosts := listenersOf(t, text)
 			if listen != want.listen || hosts {
 				t.Errorf("it listens on %s (selecting hosts: %v), want %s and all hosts\n%s", listen, hosts, want.listen, text)
 			}

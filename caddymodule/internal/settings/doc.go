@@ -1,0 +1,8 @@
+// Package settings has one table of the settings of a pool. Everything that names,
+// reads, writes or describes a setting takes it from there: the block of a pool in a
+// Caddyfile, the configuration in JSON, overrides of the admin endpoint, the log, the
+// commands, the flags of the sidecar, and the tests of the documentation.
+//
+// To add a setting, add a field to offloader.Settings, a field with its comment to
+// caddymodule.PoolConfig, and a row to the table in pool.go.
+package settings
