@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +18,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -114,7 +117,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) named(name string, timeouts routeTimeouts) (*pools.Pool, error) {
 	c := a.claims[name]
 	if c == nil || c.inline {
-		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app", name)
+		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app%s", name, suggest.KnownPools(slices.Collect(maps.Keys(a.Pools))))
 	}
 	if err := checkWindow(c.config.Breaker, timeouts.written...); err != nil {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)

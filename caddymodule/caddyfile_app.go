@@ -13,7 +13,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
-// spoolOptions are the words that bound the spools of the process.
+// appOptions are the options of the global option.
+var appOptions = []string{"pool", "spool", "proxy_status_name", "explain", "show_query"}
+
+// spoolOptions are the options that bound the spools of the process.
 var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 
 // parseApp reads the global option:
@@ -49,7 +52,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 }
 
 func (a *App) parse(d *caddyfile.Dispenser) error {
-	switch word := d.Val(); word {
+	switch option := d.Val(); option {
 	case "pool":
 		return a.parsePool(d)
 	case "spool":
@@ -59,30 +62,30 @@ func (a *App) parse(d *caddyfile.Dispenser) error {
 		a.Spool = new(SpoolConfig)
 		return a.Spool.parse(d)
 	case "proxy_status_name":
-		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
+		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
 		name, err := parseStatusName(b)
 		if a.ProxyStatusName != "" {
-			return d.Errf("'%s' is set twice", word)
+			return d.Errf("'%s' is set twice", option)
 		}
 		a.ProxyStatusName = name
 		return err
 	case "explain":
-		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
+		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
 		n, err := b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 		if a.Explain != 0 {
-			return d.Errf("'%s' is set twice", word)
+			return d.Errf("'%s' is set twice", option)
 		}
 		a.Explain = n
 		return err
 	case "show_query":
-		b := &caddyfileblock.Block{D: d, Option: word, At: *d}
+		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
 		if a.ShowQuery {
-			return d.Errf("'%s' is set twice", word)
+			return d.Errf("'%s' is set twice", option)
 		}
 		a.ShowQuery = true
 		return b.Flag()
 	default:
-		return unrecognized(d, "the option")
+		return unrecognized(d, "the option", appOptions)
 	}
 }
 
@@ -124,7 +127,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "min_rate":
 			c.MinRate, err = b.Size(true)
 		default:
-			err = unrecognized(d, "spool")
+			err = unrecognized(d, "spool", spoolOptions)
 		}
 		if err != nil {
 			return err

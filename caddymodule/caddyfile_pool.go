@@ -82,7 +82,7 @@ func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 
 func (c *BreakerConfig) parse(b *caddyfileblock.Block) error {
 	if !slices.Contains(settings.Breaker.Names(), b.Option) {
-		return unrecognized(b.D, "breaker")
+		return unrecognized(b.D, "breaker", settings.Breaker.Names())
 	}
 	err := parseSetting(b, settings.Breaker, c)
 	if c.ConsecutiveFailures == optionvalue.Off {
@@ -116,7 +116,7 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 			return name, c, err
 		}
 		if !slices.Contains(poolOptions, b.Option) {
-			return "", nil, unrecognized(d, "pool '"+name+"'")
+			return "", nil, unrecognized(d, "pool '"+name+"'", poolOptions)
 		}
 		if err := c.parse(b); err != nil {
 			return "", nil, err

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
-// routeOptions are the words that configure a route.
+// routeOptions are the options of a route.
 var routeOptions = []string{
 	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
 	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
@@ -24,7 +26,7 @@ var routeOptions = []string{
 //
 //	offload [<matcher>] [<pool>] {
 //		name               <name>
-//		<words of a pool, without <pool>>
+//		<options of a pool, without <pool>>
 //		run_timeout        <duration>|off
 //		first_byte_timeout <duration>|off
 //		on_abandon         auto|finish|cancel
@@ -142,27 +144,16 @@ func (p *routeParser) pool(name string) error {
 		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, which begins with '/' or is '*': define a named one, as in '@blocking path %s', and write 'offload @blocking'",
 			name, pathOf(name))
 	}
-	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
-		name, name, knownPools(p.app.Pools))
-}
-
-func knownPools(pools map[string]*PoolConfig) string {
-	if len(pools) == 0 {
-		return ""
-	}
-	names := make([]string, 0, len(pools))
-	for name := range pools {
-		names = append(names, "'"+name+"'")
-	}
-	slices.Sort(names)
-	return "; there is " + strings.Join(names, ", ")
+	known := slices.Collect(maps.Keys(p.app.Pools))
+	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s%s",
+		name, name, suggest.KnownPools(known), suggest.DidYouMean("; ", name, known))
 }
 
 func (p *routeParser) option(b *caddyfileblock.Block) error {
 	switch {
 	case slices.Contains(poolOptions, b.Option) || b.Option == "name":
 		if p.handler.Pool != "" {
-			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Option, p.handler.Pool)
+			return b.D.Errf("'%s' is an option of pools: write it where pool '%s' is defined", b.Option, p.handler.Pool)
 		}
 		if b.Option == "name" {
 			return p.ownName(b)
@@ -171,7 +162,7 @@ func (p *routeParser) option(b *caddyfileblock.Block) error {
 	case slices.Contains(routeOptions, b.Option):
 		return p.routeOption(b)
 	}
-	return unrecognized(b.D, "offload")
+	return unrecognized(b.D, "offload", slices.Concat(poolOptions, routeOptions, []string{"name"}))
 }
 
 func (p *routeParser) ownName(b *caddyfileblock.Block) error {

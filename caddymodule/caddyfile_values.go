@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
 // bounds reads the size in memory and, if it is there, the size of the file.
@@ -48,22 +49,26 @@ func boundsCount(b *caddyfileblock.Block) error {
 	return b.At.Errf("wrong argument count: '%s' takes a size in memory and perhaps one in a file, or 'off' alone", b.Option)
 }
 
-// unrecognized refuses a word, and says where it belongs if it is one of ours.
-func unrecognized(d *caddyfile.Dispenser, block string) error {
-	word, hint := d.Val(), ""
+// unrecognized rejects the current option of a block that has other options. It names
+// the block that the option belongs to, or the option that was probably meant.
+func unrecognized(d *caddyfile.Dispenser, block string, options []string) error {
+	option, hint := d.Val(), ""
 	for _, home := range []struct {
-		words []string
-		text  string
+		options []string
+		text    string
 	}{
 		{poolOptions, ": it belongs to the block of a pool"},
 		{settings.Breaker.Names(), ": it belongs to the block of 'breaker'"},
 		{slices.Concat(routeOptions, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
 		{spoolOptions, ": it belongs to the block of 'spool' in the global option 'offload'"},
-		{[]string{"pool", "spool", "explain", "show_query"}, ": it belongs to the global option 'offload'"},
+		{appOptions, ": it belongs to the global option 'offload'"},
 	} {
-		if slices.Contains(home.words, word) {
+		if slices.Contains(home.options, option) {
 			hint = home.text
 		}
 	}
-	return d.Errf("unrecognized subdirective '%s' of %s%s", word, block, hint)
+	if hint == "" {
+		hint = suggest.DidYouMean(": ", option, options)
+	}
+	return d.Errf("unrecognized subdirective '%s' of %s%s", option, block, hint)
 }

@@ -206,17 +206,18 @@ func TestCommandsFail(t *testing.T) {
 	}{
 		"nobody there":    {"pools --address " + nobody, "no server answers at " + nobody + ": is Caddy running, with its admin endpoint there?"},
 		"admin off":       {"pools --config " + file + " --adapter caddyfile", "the admin endpoint is off in " + file + ": commands need it"},
-		"unknown pool":    {"pool report --address " + o.addr, "no pool 'report': there are 'reports'; did you mean 'reports'?"},
-		"nothing like it": {"pause xyz --address " + o.addr, "no pool 'xyz': there are 'reports'"},
+		"unknown pool":    {"pool report --address " + o.addr, "no pool 'report'; known pools: 'reports'; did you mean 'reports'?"},
+		"nothing like it": {"pause xyz --address " + o.addr, "no pool 'xyz'; known pools: 'reports'"},
 		"bad setting":     {"set reports concurrency=0 --address " + o.addr, "bad concurrency value '0': want a whole number from 1 to 2147483647, or 'off'"},
 		"unknown setting": {"set reports speed=5 --address " + o.addr, "unknown setting 'speed': want one of concurrency, queue, max_wait, order, linger"},
-		"no value":        {"set reports concurrency --address " + o.addr, "bad argument 'concurrency': want word=value, such as concurrency=16"},
+		"no value":        {"set reports concurrency --address " + o.addr, "bad argument 'concurrency': want key=value, such as concurrency=16"},
 		"twice":           {"set reports queue=1 queue=2 --address " + o.addr, "'queue' is set twice"},
 		"bad state":       {"breaker reports ajar --address " + o.addr, "bad state: unknown state 'ajar' of a breaker: want 'open', 'closed' or 'auto'"},
 		"unknown request": {"cancel 0123456789abc --address " + o.addr, "no request '0123456789abc': it has ended, or there never was one"},
 		"no request":      {"explain me --address " + o.addr, "no request 'me': that is not an id"},
 		"too few":         {"pool --address " + o.addr, "accepts 1 arg(s), received 0"},
-		"interval":        {"top --interval 1ms --address " + o.addr, "bad interval '1ms': want 100ms at least"},
+		"no such command": {"pols", "unknown command 'pols' of offload: did you mean 'pools'?"},
+		"interval":        {"top --interval 1ms --address " + o.addr, "bad interval '1ms': want at least 100ms"},
 	} {
 		got := command(t, strings.Fields(test.args)...)
 		if got.code != 1 || !strings.Contains(got.err, "Error: "+test.want) || got.out != "" {

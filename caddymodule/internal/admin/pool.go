@@ -15,14 +15,12 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Bounds of what the admin endpoint does.
-const (
-	maxDrainWait    = time.Hour
-	maxNamedInError = 20
-)
+// maxDrainWait is the longest wait of one call for the end of a drain.
+const maxDrainWait = time.Hour
 
 // poolDetail is a pool with all that there is to know.
 type poolDetail struct {
@@ -44,21 +42,15 @@ func (c *adminCall) pool() (*pools.Pool, error) {
 			return pool, nil
 		}
 	}
-	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, poolsThereAre(all))
+	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, suggest.KnownPools(namesOf(all)))
 }
 
-func poolsThereAre(all []*pools.Pool) string {
-	if len(all) == 0 {
-		return ": there is none at all"
+func namesOf(all []*pools.Pool) []string {
+	names := make([]string, len(all))
+	for i, pool := range all {
+		names[i] = pool.Name()
 	}
-	var names []string
-	for _, pool := range all[:min(len(all), maxNamedInError)] {
-		names = append(names, "'"+pool.Name()+"'")
-	}
-	if len(all) > maxNamedInError {
-		names = append(names, "...")
-	}
-	return ": there are " + strings.Join(names, ", ")
+	return names
 }
 
 func listPools(c *adminCall) error {

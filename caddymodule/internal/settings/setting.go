@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -153,7 +154,8 @@ func (t Table) find(name string) (Setting, error) {
 			return s, nil
 		}
 	}
-	return Setting{}, fmt.Errorf("unknown setting '%s': want one of %s", name, strings.Join(t.Names(), ", "))
+	return Setting{}, fmt.Errorf("unknown setting '%s': want one of %s%s",
+		name, strings.Join(t.Names(), ", "), suggest.DidYouMean("; ", name, t.Names()))
 }
 
 // JSON reads a value as it is written in a Caddyfile. It returns the JSON of an object
