@@ -24,7 +24,7 @@ var Pool = Table{
 		override: func(o *offloader.Override) **time.Duration { return &o.MaxWait },
 	}.setting(),
 	row[offloader.Order]{
-		name: "order", usage: "The order of the queue: 'auto' or 'fifo'", kind: order(),
+		name: "order", usage: "The order of the queue", kind: order(),
 		in:       func(s *offloader.Settings) *offloader.Order { return &s.Order },
 		override: func(o *offloader.Override) **offloader.Order { return &o.Order },
 	}.setting(),
@@ -62,7 +62,7 @@ var Breaker = Table{
 		in: func(s *offloader.Settings) *int { return &breakerOf(s).Probes },
 	}.setting(),
 	row[time.Duration]{
-		name: "probe_timeout", usage: "When a probe that has not ended counts as a failure", fallback: "from the timeouts", kind: duration(false),
+		name: "probe_timeout", usage: "When a probe whose response has not begun well counts as a failure", fallback: "from the timeouts", kind: duration(false),
 		in: func(s *offloader.Settings) *time.Duration { return &breakerOf(s).ProbeTimeout },
 	}.setting(),
 }

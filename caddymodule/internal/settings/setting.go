@@ -13,7 +13,7 @@ import (
 // Setting is one setting of a pool, or of the breaker of a pool.
 type Setting struct {
 	Name    string // of the option, the key in JSON, and the setting elsewhere
-	Usage   string // what it is, in one line
+	Usage   string // its meaning, in one line
 	Values  string // as documentation writes them, such as "<n>" or "auto|fifo"
 	Off     bool   // "off" is a value too
 	Default string // as it is written, or in words
@@ -117,17 +117,20 @@ func (r row[T]) overrider() overrider {
 	}
 }
 
-// Help is the usage of the setting for the help of a command: what it is, whether it
-// can be off, and its default.
+// Help returns one line for the help of a command: the usage, the values that have names,
+// and the default.
 func (s Setting) Help() string {
-	off := ""
-	if s.Off {
-		off = ", or 'off'"
+	text := s.Usage
+	if strings.Contains(s.Values, "|") {
+		text += ": '" + strings.ReplaceAll(s.Values, "|", "' or '") + "'"
 	}
-	return fmt.Sprintf("%s%s (default %s)", s.Usage, off, s.Default)
+	if s.Off {
+		text += ", or 'off'"
+	}
+	return text + " (default " + s.Default + ")"
 }
 
-// Syntax is the option as the syntax of a block shows it.
+// Syntax returns all values as the syntax of a block shows them.
 func (s Setting) Syntax() string {
 	if s.Off {
 		return s.Values + "|off"
