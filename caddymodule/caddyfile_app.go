@@ -37,56 +37,36 @@ var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
 	if existing != nil {
-		return nil, d.Err("the option is given twice: put all of it into one block")
+		return nil, d.Err("the option is given twice: use one block")
 	}
 	if d.NextArg() {
 		return nil, d.Errf("unexpected '%s': the option takes a block only, and pools are defined in it", d.Val())
 	}
 	app := new(App)
-	for d.NextBlock(0) {
-		if err := app.parse(d); err != nil {
-			return nil, err
-		}
+	b := caddyfileblock.New(d, "pool")
+	if err := b.Each(0, func() error { return app.parse(b) }); err != nil {
+		return nil, err
 	}
 	return httpcaddyfile.App{Name: "offload", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-func (a *App) parse(d *caddyfile.Dispenser) error {
-	switch option := d.Val(); option {
+func (a *App) parse(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "pool":
-		return a.parsePool(d)
+		err = a.parsePool(b.D)
 	case "spool":
-		if a.Spool != nil {
-			return d.Err("'spool' is set twice")
-		}
 		a.Spool = new(SpoolConfig)
-		return a.Spool.parse(d)
+		err = a.Spool.parse(b.D)
 	case "proxy_status_name":
-		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
-		name, err := parseStatusName(b)
-		if a.ProxyStatusName != "" {
-			return d.Errf("'%s' is set twice", option)
-		}
-		a.ProxyStatusName = name
-		return err
+		a.ProxyStatusName, err = parseStatusName(b)
 	case "explain":
-		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
-		n, err := b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
-		if a.Explain != 0 {
-			return d.Errf("'%s' is set twice", option)
-		}
-		a.Explain = n
-		return err
+		a.Explain, err = b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 	case "show_query":
-		b := &caddyfileblock.Block{D: d, Option: option, At: *d}
-		if a.ShowQuery {
-			return d.Errf("'%s' is set twice", option)
-		}
-		a.ShowQuery = true
-		return b.Flag()
+		a.ShowQuery, err = true, b.Flag()
 	default:
-		return unrecognized(d, "the option", appOptions)
+		err = unrecognized(b.D, "the option", appOptions)
 	}
+	return err
 }
 
 func (a *App) parsePool(d *caddyfile.Dispenser) error {
@@ -110,11 +90,7 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		return d.Errf("unexpected '%s': 'spool' takes a block only", d.Val())
 	}
 	b := caddyfileblock.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil || !more {
-			return err
-		}
+	return b.Each(d.Nesting(), func() (err error) {
 		switch b.Option {
 		case "dir":
 			c.Dir, err = b.Text()
@@ -129,13 +105,11 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		default:
 			err = unrecognized(d, "spool", spoolOptions)
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return err
+	})
 }
 
-// parseStatusName reads the name that Proxy-Status fields begin with.
+// parseStatusName reads the name at the start of Proxy-Status fields.
 func parseStatusName(b *caddyfileblock.Block) (string, error) {
 	name, err := b.Text()
 	if err == nil && (name == "" || !serving.ValidStatusName(name)) {
@@ -144,7 +118,7 @@ func parseStatusName(b *caddyfileblock.Block) (string, error) {
 	return name, err
 }
 
-// appOf returns the global option as it was parsed, empty if there is none.
+// appOf returns the parsed global option, or an empty one.
 func appOf(h httpcaddyfile.Helper) (*App, error) {
 	app := new(App)
 	option, ok := h.Option("offload").(httpcaddyfile.App)

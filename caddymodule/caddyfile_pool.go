@@ -59,17 +59,8 @@ func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 		return c, nil
 	}
 	b := caddyfileblock.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			break
-		}
-		if err := c.parse(b); err != nil {
-			return nil, err
-		}
+	if err := b.Each(d.Nesting(), func() error { return c.parse(b) }); err != nil {
+		return nil, err
 	}
 	if b.Option == "" {
 		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
@@ -106,20 +97,15 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		return "", nil, d.Err("wrong argument count: 'pool' takes one name")
 	}
 	if name == "" || looksLikeMatcher(name) {
-		return "", nil, d.Errf("bad pool name '%s': want one that is not empty and does not look like a matcher", name)
+		return "", nil, d.Errf("bad pool name '%s': want a name that does not look like a matcher", name)
 	}
 	c = new(PoolConfig)
 	b := caddyfileblock.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil || !more {
-			return name, c, err
-		}
+	err = b.Each(d.Nesting(), func() error {
 		if !slices.Contains(poolOptions, b.Option) {
-			return "", nil, unrecognized(d, "pool '"+name+"'", poolOptions)
+			return unrecognized(d, "pool '"+name+"'", poolOptions)
 		}
-		if err := c.parse(b); err != nil {
-			return "", nil, err
-		}
-	}
+		return c.parse(b)
+	})
+	return name, c, err
 }

@@ -59,8 +59,8 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return h.NewRoute(matcherSet, p.handler), nil
 }
 
-// peekMatcher returns the text of the matcher, which is part of the name of a
-// pool that has none of its own.
+// peekMatcher returns the text of the matcher, which becomes a part of the name of a pool
+// without a configured name.
 func peekMatcher(h httpcaddyfile.Helper) string {
 	defer func() {
 		h.Reset()
@@ -72,17 +72,17 @@ func peekMatcher(h httpcaddyfile.Helper) string {
 	return ""
 }
 
-// looksLikeMatcher reports whether Caddy takes an argument for a matcher.
+// looksLikeMatcher reports whether Caddy reads an argument as a matcher.
 func looksLikeMatcher(arg string) bool {
 	return arg == "*" || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "@")
 }
 
-// looksLikePath reports whether a pattern was written where a matcher or a pool belongs.
+// looksLikePath reports whether an argument in place of a pool is a pattern of paths.
 func looksLikePath(arg string) bool {
 	return strings.ContainsAny(arg, "*/") || strings.HasPrefix(arg, ".")
 }
 
-// pathOf is the pattern of a path that was meant.
+// pathOf returns the pattern of paths that was probably meant.
 func pathOf(arg string) string {
 	switch arg[0] {
 	case '*':
@@ -114,21 +114,15 @@ func (p *routeParser) parse() (err error) {
 		}
 	}
 	b := caddyfileblock.New(d)
-	for {
-		more, err := b.Next(0)
-		if err != nil || !more {
-			return err
-		}
+	return b.Each(0, func() error {
 		if err := p.option(b); err != nil {
 			return err
 		}
-		if err := p.contradictions(b); err != nil {
-			return err
-		}
-	}
+		return p.contradictions(b)
+	})
 }
 
-// pool notes the pool that the route names, which must be defined.
+// pool sets the pool that the route names, which must be defined.
 func (p *routeParser) pool(name string) error {
 	switch {
 	case p.app.Pools[name] != nil:
@@ -138,7 +132,7 @@ func (p *routeParser) pool(name string) error {
 		return p.helper.Errf("pool '%s' belongs to another route: to share it, define it in the global option, as in 'offload { pool %s { ... } }'",
 			name, name)
 	case strings.HasSuffix(name, ".php"):
-		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and pretty URLs would not be in it: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' in lines of their own, and then 'offload @dynamic'",
+		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and would not include pretty URLs: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' on separate lines, and then 'offload @dynamic'",
 			name)
 	case looksLikePath(name):
 		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, which begins with '/' or is '*': define a named one, as in '@blocking path %s', and write 'offload @blocking'",
@@ -175,7 +169,7 @@ func (p *routeParser) ownName(b *caddyfileblock.Block) error {
 	}
 	names := namesOf(p.helper)
 	if p.app.Pools[name] != nil || names[name] {
-		return b.D.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name behind 'offload'", name)
+		return b.D.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name after 'offload'", name)
 	}
 	names[name] = true
 	p.handler.Name = name
@@ -238,31 +232,31 @@ func (p *routeParser) rejectRoutes(b *caddyfileblock.Block) (caddyhttp.RouteList
 	}
 	routes := handler.(*caddyhttp.Subroute).Routes
 	if len(routes) == 0 {
-		return nil, b.At.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
+		return nil, b.At.Err("handle_reject without a route: write the directives that answer rejected requests, or leave it out")
 	}
 	return routes, nil
 }
 
-// contradictions refuses words that were both written and do not go together,
-// at the line of the later one.
+// contradictions rejects two options that contradict each other, at the line of the later
+// one.
 func (p *routeParser) contradictions(b *caddyfileblock.Block) error {
 	h := p.handler
 	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
 		return b.At.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",
 			time.Duration(h.FirstByteTimeout), time.Duration(h.RunTimeout))
 	}
-	breaker, whose := h.Breaker, ""
+	breaker, owner := h.Breaker, ""
 	if h.Pool != "" {
-		breaker, whose = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
+		breaker, owner = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
 	}
 	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
-		return b.At.Errf("%s%w", whose, err)
+		return b.At.Errf("%s%w", owner, err)
 	}
 	return nil
 }
 
-// name gives the route's own pool, if it has no name, one that stays the same
-// across reloads: site, matcher and, for the second and later of these, a number.
+// name names the route's own pool if the Caddyfile does not. The name stays the same
+// across reloads: site, matcher, and a number if that is taken.
 func (p *routeParser) name(matcher string) {
 	h := p.handler
 	if h.Pool != "" || h.Name != "" {
@@ -277,7 +271,7 @@ func (p *routeParser) name(matcher string) {
 	names[h.Name] = true
 }
 
-// namesOf returns the names of routes' own pools in this Caddyfile so far.
+// namesOf returns the names of routes' own pools that have been read of this Caddyfile.
 func namesOf(h httpcaddyfile.Helper) map[string]bool {
 	const key = "offload.names"
 	names, ok := h.State[key].(map[string]bool)

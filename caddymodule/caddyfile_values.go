@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
-// bounds reads the size in memory and, if it is there, the size of the file.
+// bounds reads the size in memory and, optionally, the size of the file.
 func bounds(b *caddyfileblock.Block) (*SpoolBounds, error) {
 	if !b.D.NextArg() {
 		return nil, boundsCount(b)
@@ -31,7 +31,7 @@ func bounds(b *caddyfileblock.Block) (*SpoolBounds, error) {
 		return nil, boundsCount(b)
 	}
 	if !s.Off && s.Memory+s.File <= 0 {
-		return nil, b.D.Errf("bad %s: nothing would fit; use 'off' to keep nothing", b.Option)
+		return nil, b.D.Errf("bad %s: nothing would fit; write 'off' to spool nothing", b.Option)
 	}
 	return &s, nil
 }
@@ -46,7 +46,7 @@ func size(b *caddyfileblock.Block) (int64, error) {
 }
 
 func boundsCount(b *caddyfileblock.Block) error {
-	return b.At.Errf("wrong argument count: '%s' takes a size in memory and perhaps one in a file, or 'off' alone", b.Option)
+	return b.At.Errf("wrong argument count: '%s' takes a size in memory and optionally one in a file, or 'off' alone", b.Option)
 }
 
 // unrecognized rejects the current option of a block that has other options. It names

@@ -15,15 +15,15 @@ import (
 
 // PoolConfig configures a pool. Every field may be left out.
 type PoolConfig struct {
-	// How many runs may go on at once: the number of permits. -1 is no limit.
+	// How many requests may run at once: the number of permits. -1 is no limit.
 	// Default: 8.
 	Concurrency int `json:"concurrency,omitempty"`
 
-	// How many requests may wait for a permit. 0 refuses when all permits are
+	// How many requests may wait for a permit. 0 rejects when all permits are
 	// taken. Default: 100.
 	Queue *int `json:"queue,omitempty"`
 
-	// The longest wait for a permit. -1 is as long as the client waits.
+	// The longest wait for a permit. -1 is until the client leaves.
 	// Default: 10s.
 	MaxWait caddy.Duration `json:"max_wait,omitempty"`
 
@@ -36,8 +36,8 @@ type PoolConfig struct {
 	// are failures.
 	Breaker *BreakerConfig `json:"breaker,omitempty"`
 
-	// How much longer a cancelled run keeps its permit, for backends that go
-	// on working after a cancel. -1 is off. Default: off.
+	// How much longer a cancelled run keeps its permit, for backends that
+	// continue after a cancel. -1 is off. Default: off.
 	Linger caddy.Duration `json:"linger,omitempty"`
 }
 
@@ -69,15 +69,15 @@ type BreakerConfig struct {
 	// succeed. Default: 1.
 	Probes int `json:"probes,omitempty"`
 
-	// When a probe that has not ended counts as a failure. Default: one second
-	// more than the larger timeout of the pool's routes.
+	// When a probe whose response has not begun well counts as a failure. Default:
+	// one second more than the larger timeout of the pool's routes.
 	ProbeTimeout caddy.Duration `json:"probe_timeout,omitempty"`
 }
 
-// SpoolConfig bounds what all routes together keep of bodies.
+// SpoolConfig bounds the bodies that all routes together keep.
 type SpoolConfig struct {
 	// The folder for temporary files. It is made when it is first needed. If it
-	// cannot be used the log says so at load, and bodies stay in memory.
+	// cannot be used, a warning is logged at load, and bodies stay in memory.
 	// Default: `offload/spool` in Caddy's data folder.
 	Dir string `json:"dir,omitempty"`
 
@@ -91,9 +91,9 @@ type SpoolConfig struct {
 	// How many request bodies are read at once. Default: 1000.
 	Uploads int `json:"uploads,omitempty"`
 
-	// How many bytes a second a request body must bring, over a minute or so.
-	// One that brings less is ended with status 408, and sooner than that if
-	// others want its place among the uploads. -1 is off. Default: 500.
+	// The least rate of a request body in bytes a second, measured over about a
+	// minute. A slower request is rejected with status 408, earlier if other
+	// requests wait for its place among the uploads. -1 is off. Default: 500.
 	MinRate int64 `json:"min_rate,omitempty"`
 }
 

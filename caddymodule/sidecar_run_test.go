@@ -88,7 +88,7 @@ func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 	}
 }
 
-// An address that another server has is refused, for the admin endpoint and for
+// An address that another server has is rejected, for the admin endpoint and for
 // requests: on Linux both would listen, and each would get a part.
 func TestSidecarRefusesAddressesOfOthers(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())

@@ -67,7 +67,7 @@ func TestBars(t *testing.T) {
 	}
 }
 
-// screen gathers what is written to a terminal.
+// screen records the output to a terminal.
 type screen struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -158,7 +158,7 @@ func TestRates(t *testing.T) {
 
 func testServer(s *httptest.Server) server { return server{address: s.Listener.Addr().String()} }
 
-// No pool, no request: said in words, not as an empty table.
+// Without pools or requests the commands print a sentence, not an empty table.
 func TestNothingToShow(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

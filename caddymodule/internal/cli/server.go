@@ -85,10 +85,10 @@ func (s server) find() (string, error) {
 	return address, nil
 }
 
-// refusal is an error in an answer of the server.
-type refusal struct{ text string }
+// serverError is an error in an answer of the server.
+type serverError struct{ text string }
 
-func (e *refusal) Error() string { return e.text }
+func (e *serverError) Error() string { return e.text }
 
 // explainError returns an error that operators understand. Caddy puts the server's answer
 // into the text of its error.
@@ -102,7 +102,7 @@ func explainError(address string, err error) error {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal([]byte(body), &said) == nil && said.Error != "" {
-		return &refusal{said.Error}
+		return &serverError{said.Error}
 	}
 	if status == "404" {
 		return fmt.Errorf("the server at %s has no pools to show: it is a Caddy without offload", address)
@@ -136,9 +136,9 @@ func (s server) onPool(method, name, action string, body, into any) ([]byte, err
 		path = poolPath(name, action)
 	}
 	text, err := s.do(method, path, body, into)
-	if refused := new(refusal); errors.As(err, &refused) && strings.HasPrefix(refused.text, "no pool ") {
+	if rejected := new(serverError); errors.As(err, &rejected) && strings.HasPrefix(rejected.text, "no pool ") {
 		if names, err := s.poolNames(); err == nil {
-			return nil, &refusal{refused.text + suggest.DidYouMean("; ", name, names)}
+			return nil, &serverError{rejected.text + suggest.DidYouMean("; ", name, names)}
 		}
 	}
 	return text, err

@@ -17,7 +17,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Sequences of a terminal: the alternate screen without a cursor, and back.
+// Escape sequences of terminals: the alternate screen without a cursor, and back. A
+// library for terminals (bubbletea) would add 1.9 MB and 13 modules to do the same.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"

@@ -17,7 +17,7 @@ type kind[T comparable] struct {
 	parse  func(name, text string) (T, error)
 	encode func(T) any // for JSON
 	decode func([]byte) (T, error)
-	show   func(T) any // for people
+	show   func(T) any // as the admin endpoint shows it
 }
 
 // plain is a kind whose values are the same in JSON and in the engine.

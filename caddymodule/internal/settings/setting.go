@@ -16,7 +16,7 @@ type Setting struct {
 	Usage   string // its meaning, in one line
 	Values  string // as documentation writes them, such as "<n>" or "auto|fifo"
 	Off     bool   // "off" is a value too
-	Default string // as it is written, or in words
+	Default string // the value, or its origin such as "from the timeouts"
 
 	parse    func(text string) (any, error) // returns the value in JSON
 	apply    func(s *offloader.Settings, value []byte) error
@@ -37,7 +37,7 @@ type overrider struct {
 type row[T comparable] struct {
 	name     string
 	usage    string
-	fallback string // the default in words, if it depends on other settings
+	fallback string // Default if it depends on other settings
 	kind     kind[T]
 	in       func(*offloader.Settings) *T
 	override func(*offloader.Override) **T // nil: cannot be overridden

@@ -48,7 +48,7 @@ func parseAddress(text string) (a listenAddress, err error) {
 		case "https":
 			a.tls, a.port = true, portHTTPS
 		default:
-			return a, fmt.Errorf("a sidecar speaks http:// or https://, not %s://", scheme)
+			return a, fmt.Errorf("want http:// or https://, not %s://", scheme)
 		}
 		text = strings.TrimSuffix(rest, "/")
 	}
@@ -59,7 +59,7 @@ func parseAddress(text string) (a listenAddress, err error) {
 		return a, err
 	}
 	if ip, err := netip.ParseAddr(a.host); a.tls && (a.host == "" || err == nil && (ip.IsUnspecified() || ip.Zone() != "")) {
-		return a, errors.New("https:// needs a host that its certificate can be for, as in https://localhost:8443")
+		return a, errors.New("https:// needs a host for its certificate, as in https://localhost:8443")
 	}
 	return a, nil
 }
@@ -75,7 +75,7 @@ func splitAddress(text, port string) (host, _ string, err error) {
 	case isNumber(text):
 		port = text
 	case isIPv6(text):
-		return "", "", fmt.Errorf("an IPv6 address stands in brackets, as in [%s]:8080", text)
+		return "", "", fmt.Errorf("an IPv6 address needs brackets, as in [%s]:8080", text)
 	case inBrackets || !strings.Contains(text, ":"):
 		if port == "" {
 			return "", "", fmt.Errorf("a port is missing, as in %s:8080", text)

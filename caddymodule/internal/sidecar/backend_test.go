@@ -55,7 +55,7 @@ func TestSidecarIsSetForItsBackend(t *testing.T) {
 	}
 }
 
-// What a user knows better wins, and is not explained.
+// Flags override the backend, and have no comments.
 func TestSidecarFlagsWinOverItsBackend(t *testing.T) {
 	text := sidecarOfBackend(t, "node", "--concurrency", "3", "--keepalive", "30s")
 	for line, want := range map[string]bool{"concurrency 3": true, "concurrency 1": false, "keepalive 30s": true, "keepalive off": false} {

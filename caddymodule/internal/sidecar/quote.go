@@ -36,7 +36,7 @@ func quote(value string) (string, error) {
 	case !strings.Contains(value, "\r"):
 		return heredoc(value), nil
 	default:
-		return "", fmt.Errorf("a Caddyfile cannot have %s: it mixes backquotes, quotes behind backslashes and carriage returns", strconv.Quote(value))
+		return "", fmt.Errorf("a Caddyfile cannot have %s: it mixes backquotes, quotes after backslashes and carriage returns", strconv.Quote(value))
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package sidecar has the command "caddy offload run": it writes a Caddyfile from flags
-// and runs it. It knows options by name only; Caddy checks their values.
+// and runs it. It has the names of options only; Caddy checks their values.
 package sidecar
 
 import (
