@@ -22,7 +22,7 @@ running server through its admin endpoint.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(sidecar.Command())
 			cmd.AddCommand(cli.Commands()...)
-			cmd.RunE = cli.Unknown
+			cmd.RunE, cmd.DisableFlagsInUseLine = cli.Unknown, true
 		},
 	})
 }

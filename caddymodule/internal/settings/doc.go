@@ -3,6 +3,7 @@
 // Caddyfile, the configuration in JSON, overrides of the admin endpoint, the log, the
 // commands, the flags of the sidecar, and the tests of the documentation.
 //
-// To add a setting, add a field to offloader.Settings, a field with its comment to
-// caddymodule.PoolConfig, and a row to the table in pool.go.
+// To add a setting, add a field to offloader.Settings and, if operators can override it,
+// to offloader.Override; a field with its comment to caddymodule.PoolConfig; and a row to
+// the table in pool.go. Tests fail until the documentation has the setting too.
 package settings

@@ -3,8 +3,9 @@ package sidecar
 // Caddyfile returns the Caddyfile that flags stand for, and the address to listen on.
 func Caddyfile(args ...string) (text, address string, err error) {
 	s := newSidecar()
-	if err := s.command().ParseFlags(args); err != nil {
-		return "", "", err
+	cmd := s.command()
+	if err := cmd.ParseFlags(args); err != nil {
+		return "", "", cmd.FlagErrorFunc()(cmd, err)
 	}
 	written, err := s.caddyfile()
 	if err != nil {

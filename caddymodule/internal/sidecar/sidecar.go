@@ -3,13 +3,17 @@
 package sidecar
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
@@ -139,6 +143,18 @@ server has that already. Next to another Caddy give it a different address with
 	}
 	flags.BoolVar(&s.showQuery, "show-query", false, "Show requests on the admin endpoint with their queries")
 	flags.BoolVar(&s.serverTiming, "server-timing", false, "Add Server-Timing fields with the time in the queue")
+	cmd.SetFlagErrorFunc(suggestFlag)
 	flags.StringVar(&s.handleReject, "handle-reject", "", "Directives that answer rejected requests, such as 'respond \"busy\" 503'")
 	return cmd
+}
+
+// suggestFlag adds the flag that was probably meant to an error about an unknown one.
+func suggestFlag(cmd *cobra.Command, err error) error {
+	unknown := new(pflag.NotExistError)
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	return fmt.Errorf("%w%s", err, suggest.DidYouMean("; ", "--"+unknown.GetSpecifiedName(), names))
 }

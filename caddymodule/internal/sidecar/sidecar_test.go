@@ -105,6 +105,7 @@ http://:80 {
 func TestSidecarRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ args, want string }{
 		"no service":             {"--queue 5", "--to is required"},
+		"a misspelt flag":        {"--concurency 5", "unknown flag: --concurency; did you mean '--concurrency'?"},
 		"a breaker that is none": {"--to a:1 --breaker off --breaker-probes 2", "--breaker off goes with no other flag of the breaker"},
 	} {
 		if _, err := sidecarOf(t, strings.Fields(test.args)...); err == nil || !strings.HasPrefix(err.Error(), test.want) {
