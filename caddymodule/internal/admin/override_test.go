@@ -48,7 +48,7 @@ func show(o offloader.Override) string {
 		return err.Error()
 	}
 	var parts []string
-	for name := range pool.Snapshot().Overridden {
+	for name := range settings.Overridable.Overridden(o, offloader.Settings{}) {
 		parts = append(parts, name+"="+settings.Text(pool.Settings())[name])
 	}
 	return strings.Join(slices.Sorted(slices.Values(parts)), " ")

@@ -122,7 +122,7 @@ func TestOverridesAreListed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if o.Any() {
+	if o != (offloader.Override{}) {
 		t.Errorf("after a reset of all %+v is left", o)
 	}
 }
