@@ -46,9 +46,9 @@ func TestAdminErrors(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		"unknown pool":        {"GET", "pools/{name}", "c", "", 404, "no pool 'c': there are 'a', 'b'"},
-		"unknown pool, list":  {"GET", "pools/{name}/waiting", "c", "", 404, "no pool 'c': there are 'a', 'b'"},
-		"unknown pool, drain": {"POST", "pools/{name}/drain", "c", "", 404, "no pool 'c': there are 'a', 'b'"},
+		"unknown pool":        {"GET", "pools/{name}", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
+		"unknown pool, list":  {"GET", "pools/{name}/waiting", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
+		"unknown pool, drain": {"POST", "pools/{name}/drain", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
 		"no JSON":             {"PATCH", "pools/{name}", "a", "concurrency 5", 400, "want a JSON object of settings: "},
 		"nothing":             {"PATCH", "pools/{name}", "a", "{}", 400, "no setting to change: want one or more of concurrency, queue, max_wait, order, linger"},
 		"unknown setting":     {"PATCH", "pools/{name}", "a", `{"breaker": "off"}`, 400, "unknown setting 'breaker': want one of concurrency, queue, max_wait, order, linger"},

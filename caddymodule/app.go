@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,10 +14,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -93,7 +96,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !serving.ValidStatusName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
-	if a.Explain < words.Off || a.Explain > requests.MaxExplain {
+	if a.Explain < optionvalue.Off || a.Explain > requests.MaxExplain {
 		return fmt.Errorf("explain must be from 1 to %d, or -1 for off", requests.MaxExplain)
 	}
 	for name, config := range a.Pools {
@@ -114,7 +117,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) named(name string, timeouts routeTimeouts) (*pools.Pool, error) {
 	c := a.claims[name]
 	if c == nil || c.inline {
-		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app", name)
+		return nil, fmt.Errorf("unknown pool '%s': define it in the offload app%s", name, suggest.KnownPools(slices.Collect(maps.Keys(a.Pools))))
 	}
 	if err := checkWindow(c.config.Breaker, timeouts.written...); err != nil {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
@@ -208,7 +211,7 @@ func (a *App) commit() error {
 	}
 	a.budget = pools.BudgetLeases.Start(a.limits)
 	a.generation.Rule()
-	a.explained = requests.ExplainLeases.Start(words.OrDefault(a.Explain, requests.DefaultExplain))
+	a.explained = requests.ExplainLeases.Start(optionvalue.OrDefault(a.Explain, requests.DefaultExplain))
 	spool.Sweep(a.limits.Dir)
 	pools.WarnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {

@@ -7,13 +7,17 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 )
 
-// spoolWords are the words that bound the spools of the process.
-var spoolWords = []string{"dir", "memory", "disk", "uploads", "min_rate"}
+// appOptions are the options of the global option.
+var appOptions = []string{"pool", "spool", "proxy_status_name", "explain", "show_query"}
+
+// spoolOptions are the options that bound the spools of the process.
+var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 
 // parseApp reads the global option:
 //
@@ -33,56 +37,36 @@ var spoolWords = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
 	if existing != nil {
-		return nil, d.Err("the option is given twice: put all of it into one block")
+		return nil, d.Err("the option is given twice: use one block")
 	}
 	if d.NextArg() {
 		return nil, d.Errf("unexpected '%s': the option takes a block only, and pools are defined in it", d.Val())
 	}
 	app := new(App)
-	for d.NextBlock(0) {
-		if err := app.parse(d); err != nil {
-			return nil, err
-		}
+	b := caddyfileblock.New(d, "pool")
+	if err := b.Each(0, func() error { return app.parse(b) }); err != nil {
+		return nil, err
 	}
 	return httpcaddyfile.App{Name: "offload", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-func (a *App) parse(d *caddyfile.Dispenser) error {
-	switch word := d.Val(); word {
+func (a *App) parse(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "pool":
-		return a.parsePool(d)
+		err = a.parsePool(b.D)
 	case "spool":
-		if a.Spool != nil {
-			return d.Err("'spool' is set twice")
-		}
 		a.Spool = new(SpoolConfig)
-		return a.Spool.parse(d)
+		err = a.Spool.parse(b.D)
 	case "proxy_status_name":
-		b := &words.Block{D: d, Word: word, At: *d}
-		name, err := parseStatusName(b)
-		if a.ProxyStatusName != "" {
-			return d.Errf("'%s' is set twice", word)
-		}
-		a.ProxyStatusName = name
-		return err
+		a.ProxyStatusName, err = parseStatusName(b)
 	case "explain":
-		b := &words.Block{D: d, Word: word, At: *d}
-		n, err := b.Count(words.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
-		if a.Explain != 0 {
-			return d.Errf("'%s' is set twice", word)
-		}
-		a.Explain = n
-		return err
+		a.Explain, err = b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 	case "show_query":
-		b := &words.Block{D: d, Word: word, At: *d}
-		if a.ShowQuery {
-			return d.Errf("'%s' is set twice", word)
-		}
-		a.ShowQuery = true
-		return b.Flag()
+		a.ShowQuery, err = true, b.Flag()
 	default:
-		return unrecognized(d, "the option")
+		err = unrecognized(b.D, "the option", appOptions)
 	}
+	return err
 }
 
 func (a *App) parsePool(d *caddyfile.Dispenser) error {
@@ -105,13 +89,9 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected '%s': 'spool' takes a block only", d.Val())
 	}
-	b := words.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil || !more {
-			return err
-		}
-		switch b.Word {
+	b := caddyfileblock.New(d)
+	return b.Each(d.Nesting(), func() (err error) {
+		switch b.Option {
 		case "dir":
 			c.Dir, err = b.Text()
 		case "memory":
@@ -119,28 +99,26 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 		case "disk":
 			c.Disk, err = b.Size(false)
 		case "uploads":
-			c.Uploads, err = b.Count(words.AtLeast(1, false))
+			c.Uploads, err = b.Count(optionvalue.AtLeast(1, false))
 		case "min_rate":
 			c.MinRate, err = b.Size(true)
 		default:
-			err = unrecognized(d, "spool")
+			err = unrecognized(d, "spool", spoolOptions)
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return err
+	})
 }
 
-// parseStatusName reads the name that Proxy-Status fields begin with.
-func parseStatusName(b *words.Block) (string, error) {
+// parseStatusName reads the name at the start of Proxy-Status fields.
+func parseStatusName(b *caddyfileblock.Block) (string, error) {
 	name, err := b.Text()
 	if err == nil && (name == "" || !serving.ValidStatusName(name)) {
-		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Word, name)
+		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Option, name)
 	}
 	return name, err
 }
 
-// appOf returns the global option as it was parsed, empty if there is none.
+// appOf returns the parsed global option, or an empty one.
 func appOf(h httpcaddyfile.Helper) (*App, error) {
 	app := new(App)
 	option, ok := h.Option("offload").(httpcaddyfile.App)

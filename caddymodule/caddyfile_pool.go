@@ -1,41 +1,36 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
-// poolWords are the words that configure a pool, breakerWords those that
-// configure its breaker.
-var (
-	poolWords    = []string{"concurrency", "queue", "max_wait", "order", "breaker", "linger"}
-	breakerWords = []string{
-		"failure_ratio", "min_requests", "consecutive_failures", "window", "cool_down", "probes", "probe_timeout",
-	}
-)
+// poolOptions are the options of a pool except its name.
+var poolOptions = append(settings.Pool.Names(), "breaker")
 
-// parse reads the line of the current word if it is one of a pool's.
-func (c *PoolConfig) parse(b *words.Block) (err error) {
-	switch b.Word {
-	case "concurrency":
-		c.Concurrency, err = b.Count(words.AtLeast(1, true))
-	case "queue":
-		var n int
-		n, err = b.Count(words.AtLeast(0, false))
-		c.Queue = &n
-	case "max_wait":
-		c.MaxWait, err = b.Duration(true)
-	case "order":
-		c.Order, err = b.Choice("auto", "fifo")
-	case "linger":
-		c.Linger, err = b.Duration(true)
-	case "breaker":
+// parse reads the line of the current option, which is one of poolOptions.
+func (c *PoolConfig) parse(b *caddyfileblock.Block) (err error) {
+	if b.Option == "breaker" {
 		c.Breaker, err = parseBreaker(b)
+		return err
 	}
-	return err
+	return parseSetting(b, settings.Pool, c)
+}
+
+// parseSetting reads the value of the current option into the field of config that has
+// the option's name in JSON.
+func parseSetting(b *caddyfileblock.Block, table settings.Table, config any) error {
+	object, err := caddyfileblock.Read(b, func(text string) ([]byte, error) { return table.JSON(b.Option, text) })
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(object, config)
 }
 
 // parseBreaker reads
@@ -53,7 +48,7 @@ func (c *PoolConfig) parse(b *words.Block) (err error) {
 //		probes               <n>
 //		probe_timeout        <duration>
 //	}
-func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
+func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 	d := outer.D
 	c := new(BreakerConfig)
 	if d.NextArg() {
@@ -63,49 +58,26 @@ func parseBreaker(outer *words.Block) (*BreakerConfig, error) {
 		c.Off = true
 		return c, nil
 	}
-	b := words.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			break
-		}
-		if err := c.parse(b); err != nil {
-			return nil, err
-		}
+	b := caddyfileblock.New(d)
+	if err := b.Each(d.Nesting(), func() error { return c.parse(b) }); err != nil {
+		return nil, err
 	}
-	if b.Word == "" {
+	if b.Option == "" {
 		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
-	if c.FailureRatio == words.Off && c.ConsecutiveFailures == 0 {
+	if c.FailureRatio == optionvalue.Off && c.ConsecutiveFailures == 0 {
 		return nil, outer.At.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
 	}
 	return c, nil
 }
 
-func (c *BreakerConfig) parse(b *words.Block) (err error) {
-	switch b.Word {
-	case "failure_ratio":
-		c.FailureRatio, err = ratio(b)
-	case "min_requests":
-		c.MinRequests, err = b.Count(words.AtLeast(1, false))
-	case "consecutive_failures":
-		c.ConsecutiveFailures, err = b.Count(words.AtLeast(1, true))
-		if c.ConsecutiveFailures == words.Off {
-			c.ConsecutiveFailures = 0
-		}
-	case "window":
-		c.Window, err = b.Duration(false)
-	case "cool_down":
-		c.CoolDown, err = b.Duration(false)
-	case "probes":
-		c.Probes, err = b.Count(words.AtLeast(1, false))
-	case "probe_timeout":
-		c.ProbeTimeout, err = b.Duration(false)
-	default:
-		err = unrecognized(b.D, "breaker")
+func (c *BreakerConfig) parse(b *caddyfileblock.Block) error {
+	if !slices.Contains(settings.Breaker.Names(), b.Option) {
+		return unrecognized(b.D, "breaker", settings.Breaker.Names())
+	}
+	err := parseSetting(b, settings.Breaker, c)
+	if c.ConsecutiveFailures == optionvalue.Off {
+		c.ConsecutiveFailures = 0 // the default
 	}
 	return err
 }
@@ -125,20 +97,15 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		return "", nil, d.Err("wrong argument count: 'pool' takes one name")
 	}
 	if name == "" || looksLikeMatcher(name) {
-		return "", nil, d.Errf("bad pool name '%s': want one that is not empty and does not look like a matcher", name)
+		return "", nil, d.Errf("bad pool name '%s': want a name that does not look like a matcher", name)
 	}
 	c = new(PoolConfig)
-	b := words.New(d)
-	for nesting := d.Nesting(); ; {
-		more, err := b.Next(nesting)
-		if err != nil || !more {
-			return name, c, err
+	b := caddyfileblock.New(d)
+	err = b.Each(d.Nesting(), func() error {
+		if !slices.Contains(poolOptions, b.Option) {
+			return unrecognized(d, "pool '"+name+"'", poolOptions)
 		}
-		if !slices.Contains(poolWords, b.Word) {
-			return "", nil, unrecognized(d, "pool '"+name+"'")
-		}
-		if err := c.parse(b); err != nil {
-			return "", nil, err
-		}
-	}
+		return c.parse(b)
+	})
+	return name, c, err
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,12 +10,14 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
-// routeWords are the words that configure a route.
-var routeWords = []string{
+// routeOptions are the options of a route.
+var routeOptions = []string{
 	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
 	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
 }
@@ -23,7 +26,7 @@ var routeWords = []string{
 //
 //	offload [<matcher>] [<pool>] {
 //		name               <name>
-//		<words of a pool, without <pool>>
+//		<options of a pool, without <pool>>
 //		run_timeout        <duration>|off
 //		first_byte_timeout <duration>|off
 //		on_abandon         auto|finish|cancel
@@ -56,8 +59,8 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return h.NewRoute(matcherSet, p.handler), nil
 }
 
-// peekMatcher returns the text of the matcher, which is part of the name of a
-// pool that has none of its own.
+// peekMatcher returns the text of the matcher, which becomes a part of the name of a pool
+// without a configured name.
 func peekMatcher(h httpcaddyfile.Helper) string {
 	defer func() {
 		h.Reset()
@@ -69,17 +72,17 @@ func peekMatcher(h httpcaddyfile.Helper) string {
 	return ""
 }
 
-// looksLikeMatcher reports whether Caddy takes an argument for a matcher.
+// looksLikeMatcher reports whether Caddy reads an argument as a matcher.
 func looksLikeMatcher(arg string) bool {
 	return arg == "*" || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "@")
 }
 
-// looksLikePath reports whether a pattern was written where a matcher or a pool belongs.
+// looksLikePath reports whether an argument in place of a pool is a pattern of paths.
 func looksLikePath(arg string) bool {
 	return strings.ContainsAny(arg, "*/") || strings.HasPrefix(arg, ".")
 }
 
-// pathOf is the pattern of a path that was meant.
+// pathOf returns the pattern of paths that was probably meant.
 func pathOf(arg string) string {
 	switch arg[0] {
 	case '*':
@@ -110,22 +113,16 @@ func (p *routeParser) parse() (err error) {
 			return d.Errf("unexpected '%s': offload takes a matcher and the name of a pool, nothing more", d.Val())
 		}
 	}
-	b := words.New(d)
-	for {
-		more, err := b.Next(0)
-		if err != nil || !more {
+	b := caddyfileblock.New(d)
+	return b.Each(0, func() error {
+		if err := p.option(b); err != nil {
 			return err
 		}
-		if err := p.word(b); err != nil {
-			return err
-		}
-		if err := p.contradictions(b); err != nil {
-			return err
-		}
-	}
+		return p.contradictions(b)
+	})
 }
 
-// pool notes the pool that the route names, which must be defined.
+// pool sets the pool that the route names, which must be defined.
 func (p *routeParser) pool(name string) error {
 	switch {
 	case p.app.Pools[name] != nil:
@@ -135,45 +132,34 @@ func (p *routeParser) pool(name string) error {
 		return p.helper.Errf("pool '%s' belongs to another route: to share it, define it in the global option, as in 'offload { pool %s { ... } }'",
 			name, name)
 	case strings.HasSuffix(name, ".php"):
-		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and pretty URLs would not be in it: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' in lines of their own, and then 'offload @dynamic'",
+		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and would not include pretty URLs: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' on separate lines, and then 'offload @dynamic'",
 			name)
 	case looksLikePath(name):
 		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, which begins with '/' or is '*': define a named one, as in '@blocking path %s', and write 'offload @blocking'",
 			name, pathOf(name))
 	}
-	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s",
-		name, name, knownPools(p.app.Pools))
+	known := slices.Collect(maps.Keys(p.app.Pools))
+	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s%s",
+		name, name, suggest.KnownPools(known), suggest.DidYouMean("; ", name, known))
 }
 
-func knownPools(pools map[string]*PoolConfig) string {
-	if len(pools) == 0 {
-		return ""
-	}
-	names := make([]string, 0, len(pools))
-	for name := range pools {
-		names = append(names, "'"+name+"'")
-	}
-	slices.Sort(names)
-	return "; there is " + strings.Join(names, ", ")
-}
-
-func (p *routeParser) word(b *words.Block) error {
+func (p *routeParser) option(b *caddyfileblock.Block) error {
 	switch {
-	case slices.Contains(poolWords, b.Word) || b.Word == "name":
+	case slices.Contains(poolOptions, b.Option) || b.Option == "name":
 		if p.handler.Pool != "" {
-			return b.D.Errf("'%s' is a word of pools: write it where pool '%s' is defined", b.Word, p.handler.Pool)
+			return b.D.Errf("'%s' is an option of pools: write it where pool '%s' is defined", b.Option, p.handler.Pool)
 		}
-		if b.Word == "name" {
+		if b.Option == "name" {
 			return p.ownName(b)
 		}
 		return p.handler.PoolConfig.parse(b)
-	case slices.Contains(routeWords, b.Word):
-		return p.routeWord(b)
+	case slices.Contains(routeOptions, b.Option):
+		return p.routeOption(b)
 	}
-	return unrecognized(b.D, "offload")
+	return unrecognized(b.D, "offload", slices.Concat(poolOptions, routeOptions, []string{"name"}))
 }
 
-func (p *routeParser) ownName(b *words.Block) error {
+func (p *routeParser) ownName(b *caddyfileblock.Block) error {
 	name, err := b.Text()
 	if err != nil {
 		return err
@@ -183,16 +169,16 @@ func (p *routeParser) ownName(b *words.Block) error {
 	}
 	names := namesOf(p.helper)
 	if p.app.Pools[name] != nil || names[name] {
-		return b.D.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name behind 'offload'", name)
+		return b.D.Errf("pool '%s' is defined twice: choose another name, or define it once in the global option and write its name after 'offload'", name)
 	}
 	names[name] = true
 	p.handler.Name = name
 	return nil
 }
 
-func (p *routeParser) routeWord(b *words.Block) (err error) {
+func (p *routeParser) routeOption(b *caddyfileblock.Block) (err error) {
 	h := p.handler
-	switch b.Word {
+	switch b.Option {
 	case "run_timeout":
 		h.RunTimeout, err = b.Duration(true)
 	case "first_byte_timeout":
@@ -202,7 +188,7 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 	case "abandon_timeout":
 		h.AbandonTimeout, err = b.Duration(true)
 	case "resend":
-		h.Resend, err = b.Count(words.Counts{Least: 1, Most: maxResends, MayBeOff: true})
+		h.Resend, err = b.Count(optionvalue.Counts{Least: 1, Most: maxResends, MayBeOff: true})
 	case "request_spool":
 		h.RequestSpool, err = bounds(b)
 	case "response_spool":
@@ -225,7 +211,7 @@ func (p *routeParser) routeWord(b *words.Block) (err error) {
 	return err
 }
 
-func unspooled(b *words.Block) ([]string, error) {
+func unspooled(b *caddyfileblock.Block) ([]string, error) {
 	list, err := b.Texts()
 	if err != nil {
 		return nil, err
@@ -236,7 +222,7 @@ func unspooled(b *words.Block) ([]string, error) {
 	return list, nil
 }
 
-func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) {
+func (p *routeParser) rejectRoutes(b *caddyfileblock.Block) (caddyhttp.RouteList, error) {
 	if err := b.Flag(); err != nil {
 		return nil, err
 	}
@@ -246,31 +232,31 @@ func (p *routeParser) rejectRoutes(b *words.Block) (caddyhttp.RouteList, error) 
 	}
 	routes := handler.(*caddyhttp.Subroute).Routes
 	if len(routes) == 0 {
-		return nil, b.At.Err("handle_reject without a route: write what answers rejected requests, or leave it out")
+		return nil, b.At.Err("handle_reject without a route: write the directives that answer rejected requests, or leave it out")
 	}
 	return routes, nil
 }
 
-// contradictions refuses words that were both written and do not go together,
-// at the line of the later one.
-func (p *routeParser) contradictions(b *words.Block) error {
+// contradictions rejects two options that contradict each other, at the line of the later
+// one.
+func (p *routeParser) contradictions(b *caddyfileblock.Block) error {
 	h := p.handler
 	if h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout {
 		return b.At.Errf("first_byte_timeout %s is above run_timeout %s and would never end a run: lower it, or leave it out",
 			time.Duration(h.FirstByteTimeout), time.Duration(h.RunTimeout))
 	}
-	breaker, whose := h.Breaker, ""
+	breaker, owner := h.Breaker, ""
 	if h.Pool != "" {
-		breaker, whose = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
+		breaker, owner = p.app.Pools[h.Pool].Breaker, "pool '"+h.Pool+"': "
 	}
 	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
-		return b.At.Errf("%s%w", whose, err)
+		return b.At.Errf("%s%w", owner, err)
 	}
 	return nil
 }
 
-// name gives the route's own pool, if it has no name, one that stays the same
-// across reloads: site, matcher and, for the second and later of these, a number.
+// name names the route's own pool if the Caddyfile does not. The name stays the same
+// across reloads: site, matcher, and a number if that is taken.
 func (p *routeParser) name(matcher string) {
 	h := p.handler
 	if h.Pool != "" || h.Name != "" {
@@ -285,7 +271,7 @@ func (p *routeParser) name(matcher string) {
 	names[h.Name] = true
 }
 
-// namesOf returns the names of routes' own pools in this Caddyfile so far.
+// namesOf returns the names of routes' own pools that have been read of this Caddyfile.
 func namesOf(h httpcaddyfile.Helper) map[string]bool {
 	const key = "offload.names"
 	names, ok := h.State[key].(map[string]bool)

@@ -6,21 +6,23 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/cli"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
 )
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "offload",
-		Short: "Protects a blocking service from more work than it can take",
+		Short: "Limits the work of a blocking service, and shows and controls its pools",
 		Long: `
-The commands of caddy-offload: a bounded queue, deadlines and a circuit breaker
-in front of a service that blocks.
+The commands of caddy-offload, which puts a bounded queue, deadlines and a circuit
+breaker in front of a blocking service.
 
-"run" starts a proxy in one line. The others show and control the pools of a running
-server through its admin endpoint.`,
+"run" starts a proxy in one line. The other commands show and control the pools of a
+running server through its admin endpoint.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(newSidecar().command())
+			cmd.AddCommand(sidecar.Command())
 			cmd.AddCommand(cli.Commands()...)
+			cmd.RunE, cmd.DisableFlagsInUseLine = cli.Unknown, true
 		},
 	})
 }

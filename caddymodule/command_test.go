@@ -23,7 +23,7 @@ type output struct {
 	code     int
 }
 
-// caddyCommand prepares a Caddy in a process of its own.
+// caddyCommand prepares a Caddy in a separate process.
 func caddyCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -33,7 +33,7 @@ func caddyCommand(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// command runs "caddy offload" in a process of its own, to its end.
+// command runs "caddy offload" in a separate process, to its end.
 func command(t *testing.T, args ...string) output {
 	t.Helper()
 	cmd := caddyCommand(t, append([]string{"offload"}, args...)...)
@@ -68,7 +68,7 @@ func wantText(t *testing.T, got, want string) {
 	}
 }
 
-// Commands show what happens in a running server, as tables for people.
+// Commands show the state of a running server as tables.
 func TestCommandsShowPools(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	route {
@@ -192,10 +192,10 @@ func TestCommandsChangePools(t *testing.T) {
 	}
 }
 
-// What goes wrong is said in words for people, with an exit code for shells.
+// Errors have a text for operators and an exit code for shells.
 func TestCommandsFail(t *testing.T) {
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname reports\n\t}\n\trespond ok")
-	nobody := site.FreeAddr(t)
+	unused := site.FreeAddr(t)
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -204,19 +204,20 @@ func TestCommandsFail(t *testing.T) {
 		args string
 		want string
 	}{
-		"nobody there":    {"pools --address " + nobody, "no server answers at " + nobody + ": is Caddy running, with its admin endpoint there?"},
+		"no server":       {"pools --address " + unused, "no server answers at " + unused + ": is Caddy running, with its admin endpoint there?"},
 		"admin off":       {"pools --config " + file + " --adapter caddyfile", "the admin endpoint is off in " + file + ": commands need it"},
-		"unknown pool":    {"pool report --address " + o.addr, "no pool 'report': there are 'reports'; did you mean 'reports'?"},
-		"nothing like it": {"pause xyz --address " + o.addr, "no pool 'xyz': there are 'reports'"},
+		"unknown pool":    {"pool report --address " + o.addr, "no pool 'report'; known pools: 'reports'; did you mean 'reports'?"},
+		"nothing like it": {"pause xyz --address " + o.addr, "no pool 'xyz'; known pools: 'reports'"},
 		"bad setting":     {"set reports concurrency=0 --address " + o.addr, "bad concurrency value '0': want a whole number from 1 to 2147483647, or 'off'"},
 		"unknown setting": {"set reports speed=5 --address " + o.addr, "unknown setting 'speed': want one of concurrency, queue, max_wait, order, linger"},
-		"no value":        {"set reports concurrency --address " + o.addr, "bad argument 'concurrency': want word=value, such as concurrency=16"},
+		"no value":        {"set reports concurrency --address " + o.addr, "bad argument 'concurrency': want key=value, such as concurrency=16"},
 		"twice":           {"set reports queue=1 queue=2 --address " + o.addr, "'queue' is set twice"},
 		"bad state":       {"breaker reports ajar --address " + o.addr, "bad state: unknown state 'ajar' of a breaker: want 'open', 'closed' or 'auto'"},
 		"unknown request": {"cancel 0123456789abc --address " + o.addr, "no request '0123456789abc': it has ended, or there never was one"},
 		"no request":      {"explain me --address " + o.addr, "no request 'me': that is not an id"},
 		"too few":         {"pool --address " + o.addr, "accepts 1 arg(s), received 0"},
-		"interval":        {"top --interval 1ms --address " + o.addr, "bad interval '1ms': want 100ms at least"},
+		"no such command": {"pols", "unknown command 'pols' of offload: did you mean 'pools'?"},
+		"interval":        {"top --interval 1ms --address " + o.addr, "bad interval '1ms': want at least 100ms"},
 	} {
 		got := command(t, strings.Fields(test.args)...)
 		if got.code != 1 || !strings.Contains(got.err, "Error: "+test.want) || got.out != "" {
@@ -225,7 +226,7 @@ func TestCommandsFail(t *testing.T) {
 	}
 }
 
-// A server without this module, and one whose address is in a file.
+// A server without this module, and a server with its address in a file.
 func TestCommandsFindTheServer(t *testing.T) {
 	plain := http.NewServeMux()
 	addr := site.FreeAddr(t)

@@ -7,22 +7,23 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // PoolConfig configures a pool. Every field may be left out.
 type PoolConfig struct {
-	// How many runs may go on at once: the number of permits. -1 is no limit.
+	// How many requests may run at once: the number of permits. -1 is no limit.
 	// Default: 8.
 	Concurrency int `json:"concurrency,omitempty"`
 
-	// How many requests may wait for a permit. 0 refuses when all permits are
+	// How many requests may wait for a permit. 0 rejects when all permits are
 	// taken. Default: 100.
 	Queue *int `json:"queue,omitempty"`
 
-	// The longest wait for a permit. -1 is as long as the client waits.
+	// The longest wait for a permit. -1 is until the client leaves.
 	// Default: 10s.
 	MaxWait caddy.Duration `json:"max_wait,omitempty"`
 
@@ -35,8 +36,8 @@ type PoolConfig struct {
 	// are failures.
 	Breaker *BreakerConfig `json:"breaker,omitempty"`
 
-	// How much longer a cancelled run keeps its permit, for backends that go
-	// on working after a cancel. -1 is off. Default: off.
+	// How much longer a cancelled run keeps its permit, for backends that
+	// continue after a cancel. -1 is off. Default: off.
 	Linger caddy.Duration `json:"linger,omitempty"`
 }
 
@@ -68,15 +69,15 @@ type BreakerConfig struct {
 	// succeed. Default: 1.
 	Probes int `json:"probes,omitempty"`
 
-	// When a probe that has not ended counts as a failure. Default: one second
-	// more than the larger timeout of the pool's routes.
+	// When a probe whose response has not begun well counts as a failure. Default:
+	// one second more than the larger timeout of the pool's routes.
 	ProbeTimeout caddy.Duration `json:"probe_timeout,omitempty"`
 }
 
-// SpoolConfig bounds what all routes together keep of bodies.
+// SpoolConfig bounds the bodies that all routes together keep.
 type SpoolConfig struct {
 	// The folder for temporary files. It is made when it is first needed. If it
-	// cannot be used the log says so at load, and bodies stay in memory.
+	// cannot be used, a warning is logged at load, and bodies stay in memory.
 	// Default: `offload/spool` in Caddy's data folder.
 	Dir string `json:"dir,omitempty"`
 
@@ -90,47 +91,26 @@ type SpoolConfig struct {
 	// How many request bodies are read at once. Default: 1000.
 	Uploads int `json:"uploads,omitempty"`
 
-	// How many bytes a second a request body must bring, over a minute or so.
-	// One that brings less is ended with status 408, and sooner than that if
-	// others want its place among the uploads. -1 is off. Default: 500.
+	// The least rate of a request body in bytes a second, measured over about a
+	// minute. A slower request is rejected with status 408, earlier if other
+	// requests wait for its place among the uploads. -1 is off. Default: 500.
 	MinRate int64 `json:"min_rate,omitempty"`
 }
 
-// settings fills in the defaults. longestRun is the longest timeout of the
-// pool's routes.
+// settings returns the settings for the engine, with defaults. longestRun is the longest
+// timeout of the pool's routes.
 func (c PoolConfig) settings(longestRun time.Duration) (offloader.Settings, error) {
 	s := offloader.DefaultSettings()
 	s.LongestRun = longestRun
-	s.Concurrency = words.OrDefault(c.Concurrency, s.Concurrency)
-	if c.Queue != nil {
-		s.Queue = *c.Queue
-	}
-	s.MaxWait = time.Duration(words.OrDefault(c.MaxWait, caddy.Duration(s.MaxWait)))
-	s.Linger = time.Duration(words.OrDefault(c.Linger, 0))
-	var err error
-	if s.Order, err = offloader.ParseOrder(c.Order); err != nil {
+	if err := settings.Pool.Apply(&s, c); err != nil {
 		return s, err
 	}
-	s.Breaker = c.Breaker.settings()
-	return s, s.Validate()
-}
-
-func (c *BreakerConfig) settings() *offloader.BreakerSettings {
-	s := offloader.DefaultBreakerSettings()
-	switch {
-	case c == nil:
-		return &s
-	case c.Off:
-		return nil
+	if c.Breaker != nil && c.Breaker.Off {
+		s.Breaker = nil
+	} else if err := settings.Breaker.Apply(&s, c.Breaker); err != nil {
+		return s, err
 	}
-	s.FailureRatio = words.OrDefault(c.FailureRatio, s.FailureRatio)
-	s.MinRequests = words.OrDefault(c.MinRequests, s.MinRequests)
-	s.ConsecutiveFailures = words.OrDefault(c.ConsecutiveFailures, 0)
-	s.Window = time.Duration(c.Window)
-	s.CoolDown = time.Duration(words.OrDefault(c.CoolDown, caddy.Duration(s.CoolDown)))
-	s.Probes = words.OrDefault(c.Probes, s.Probes)
-	s.ProbeTimeout = time.Duration(c.ProbeTimeout)
-	return &s
+	return s, s.Validate()
 }
 
 func (c *SpoolConfig) limits() (spool.Limits, error) {
@@ -139,19 +119,19 @@ func (c *SpoolConfig) limits() (spool.Limits, error) {
 	if c == nil {
 		return l, nil
 	}
-	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < words.Off {
+	if c.Memory < 0 || c.Disk < 0 || c.Uploads < 0 || c.MinRate < optionvalue.Off {
 		return l, errors.New("spool: memory, disk, uploads and min_rate must not be negative")
 	}
-	l.Dir = words.OrDefault(c.Dir, l.Dir)
-	l.Memory = words.OrDefault(c.Memory, l.Memory)
-	l.Disk = words.OrDefault(c.Disk, l.Disk)
-	l.Uploads = words.OrDefault(c.Uploads, l.Uploads)
-	l.MinRate = words.OrDefault(c.MinRate, l.MinRate)
+	l.Dir = optionvalue.OrDefault(c.Dir, l.Dir)
+	l.Memory = optionvalue.OrDefault(c.Memory, l.Memory)
+	l.Disk = optionvalue.OrDefault(c.Disk, l.Disk)
+	l.Uploads = optionvalue.OrDefault(c.Uploads, l.Uploads)
+	l.MinRate = optionvalue.OrDefault(c.MinRate, l.MinRate)
 	return l, nil
 }
 
-// checkWindow refuses a window that was written and is too short for a timeout
-// that was written: runs that take so long would never count.
+// checkWindow rejects a configured window that is too short for a configured timeout:
+// runs that take as long would never count.
 func checkWindow(c *BreakerConfig, timeouts ...caddy.Duration) error {
 	if c == nil || c.Window <= 0 {
 		return nil

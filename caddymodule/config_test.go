@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -430,19 +431,19 @@ func TestNameless(t *testing.T) {
 	}
 }
 
-// wordsOf are all words of the Caddyfile with the type whose JSON they become.
-var wordsOf = map[reflect.Type][]string{
-	reflect.TypeFor[App]():           {"pool", "spool", "proxy_status_name", "explain", "show_query"},
-	reflect.TypeFor[SpoolConfig]():   spoolWords,
-	reflect.TypeFor[PoolConfig]():    poolWords,
-	reflect.TypeFor[BreakerConfig](): breakerWords,
-	reflect.TypeFor[Handler]():       append([]string{"name"}, routeWords...),
+// optionsOf are all options of the Caddyfile with the type whose JSON they become.
+var optionsOf = map[reflect.Type][]string{
+	reflect.TypeFor[App]():           appOptions,
+	reflect.TypeFor[SpoolConfig]():   spoolOptions,
+	reflect.TypeFor[PoolConfig]():    poolOptions,
+	reflect.TypeFor[BreakerConfig](): settings.Breaker.Names(),
+	reflect.TypeFor[Handler]():       append([]string{"name"}, routeOptions...),
 }
 
-// JSON keys equal the words.
-func TestWordsAreKeys(t *testing.T) {
+// JSON keys equal the options.
+func TestOptionsAreKeys(t *testing.T) {
 	exceptions := []string{"pool", "pools", "off"} // a block with a name; what a route names; an argument
-	for config, words := range wordsOf {
+	for config, options := range optionsOf {
 		var keys []string
 		for field := range config.Fields() {
 			if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" {
@@ -450,17 +451,17 @@ func TestWordsAreKeys(t *testing.T) {
 			}
 		}
 		drop := func(s string) bool { return slices.Contains(exceptions, s) }
-		keys, words := slices.DeleteFunc(keys, drop), slices.DeleteFunc(slices.Clone(words), drop)
+		keys, options := slices.DeleteFunc(keys, drop), slices.DeleteFunc(slices.Clone(options), drop)
 		slices.Sort(keys)
-		slices.Sort(words)
-		if !slices.Equal(keys, words) {
-			t.Errorf("%s has the keys %q and the words %q", config, keys, words)
+		slices.Sort(options)
+		if !slices.Equal(keys, options) {
+			t.Errorf("%s has the keys %q and the options %q", config, keys, options)
 		}
 	}
 }
 
-// Each word has a file in testdata where it works and one where it does not.
-func TestWordsAreTested(t *testing.T) {
+// Each option has a file in testdata where it works and one where it does not.
+func TestOptionsAreTested(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
 	if err != nil {
 		t.Fatal(err)
@@ -473,17 +474,17 @@ func TestWordsAreTested(t *testing.T) {
 		}
 		caddyfile, result, _ := strings.Cut(string(text), "----------\n")
 		for line := range strings.SplitSeq(caddyfile, "\n") {
-			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			option, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 			if json.Valid([]byte(result)) {
-				works[word] = true
-			} else if regexp.MustCompile(`\b` + word + `\b`).MatchString(result) {
-				fails[word] = true
+				works[option] = true
+			} else if regexp.MustCompile(`\b` + option + `\b`).MatchString(result) {
+				fails[option] = true
 			}
 		}
 	}
-	for _, word := range slices.Concat(slices.Collect(maps.Values(wordsOf))...) {
-		if !works[word] || !fails[word] {
-			t.Errorf("'%s': works somewhere %v, fails somewhere %v", word, works[word], fails[word])
+	for _, option := range slices.Concat(slices.Collect(maps.Values(optionsOf))...) {
+		if !works[option] || !fails[option] {
+			t.Errorf("'%s': works somewhere %v, fails somewhere %v", option, works[option], fails[option])
 		}
 	}
 }

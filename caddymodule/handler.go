@@ -16,10 +16,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
@@ -179,8 +179,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	firstByte := time.Duration(words.OrDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
-	runTime := time.Duration(words.OrDefault(h.RunTimeout, 0))
+	firstByte := time.Duration(optionvalue.OrDefault(h.FirstByteTimeout, caddy.Duration(defaultFirstByteTimeout)))
+	runTime := time.Duration(optionvalue.OrDefault(h.RunTimeout, 0))
 	timeouts := routeTimeouts{
 		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
 		longest: max(firstByte, runTime),
@@ -210,8 +210,8 @@ func (h *Handler) settings(firstByte, runTime time.Duration) serving.Settings {
 		FirstByteTimeout: firstByte,
 		RunTimeout:       runTime,
 		OnAbandon:        rule,
-		AbandonTimeout:   time.Duration(words.OrDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
-		Resends:          words.OrDefault(h.Resend, defaultResends),
+		AbandonTimeout:   time.Duration(optionvalue.OrDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
+		Resends:          optionvalue.OrDefault(h.Resend, defaultResends),
 		HoldUpgrades:     h.Upgrades == "hold",
 		RequestBounds:    h.RequestSpool.bounds(),
 		Unspooled:        unspooled,
@@ -219,10 +219,10 @@ func (h *Handler) settings(firstByte, runTime time.Duration) serving.Settings {
 			Budget:   pools.Budget,
 			Bounds:   h.ResponseSpool.bounds(),
 			Patience: patience,
-			Stall:    time.Duration(words.OrDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
+			Stall:    time.Duration(optionvalue.OrDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
 		},
-		RejectStatus:    words.OrDefault(h.RejectStatus, defaultRejectStatus),
-		ProxyStatusName: words.OrDefault(h.ProxyStatusName, h.app.ProxyStatusName),
+		RejectStatus:    optionvalue.OrDefault(h.RejectStatus, defaultRejectStatus),
+		ProxyStatusName: optionvalue.OrDefault(h.ProxyStatusName, h.app.ProxyStatusName),
 		ServerTiming:    h.ServerTiming,
 		ShowQuery:       h.app.ShowQuery,
 	}
@@ -258,11 +258,11 @@ func (h *Handler) check() error {
 	fail(h.Pool != "" && h.Name != "", "a route names a pool or has its own: set either 'pool' or 'name'")
 	fail(h.Pool != "" && !reflect.ValueOf(h.PoolConfig).IsZero(),
 		"the settings of pool '%s' belong to the offload app, not to a route that names it", h.Pool)
-	fail(h.RunTimeout < words.Off, "run_timeout must not be negative")
-	fail(h.FirstByteTimeout < words.Off, "first_byte_timeout must not be negative")
-	fail(h.StallTimeout < words.Off, "stall_timeout must not be negative")
-	fail(h.AbandonTimeout < words.Off, "abandon_timeout must not be negative")
-	fail(h.Resend < words.Off, "resend must not be negative")
+	fail(h.RunTimeout < optionvalue.Off, "run_timeout must not be negative")
+	fail(h.FirstByteTimeout < optionvalue.Off, "first_byte_timeout must not be negative")
+	fail(h.StallTimeout < optionvalue.Off, "stall_timeout must not be negative")
+	fail(h.AbandonTimeout < optionvalue.Off, "abandon_timeout must not be negative")
+	fail(h.Resend < optionvalue.Off, "resend must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
@@ -281,8 +281,8 @@ func (b *SpoolBounds) check(word string) error {
 		return nil
 	case b.Memory < 0 || b.File < 0:
 		return fmt.Errorf("%s: sizes must not be negative", word)
-	case b.Memory > words.MaxSize || b.File > words.MaxSize:
-		return fmt.Errorf("%s: sizes must not be above %d", word, int64(words.MaxSize))
+	case b.Memory > optionvalue.MaxSize || b.File > optionvalue.MaxSize:
+		return fmt.Errorf("%s: sizes must not be above %d", word, int64(optionvalue.MaxSize))
 	case b.Off != (b.Memory+b.File == 0):
 		return fmt.Errorf("%s: set sizes of which one is above zero, or 'off' alone", word)
 	}
@@ -303,7 +303,7 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 // Without any timeout the user has said that runs may take as long as they like.
 func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	if longest == 0 {
-		return words.Off
+		return optionvalue.Off
 	}
 	return caddy.Duration(max(longest, minAbandonTimeout))
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 )
 
 // A run may go on without its client for as long as it could with it, and for 30 s at
@@ -14,7 +14,7 @@ import (
 func TestDefaultAbandonTimeout(t *testing.T) {
 	t.Parallel()
 	for longest, want := range map[time.Duration]caddy.Duration{
-		0:                words.Off,
+		0:                optionvalue.Off,
 		time.Second:      caddy.Duration(30 * time.Second),
 		30 * time.Second: caddy.Duration(30 * time.Second),
 		time.Minute:      caddy.Duration(time.Minute),

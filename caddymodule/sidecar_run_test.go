@@ -78,7 +78,7 @@ func TestSidecarIsFoundByCommands(t *testing.T) {
 func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname mine\n\t}\n\trespond ok")
 	_, out := startSidecar(t, o.addr)
-	if want := "a server has its admin endpoint at " + o.addr + " already; this one has none"; !strings.Contains(out.String(), want) {
+	if want := "another server has its admin endpoint at " + o.addr + "; this one has none"; !strings.Contains(out.String(), want) {
 		t.Errorf("got %s, want %s", out, want)
 	}
 	for range 10 { // a second listener would get some of them
@@ -88,7 +88,7 @@ func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 	}
 }
 
-// An address that another server has is refused, for the admin endpoint and for
+// An address that another server has is rejected, for the admin endpoint and for
 // requests: on Linux both would listen, and each would get a part.
 func TestSidecarRefusesAddressesOfOthers(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())

@@ -8,7 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/arguments"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
@@ -65,7 +66,7 @@ func parseHandler(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 		return nil, d.Errf("unexpected '%s': celery takes a matcher and a block, nothing more", d.Val())
 	}
 	h := new(Handler)
-	b := words.New(d, "kwargs", "headers")
+	b := caddyfileblock.New(d, "kwargs", "headers")
 	if err := b.Each(0, func() error { return h.option(b) }); err != nil {
 		return nil, err
 	}
@@ -90,23 +91,23 @@ var (
 	}
 )
 
-func (h *Handler) option(b *words.Block) error {
+func (h *Handler) option(b *caddyfileblock.Block) error {
 	switch {
-	case slices.Contains(serverOptions, b.Word):
+	case slices.Contains(serverOptions, b.Option):
 		return h.Servers.option(b)
-	case slices.Contains(taskOptions, b.Word):
+	case slices.Contains(taskOptions, b.Option):
 		return h.taskOption(b)
-	case slices.Contains(responseOptions, b.Word):
+	case slices.Contains(responseOptions, b.Option):
 		return h.responseOption(b)
 	}
 	if err := checkRenamed(b); err != nil {
 		return err
 	}
-	return b.D.Errf("unrecognized subdirective '%s' of celery", b.Word)
+	return b.D.Errf("unrecognized subdirective '%s' of celery", b.Option)
 }
 
-func (h *Handler) taskOption(b *words.Block) (err error) {
-	switch b.Word {
+func (h *Handler) taskOption(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "task":
 		h.Task, err = b.Name()
 	case "tasks":
@@ -125,7 +126,7 @@ func (h *Handler) taskOption(b *words.Block) (err error) {
 		h.Queues, err = b.Texts()
 	case "priority":
 		var n int
-		n, err = b.Count(words.Counts{Least: celery.LowestPriority, Most: celery.HighestPriority})
+		n, err = b.Count(optionvalue.Counts{Least: celery.LowestPriority, Most: celery.HighestPriority})
 		h.Priority = &n
 	case "headers":
 		h.Headers, err = named(b, h.Headers)
@@ -151,8 +152,8 @@ func (h *Handler) taskOption(b *words.Block) (err error) {
 	return err
 }
 
-func (h *Handler) responseOption(b *words.Block) (err error) {
-	switch b.Word {
+func (h *Handler) responseOption(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "result":
 		h.Result, err = b.Choice(resultValues...)
 	case "content_type":
@@ -172,31 +173,31 @@ func (h *Handler) responseOption(b *words.Block) (err error) {
 }
 
 // values parses values of arguments.
-func values(b *words.Block) ([]string, error) {
+func values(b *caddyfileblock.Block) ([]string, error) {
 	texts, err := b.Texts()
 	for _, text := range texts {
 		if _, err := arguments.Parse(text); err != nil {
-			return nil, b.At.Errf("bad %s value '%s': %w", b.Word, text, err)
+			return nil, b.At.Errf("bad %s value '%s': %w", b.Option, text, err)
 		}
 	}
 	return texts, err
 }
 
 // named parses a name and a value, or a block of such lines, and adds them to values.
-func named(b *words.Block, values map[string]string) (map[string]string, error) {
+func named(b *caddyfileblock.Block, values map[string]string) (map[string]string, error) {
 	if values == nil {
 		values = make(map[string]string)
 	}
 	add := func(name string) error {
 		var value string
 		if !b.D.AllArgs(&value) {
-			return b.D.Errf("wrong argument count: '%s' takes a name and a value, or a block of these", b.Word)
+			return b.D.Errf("wrong argument count: '%s' takes a name and a value, or a block of these", b.Option)
 		}
 		if _, ok := values[name]; ok {
-			return b.D.Errf("%s '%s' is set twice", b.Word, name)
+			return b.D.Errf("%s '%s' is set twice", b.Option, name)
 		}
 		if _, err := arguments.Parse(value); err != nil {
-			return b.D.Errf("bad %s value '%s': %w", b.Word, value, err)
+			return b.D.Errf("bad %s value '%s': %w", b.Option, value, err)
 		}
 		values[name] = value
 		return nil
@@ -211,13 +212,13 @@ func named(b *words.Block, values map[string]string) (map[string]string, error) 
 		}
 	}
 	if !found {
-		return nil, b.At.Errf("wrong argument count: '%s' takes a name and a value, or a block of these", b.Word)
+		return nil, b.At.Errf("wrong argument count: '%s' takes a name and a value, or a block of these", b.Option)
 	}
 	return values, nil
 }
 
 // parseErrors parses a block of exceptions and their status.
-func parseErrors(b *words.Block) (map[string]int, error) {
+func parseErrors(b *caddyfileblock.Block) (map[string]int, error) {
 	if err := b.Flag(); err != nil {
 		return nil, err
 	}
@@ -227,7 +228,7 @@ func parseErrors(b *words.Block) (map[string]int, error) {
 		if !b.D.AllArgs(&text) {
 			return nil, b.D.Err("wrong argument count: a line of 'errors' is an exception and a status")
 		}
-		status, err := words.ParseErrorStatus(name, text)
+		status, err := optionvalue.ParseErrorStatus(name, text)
 		if err != nil {
 			return nil, b.D.WrapErr(err)
 		}

@@ -6,12 +6,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 )
 
 // option parses one of serverOptions.
-func (s *Servers) option(b *words.Block) (err error) {
-	switch b.Word {
+func (s *Servers) option(b *caddyfileblock.Block) (err error) {
+	switch b.Option {
 	case "broker":
 		s.Broker, err = b.Name()
 	case "backend":
@@ -29,7 +30,7 @@ func (s *Servers) option(b *words.Block) (err error) {
 	case "tls":
 		s.TLS, err = parseTLS(b)
 	case "connections":
-		s.Connections, err = b.Count(words.Counts{Least: 1, Most: words.MaxCount})
+		s.Connections, err = b.Count(optionvalue.Counts{Least: 1, Most: optionvalue.MaxCount})
 	case "server_timeout":
 		s.ServerTimeout, err = b.Duration(false)
 	case "reconnect_timeout":
@@ -50,42 +51,42 @@ func (s *Servers) option(b *words.Block) (err error) {
 //		server_name          <name>
 //		insecure_skip_verify
 //	}
-func parseTLS(outer *words.Block) (*TLS, error) {
+func parseTLS(outer *caddyfileblock.Block) (*TLS, error) {
 	if err := outer.Flag(); err != nil {
 		return nil, err
 	}
 	t := new(TLS)
-	b := words.New(outer.D)
+	b := caddyfileblock.New(outer.D)
 	err := b.Each(outer.D.Nesting(), func() (err error) {
-		switch b.Word {
+		switch b.Option {
 		case "trusted_ca":
 			t.TrustedCA, err = b.Texts()
 		case "client_certificate":
 			if !b.D.AllArgs(&t.Certificate, &t.Key) {
-				err = b.At.Errf("wrong argument count: '%s' takes two files", b.Word)
+				err = b.At.Errf("wrong argument count: '%s' takes two files", b.Option)
 			}
 		case "server_name":
 			t.ServerName, err = b.Name()
 		case "insecure_skip_verify":
 			t.InsecureSkipVerify, err = true, b.Flag()
 		default:
-			err = b.D.Errf("unrecognized subdirective '%s' of tls", b.Word)
+			err = b.D.Errf("unrecognized subdirective '%s' of tls", b.Option)
 		}
 		return err
 	})
-	if err == nil && b.Word == "" {
+	if err == nil && b.Option == "" {
 		err = outer.At.Err("an empty 'tls': leave it out for the defaults")
 	}
 	return t, err
 }
 
 // parseTimeLimit parses one or two durations, or "off".
-func parseTimeLimit(b *words.Block) (*TimeLimit, error) {
+func parseTimeLimit(b *caddyfileblock.Block) (*TimeLimit, error) {
 	texts := b.D.RemainingArgs()
 	t := new(TimeLimit)
 	switch {
 	case len(texts) == 0 || len(texts) > 2:
-		return nil, b.At.Errf("wrong argument count: '%s' takes a hard limit and perhaps a soft one, or 'off' alone", b.Word)
+		return nil, b.At.Errf("wrong argument count: '%s' takes a hard limit and perhaps a soft one, or 'off' alone", b.Option)
 	case len(texts) == 1 && texts[0] == "off":
 		t.Off = true
 		return t, nil
@@ -95,13 +96,13 @@ func parseTimeLimit(b *words.Block) (*TimeLimit, error) {
 		return t, err
 	}
 	if t.Soft, err = limit(b, texts[1], false); err == nil && t.Soft > t.Hard {
-		err = b.At.Errf("bad %s: the soft limit %s is above the hard one", b.Word, texts[1])
+		err = b.At.Errf("bad %s: the soft limit %s is above the hard one", b.Option, texts[1])
 	}
 	return t, err
 }
 
-func limit(b *words.Block, text string, mayBeOff bool) (caddy.Duration, error) {
-	t, err := words.ParseDuration(b.Word, text, mayBeOff)
+func limit(b *caddyfileblock.Block, text string, mayBeOff bool) (caddy.Duration, error) {
+	t, err := optionvalue.ParseDuration(b.Option, text, mayBeOff)
 	if err != nil {
 		return 0, b.D.WrapErr(err)
 	}
@@ -109,24 +110,24 @@ func limit(b *words.Block, text string, mayBeOff bool) (caddy.Duration, error) {
 }
 
 // maxBody parses a size up to that of a message.
-func maxBody(b *words.Block) (int64, error) {
+func maxBody(b *caddyfileblock.Block) (int64, error) {
 	n, err := b.Size(false)
 	if err == nil && n > largestBody {
-		return 0, b.D.Errf("bad %s value '%s': want at most 16MiB", b.Word, b.D.Val())
+		return 0, b.D.Errf("bad %s value '%s': want at most 16MiB", b.Option, b.D.Val())
 	}
 	return n, err
 }
 
 // parseOutstanding parses a number, a number for each slot such as "4x", or "off".
-func parseOutstanding(b *words.Block) (*Outstanding, error) {
+func parseOutstanding(b *caddyfileblock.Block) (*Outstanding, error) {
 	text, err := b.Text()
 	if err != nil || text == "off" {
 		return nil, err
 	}
 	digits, perSlot := strings.CutSuffix(text, "x")
 	n, err := strconv.Atoi(digits)
-	if err != nil || n < 1 || n > words.MaxCount {
-		return nil, b.D.Errf("bad %s value '%s': want a number such as 100, a number for each slot such as 4x, or 'off'", b.Word, text)
+	if err != nil || n < 1 || n > optionvalue.MaxCount {
+		return nil, b.D.Errf("bad %s value '%s': want a number such as 100, a number for each slot such as 4x, or 'off'", b.Option, text)
 	}
 	if perSlot {
 		return &Outstanding{PerSlot: n}, nil

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 )
 
 // renamed maps former names of options to the present ones. A configuration with a
@@ -13,9 +13,9 @@ import (
 var renamed = map[string]string{"patience": "reconnect_timeout"}
 
 // checkRenamed rejects the former name of an option in a Caddyfile.
-func checkRenamed(b *words.Block) error {
-	if name, ok := renamed[b.Word]; ok {
-		return b.D.Errf("'%s' is now '%s'", b.Word, name)
+func checkRenamed(b *caddyfileblock.Block) error {
+	if name, ok := renamed[b.Option]; ok {
+		return b.D.Errf("'%s' is now '%s'", b.Option, name)
 	}
 	return nil
 }

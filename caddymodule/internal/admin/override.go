@@ -5,104 +5,51 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// overrideWords are the words of a pool that can be overridden at run time.
-var overrideWords = []string{"concurrency", "queue", "max_wait", "order", "linger"}
-
-// parseOverride reads a JSON object of these words with their values in a
-// Caddyfile. A word that is null is not overridden any more. All words are checked
-// before the function that it returns changes any.
+// parseOverride reads a JSON object of settings with their values in a Caddyfile; null
+// resets a setting. It checks all settings before the function that it returns changes
+// any.
 func parseOverride(body []byte) (func(*offloader.Override), error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, fmt.Errorf("want a JSON object of settings: %w", err)
 	}
 	if len(fields) == 0 {
-		return nil, errors.New("no setting to change: want one or more of " + strings.Join(overrideWords, ", "))
+		return nil, errors.New("no setting to change: want one or more of " + strings.Join(settings.Overridable.Names(), ", "))
 	}
-	var wanted offloader.Override
+	var wanted, unused offloader.Override
 	var reset []string
 	var errs []error
-	for word, value := range fields {
-		if bytes.Equal(value, []byte("null")) && slices.Contains(overrideWords, word) {
-			reset = append(reset, word)
+	for name, value := range fields {
+		if bytes.Equal(value, []byte("null")) {
+			errs = append(errs, settings.Overridable.Reset(&unused, name))
+			reset = append(reset, name)
 			continue
 		}
-		errs = append(errs, overrideField(&wanted, word, value))
+		errs = append(errs, settings.Overridable.Override(&wanted, name, textOf(value)))
 	}
 	return func(o *offloader.Override) {
 		*o = o.With(wanted)
-		for _, word := range reset {
-			clearWord(o, word)
+		for _, name := range reset {
+			_ = settings.Overridable.Reset(o, name) // checked above
 		}
 	}, errors.Join(errs...)
 }
 
-// overrideField reads a value that is text or a number.
-func overrideField(o *offloader.Override, word string, value json.RawMessage) error {
+// textOf returns a value that is text or a number as a Caddyfile has it.
+func textOf(value json.RawMessage) string {
 	var text string
 	var number json.Number
 	switch {
 	case json.Unmarshal(value, &text) == nil:
+		return text
 	case json.Unmarshal(value, &number) == nil:
-		text = number.String()
-	default:
-		text = string(value)
+		return number.String()
 	}
-	return overrideWord(o, word, text)
-}
-
-// overrideWord overrides one setting.
-func overrideWord(o *offloader.Override, word, value string) (err error) {
-	switch word {
-	case "concurrency":
-		o.Concurrency, err = parsed(words.ParseCount(word, value, words.AtLeast(1, true)))
-	case "queue":
-		o.Queue, err = parsed(words.ParseCount(word, value, words.AtLeast(0, false)))
-	case "max_wait":
-		o.MaxWait, err = parsedDuration(word, value)
-	case "linger":
-		o.Linger, err = parsedDuration(word, value)
-	case "order":
-		if value, err = words.ParseChoice(word, value, []string{"auto", "fifo"}); err == nil {
-			o.Order, err = parsed(offloader.ParseOrder(value))
-		}
-	default:
-		err = fmt.Errorf("unknown setting '%s': want one of %s", word, strings.Join(overrideWords, ", "))
-	}
-	return err
-}
-
-// parsed makes a pointer of a value, in which off is zero.
-func parsed[T comparable](v T, err error) (*T, error) {
-	v = words.OrDefault(v, v)
-	return &v, err
-}
-
-func parsedDuration(word, value string) (*time.Duration, error) {
-	d, err := parsed(words.ParseDuration(word, value, true))
-	return (*time.Duration)(d), err
-}
-
-// clearWord makes a setting count as it is configured.
-func clearWord(o *offloader.Override, word string) {
-	switch word {
-	case "concurrency":
-		o.Concurrency = nil
-	case "queue":
-		o.Queue = nil
-	case "max_wait":
-		o.MaxWait = nil
-	case "order":
-		o.Order = nil
-	case "linger":
-		o.Linger = nil
-	}
+	return string(value)
 }

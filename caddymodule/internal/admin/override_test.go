@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -48,8 +48,8 @@ func show(o offloader.Override) string {
 		return err.Error()
 	}
 	var parts []string
-	for word := range overriddenView(o, offloader.Settings{}) {
-		parts = append(parts, word+"="+pools.SettingWords(pool.Settings())[word])
+	for name := range settings.Overridable.Overridden(o, offloader.Settings{}) {
+		parts = append(parts, name+"="+settings.Text(pool.Settings())[name])
 	}
 	return strings.Join(slices.Sorted(slices.Values(parts)), " ")
 }

@@ -10,30 +10,29 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/words"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Bounds of what the admin endpoint does.
-const (
-	maxDrainWait    = time.Hour
-	maxNamedInError = 20
-)
+// maxDrainWait is the longest wait of one call for the end of a drain.
+const maxDrainWait = time.Hour
 
 // poolDetail is a pool with all that there is to know.
 type poolDetail struct {
 	poolView
-	// Settings are in force, Configured are those without what is overridden.
-	Settings   settingsView `json:"settings"`
-	Configured settingsView `json:"configured"`
+	// Settings are in force, Configured are those without the override.
+	Settings   map[string]any `json:"settings"`
+	Configured map[string]any `json:"configured"`
 }
 
 func detailOf(p *pools.Pool) poolDetail {
 	configured := p.Configured()
-	return poolDetail{viewPool(p.Snapshot(), configured), viewSettings(p.Settings()), viewSettings(configured)}
+	return poolDetail{viewPool(p.Snapshot(), configured), settings.View(p.Settings()), settings.View(configured)}
 }
 
 // pool finds the pool that is named in the path.
@@ -44,21 +43,15 @@ func (c *adminCall) pool() (*pools.Pool, error) {
 			return pool, nil
 		}
 	}
-	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, poolsThereAre(all))
+	return nil, failed(http.StatusNotFound, "no pool '%s'%s", c.name, suggest.KnownPools(namesOf(all)))
 }
 
-func poolsThereAre(all []*pools.Pool) string {
-	if len(all) == 0 {
-		return ": there is none at all"
+func namesOf(all []*pools.Pool) []string {
+	names := make([]string, len(all))
+	for i, pool := range all {
+		names[i] = pool.Name()
 	}
-	var names []string
-	for _, pool := range all[:min(len(all), maxNamedInError)] {
-		names = append(names, "'"+pool.Name()+"'")
-	}
-	if len(all) > maxNamedInError {
-		names = append(names, "...")
-	}
-	return ": there are " + strings.Join(names, ", ")
+	return names
 }
 
 func listPools(c *adminCall) error {
@@ -181,7 +174,7 @@ func (c *adminCall) drainWait() (time.Duration, error) {
 	if err := c.fields(&body); err != nil || body.Wait == "" {
 		return 0, err
 	}
-	wait, err := words.ParseDuration("wait", body.Wait, false)
+	wait, err := optionvalue.ParseDuration("wait", body.Wait, false)
 	if err != nil {
 		return 0, failed(http.StatusBadRequest, "%w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
@@ -65,7 +66,7 @@ func TestOverriddenAsInConfigurations(t *testing.T) {
 			map[string]string{"concurrency": "off", "queue": "10", "max_wait": "1m30s", "order": "auto", "linger": "off"},
 		},
 	} {
-		if got := overriddenView(test.override, configured); !maps.Equal(got, test.want) {
+		if got := settings.Overridable.Overridden(test.override, configured); !maps.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

@@ -1,8 +1,11 @@
 package cli
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
-// What the commands read of the server's answers.
+// The parts of the server's answers that the commands read.
 
 type pool struct {
 	Name        string
@@ -16,7 +19,7 @@ type pool struct {
 	Uploading   int
 	Unspooled   int
 	Lent        int
-	// Predecessors is what is in flight in pools that this one has succeeded.
+	// Predecessors counts requests in flight in pools that this one has succeeded.
 	Predecessors int
 
 	Upgraded   int
@@ -34,16 +37,16 @@ type pool struct {
 	Left     uint64            `json:"left_total"`
 	Rejected map[string]uint64 `json:"rejected_total"`
 	Ended    map[string]uint64 `json:"ended_total"`
-	Settings settings
+	Settings map[string]shownValue
 }
 
-type settings struct {
-	Concurrency any
-	Queue       int
-	MaxWait     string `json:"max_wait"`
-	Order       string
-	Linger      string
-	Breaker     any
+// shownValue is the value of a setting: text, a number, or an object.
+type shownValue string
+
+// UnmarshalJSON keeps the value as the server writes it, text without its quotes.
+func (v *shownValue) UnmarshalJSON(value []byte) error {
+	*v = shownValue(strings.Trim(string(value), `"`))
+	return nil
 }
 
 type request struct {

@@ -11,39 +11,41 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
 // changes are the commands that change pools.
 func changes() []command {
 	return []command{
 		{
-			use: "set NAME WORD=VALUE...", short: "Overrides settings of a pool until they are reset",
+			use: "set NAME KEY=VALUE...", short: "Overrides settings of a pool",
 			long: `
-Overrides concurrency, queue, max_wait, order or linger of a pool at once, without
-a reload. The value "reset" makes a word count as it is configured. What is
-overridden stays so through reloads, until one changes the pool's own settings.`,
+Overrides settings of a pool at once, without a reload: ` + strings.Join(settings.Overridable.Names(), ", ") + `.
+The value "reset" resets a setting to its configured value. An override stays through
+reloads until one changes the settings of the pool.`,
 			example: "  caddy offload set reports concurrency=16 queue=50 max_wait=5s",
 			args:    cobra.MinimumNArgs(2), poolArg: true, run: setPool,
 		},
 		{
-			use: "reset NAME", short: "Makes all settings of a pool count as they are configured",
+			use: "reset NAME", short: "Resets overridden settings",
 			args: cobra.ExactArgs(1), poolArg: true,
 			run: func(s *call) error { return s.change(http.MethodDelete, "override", nil) },
 		},
 		{
-			use: "breaker NAME open|closed|auto", short: "Holds a breaker open or closed, or gives it back to its rules",
+			use: "breaker NAME open|closed|auto", short: "Forces the breaker open or closed, or returns it to automatic",
 			args: cobra.ExactArgs(2), poolArg: true,
 			run: func(s *call) error {
 				return s.change(http.MethodPost, "breaker", map[string]string{"state": s.args[1]})
 			},
 		},
 		{
-			use: "pause NAME", short: "Hands out no permits of a pool; newcomers wait",
+			use: "pause NAME", short: "Pauses a pool: requests queue, none starts",
 			args: cobra.ExactArgs(1), poolArg: true,
 			run: func(s *call) error { return s.change(http.MethodPost, "pause", nil) },
 		},
 		{
-			use: "resume NAME", short: "Ends a pause or a drain of a pool",
+			use: "resume NAME", short: "Ends a pause or a drain",
 			args: cobra.ExactArgs(1), poolArg: true,
 			run: func(s *call) error { return s.change(http.MethodPost, "resume", nil) },
 		},
@@ -51,7 +53,7 @@ overridden stays so through reloads, until one changes the pool's own settings.`
 	}
 }
 
-// change does something to the pool that is named, and prints what came of it.
+// change changes the pool named by the first argument, and prints its new state.
 func (s *call) change(method, action string, body any) error {
 	var p pool
 	text, err := s.server.onPool(method, s.args[0], action, body, &p)
@@ -62,7 +64,7 @@ func (s *call) change(method, action string, body any) error {
 	return nil
 }
 
-// line says in one line how a pool is.
+// line returns the state of a pool in one line.
 func (p *pool) line() string {
 	parts := []string{
 		p.Phase, p.share() + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
@@ -80,19 +82,19 @@ func (p *pool) line() string {
 func setPool(s *call) error {
 	fields := make(map[string]any)
 	for _, arg := range s.args[1:] {
-		word, value, ok := strings.Cut(arg, "=")
+		key, value, ok := strings.Cut(arg, "=")
 		if !ok || value == "" {
-			return fmt.Errorf("bad argument '%s': want word=value, such as concurrency=16", arg)
+			return fmt.Errorf("bad argument '%s': want key=value, such as concurrency=16", arg)
 		}
-		if _, twice := fields[word]; twice {
-			return fmt.Errorf("'%s' is set twice", word)
+		if _, twice := fields[key]; twice {
+			return fmt.Errorf("'%s' is set twice", key)
 		}
-		fields[word] = valueOf(value)
+		fields[key] = valueOf(value)
 	}
 	return s.change(http.MethodPatch, "", fields)
 }
 
-// valueOf makes JSON of a value: a number, text, or null to reset it.
+// valueOf returns a value for JSON: a number, text, or nil for a reset.
 func valueOf(text string) any {
 	if text == "reset" {
 		return nil
@@ -106,14 +108,14 @@ func valueOf(text string) any {
 func drainCommand() command {
 	var wait time.Duration
 	return command{
-		use: "drain NAME [--wait DURATION]", short: "Refuses newcomers of a pool and finishes what is in it",
+		use: "drain NAME [--wait DURATION]", short: "Stops admission and lets admitted requests finish",
 		long: `
-Refuses newcomers of a pool; what uploads, waits or runs still finishes. With --wait
-the command returns when nothing is left, with exit code 0, or when the time is over,
-with exit code 3, and says what is left. "resume" ends the drain.`,
+Rejects new requests; those that upload, wait or run finish. With --wait the command
+returns with exit code 0 when the pool is empty, or with exit code 3 when the time is
+over, and prints the requests that are left. "resume" ends the drain.`,
 		args: cobra.ExactArgs(1), poolArg: true,
 		flags: func(cmd *cobra.Command) {
-			cmd.Flags().DurationVar(&wait, "wait", 0, "How long to wait until nothing is left")
+			cmd.Flags().DurationVar(&wait, "wait", 0, "How long to wait for the end of the drain")
 		},
 		run: func(s *call) error { return s.drain(wait) },
 	}
@@ -142,12 +144,12 @@ func (s *call) drain(wait time.Duration) error {
 	return nil
 }
 
-// inFlight is what a drain waits for.
+// inFlight returns the number of requests that a drain waits for.
 func (p *pool) inFlight() int {
 	return p.Running - p.Lingering + p.Waiting + p.Uploading + p.Predecessors
 }
 
-// exitWith makes Caddy exit with a code above 1, without a word.
+// exitWith makes Caddy exit with a code above 1, without an error message.
 func exitWith(cmd *cobra.Command, code int) error {
 	cmd.SilenceErrors = true
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })(cmd, nil)

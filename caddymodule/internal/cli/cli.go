@@ -1,24 +1,26 @@
-// Package cli has the commands that show and control the pools of a running
-// server. They speak to its admin endpoint, as docs/openapi.yaml describes it, and
-// know nothing else of it.
+// Package cli has the commands that show and control the pools of a running server. They
+// use its admin endpoint only, as docs/openapi.yaml describes it.
 package cli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
-// call is one use of a command.
+// call is one run of a command.
 type call struct {
 	cmd    *cobra.Command
 	args   []string
 	server server
-	json   bool // answers are printed as they come
+	json   bool // print answers as JSON
 	out    io.Writer
 }
 
-// command describes one of ours.
+// command describes a command.
 type command struct {
 	use, short, long, example string
 	args                      cobra.PositionalArgs
@@ -36,6 +38,19 @@ func Commands() []*cobra.Command {
 		}
 	}
 	return all
+}
+
+// Unknown runs for the parent of the commands. It prints its help, or rejects a command
+// that does not exist.
+func Unknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return fmt.Errorf("unknown command '%s' of offload%s", args[0], suggest.DidYouMean(": ", args[0], names))
 }
 
 func (c command) cobra() *cobra.Command {
@@ -62,7 +77,7 @@ func (c command) cobra() *cobra.Command {
 	return cmd
 }
 
-// completePool offers the names of pools to a shell.
+// completePool completes the names of pools in a shell.
 func (s *call) completePool(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -55,20 +55,6 @@ func TestTablesAreAligned(t *testing.T) {
 	}
 }
 
-func TestNamesThatAreClose(t *testing.T) {
-	t.Parallel()
-	names := []string{"reports", "exports", "example.com /render/*"}
-	for wrong, want := range map[string]string{
-		"report": "reports", "REPORTS": "reports", "expotrs": "exports", "render": "example.com /render/*",
-		"xyz": "", "": "", "completely different": "",
-	} {
-		got := didYouMean(wrong, names)
-		if (want == "" && got != "") || (want != "" && got != "; did you mean '"+want+"'?") {
-			t.Errorf("%s: got %q, want %s", wrong, got, want)
-		}
-	}
-}
-
 func TestBars(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ n, of, want int }{
@@ -81,7 +67,7 @@ func TestBars(t *testing.T) {
 	}
 }
 
-// screen gathers what is written to a terminal.
+// screen records the output to a terminal.
 type screen struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -172,7 +158,7 @@ func TestRates(t *testing.T) {
 
 func testServer(s *httptest.Server) server { return server{address: s.Listener.Addr().String()} }
 
-// No pool, no request: said in words, not as an empty table.
+// Without pools or requests the commands print a sentence, not an empty table.
 func TestNothingToShow(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -206,7 +192,7 @@ func TestNotesOfPools(t *testing.T) {
 		"breaker forced, 3 upgraded":      {BreakerForced: true, Upgraded: 3},
 		"warming up, 2 of 8, 1 abandoned": {Concurrency: 8, Limit: 3, WarmingUp: 2, Running: 1, Abandoned: 1},
 		"newest first, linger 5h (configured off)": {
-			NewestFirst: true, Settings: settings{Linger: "5h"}, Overridden: map[string]string{"linger": "off"},
+			NewestFirst: true, Settings: map[string]shownValue{"linger": "5h"}, Overridden: map[string]string{"linger": "off"},
 		},
 	} {
 		if got := p.notes(); got != want {

@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// brief writes a duration in at most six signs.
+// brief returns a duration in at most six characters.
 func brief(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -31,8 +31,7 @@ func brief(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// clean makes text of a client harmless to a terminal, which obeys what does not
-// print.
+// clean escapes text of a client for a terminal, which executes control characters.
 func clean(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		return s
@@ -41,7 +40,7 @@ func clean(s string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// share is so many of what there is room for.
+// share returns a number and its limit.
 func share(n, of int) string {
 	if of == 0 {
 		return fmt.Sprintf("%d/off", n)
@@ -49,7 +48,8 @@ func share(n, of int) string {
 	return fmt.Sprintf("%d/%d", n, of)
 }
 
-// share is how many permits the pool's runs hold of what its predecessors leave.
+// share returns the permits of the pool's runs and the permits that its predecessors leave
+// it.
 func (p *pool) share() string {
 	if p.Concurrency > 0 {
 		return fmt.Sprintf("%d/%d", p.Running, p.Limit)
@@ -57,7 +57,7 @@ func (p *pool) share() string {
 	return share(p.Running, p.Limit)
 }
 
-// tally lists the counters that are not zero, by name.
+// tally lists the counters above zero, sorted by name.
 func tally(counters map[string]uint64) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
@@ -78,7 +78,7 @@ func sum(counters map[string]uint64) (n uint64) {
 	return n
 }
 
-// printJSON prints an answer for programs.
+// printJSON prints an answer as indented JSON.
 func (s *call) printJSON(text []byte) error {
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, bytes.TrimSpace(text), "", "\t"); err != nil {

@@ -14,37 +14,37 @@ import (
 func requests() []command {
 	return []command{
 		{
-			use: "waiting [NAME]", short: "Lists who waits, in the order of service", args: cobra.MaximumNArgs(1), poolArg: true,
+			use: "waiting [NAME]", short: "Lists waiting requests, in the order of service", args: cobra.MaximumNArgs(1), poolArg: true,
 			run: listWaiting,
 		},
 		{
-			use: "running [NAME]", short: "Lists what runs, uploads, streams or is upgraded", args: cobra.MaximumNArgs(1), poolArg: true,
+			use: "running [NAME]", short: "Lists requests that upload, run, stream or are upgraded", args: cobra.MaximumNArgs(1), poolArg: true,
 			run: listRunning,
 		},
 		{
-			use: "cancel ID", short: "Ends one request, wherever it is", args: cobra.ExactArgs(1),
+			use: "cancel ID", short: "Cancels one request", args: cobra.ExactArgs(1),
 			long: `
-Ends one request: who waits is refused, a run is cancelled as by a timeout, an upload
-and the rest of a response are cut short. Ids are in the lists of "waiting" and
+Cancels one request: a waiting request is rejected, a run ends as by a timeout, an
+upload or the rest of a response is cut short. Ids are in the lists of "waiting" and
 "running", and in the access log.`,
 			run: cancelRequest,
 		},
 		{
-			use: "explain [ID]", short: "Tells what became of a request, or of the last ones that were not served", args: cobra.MaximumNArgs(1),
+			use: "explain [ID]", short: "Shows the outcome of a request, or of the last unserved requests", args: cobra.MaximumNArgs(1),
 			long: `
-Tells what became of a request and why: how many were ahead of it, how long it was to
-wait and did, what was decided, and how the pool was then. The id is in the field
-Offload-Request-Id of its answer. Without an id it lists the last requests that were
-not served as usual.`,
+Shows the outcome of a request and its reason: how many requests were ahead of it, the
+predicted and the actual wait, the decision, and the state of the pool at that time.
+The id is in the field Offload-Request-Id of the response. Without an id it lists the
+last requests that were not served as usual.`,
 			flags: func(cmd *cobra.Command) {
-				cmd.Flags().Int("limit", 20, "How many to list at most")
+				cmd.Flags().Int("limit", 20, "The longest list")
 			},
 			run: explain,
 		},
 	}
 }
 
-// list asks for the requests of one pool or of all.
+// list requests the requests of one pool or of all pools.
 func (s *call) list(what string) (all []request, done bool, err error) {
 	var answer struct{ Requests []request }
 	var text []byte
@@ -89,7 +89,7 @@ func listRunning(s *call) error {
 	return nil
 }
 
-// notes are what is unusual about a request.
+// notes lists the unusual facts about a request.
 func (r *request) notes() string {
 	var notes []string
 	if r.Abandoned {
@@ -101,7 +101,7 @@ func (r *request) notes() string {
 	return strings.Join(notes, ", ")
 }
 
-// line is what was asked for.
+// line returns the method and the target of a request.
 func (r *request) line() string { return clean(r.Method + " " + r.Host + r.Path) }
 
 func cancelRequest(s *call) error {
@@ -149,7 +149,7 @@ func explain(s *call) error {
 	return nil
 }
 
-// decided is the decision with its reason in words.
+// decided returns the decision with its reason.
 func (e *explanation) decided() string {
 	text := e.Decision
 	if e.Phase != "" {
@@ -184,7 +184,7 @@ func explainLast(s *call) error {
 	return nil
 }
 
-// sentAgain says that a request was sent to the backend more than once.
+// sentAgain reports in text that a request was sent to the backend more than once.
 func sentAgain(sends int) string {
 	if sends < 2 {
 		return ""

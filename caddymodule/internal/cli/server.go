@@ -11,18 +11,20 @@ import (
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
 
 // server is the admin endpoint of a running server.
 type server struct{ address, config, adapter string }
 
-// get asks for a path and decodes the answer, unless into is nil.
+// get requests a path and decodes the answer into into unless that is nil.
 func (s server) get(path string, into any) ([]byte, error) {
 	return s.do(http.MethodGet, path, nil, into)
 }
 
-// do makes a request. It returns the answer as it came, and decoded unless into is
-// nil.
+// do makes a request. It returns the answer as JSON, and decodes it into into unless that
+// is nil.
 func (s server) do(method, path string, body, into any) ([]byte, error) {
 	text, _, err := s.request(method, path, body)
 	if err != nil || into == nil {
@@ -83,13 +85,13 @@ func (s server) find() (string, error) {
 	return address, nil
 }
 
-// refusal is an error that the server has answered with.
-type refusal struct{ text string }
+// serverError is an error in an answer of the server.
+type serverError struct{ text string }
 
-func (e *refusal) Error() string { return e.text }
+func (e *serverError) Error() string { return e.text }
 
-// explainError says what an error means for whoever uses the commands. Caddy puts
-// the server's answer into the text of its own.
+// explainError returns an error that operators understand. Caddy puts the server's answer
+// into the text of its error.
 func explainError(address string, err error) error {
 	_, answer, answered := strings.Cut(err.Error(), "caddy responded with error: HTTP ")
 	if !answered {
@@ -100,7 +102,7 @@ func explainError(address string, err error) error {
 		Error string `json:"error"`
 	}
 	if json.Unmarshal([]byte(body), &said) == nil && said.Error != "" {
-		return &refusal{said.Error}
+		return &serverError{said.Error}
 	}
 	if status == "404" {
 		return fmt.Errorf("the server at %s has no pools to show: it is a Caddy without offload", address)
@@ -108,9 +110,9 @@ func explainError(address string, err error) error {
 	return fmt.Errorf("the server at %s answers with status %s: %s", address, status, strings.TrimSpace(body))
 }
 
-// poolPath is the path of a pool, whose name may hold anything.
+// poolPath returns the path of a pool, whose name may have any characters.
 func poolPath(name string, rest ...string) string {
-	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E") // ".." is no way up
+	escaped := strings.ReplaceAll(url.PathEscape(name), ".", "%2E") // ".." would be a parent folder
 	return strings.Join(append([]string{"pools/" + escaped}, rest...), "/")
 }
 
@@ -126,17 +128,17 @@ func (s server) poolNames() ([]string, error) {
 	return names, nil
 }
 
-// onPool makes a request about one pool. If there is none of that name it proposes
-// one that is close.
+// onPool makes a request about one pool. If no pool has that name, the error suggests one
+// with a similar name.
 func (s server) onPool(method, name, action string, body, into any) ([]byte, error) {
 	path := poolPath(name)
 	if action != "" {
 		path = poolPath(name, action)
 	}
 	text, err := s.do(method, path, body, into)
-	if refused := new(refusal); errors.As(err, &refused) && strings.HasPrefix(refused.text, "no pool ") {
+	if rejected := new(serverError); errors.As(err, &rejected) && strings.HasPrefix(rejected.text, "no pool ") {
 		if names, err := s.poolNames(); err == nil {
-			return nil, &refusal{refused.text + didYouMean(name, names)}
+			return nil, &serverError{rejected.text + suggest.DidYouMean("; ", name, names)}
 		}
 	}
 	return text, err

@@ -8,21 +8,23 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
 // shows are the commands that show pools.
 func shows() []command {
 	return []command{
 		{
-			use: "pools", short: "Lists the pools of a running server", args: cobra.NoArgs,
+			use: "pools", short: "Lists the pools", args: cobra.NoArgs,
 			run: showPools,
 		},
 		{
-			use: "pool NAME", short: "Shows one pool, with its settings and totals", args: cobra.ExactArgs(1), poolArg: true,
+			use: "pool NAME", short: "Shows one pool with its settings and totals", args: cobra.ExactArgs(1), poolArg: true,
 			run: showPool,
 		},
 		{
-			use: "spool", short: "Shows what bodies take up in memory and on disk", args: cobra.NoArgs,
+			use: "spool", short: "Shows the memory and disk space of bodies", args: cobra.NoArgs,
 			run: showSpool,
 		},
 	}
@@ -48,7 +50,7 @@ func showPools(s *call) error {
 	return nil
 }
 
-// orJSON prints the answer of a server for programs.
+// orJSON prints the answer of a server as JSON.
 func (s *call) orJSON(text []byte, err error) error {
 	if err != nil {
 		return err
@@ -56,7 +58,7 @@ func (s *call) orJSON(text []byte, err error) error {
 	return s.printJSON(text)
 }
 
-// notes are what is unusual about a pool.
+// notes lists the unusual facts about a pool.
 func (p *pool) notes() string {
 	notes := p.warmUp()
 	if p.BreakerForced {
@@ -76,8 +78,8 @@ func (p *pool) notes() string {
 	return strings.Join(append(notes, p.overrides()...), ", ")
 }
 
-// warmUp says how many new runs may go on at once after the breaker has closed, if
-// these are not all.
+// warmUp returns the limit of new runs while the pool warms up, after the breaker has
+// closed.
 func (p *pool) warmUp() []string {
 	switch {
 	case p.WarmingUp == 0:
@@ -88,7 +90,7 @@ func (p *pool) warmUp() []string {
 	return []string{fmt.Sprintf("warming up, %d of %d", p.WarmingUp, p.Concurrency)}
 }
 
-// breakerState is the state of the breaker and what goes with it.
+// breakerState returns the state of the breaker with its notes.
 func (p *pool) breakerState() string {
 	state := p.Breaker
 	if p.BreakerForced {
@@ -97,30 +99,13 @@ func (p *pool) breakerState() string {
 	return strings.Join(append([]string{state}, p.warmUp()...), ", ")
 }
 
-// overrides are the settings that are overridden, as "concurrency 16 (configured 8)".
+// overrides lists overridden settings, as in "concurrency 16 (configured 8)".
 func (p *pool) overrides() []string {
 	var all []string
-	for _, word := range slices.Sorted(maps.Keys(p.Overridden)) {
-		all = append(all, fmt.Sprintf("%s %s (configured %s)", word, p.Settings.word(word), p.Overridden[word]))
+	for _, name := range slices.Sorted(maps.Keys(p.Overridden)) {
+		all = append(all, fmt.Sprintf("%s %s (configured %s)", name, p.Settings[name], p.Overridden[name]))
 	}
 	return all
-}
-
-// word returns the value in force.
-func (s settings) word(word string) string {
-	switch word {
-	case "concurrency":
-		return fmt.Sprint(s.Concurrency)
-	case "queue":
-		return fmt.Sprint(s.Queue)
-	case "max_wait":
-		return s.MaxWait
-	case "order":
-		return s.Order
-	case "linger":
-		return s.Linger
-	}
-	return ""
 }
 
 func showPool(s *call) error {
@@ -148,12 +133,12 @@ func showPool(s *call) error {
 	}
 	line("mean run", "%s", brief(p.MeanRun))
 	line("breaker", "%s", p.breakerState())
-	for _, word := range []string{"concurrency", "queue", "max_wait", "order", "linger"} {
+	for _, name := range settings.Pool.Names() {
 		configured := ""
-		if was, ok := p.Overridden[word]; ok {
+		if was, ok := p.Overridden[name]; ok {
 			configured = " (configured " + was + ")"
 		}
-		line(word, "%s%s", p.Settings.word(word), configured)
+		line(name, "%s%s", p.Settings[name], configured)
 	}
 	line("admitted", "%d", p.Admitted)
 	line("left", "%d", p.Left)

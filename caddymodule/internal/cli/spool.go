@@ -7,7 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// half is what one direction has taken of what it may have.
+// half has the usage and the limits of one direction.
 type half struct {
 	Memory      uint64 `json:"memory_bytes"`
 	MemoryLimit uint64 `json:"memory_limit_bytes"`
@@ -39,7 +39,7 @@ func showSpool(s *call) error {
 	t.print(s.out)
 	fmt.Fprintln(s.out, "files in "+most.Dir)
 	if most.DirError != "" {
-		fmt.Fprintln(s.out, "which cannot be used, so bodies stay in memory: "+most.DirError)
+		fmt.Fprintln(s.out, "this folder cannot be used, so bodies stay in memory: "+most.DirError)
 	}
 	return nil
 }

@@ -4,41 +4,46 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	prettytable "github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// table is aligned text: numbers to the right, all else to the left. A title that
-// begins with a > is one of numbers.
-type table struct {
-	titles []string
-	rows   [][]string
+// table is aligned text without lines: numbers to the right, all else to the left.
+type table struct{ writer prettytable.Writer }
+
+// newTable returns a table with these titles. A title with a > before it is that of a
+// column of numbers.
+func newTable(titles ...string) *table {
+	w := prettytable.NewWriter()
+	style := prettytable.StyleDefault
+	style.Options = prettytable.OptionsNoBordersAndSeparators
+	style.Format = prettytable.FormatOptions{}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	w.SetStyle(style)
+	w.SuppressTrailingSpaces()
+	header := make(prettytable.Row, len(titles))
+	columns := make([]prettytable.ColumnConfig, len(titles))
+	for i, title := range titles {
+		name, number := strings.CutPrefix(title, ">")
+		align := text.AlignLeft
+		if number {
+			align = text.AlignRight
+		}
+		header[i] = name
+		columns[i] = prettytable.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align}
+	}
+	w.AppendHeader(header)
+	w.SetColumnConfigs(columns)
+	return &table{w}
 }
 
-func newTable(titles ...string) *table { return &table{titles: titles} }
-
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
-
-func (t *table) print(w io.Writer) {
-	widths := make([]int, len(t.titles))
-	titles := make([]string, len(t.titles))
-	for i, title := range t.titles {
-		titles[i] = strings.TrimPrefix(title, ">")
-		widths[i] = utf8.RuneCountInString(titles[i])
-		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-		}
+func (t *table) add(cells ...string) {
+	row := make(prettytable.Row, len(cells))
+	for i, cell := range cells {
+		row[i] = cell
 	}
-	for _, row := range append([][]string{titles}, t.rows...) {
-		var line strings.Builder
-		for i, cell := range row {
-			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if strings.HasPrefix(t.titles[i], ">") {
-				cell = space + cell
-			} else {
-				cell += space
-			}
-			line.WriteString(cell + "  ")
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
+	t.writer.AppendRow(row)
 }
+
+func (t *table) print(w io.Writer) { fmt.Fprintln(w, t.writer.Render()) }

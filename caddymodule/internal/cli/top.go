@@ -11,13 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
 
-// Sequences of a terminal: the alternate screen without a cursor, and back.
+// Escape sequences of terminals: the alternate screen without a cursor, and back. A
+// library for terminals (bubbletea) would add 1.9 MB and 13 modules to do the same.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -26,7 +27,7 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// usualSize is that of a terminal that does not tell its own.
+// The size of a terminal that does not report one.
 const (
 	usualWidth  = 80
 	usualHeight = 24
@@ -40,16 +41,16 @@ const (
 func topCommand() command {
 	var interval time.Duration
 	return command{
-		use: "top [--interval DURATION]", short: "Watches the pools until Ctrl-C", args: cobra.NoArgs,
+		use: "top [--interval DURATION]", short: "Shows the pools and refreshes until Ctrl-C", args: cobra.NoArgs,
 		long: `
-Shows the pools with bars for what runs and waits, and refreshes. Where the output is
-no terminal it prints once.`,
+Shows the pools with bars of running and waiting requests, and refreshes. If the output
+is not a terminal it prints once.`,
 		flags: func(cmd *cobra.Command) {
-			cmd.Flags().DurationVar(&interval, "interval", time.Second, "How often to refresh")
+			cmd.Flags().DurationVar(&interval, "interval", time.Second, "The time between two refreshes")
 		},
 		run: func(s *call) error {
 			if interval < minInterval {
-				return fmt.Errorf("bad interval '%s': want %s at least", interval, minInterval)
+				return fmt.Errorf("bad interval '%s': want at least %s", interval, minInterval)
 			}
 			return s.top(interval)
 		},
@@ -83,8 +84,8 @@ func (s *call) topOnce() error {
 	return nil
 }
 
-// watch refreshes the screen until ctx ends. A server that cannot be reached for a
-// while is no reason to stop.
+// watch refreshes the screen until ctx ends. It goes on while the server cannot be
+// reached, and shows the error.
 func (s *call) watch(ctx context.Context, interval time.Duration, size func() (width, height int)) error {
 	before, _, err := s.look()
 	if err != nil {
@@ -112,7 +113,7 @@ func (s *call) watch(ctx context.Context, interval time.Duration, size func() (w
 	}
 }
 
-// draw writes over what was there, in one piece, so that nothing flickers.
+// draw overwrites the screen in one write, so that nothing flickers.
 func (s *call) draw(lines []string, width, height int) {
 	var b bytes.Buffer
 	b.WriteString(home)
@@ -120,20 +121,13 @@ func (s *call) draw(lines []string, width, height int) {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}
-		b.WriteString(cut(line, width) + clearLine)
+		b.WriteString(text.Trim(line, width) + clearLine)
 	}
 	b.WriteString(clearBelow)
 	_, _ = s.out.Write(b.Bytes())
 }
 
-func cut(line string, width int) string {
-	if utf8.RuneCountInString(line) <= width {
-		return line
-	}
-	return string([]rune(line)[:max(width, 0)])
-}
-
-// view is what was seen of the pools at some moment.
+// view has the pools at one moment.
 type view struct {
 	at    time.Time
 	pools []pool
@@ -145,7 +139,7 @@ func (s *call) look() (view, []byte, error) {
 	return view{time.Now(), answer.Pools}, text, err
 }
 
-// lines show the pools, with rates since an earlier look.
+// lines returns the screen, with rates since an earlier view.
 func (v view) lines(before view) []string {
 	lines := []string{fmt.Sprintf("%s  %d pools", v.at.Format(time.TimeOnly), len(v.pools)), ""}
 	t := newTable("POOL", "RUNNING", ">", "WAITING", ">", ">OLDEST", ">RUN", "BREAKER", ">ADMITTED/s", ">REJECTED/s", "NOTES")
@@ -165,7 +159,7 @@ func (v view) lines(before view) []string {
 	return append(lines, strings.Split(strings.TrimRight(b.String(), "\n"), "\n")...)
 }
 
-// rate is how fast a counter of a pool grows.
+// rate returns the growth of a counter of a pool per second.
 func (v view) rate(before view, name string, of func(pool) uint64) string {
 	now, seen := v.find(name)
 	was, seenBefore := before.find(name)
@@ -183,8 +177,7 @@ func (v view) find(name string) (p pool, ok bool) {
 	return v.pools[i], true
 }
 
-// bar shows a part of a whole. One that has no limit is shown as if it had room for
-// twice as much.
+// bar shows n as a part of a limit. Without a limit the bar is half full.
 func bar(n, of int) string {
 	if of == 0 {
 		of = 2 * n

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
 )
 
 // The one listener that a Caddyfile makes, and whether its routes select hosts.
@@ -65,19 +67,14 @@ func TestSidecarListensWhereFromSays(t *testing.T) {
 			if from != "" {
 				args = append(args, "--from", from)
 			}
-			s := newSidecar()
-			if err := s.command().ParseFlags(args); err != nil {
-				t.Fatal(err)
-			}
-			text, err := s.caddyfile()
+			text, address, err := sidecar.Caddyfile(args...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			address, err := parseFrom(s.from)
-			if err != nil || address.String() != want.url {
-				t.Errorf("got %s, %v, want %s", address, err, want.url)
+			if address != want.url {
+				t.Errorf("got %s, want %s", address, want.url)
 			}
-			listen, hosts := listenersOf(t, string(text))
+			listen, hosts := listenersOf(t, text)
 			if listen != want.listen || hosts {
 				t.Errorf("it listens on %s (selecting hosts: %v), want %s and all hosts\n%s", listen, hosts, want.listen, text)
 			}
@@ -90,7 +87,7 @@ func TestSidecarRefusesNonsenseToListenOn(t *testing.T) {
 		"localhost":             "a port is missing, as in localhost:8080",
 		"127.0.0.1":             "a port is missing, as in 127.0.0.1:8080",
 		"[::1]":                 "a port is missing, as in [::1]:8080",
-		"::1":                   "an IPv6 address stands in brackets, as in [::1]:8080",
+		"::1":                   "an IPv6 address needs brackets, as in [::1]:8080",
 		"fe80::1:zz:8080":       "an address is [host]:port",
 		"[::1:8080":             "an address is [host]:port",
 		"0":                     "a port is a number from 1 to 65535",
@@ -108,7 +105,7 @@ func TestSidecarRefusesNonsenseToListenOn(t *testing.T) {
 		"https://8443":          "https:// needs a host",
 		"https://0.0.0.0:8443":  "https:// needs a host",
 		"https://[::]:8443":     "https:// needs a host",
-		"ftp://localhost:21":    "a sidecar speaks http:// or https://, not ftp://",
+		"ftp://localhost:21":    "want http:// or https://, not ftp://",
 		"localhost:8080/app":    "an address to listen on has no path",
 		"http://localhost:80/a": "an address to listen on has no path",
 		"*:8080":                `"*" is neither a name nor an address`,

@@ -1,44 +1,21 @@
-package caddymodule
+package sidecar_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-)
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-// Every word of the Caddyfile has a flag, and no flag is for anything else.
-func TestSidecarHasAFlagForEachWord(t *testing.T) {
-	have := map[string][]string{}
-	for _, w := range newSidecar().words {
-		have[w.of] = append(have[w.of], w.word)
-	}
-	have[inDirective] = append(have[inDirective], "handle_reject", "server_timing", "proxy_status_name")
-	have[inOption] = append(have[inOption], "show_query")
-	for of, words := range map[string][]string{
-		inDirective: slices.Concat(poolWords, routeWords, []string{"name"}),
-		inBreaker:   breakerWords,
-		inSpool:     spoolWords,
-		inOption:    {"explain", "show_query"},
-	} {
-		got := slices.Compact(slices.Sorted(slices.Values(have[of])))
-		if want := slices.Sorted(slices.Values(words)); !slices.Equal(got, want) {
-			t.Errorf("flags of '%s' are %v, words %v", of, got, want)
-		}
-	}
-}
+	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
+)
 
 // sidecarOf reads flags and returns the Caddyfile that they stand for.
 func sidecarOf(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	s := newSidecar()
-	cmd := s.command()
-	if err := cmd.ParseFlags(args); err != nil {
-		t.Fatal(err)
-	}
-	text, err := s.caddyfile()
-	return string(text), err
+	text, _, err := sidecar.Caddyfile(args...)
+	return text, err
 }
 
 func TestSidecarWritesACaddyfile(t *testing.T) {
@@ -128,6 +105,7 @@ http://:80 {
 func TestSidecarRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ args, want string }{
 		"no service":             {"--queue 5", "--to is required"},
+		"a misspelt flag":        {"--concurency 5", "unknown flag: --concurency; did you mean '--concurrency'?"},
 		"a breaker that is none": {"--to a:1 --breaker off --breaker-probes 2", "--breaker off goes with no other flag of the breaker"},
 	} {
 		if _, err := sidecarOf(t, strings.Fields(test.args)...); err == nil || !strings.HasPrefix(err.Error(), test.want) {

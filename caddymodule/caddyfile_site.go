@@ -6,10 +6,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// siteAddress returns the first address of the site block that a directive
-// stands in, or the head of its named route, or a word for it if that cannot be
-// told. Caddy's Helper has it only in an unexported field; it is read, never
-// changed, and a test notices when a new version of Caddy moves it.
+// siteAddress returns the first address of the site block of a directive, or the head of
+// its named route, or "site" if both are unknown. Caddy's Helper has it in an unexported
+// field only, which is read and never changed; a test fails when a new version of Caddy
+// moves it.
 func siteAddress(h httpcaddyfile.Helper) string {
 	block := reflect.ValueOf(h).FieldByName("parentBlock")
 	if !block.IsValid() {

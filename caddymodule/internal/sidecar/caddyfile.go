@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
-// caddyfile writes what the flags stand for.
+// caddyfile returns the Caddyfile that the flags stand for.
 func (s *sidecar) caddyfile() ([]byte, error) {
 	if len(s.to) == 0 {
 		return nil, errors.New("--to is required: the address of the service, such as 127.0.0.1:8000")
@@ -19,11 +19,11 @@ func (s *sidecar) caddyfile() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, err := s.settle()
+	backend, err := s.applyBackend()
 	if err != nil {
 		return nil, err
 	}
-	options, err := s.options(from)
+	options, err := s.globalOptions(from)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +36,8 @@ func (s *sidecar) caddyfile() ([]byte, error) {
 	return []byte(strings.Join(text, "\n") + "\n"), nil
 }
 
-// options are the global options.
-func (s *sidecar) options(from sidecarAddress) ([]string, error) {
+// globalOptions returns the lines of the global options.
+func (s *sidecar) globalOptions(from listenAddress) ([]string, error) {
 	var lines []string
 	if s.admin != adminAuto {
 		admin, err := quote(s.admin)
@@ -47,24 +47,24 @@ func (s *sidecar) options(from sidecarAddress) ([]string, error) {
 		lines = append(lines, "admin "+admin)
 	}
 	lines = append(lines, "persist_config off")
-	lines = append(lines, from.options()...)
+	lines = append(lines, from.globalOptions()...)
 	spool, err := s.lines(inSpool)
 	if err != nil {
 		return nil, err
 	}
-	option, err := s.lines(inOption)
+	global, err := s.lines(inGlobal)
 	if err != nil {
 		return nil, err
 	}
-	option = append(block("spool", spool), option...)
+	global = append(block("spool", spool), global...)
 	if s.showQuery {
-		option = append(option, "show_query")
+		global = append(global, "show_query")
 	}
-	return append(lines, block("offload", option)...), nil
+	return append(lines, block("offload", global)...), nil
 }
 
-// site is what stands in the block of the site.
-func (s *sidecar) site(from sidecarAddress, backend backends.Backend) ([]string, error) {
+// site returns the lines in the block of the site.
+func (s *sidecar) site(from listenAddress, backend backends.Backend) ([]string, error) {
 	lines, err := from.lines()
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (s *sidecar) site(from sidecarAddress, backend backends.Backend) ([]string,
 	return append(lines, proxy...), nil
 }
 
-// directive is what stands in the block of the directive.
+// directive returns the lines in the block of the directive.
 func (s *sidecar) directive() ([]string, error) {
 	lines, err := s.lines(inDirective)
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *sidecar) directive() ([]string, error) {
 	return lines, nil
 }
 
-// block puts a block around lines, or nothing around nothing.
+// block returns a block with these lines, or nothing if there are none.
 func block(head string, lines []string) []string {
 	if len(lines) == 0 {
 		return nil
@@ -128,44 +128,44 @@ func block(head string, lines []string) []string {
 	return append(all, "}")
 }
 
-// lines are the words of a block that are set.
+// lines returns the options of a block that are set.
 func (s *sidecar) lines(of string) ([]string, error) {
 	var lines []string
-	for _, w := range s.words {
-		if w.of != of || w.value == "" {
+	for _, o := range s.options {
+		if o.of != of || o.value == "" {
 			continue
 		}
-		values := []string{w.value}
-		if w.word == "request_spool" || w.word == "response_spool" || w.word == "unspooled" {
-			values = strings.Fields(w.value)
+		values := []string{o.value}
+		if o.name == "request_spool" || o.name == "response_spool" || o.name == "unspooled" {
+			values = strings.Fields(o.value)
 		}
 		text, err := quoteAll(values)
 		if err != nil {
 			return nil, err
 		}
-		for _, why := range w.why {
+		for _, why := range o.why {
 			lines = append(lines, "# "+why)
 		}
-		lines = append(lines, w.word+" "+text)
+		lines = append(lines, o.name+" "+text)
 	}
 	return lines, nil
 }
 
-// hasBreaker reports whether a word of the breaker is set.
+// hasBreaker reports whether an option of the breaker is set.
 func (s *sidecar) hasBreaker() bool {
-	for _, w := range s.words {
-		if w.of == inBreaker && w.value != "" {
+	for _, o := range s.options {
+		if o.of == inBreaker && o.value != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// value is what was given for a word of the directive.
-func (s *sidecar) value(word string) string {
-	for _, w := range s.words {
-		if w.of == inDirective && w.word == word {
-			return w.value
+// value returns the value of an option of the directive.
+func (s *sidecar) value(name string) string {
+	for _, o := range s.options {
+		if o.of == inDirective && o.name == name {
+			return o.value
 		}
 	}
 	return ""

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"slices"
@@ -55,7 +55,7 @@ func TestSidecarIsSetForItsBackend(t *testing.T) {
 	}
 }
 
-// What a user knows better wins, and is not explained.
+// Flags override the backend, and have no comments.
 func TestSidecarFlagsWinOverItsBackend(t *testing.T) {
 	text := sidecarOfBackend(t, "node", "--concurrency", "3", "--keepalive", "30s")
 	for line, want := range map[string]bool{"concurrency 3": true, "concurrency 1": false, "keepalive 30s": true, "keepalive off": false} {
@@ -90,7 +90,7 @@ func TestSidecarRefusesWhatFitsNoBackend(t *testing.T) {
 	for args, want := range map[string]string{
 		"--backend nodejs":                       `unknown backend "nodejs": known are aiohttp, `,
 		"--backend php":                          "--backend php needs --root",
-		"--backend php --root /s --keepalive 1s": "--keepalive goes not with --backend php",
+		"--backend php --root /s --keepalive 1s": "--keepalive does not go with --backend php",
 		"--backend node --root /s":               "--root goes with --backend php only",
 		"--root /s":                              "--root goes with --backend php only",
 	} {

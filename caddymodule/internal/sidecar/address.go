@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"errors"
@@ -9,24 +9,24 @@ import (
 	"strings"
 )
 
-// sidecarAddress is where a sidecar listens: there, and nowhere else. A site address
-// of a Caddyfile is more than that: its host selects requests, and opens ports for
-// certificates and redirects.
-type sidecarAddress struct {
+// listenAddress is the one address that a sidecar listens on. A site address of a
+// Caddyfile is more: its host selects requests, and opens ports for certificates and
+// redirects.
+type listenAddress struct {
 	tls  bool
 	host string // of the listener, empty for every address
 	port string
 	unix string // the socket as a network address of Caddy, instead of host and port
 }
 
-// Ports that Caddy gives a scheme to.
+// Ports that imply a scheme for Caddy.
 const (
 	portHTTP  = "80"
 	portHTTPS = "443"
 )
 
 // parseFrom reads the value of --from.
-func parseFrom(text string) (sidecarAddress, error) {
+func parseFrom(text string) (listenAddress, error) {
 	a, err := parseAddress(text)
 	if err != nil {
 		return a, fmt.Errorf("--from %s: %w", strconv.Quote(text), err)
@@ -34,12 +34,12 @@ func parseFrom(text string) (sidecarAddress, error) {
 	return a, nil
 }
 
-func parseAddress(text string) (a sidecarAddress, err error) {
+func parseAddress(text string) (a listenAddress, err error) {
 	if path, ok := strings.CutPrefix(text, "unix/"); ok {
 		if name, _, _ := strings.Cut(path, "|"); name == "" || strings.ContainsAny(path, "{}\r\n") {
 			return a, errors.New("a socket is unix/ and a path, as in unix//run/offload.sock")
 		}
-		return sidecarAddress{unix: text}, nil
+		return listenAddress{unix: text}, nil
 	}
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		switch strings.ToLower(scheme) {
@@ -48,7 +48,7 @@ func parseAddress(text string) (a sidecarAddress, err error) {
 		case "https":
 			a.tls, a.port = true, portHTTPS
 		default:
-			return a, fmt.Errorf("a sidecar speaks http:// or https://, not %s://", scheme)
+			return a, fmt.Errorf("want http:// or https://, not %s://", scheme)
 		}
 		text = strings.TrimSuffix(rest, "/")
 	}
@@ -59,13 +59,13 @@ func parseAddress(text string) (a sidecarAddress, err error) {
 		return a, err
 	}
 	if ip, err := netip.ParseAddr(a.host); a.tls && (a.host == "" || err == nil && (ip.IsUnspecified() || ip.Zone() != "")) {
-		return a, errors.New("https:// needs a host that its certificate can be for, as in https://localhost:8443")
+		return a, errors.New("https:// needs a host for its certificate, as in https://localhost:8443")
 	}
 	return a, nil
 }
 
-// splitAddress reads a host and a port. A port alone is one of every address; a host
-// alone has the port of its scheme, if there is any.
+// splitAddress reads a host and a port. A port alone means every address; a host alone
+// has the port of its scheme, if any.
 func splitAddress(text, port string) (host, _ string, err error) {
 	if strings.Contains(text, "/") {
 		return "", "", errors.New("an address to listen on has no path (see --match)")
@@ -75,7 +75,7 @@ func splitAddress(text, port string) (host, _ string, err error) {
 	case isNumber(text):
 		port = text
 	case isIPv6(text):
-		return "", "", fmt.Errorf("an IPv6 address stands in brackets, as in [%s]:8080", text)
+		return "", "", fmt.Errorf("an IPv6 address needs brackets, as in [%s]:8080", text)
 	case inBrackets || !strings.Contains(text, ":"):
 		if port == "" {
 			return "", "", fmt.Errorf("a port is missing, as in %s:8080", text)
@@ -92,7 +92,7 @@ func splitAddress(text, port string) (host, _ string, err error) {
 	return host, port, checkHost(host, text)
 }
 
-// checkPort returns the port as Caddy writes it.
+// checkPort returns the port in Caddy's form.
 func checkPort(port string) (string, error) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
@@ -101,8 +101,8 @@ func checkPort(port string) (string, error) {
 	return strconv.FormatUint(number, 10), nil
 }
 
-// checkHost refuses what no listener can be bound to, before a resolver is asked for
-// it. The resolver says whether a name is of this machine.
+// checkHost rejects hosts that no listener can be bound to, before they are resolved. The
+// resolver decides whether a name belongs to this machine.
 func checkHost(host, text string) error {
 	if host == "" {
 		return nil
@@ -139,8 +139,8 @@ func isNumber(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// String is the address as a client would write it.
-func (a sidecarAddress) String() string {
+// String returns the address as clients write it.
+func (a listenAddress) String() string {
 	switch {
 	case a.unix != "":
 		return a.unix
@@ -153,21 +153,21 @@ func (a sidecarAddress) String() string {
 	}
 }
 
-// network is the address as Caddy's listeners take it.
-func (a sidecarAddress) network() string {
+// network returns the address in the form of Caddy's listeners.
+func (a listenAddress) network() string {
 	if a.unix != "" {
 		return a.unix
 	}
 	return net.JoinHostPort(a.host, a.port)
 }
 
-// options are the global options that keep the site from opening more than its
+// globalOptions returns the global options that keep the site from opening more than its
 // listener: no redirects on port 80, no HTTP/3, no root certificate in the stores of
 // this machine. A client that names another host gets the one certificate there is.
-func (a sidecarAddress) options() []string {
+func (a listenAddress) globalOptions() []string {
 	var lines []string
 	if a.tls == (a.port == portHTTP) && (a.port == portHTTP || a.port == portHTTPS) {
-		// The port of the other scheme, which Caddy forbids unless they change places.
+		// Caddy forbids the port of the other scheme unless the two are swapped.
 		lines = append(lines, "http_port "+portHTTPS, "https_port "+portHTTP)
 	}
 	if a.tls {
@@ -177,10 +177,10 @@ func (a sidecarAddress) options() []string {
 	return lines
 }
 
-// site is the head of the site block. It has no host to match but the one that the
-// certificate is for, and then serves all others too: a site of one host answers the
-// others with nothing and status 200, which passes for a healthy service.
-func (a sidecarAddress) site() string {
+// site returns the addresses of the site block. It names no host except that of the
+// certificate, and then serves all other hosts too: a site of one host answers requests
+// for others with status 200 and no body, which looks like a healthy service.
+func (a listenAddress) site() string {
 	switch {
 	case a.unix != "":
 		return "http://"
@@ -191,8 +191,8 @@ func (a sidecarAddress) site() string {
 	}
 }
 
-// lines are those of the site block that bind it to the address.
-func (a sidecarAddress) lines() ([]string, error) {
+// lines returns the lines that bind the site block to the address.
+func (a listenAddress) lines() ([]string, error) {
 	listener := a.host
 	if a.unix != "" {
 		listener = a.unix

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"fmt"
@@ -29,18 +29,18 @@ func (s *sidecar) run() (int, error) {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	fmt.Fprintf(os.Stderr, "caddy offload: %s -> %s\n", from, strings.Join(s.to, " "))
-	for _, w := range s.words {
-		if len(w.why) > 0 {
-			fmt.Fprintf(os.Stderr, "caddy offload: --%s %s, for %s\n", w.flag(), w.value, strings.Join(w.why, "; "))
+	for _, o := range s.options {
+		if len(o.why) > 0 {
+			fmt.Fprintf(os.Stderr, "caddy offload: --%s %s, for %s\n", o.flag(), o.value, strings.Join(o.why, "; "))
 		}
 	}
 	select {} // until a signal ends the process
 }
 
-// prepare writes the Caddyfile, and looks whether its addresses are free if it is to
-// be run: on some systems two servers can listen on one address, and each gets a part
-// of what is meant for the other.
-func (s *sidecar) prepare() ([]byte, sidecarAddress, error) {
+// prepare writes the Caddyfile and, unless it is only printed, checks that its addresses
+// are free: on Linux two servers can listen on one address, and each gets a part of the
+// other's requests.
+func (s *sidecar) prepare() ([]byte, listenAddress, error) {
 	from, err := parseFrom(s.from)
 	if err != nil {
 		return nil, from, err
@@ -58,18 +58,18 @@ func (s *sidecar) prepare() ([]byte, sidecarAddress, error) {
 	return text, from, err
 }
 
-// adminAuto is the admin endpoint where the commands look for it, unless another
-// server is there: on some systems both could listen, and a reload that is meant for
-// one would reach the other.
+// adminAuto is the default address of the admin endpoint, or no endpoint if another
+// server has that address: on Linux both could listen, and a reload of one would reach
+// the other.
 const adminAuto = "auto"
 
-// chooseAdmin settles what "auto" means here.
+// chooseAdmin replaces adminAuto by "off" if another server has the default address.
 func (s *sidecar) chooseAdmin() {
 	if s.admin != adminAuto || !answers(caddy.DefaultAdminListen) {
 		return
 	}
 	s.admin = "off"
-	fmt.Fprintf(os.Stderr, "caddy offload: a server has its admin endpoint at %s already; this one has none, so commands do not reach it (see --admin)\n",
+	fmt.Fprintf(os.Stderr, "caddy offload: another server has its admin endpoint at %s; this one has none, so commands do not reach it (see --admin)\n",
 		caddy.DefaultAdminListen)
 }
 

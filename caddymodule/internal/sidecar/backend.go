@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"errors"
@@ -8,42 +8,42 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
-// settle gives the words without a flag the values that fit the backend. Without
-// --backend there is none to fit.
-func (s *sidecar) settle() (backends.Backend, error) {
+// applyBackend sets the options that depend on --backend and that no flag has set.
+func (s *sidecar) applyBackend() (backends.Backend, error) {
 	var b backends.Backend
 	var err error
 	if s.backend != "" {
 		if b, err = backends.Find(s.backend); err != nil {
 			return b, fmt.Errorf("--backend: %w", err)
 		}
-		s.presume("concurrency", strconv.Itoa(b.Concurrency), b.Name+": "+b.Reason, "or: "+b.More)
+		s.setDefault("concurrency", strconv.Itoa(b.Concurrency), b.Name+": "+b.Reason, "or: "+b.More)
 	}
 	if b.Stops != "" {
-		s.presume("on_abandon", "cancel", b.Name+": "+b.Stops)
+		s.setDefault("on_abandon", "cancel", b.Name+": "+b.Stops)
 	}
 	switch {
 	case b.FastCGI && s.root == "":
 		return b, fmt.Errorf("--backend %s needs --root: the folder of the site, as PHP-FPM sees it too", b.Name)
 	case b.FastCGI && s.keepalive != "":
-		return b, fmt.Errorf("--keepalive goes not with --backend %s: its connections serve one request each", b.Name)
+		return b, fmt.Errorf("--keepalive does not go with --backend %s: its connections serve one request each", b.Name)
 	case !b.FastCGI && s.root != "":
 		return b, errors.New("--root goes with --backend php only")
 	}
 	return b, nil
 }
 
-// presume sets a word of the directive that no flag has set, and says why.
-func (s *sidecar) presume(word, value string, why ...string) {
-	for i := range s.words {
-		if w := &s.words[i]; w.of == inDirective && w.word == word && w.value == "" {
-			w.value, w.why = value, why
+// setDefault sets an option of the directive that no flag has set. why is shown to the
+// operator.
+func (s *sidecar) setDefault(name, value string, why ...string) {
+	for i := range s.options {
+		if o := &s.options[i]; o.of == inDirective && o.name == name && o.value == "" {
+			o.value, o.why = value, why
 		}
 	}
 }
 
-// matcher is what the requests that block have in common, nothing if all do. Behind
-// PHP-FPM these are never files of another kind: Caddy serves them itself.
+// matcher returns the lines that define the matcher of blocking requests, none if all
+// requests block. Files that PHP-FPM does not run never match: Caddy serves them itself.
 func (s *sidecar) matcher(b backends.Backend) ([]string, error) {
 	paths, err := quoteAll(s.match)
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *sidecar) matcher(b backends.Backend) ([]string, error) {
 	return block("@blocking", lines), nil
 }
 
-// proxy is what hands requests on to the service.
+// proxy returns the lines that pass requests on to the service.
 func (s *sidecar) proxy(b backends.Backend) ([]string, error) {
 	to, err := quoteAll(s.to)
 	if err != nil {
@@ -79,11 +79,11 @@ func (s *sidecar) proxy(b backends.Backend) ([]string, error) {
 	if keepalive == "" {
 		return []string{"reverse_proxy " + to}, nil
 	}
-	word, err := quote(keepalive)
+	value, err := quote(keepalive)
 	if err != nil {
 		return nil, err
 	}
-	lines := []string{"keepalive " + word}
+	lines := []string{"keepalive " + value}
 	if why != "" {
 		lines = append([]string{"# " + why}, lines...)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// quoteAll makes tokens of a Caddyfile out of the values of a flag.
+// quoteAll returns the values of a flag as tokens of a Caddyfile.
 func quoteAll(values []string) (string, error) {
 	tokens := make([]string, len(values))
 	for i, value := range values {
@@ -20,9 +20,9 @@ func quoteAll(values []string) (string, error) {
 	return strings.Join(tokens, " "), nil
 }
 
-// quote makes one token of a Caddyfile out of a flag's value, so that it is read as
-// it was written. A Caddyfile has four ways to write a token, and none for all values:
-// only backquotes take everything but themselves.
+// quote returns a flag's value as one token of a Caddyfile, from which Caddy reads the
+// same value. A Caddyfile has four forms of tokens, and none is for all values: only
+// backquotes take everything except themselves.
 func quote(value string) (string, error) {
 	switch {
 	case !utf8.ValidString(value):
@@ -36,12 +36,12 @@ func quote(value string) (string, error) {
 	case !strings.Contains(value, "\r"):
 		return heredoc(value), nil
 	default:
-		return "", fmt.Errorf("a Caddyfile cannot have %s: it mixes backquotes, quotes behind backslashes and carriage returns", strconv.Quote(value))
+		return "", fmt.Errorf("a Caddyfile cannot have %s: it mixes backquotes, quotes after backslashes and carriage returns", strconv.Quote(value))
 	}
 }
 
-// isPlain reports whether a value needs no quotes: it has no letter that means
-// something somewhere in a token, or that no font shows.
+// isPlain reports whether a value needs no quotes: it has printable ASCII only, and no
+// letter with a meaning in a token.
 func isPlain(value string) bool {
 	for _, r := range value {
 		if r <= ' ' || r > '~' || strings.ContainsRune("\"`{}#\\<", r) {
@@ -51,9 +51,9 @@ func isPlain(value string) bool {
 	return value != ""
 }
 
-// endsOnBackslash reports whether a quote of the value, or the end of it, stands
-// behind an odd number of backslashes. In double quotes a backslash is itself, also
-// behind another one, unless a quote follows: these cannot be written there.
+// endsOnBackslash reports whether a quote in the value, or its end, follows an odd number
+// of backslashes. In double quotes a backslash is literal unless a quote follows, so such
+// a value cannot be written there.
 func endsOnBackslash(value string) bool {
 	for part := range strings.SplitSeq(value, `"`) {
 		if (len(part)-len(strings.TrimRight(part, `\`)))%2 == 1 {
@@ -63,7 +63,7 @@ func endsOnBackslash(value string) bool {
 	return false
 }
 
-// heredoc writes lines between markers that are not in them.
+// heredoc returns the lines between two markers that they do not contain.
 func heredoc(value string) string {
 	marker := "END"
 	for strings.Contains(value, marker) {
@@ -72,9 +72,9 @@ func heredoc(value string) string {
 	return "<<" + marker + "\n" + withoutEnvironment(value) + "\n" + marker
 }
 
-// withoutEnvironment keeps what looks like a variable of the environment from being
-// replaced, wherever it is quoted. The variable without a name is never set, and has
-// the opening as its default.
+// withoutEnvironment escapes text that looks like a variable of the environment, which
+// Caddy replaces in quotes too. The variable without a name is never set, and its default
+// is the opening brace and dollar.
 func withoutEnvironment(value string) string {
 	return strings.ReplaceAll(value, "{$", "{$:{$}")
 }

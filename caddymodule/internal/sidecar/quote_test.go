@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"slices"
