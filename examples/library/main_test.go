@@ -1,12 +1,13 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 )
 
-// The output that the README shows.
+// want is the output, but for the totals of rejections, which have some jitter.
 const want = `60 documents arrive at once:
   60 converted, 4 at once at most
 50 documents are damaged, which is no fault of the machine:
@@ -22,6 +23,19 @@ the program ends:
   one more document: pool 'converter' rejected: draining (the pool is draining)
   81 runs succeeded, 60 failed, 50 say nothing of the machine
   rejections by reason: map[`
+
+// The README shows the output.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := strings.ReplaceAll(string(readme), "\n    ", "\n")
+	if !strings.Contains(shown, want) {
+		t.Errorf("the README does not show\n%s", want)
+	}
+}
 
 func TestRun(t *testing.T) {
 	t.Parallel()

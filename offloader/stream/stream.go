@@ -100,6 +100,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// isFull reports whether there is no room, for this stream or for all.
 func isFull(err error) bool {
 	return errors.Is(err, spool.ErrTooLarge) || errors.Is(err, spool.ErrFull)
 }
@@ -241,6 +242,7 @@ func (s *Stream) repay(stalled <-chan time.Time) error {
 	}
 }
 
+// tryRepay reports whether no lent block is left.
 func (s *Stream) tryRepay() (repaid bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,6 +255,8 @@ func (s *Stream) tryRepay() (repaid bool, err error) {
 	return false, nil
 }
 
+// expectRoom makes the reader wake the writer. The channel that it returns is closed
+// when another spool gives something back.
 func (s *Stream) expectRoom() (freed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,12 +264,15 @@ func (s *Stream) expectRoom() (freed <-chan struct{}) {
 	return s.opts.Budget.Freed()
 }
 
+// expectNoRoom ends expectRoom.
 func (s *Stream) expectNoRoom() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.room = nil
 }
 
+// awaitRoom blocks until there may be room. It aborts the stream if that takes too long,
+// by Options.Stall or by the deadline.
 func (s *Stream) awaitRoom(freed <-chan struct{}, stalled <-chan time.Time) error {
 	late, stop := s.untilLate()
 	defer stop()
@@ -378,6 +385,7 @@ func (s *Stream) endError() error {
 	return ErrEnded
 }
 
+// wakeWriter wakes the writer if it waits for room. It requires s.mu.
 func (s *Stream) wakeWriter() {
 	select {
 	case s.room <- struct{}{}:
@@ -385,6 +393,7 @@ func (s *Stream) wakeWriter() {
 	}
 }
 
+// wakeReader wakes the reader if it waits. It requires s.mu.
 func (s *Stream) wakeReader() {
 	if r := s.reader; r != nil && r.waiting {
 		r.waiting = false
