@@ -1,9 +1,9 @@
-// Command bench compares caddy-offload with other proxies: it builds Caddy, starts
-// upstreams, proxies and load on loopback ports, runs the scenarios of internal/scenario
-// and writes their figures as text.
+// Command bench compares caddy-offload with other proxies: it builds Caddy,
+// starts upstreams, proxies and load on loopback ports, runs the scenarios of
+// internal/scenario and writes their figures as text.
 //
-// It is not a test: no time can fail a build. It needs a quiet Linux machine with HAProxy
-// and NGINX (bench/setup installs them).
+// It is not a test: no time can fail a build. It needs a quiet Linux machine with
+// HAProxy and NGINX (bench/setup installs them).
 //
 //	go run ./bench [flags] [scenario ...]
 package main

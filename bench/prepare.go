@@ -72,7 +72,8 @@ func lookPrograms() (target.Programs, error) {
 	for name, place := range map[string]*string{"haproxy": &p.HAProxy, "nginx": &p.NGINX, "taskset": &p.Taskset} {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			// Debian's PATH of ordinary users does not have the folders of servers.
+			// Debian's PATH of ordinary users does not have the folders of
+			// servers.
 			path, err = exec.LookPath(filepath.Join("/usr/sbin", name))
 		}
 		missing = errors.Join(missing, err)
@@ -84,7 +85,8 @@ func lookPrograms() (target.Programs, error) {
 	return p, nil
 }
 
-// describe returns the head of a result: the command that repeats it, and the machine.
+// describe returns the head of a result: the command that repeats it, and the
+// machine.
 func describe(ctx context.Context, env *scenario.Env, o options, s scenario.Scenario, began time.Time) string {
 	// A run of several scenarios is repeated with one command for each.
 	command := o.command
@@ -102,8 +104,8 @@ func describe(ctx context.Context, env *scenario.Env, o options, s scenario.Scen
 	return b.String()
 }
 
-// firstLine returns the first line of a program's version, or a question mark: a result
-// with an incomplete head is still useful.
+// firstLine returns the first line of a program's version, or a question mark: a
+// result with an incomplete head is still useful.
 func firstLine(ctx context.Context, name string, args ...string) string {
 	output, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {

@@ -1,8 +1,9 @@
-// Package predict runs mixes of work against the engine in virtual time and compares the
-// number of served requests with that of an order that knows the future.
+// Package predict runs mixes of work against the engine in virtual time and
+// compares the number of served requests with that of an order that knows the
+// future.
 //
-// The engine is the real one; only time is virtual. testing/synctest works in tests only,
-// so the program is a test:
+// The engine is the real one; only time is virtual. testing/synctest works in
+// tests only, so the program is a test:
 //
 //	go test ./bench/predict -run TestPredictions -count 1 -v -args -keep ../results/predict.txt
 package predict
@@ -41,10 +42,12 @@ type mix struct {
 	settings offloader.Settings
 	arrivals []arrival
 	limits   []limit
-	// run returns the duration of the k-th run of a kind that starts at the given time. It
-	// depends on the order of starts, so that no order gains by its choice of runs.
+	// run returns the duration of the k-th run of a kind that starts at the given
+	// time. It depends on the order of starts, so that no order gains by its
+	// choice of runs.
 	run func(of kind, k int, start time.Duration) time.Duration
-	// fails reports whether a run that starts at the given time fails, nil for never.
+	// fails reports whether a run that starts at the given time fails, nil for
+	// never.
 	fails func(start time.Duration) bool
 }
 
@@ -111,7 +114,8 @@ func everyNth(d, l time.Duration, n int) func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// exponentially is a backend whose runs take d on average, with exponential durations.
+// exponentially is a backend whose runs take d on average, with exponential
+// durations.
 func exponentially(d time.Duration) func(kind, int, time.Duration) time.Duration {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	runs := make([]time.Duration, 1<<18)
@@ -132,7 +136,8 @@ func stalled(from, to time.Duration, run func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// changing is a backend whose runs have another duration after each of the given times.
+// changing is a backend whose runs have another duration after each of the given
+// times.
 func changing(steps ...time.Duration) func(kind, int, time.Duration) time.Duration {
 	return func(_ kind, _ int, start time.Duration) time.Duration {
 		d := steps[0]

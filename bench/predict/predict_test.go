@@ -17,8 +17,8 @@ import (
 // wrongRefusals is the share of the offered requests that may be rejected wrongly.
 const wrongRefusals = 0.01
 
-// In every mix, rejected requests could not have been served: the engine serves nearly as
-// many as an order that knows the future.
+// In every mix, rejected requests could not have been served: the engine serves
+// nearly as many as an order that knows the future.
 func TestPredictions(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("Mixes of work. best: served by an order that knows the future. wrong: (best - served) / offered.\n" +
@@ -105,8 +105,8 @@ func (m *mix) request(t *testing.T, pool *offloader.Pool, began time.Time, of ki
 	}
 }
 
-// add counts an answer, and returns how many runs of the kind have begun before. It reports
-// false if a pool never gives that answer.
+// add counts an answer, and returns how many runs of the kind have begun before. It
+// reports false if a pool never gives that answer.
 func (f *figures) add(of kind, err error, waited time.Duration) (int, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -36,8 +36,8 @@ func readBuilder(path string) (xcaddy.Builder, error) {
 	return builder, nil
 }
 
-// decodeBuilder decodes exactly one JSON object. An unknown key is an error: with a
-// misspelled one the build would silently differ.
+// decodeBuilder decodes exactly one JSON object. An unknown key is an error:
+// with a misspelled one the build would silently differ.
 func decodeBuilder(r io.Reader) (xcaddy.Builder, error) {
 	var builder xcaddy.Builder
 	decoder := json.NewDecoder(r)
@@ -54,8 +54,8 @@ func decodeBuilder(r io.Reader) (xcaddy.Builder, error) {
 	return builder, nil
 }
 
-// resolveReplacements makes relative folders absolute, because xcaddy builds in a temporary
-// folder. They are relative to base, not to the working directory.
+// resolveReplacements makes relative folders absolute, because xcaddy builds in
+// a temporary folder. They are relative to base, not to the working directory.
 func resolveReplacements(replacements []xcaddy.Replace, base string) error {
 	for i, r := range replacements {
 		if r.Old == "" || r.New == "" {
@@ -76,8 +76,8 @@ func resolveReplacements(replacements []xcaddy.Replace, base string) error {
 	return nil
 }
 
-// isFolder reports whether a replacement is a folder and not a module path, by the rule of
-// go.mod files: it begins with ./ or ../ or is absolute.
+// isFolder reports whether a replacement is a folder and not a module path, by
+// the rule of go.mod files: it begins with ./ or ../ or is absolute.
 func isFolder(path string) bool {
 	first, _, _ := strings.Cut(filepath.ToSlash(path), "/")
 	return first == "." || first == ".." || filepath.IsAbs(path)

@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// writeModule creates a folder with a go.mod, and a build file in its folder "build". It
-// returns both paths.
+// writeModule creates a folder with a go.mod, and a build file in its
+// folder "build". It returns both paths.
 func writeModule(t *testing.T, buildFile string) (module, config string) {
 	t.Helper()
 	module = t.TempDir()

@@ -1,12 +1,13 @@
 // Command build builds a Caddy binary with this project. It reads a serialized
-// [xcaddy.Builder] (xcaddy.json in the root) and builds with the xcaddy library. Then it
-// lists the modules of the new binary and fails if those of this project are missing: a
-// build without the plugin must not look successful.
+// [xcaddy.Builder] (xcaddy.json in the root) and builds with the xcaddy
+// library. Then it lists the modules of the new binary and fails if those of
+// this project are missing: a build without the plugin must not look
+// successful.
 //
 //	go run ./cmd/build [-config xcaddy.json] [-output bin/caddy] [-race]
 //
-// It downloads modules unless they are on the machine already. `go build ./cmd/caddy` needs
-// no network.
+// It downloads modules unless they are on the machine already. `go build
+// ./cmd/caddy` needs no network.
 package main
 
 import (
@@ -95,8 +96,8 @@ func removeOld(output string) error {
 	return nil
 }
 
-// verifyBuild verifies a binary that can run on this machine, and prints a note if it
-// cannot.
+// verifyBuild verifies a binary that can run on this machine, and prints a note
+// if it cannot.
 func verifyBuild(ctx context.Context, builder xcaddy.Builder, output string, stdout io.Writer) error {
 	if foreign(builder.Platform) {
 		_, err := fmt.Fprintf(stdout, "%s: built for another platform, its modules are not verified\n", output)

@@ -16,25 +16,25 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// folderLine begins the part of xcaddy's log that names its build folder; xcaddy reports
-// the folder nowhere else.
+// folderLine begins the part of xcaddy's log that names its build folder; xcaddy
+// reports the folder nowhere else.
 const folderLine = "[INFO] Temporary folder: "
 
-// steps follows a build, shows its output, and adds the replaced modules to the build's
-// go.mod before the plugins are looked up.
+// steps follows a build, shows its output, and adds the replaced modules to the
+// build's go.mod before the plugins are looked up.
 //
-// Without that, the go command asks the module proxy about every path that a plugin's
-// package could belong to, the longest first. A public proxy answers that it has no such
-// module. But a proxy that answers "forbidden" for unknown modules ends the build, although
-// the module is in a local folder.
+// Without that, the go command asks the module proxy about every path that a
+// plugin's package could belong to, the longest first. A public proxy answers
+// that it has no such module. But a proxy that answers "forbidden" for unknown
+// modules ends the build, although the module is in a local folder.
 type steps struct {
 	log          io.Writer
 	replacements []xcaddy.Replace
 	folder       string
 }
 
-// onStep returns xcaddy's callback: it runs concurrently with a step until the step's
-// output ends, and the next step waits for its return.
+// onStep returns xcaddy's callback: it runs concurrently with a step until the
+// step's output ends, and the next step waits for its return.
 func (s *steps) onStep(ctx context.Context) func(*xcaddy.StepEvent) error {
 	return func(event *xcaddy.StepEvent) error {
 		if err := s.follow(event.Output); err != nil {
@@ -93,8 +93,8 @@ func (s *steps) requireReplaced(ctx context.Context) error {
 // majorSuffix is the last element of a module path from version 2 on.
 var majorSuffix = regexp.MustCompile(`^v([2-9]|[1-9][0-9]+)$`)
 
-// requirement returns a version for a replaced module. Any version is possible, since the
-// folder replaces it, but its major version must fit the path.
+// requirement returns a version for a replaced module. Any version is possible,
+// since the folder replaces it, but its major version must fit the path.
 func requirement(module string) string {
 	if strings.Contains(module, "@") {
 		return module

@@ -52,8 +52,8 @@ func missingModules(listed string) []string {
 	return missing
 }
 
-// runBinary returns the standard output of one command of the binary; an error contains its
-// standard error.
+// runBinary returns the standard output of one command of the binary; an error
+// contains its standard error.
 func runBinary(ctx context.Context, binary, command string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, command).Output()
 	if err == nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// fakeEnv makes the test binary act as a Caddy binary: its value is the output of
-// `list-modules`, or "broken" for a binary that fails.
+// fakeEnv makes the test binary act as a Caddy binary: its value is the
+// output of `list-modules`, or "broken" for a binary that fails.
 const fakeEnv = "BUILD_TEST_FAKE_CADDY"
 
 func TestMain(m *testing.M) {

@@ -1,5 +1,5 @@
-// Command caddy is Caddy with all modules of this project, built with plain `go build` and
-// without a network once the modules are on the machine.
+// Command caddy is Caddy with all modules of this project, built with plain
+// `go build` and without a network once the modules are on the machine.
 package main
 
 import (

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
-// ownHome sets a separate home folder for this process, so that it reads and writes no file
-// of the user's Caddy. The returned function removes the folder.
+// ownHome sets a separate home folder for this process, so that it reads and
+// writes no file of the user's Caddy. The returned function removes the folder.
 func ownHome() (remove func() error, err error) {
 	home, err := os.MkdirTemp("", "caddy-offload-demo-")
 	if err != nil {
@@ -31,8 +31,8 @@ func ownHome() (remove func() error, err error) {
 	return func() error { return os.RemoveAll(home) }, nil
 }
 
-// adapt converts a Caddyfile of the repository into a config without effect outside the
-// demo.
+// adapt converts a Caddyfile of the repository into a config without effect
+// outside the demo.
 func adapt(elements ...string) ([]byte, error) {
 	root, err := repository.Root()
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// blockFor is the time that a factorial blocks its worker: 500 of them then take about as
-// long as the scene of the slow upstream. 100 waiting ones take less than half of a
-// client's patience; the rest is a margin for a busy machine.
+// blockFor is the time that a factorial blocks its worker: 500 of them then
+// take about as long as the scene of the slow upstream. 100 waiting ones take
+// less than half of a client's patience; the rest is a margin for a busy
+// machine.
 const blockFor = 24 * time.Millisecond
 
 // The permits of the two pools in the root Caddyfile.
@@ -23,8 +24,8 @@ const (
 // slowService is the service time of the slow upstream.
 const slowService = 200 * time.Millisecond
 
-// factorialScene finds the number whose factorial takes about blockFor on this machine, by
-// requests to an idle worker.
+// factorialScene finds the number whose factorial takes about blockFor on this
+// machine, by requests to an idle worker.
 func factorialScene(ctx context.Context, a addresses) (*scene, error) {
 	s := &scene{
 		key:     "factorial",
@@ -81,9 +82,9 @@ func (s *scene) measured(ctx context.Context, measure func(*load.Client) error) 
 	return errors.Join(measure(c), srv.stop())
 }
 
-// measure sends a few requests to the idle backend and stores the answer. The service time
-// is the shortest of these times: the machine caused the additional time of the others, and
-// no run should be faster than the ideal.
+// measure sends a few requests to the idle backend and stores the answer. The
+// service time is the shortest of these times: the machine caused the
+// additional time of the others, and no run should be faster than the ideal.
 func (s *scene) measure(ctx context.Context, c *load.Client, path string) error {
 	url := "http://" + s.addr + path
 	s.service = time.Hour

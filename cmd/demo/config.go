@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// withoutOffload returns a config without the app and the handlers named offload, at any
-// depth, and otherwise unchanged.
+// withoutOffload returns a config without the app and the handlers named
+// offload, at any depth, and otherwise unchanged.
 func withoutOffload(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		if apps, ok := tree["apps"].(map[string]any); ok {
@@ -39,16 +39,17 @@ func strip(node any) any {
 	return node
 }
 
-// discreet returns a config that does not log errors of requests: in the scenes the clients
-// report them.
+// discreet returns a config that does not log errors of requests: in the
+// scenes the clients report them.
 func discreet(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		defaultLog(tree)["exclude"] = []string{"http.log.error"}
 	})
 }
 
-// domesticated returns a config without effect outside the demo: it logs errors only,
-// listens on the loopback interface, and has a time limit for its end.
+// domesticated returns a config without effect outside the demo: it logs
+// errors only, listens on the loopback interface, and has a time limit for its
+// end.
 func domesticated(config []byte) ([]byte, error) {
 	return rewrite(config, func(tree map[string]any) {
 		defaultLog(tree)["level"] = "ERROR"
@@ -60,8 +61,8 @@ func domesticated(config []byte) ([]byte, error) {
 	})
 }
 
-// keepOnLoopback restricts the server's ports that listen on all addresses to the loopback
-// address.
+// keepOnLoopback restricts the server's ports that listen on all addresses to
+// the loopback address.
 func keepOnLoopback(server any) {
 	settings, _ := server.(map[string]any)
 	addresses, _ := settings["listen"].([]any)

@@ -21,7 +21,8 @@ type demo struct {
 	running   servers
 }
 
-// play runs all scenes in both modes. Afterwards Caddy still runs, with offload.
+// play runs all scenes in both modes. Afterwards Caddy still runs, with
+// offload.
 func (d *demo) play(ctx context.Context) (*report, error) {
 	config, err := adapt("Caddyfile")
 	if err != nil {
@@ -78,8 +79,8 @@ func (d *demo) print(w io.Writer, r *report, asJSON bool) error {
 	return enc.Encode(r)
 }
 
-// serve keeps the servers of the scenes running until ctx is done, for requests of the
-// user.
+// serve keeps the servers of the scenes running until ctx is done, for
+// requests of the user.
 func (d *demo) serve(ctx context.Context) error {
 	if err := d.start(ctx, d.addresses.upstreams()...); err != nil {
 		return err
@@ -131,7 +132,8 @@ func (d *demo) serveExample(ctx context.Context, name string) error {
 	return fmt.Errorf("there is no example %q; there are factorial and slowupstream", name)
 }
 
-// serveUpstreams serves the upstreams of the root Caddyfile until ctx is done.
+// serveUpstreams serves the upstreams of the root Caddyfile until ctx is
+// done.
 func serveUpstreams(ctx context.Context, a addresses) error {
 	d := &demo{}
 	if err := d.start(ctx, a.upstreams()...); err != nil {

@@ -1,7 +1,7 @@
-// Command demo shows in about a minute the effect of the offload handler. It starts the two
-// upstreams of examples/ and Caddy with the root Caddyfile, and runs one scene twice on
-// each of them, without offload and with it: 100 clients request a slow route while a probe
-// requests a fast one.
+// Command demo shows in about a minute the effect of the offload handler. It
+// starts the two upstreams of examples/ and Caddy with the root Caddyfile, and
+// runs one scene twice on each of them, without offload and with it: 100
+// clients request a slow route while a probe requests a fast one.
 //
 //	go run ./cmd/demo                      plays the scenes and prints a table
 //	go run ./cmd/demo -json                prints one JSON object instead
@@ -9,9 +9,10 @@
 //	go run ./cmd/demo -upstreams           starts what the root Caddyfile fronts
 //	go run ./cmd/demo -example factorial   starts one example with its Caddyfile
 //
-// It listens on free ports; with -upstreams and -example, on the defaults of the
-// Caddyfiles. OFFLOAD_ADDR, OFFLOAD_ADMIN, FACTORIAL_UPSTREAM and SLOW_UPSTREAM in the
-// environment set them. It fails if an offloaded request was lost.
+// It listens on free ports; with -upstreams and -example, on the defaults of
+// the Caddyfiles. OFFLOAD_ADDR, OFFLOAD_ADMIN, FACTORIAL_UPSTREAM and
+// SLOW_UPSTREAM in the environment set them. It fails if an offloaded request
+// was lost.
 package main
 
 import (

@@ -8,8 +8,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// Caddy maintains its storage in the background, and the storage lock expires on
-		// its own.
+		// Caddy maintains its storage in the background, and the storage lock
+		// expires on its own.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
 	)
 }

@@ -2,7 +2,8 @@ package main
 
 import "github.com/caddy-offload/caddy-offload/internal/load"
 
-// result has the figures of one run of a scene. Its counts are those of the blocking route.
+// result has the figures of one run of a scene. Its counts are those of the
+// blocking route.
 type result struct {
 	Requests  int            `json:"requests"`
 	Completed int            `json:"completed"`
@@ -14,8 +15,8 @@ type result struct {
 	ServiceMS float64        `json:"service_ms"`
 	WallS     float64        `json:"wall_s"`
 	IdealS    float64        `json:"ideal_s"`
-	// Ratio is the time for each completed request divided by the ideal; zero if none was
-	// completed.
+	// Ratio is the time for each completed request divided by the ideal; zero
+	// if none was completed.
 	Ratio float64 `json:"ratio"`
 }
 
@@ -26,8 +27,8 @@ type report struct {
 	Protected   map[string]result `json:"protected"`
 }
 
-// lost returns the number of requests that the offloaded runs did not answer, on either
-// route.
+// lost returns the number of requests that the offloaded runs did not answer,
+// on either route.
 func (r *report) lost() int {
 	lost := 0
 	for _, result := range r.Protected {

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// The scene that this project comes from: a number of clients repeatedly request a slow
-// route while a probe requests a fast one.
+// The scene that this project comes from: a number of clients repeatedly
+// request a slow route while a probe requests a fast one.
 const (
 	clients    = 100
 	each       = 5
@@ -26,9 +26,9 @@ type mode struct {
 	limit    time.Duration // of the whole run
 }
 
-// Without a pool clients would wait for minutes, so they give up and the run is stopped.
-// With a pool none should have to: the limits are only a guard, and the slowest answer in
-// the table shows that they were not reached.
+// Without a pool clients would wait for minutes, so they give up and the run
+// is stopped. With a pool none should have to: the limits are only a guard,
+// and the slowest answer in the table shows that they were not reached.
 func modes(config []byte) (unprotected, protected mode, err error) {
 	if config, err = discreet(config); err != nil {
 		return mode{}, mode{}, err
@@ -56,8 +56,8 @@ func (s *scene) ideal() time.Duration {
 	return clients * each * s.service / time.Duration(s.permits)
 }
 
-// play runs the scene once. Caddy already runs the mode's config; the upstream is new,
-// without requests of another run.
+// play runs the scene once. Caddy already runs the mode's config; the upstream
+// is new, without requests of another run.
 func (s *scene) play(ctx context.Context, m mode, p *load.Progress) (res result, err error) {
 	p.Say("%s, %s:", capital(s.title), m.title)
 	srv, err := start(ctx, s.backend, s.addr)

@@ -15,7 +15,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// direct is a small scene without Caddy: clients connect to the worker itself.
+// direct is a small scene without Caddy: clients connect to the worker
+// itself.
 func direct(t *testing.T) *scene {
 	t.Helper()
 	var ports services.Ports
@@ -49,8 +50,8 @@ func TestPlay(t *testing.T) {
 	}
 }
 
-// hook is a backend that calls a function for the blocking route and answers all other
-// requests immediately.
+// hook is a backend that calls a function for the blocking route and answers
+// all other requests immediately.
 type hook func(r *http.Request)
 
 func (h hook) Serve(ctx context.Context, ln net.Listener) error {

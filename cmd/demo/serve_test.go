@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/repository"
 )
 
-// home sets a home folder and free ports for the test. A process has one Caddy, so these
-// tests do not run in parallel.
+// home sets a home folder and free ports for the test. A process has one Caddy,
+// so these tests do not run in parallel.
 func home(t *testing.T) *demo {
 	t.Helper()
 	for _, name := range []string{
@@ -41,7 +41,8 @@ func home(t *testing.T) *demo {
 	return d
 }
 
-// serving runs serve until the test is over, and returns when it serves the paths.
+// serving runs serve until the test is over, and returns when it serves the
+// paths.
 func serving(t *testing.T, d *demo, serve func(context.Context) error, paths ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -34,8 +34,8 @@ func start(ctx context.Context, b func() backend, addr string) (*server, error) 
 	if err != nil {
 		return nil, fmt.Errorf("starting an upstream: %w", err)
 	}
-	// An interrupt does not stop a server; its owner does, so that the parts always end in
-	// the same order.
+	// An interrupt does not stop a server; its owner does, so that the parts
+	// always end in the same order.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &server{cancel: cancel, served: make(chan error, 1)}
 	go func() { s.served <- b().Serve(ctx, ln) }()
@@ -59,15 +59,15 @@ func (all servers) stop() error {
 	return errors.Join(errs...)
 }
 
-// addresses are the addresses of all servers. The names of the environment variables are
-// those in the Caddyfiles.
+// addresses are the addresses of all servers. The names of the environment
+// variables are those in the Caddyfiles.
 type addresses struct {
 	caddy, admin, factorial, slow string
 }
 
-// chooseAddresses uses the addresses of the environment. The others are free ports, or the
-// defaults of the Caddyfiles. It sets all of them in the environment, where the Caddyfiles
-// read them.
+// chooseAddresses uses the addresses of the environment. The others are free
+// ports, or the defaults of the Caddyfiles. It sets all of them in the
+// environment, where the Caddyfiles read them.
 func chooseAddresses(free bool) (addresses, error) {
 	var a addresses
 	var ports services.Ports

@@ -1,10 +1,10 @@
-// Command observability runs Caddy with the Caddyfile of this example, a slow server behind
-// it, and traffic for the dashboard.
+// Command observability runs Caddy with the Caddyfile of this example, a slow
+// server behind it, and traffic for the dashboard.
 //
 //	go run ./examples/observability
 //
-// OFFLOAD_ADDR, OFFLOAD_METRICS, OFFLOAD_ADMIN and SLOW_UPSTREAM in the environment replace
-// the addresses of the Caddyfile.
+// OFFLOAD_ADDR, OFFLOAD_METRICS, OFFLOAD_ADMIN and SLOW_UPSTREAM in the environment
+// replace the addresses of the Caddyfile.
 package main
 
 import (

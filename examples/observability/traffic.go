@@ -37,7 +37,8 @@ const (
 	slowPiece  = 64 << 10
 )
 
-// traffic sends requests at a steady pace, with bursts, independent of their results.
+// traffic sends requests at a steady pace, with bursts, independent of their
+// results.
 type traffic struct {
 	base   string
 	client *http.Client

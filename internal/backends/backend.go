@@ -20,8 +20,8 @@ type Backend struct {
 	More string
 	// KeepaliveOff is the reason not to keep connections to it; empty: they are kept.
 	KeepaliveOff string
-	// Stops is the reason why it stops when its connection closes; empty: it does not, and
-	// a run keeps its permit until the server has ended it.
+	// Stops is the reason why it stops when its connection closes; empty: it does not,
+	// and a run keeps its permit until the server has ended it.
 	Stops string
 	// FastCGI means that it uses FastCGI, and that the proxy serves files itself.
 	FastCGI bool

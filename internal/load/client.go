@@ -16,7 +16,8 @@ type Client struct {
 	patience time.Duration // longest time to a complete answer
 }
 
-// NewClient returns a client that waits at most patience for a complete answer.
+// NewClient returns a client that waits at most patience for a complete
+// answer.
 func NewClient(patience time.Duration) *Client {
 	return &Client{
 		http: &http.Client{Transport: &http.Transport{
@@ -39,8 +40,8 @@ func DigestOf(body string) Digest { return sha256.Sum256([]byte(body)) }
 // errImpatient is the cause of a request whose client stopped waiting.
 var errImpatient = errors.New("the client's patience is at its end")
 
-// Fetch sends one request. The answer must be a 200 with the body want, unless want is
-// zero.
+// Fetch sends one request. The answer must be a 200 with the body want, unless
+// want is zero.
 func (c *Client) Fetch(ctx context.Context, url string, want Digest) (kind string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errImpatient)
 	defer cancel()

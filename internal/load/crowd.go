@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Crowd is a number of clients that send the same request several times, each as soon as it
-// has the answer to its last one.
+// Crowd is a number of clients that send the same request several times, each as
+// soon as it has the answer to its last one.
 type Crowd struct {
 	Clients, Each int
 	URL           string

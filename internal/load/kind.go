@@ -40,8 +40,8 @@ func kindOfStatus(res *http.Response, body head) string {
 	return kind
 }
 
-// reasonOf returns the reason from an answer of the examples' services, a problem of RFC
-// 9457, or an answer of a proxy.
+// reasonOf returns the reason from an answer of the examples' services, a
+// problem of RFC 9457, or an answer of a proxy.
 func reasonOf(res *http.Response, body head) string {
 	if name := res.Header.Get("X-Error"); name != "" {
 		return name

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// Probe sends requests to a fast route at fixed times, whether or not the last answer has
-// arrived, and measures from the intended time. So a late answer hides no delay.
+// Probe sends requests to a fast route at fixed times, whether or not the last
+// answer has arrived, and measures from the intended time. So a late answer
+// hides no delay.
 type Probe struct {
 	Every time.Duration
 	URL   string
 }
 
-// Run sends requests until enough is closed or ctx is done, then waits for the open
-// answers.
+// Run sends requests until enough is closed or ctx is done, then waits for the
+// open answers.
 func (p Probe) Run(ctx context.Context, enough <-chan struct{}, c *Client, t *Tally) {
 	var open sync.WaitGroup
 	defer open.Wait()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Progress shows the state of a run: one line that changes on a terminal, a few lines
-// elsewhere.
+// Progress shows the state of a run: one line that changes on a terminal, a few
+// lines elsewhere.
 type Progress struct {
 	w        io.Writer
 	terminal bool
@@ -32,8 +32,8 @@ func (p *Progress) Say(format string, args ...any) {
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// Watch shows the progress of a run until it is finished; fast may be nil. Its line fits a
-// narrow terminal, because a line that wraps cannot be overwritten.
+// Watch shows the progress of a run until it is finished; fast may be nil. Its
+// line fits a narrow terminal, because a line that wraps cannot be overwritten.
 func (p *Progress) Watch(finished <-chan struct{}, blocking, fast *Tally) {
 	every, form := 5*time.Second, "%s\n"
 	if p.terminal {

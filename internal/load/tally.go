@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Done is the kind of a request with a complete and correct answer. Every other kind is a
-// short text about the error.
+// Done is the kind of a request with a complete and correct answer. Every
+// other kind is a short text about the error.
 const Done = ""
 
 // Kinds of requests that did not fail on their own.
@@ -49,9 +49,10 @@ func NewTally() *Tally { return &Tally{kinds: map[string]int{}} }
 
 // Add records one request and the wait of its client.
 //
-// The quantiles include answers and clients that gave up, whose wait is at least that long.
-// A rejection would make them look too good, so it is left out. So are the requests that
-// were open at the stop, in favour of the run that was stopped.
+// The quantiles include answers and clients that gave up, whose wait is at
+// least that long. A rejection would make them look too good, so it is left
+// out. So are the requests that were open at the stop, in favour of the run
+// that was stopped.
 func (t *Tally) Add(kind string, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,7 +62,8 @@ func (t *Tally) Add(kind string, waited time.Duration) {
 	}
 }
 
-// Measure sends one request and records it. Its client has waited since the given time.
+// Measure sends one request and records it. Its client has waited since the
+// given time.
 func (t *Tally) Measure(since time.Time, ask func() (kind string)) {
 	t.open(1)
 	kind := ask()
@@ -75,7 +77,8 @@ func (t *Tally) open(n int) {
 	t.waiting += n
 }
 
-// counts returns the numbers of requests that were answered, are lost, and wait.
+// counts returns the numbers of requests that were answered, are lost, and
+// wait.
 func (t *Tally) counts() (completed, lost, waiting int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,8 +117,8 @@ func (t *Tally) Route() Route {
 	}
 }
 
-// quantile returns the smallest of the sorted values that is not below a share q of all
-// values, zero if there are none.
+// quantile returns the smallest of the sorted values that is not below a share
+// q of all values, zero if there are none.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// PHPFPM is a PHP-FPM that listens on addr, a port or a socket, and runs as many scripts at
-// the same time as it has workers. It keeps its configuration, its pid and its log in
+// PHPFPM is a PHP-FPM that listens on addr, a port or a socket, and runs as many scripts
+// at the same time as it has workers. It keeps its configuration, its pid and its log in
 // folder, which it must be able to enter. extra has additional lines for its pool's
 // configuration.
 func PHPFPM(addr, folder string, workers int, extra string) (Program, error) {

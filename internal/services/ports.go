@@ -13,14 +13,15 @@ const Loopback = "127.0.0.1"
 
 // Ports holds reserved ports. The zero value holds none.
 //
-// The system returns a free port again as long as no server listens there. A server may
-// need ten seconds until it does, also after a restart, and another server can get the port
-// during that time. So Take chooses ports below the range of the system, and reserves them
-// with UDP, which leaves TCP free for the intended server.
+// The system returns a free port again as long as no server listens there. A
+// server may need ten seconds until it does, also after a restart, and another
+// server can get the port during that time. So Take chooses ports below the range
+// of the system, and reserves them with UDP, which leaves TCP free for the
+// intended server.
 type Ports []net.PacketConn
 
-// The range of reserved ports. Linux uses those from 32768 on for itself, other systems
-// begin above that.
+// The range of reserved ports. Linux uses those from 32768 on for itself, other
+// systems begin above that.
 const (
 	firstPort = 10_000
 	lastPort  = 32_767
@@ -41,7 +42,8 @@ func (p *Ports) Take() (addr string, err error) {
 	return "", fmt.Errorf("looking for a free port: %w", err)
 }
 
-// hold reserves a port. It fails if the port is reserved, or a server listens there.
+// hold reserves a port. It fails if the port is reserved, or a server listens
+// there.
 func hold(addr string) (net.PacketConn, error) {
 	held, err := net.ListenPacket("udp", addr)
 	if err != nil {

@@ -34,8 +34,8 @@ type Process struct {
 // defaultFarewell is the default time limit for the end of a process after Stop.
 const defaultFarewell = 10 * time.Second
 
-// Start starts a program in a separate process group. So an interrupt at the terminal
-// reaches only this process, which then ends the others in order.
+// Start starts a program in a separate process group. So an interrupt at the
+// terminal reaches only this process, which then ends the others in order.
 func Start(p Program) (*Process, error) {
 	if p.Farewell == 0 {
 		p.Farewell = defaultFarewell
@@ -76,8 +76,8 @@ func (p *Program) hint() string {
 // Exited is closed when the process has ended.
 func (s *Process) Exited() <-chan struct{} { return s.exited }
 
-// Stop asks the process to end, and kills it after the time limit. It also ends remaining
-// child processes.
+// Stop asks the process to end, and kills it after the time limit. It also ends
+// remaining child processes.
 func (s *Process) Stop() error {
 	askToEnd(s.cmd.Process)
 	select {
@@ -100,7 +100,8 @@ func (s *Process) Kill() {
 // errDied means that a server ended before it was ready.
 var errDied = errors.New("ended by itself")
 
-// Until repeats try until it succeeds, the process has died, or the context is done.
+// Until repeats try until it succeeds, the process has died, or the context is
+// done.
 func (s *Process) Until(ctx context.Context, try func(context.Context) error) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

@@ -11,12 +11,13 @@ import (
 	"sync"
 )
 
-// installing is held while packages are installed: parallel tests need the same packages.
+// installing is held while packages are installed: parallel tests need the same
+// packages.
 var installing sync.Mutex
 
-// PythonCommands returns the folder of commands of a virtual environment with the packages
-// of a requirements file. The environment is made once and kept in the user's cache until
-// the file changes.
+// PythonCommands returns the folder of commands of a virtual environment with the
+// packages of a requirements file. The environment is made once and kept in the user's
+// cache until the file changes.
 func PythonCommands(ctx context.Context, requirements string) (string, error) {
 	list, err := os.ReadFile(requirements)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// RabbitMQ is a broker with the daemon where Erlang nodes look up each other's ports. A
-// daemon on the usual port could belong to other brokers, and would stay.
+// RabbitMQ is a broker with the daemon where Erlang nodes look up each other's
+// ports. A daemon on the usual port could belong to other brokers, and would stay.
 type RabbitMQ struct {
 	*Server // the broker
 
@@ -28,7 +28,8 @@ const node = "offload@localhost"
 // rabbitFarewell is the time limit for the end of a broker on a busy machine.
 const rabbitFarewell = time.Minute
 
-// StartRabbitMQ starts a broker on addr with the user guest, as after an installation.
+// StartRabbitMQ starts a broker on addr with the user guest, as after an
+// installation.
 func StartRabbitMQ(ctx context.Context, addr, folder string) (*RabbitMQ, error) {
 	r := &RabbitMQ{}
 	err := r.start(ctx, addr, folder)
@@ -68,7 +69,8 @@ func (r *RabbitMQ) start(ctx context.Context, addr, folder string) error {
 		Farewell: rabbitFarewell,
 	}
 	r.Server, err = StartServer(ctx, broker, func(ctx context.Context) error {
-		// Until the broker reports that it listens, another server may listen on the port.
+		// Until the broker reports that it listens, another server may listen on
+		// the port.
 		if !strings.Contains(logOf(broker), "Server startup complete") {
 			return errWrongAnswer
 		}
@@ -99,8 +101,8 @@ func (r *RabbitMQ) Close() error {
 	return errors.Join(errs...)
 }
 
-// rabbitCommand bypasses Debian's wrapper, which runs as the user rabbitmq and in that
-// user's home.
+// rabbitCommand bypasses Debian's wrapper, which runs as the user rabbitmq and in
+// that user's home.
 func rabbitCommand(name string) string {
 	if path, err := exec.LookPath("/usr/lib/rabbitmq/bin/" + name); err == nil {
 		return path
@@ -108,7 +110,8 @@ func rabbitCommand(name string) string {
 	return name
 }
 
-// rabbitEnvironment restricts the broker to its folder and to the loopback interface.
+// rabbitEnvironment restricts the broker to its folder and to the loopback
+// interface.
 func rabbitEnvironment(folder, addr, names, dist string) ([]string, error) {
 	in := func(name string) string { return filepath.Join(folder, name) }
 	env := []string{

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Redis starts a Redis server on addr that keeps its data in memory. Additional arguments
-// are as on its command line.
+// Redis starts a Redis server on addr that keeps its data in memory. Additional
+// arguments are as on its command line.
 func Redis(ctx context.Context, addr, folder string, more ...string) (*Server, error) {
 	return RedisLike(ctx, "redis-server", addr, folder, more...)
 }
@@ -36,7 +36,8 @@ func Listening(addr string) func(context.Context) error {
 	return func(ctx context.Context) error { return greet(ctx, addr, "", "") }
 }
 
-// errWrongAnswer means that the expected server does not listen on the address, or not yet.
+// errWrongAnswer means that the expected server does not listen on the address, or
+// not yet.
 var errWrongAnswer = errors.New("unexpected answer")
 
 // greet sends data to a server and compares the beginning of its answer.

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Server is a program that serves clients and can be restarted. It is not safe for
-// concurrent use.
+// Server is a program that serves clients and can be restarted. It is not safe
+// for concurrent use.
 type Server struct {
 	program Program
 	ready   func(context.Context) error

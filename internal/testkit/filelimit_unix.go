@@ -12,8 +12,9 @@ import (
 
 const fileLimitEnv = "TESTKIT_FILE_LIMIT"
 
-// WithFileLimit runs a test in a separate process in which no file can grow beyond the
-// given number of bytes. To the program this looks like a full disk.
+// WithFileLimit runs a test in a separate process in which no file can grow
+// beyond the given number of bytes. To the program this looks like a full
+// disk.
 func WithFileLimit(t *testing.T, bytes uint64, test func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(fileLimitEnv) != "" {

@@ -9,8 +9,8 @@ import (
 // answerBuffer is the read buffer of an ordinary client connection.
 const answerBuffer = 16 << 10
 
-// closedClient repeats its request over one connection, which it opens again after an
-// error.
+// closedClient repeats its request over one connection, which it opens again
+// after an error.
 func (s Stream) closedClient(ctx context.Context, start time.Time) []Sample {
 	var samples []Sample
 	request := s.request()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// errProtocol means that an answer is malformed or has a form that this client does not
-// implement.
+// errProtocol means that an answer is malformed or has a form that this
+// client does not implement.
 var errProtocol = errors.New("unexpected answer")
 
 // conn is one client connection. It has at most one open request.
@@ -107,8 +107,8 @@ func (c *conn) readOneHead() (head, error) {
 	}
 }
 
-// field parses one header field. The first letter decides before the slow comparison,
-// because most fields do not matter here.
+// field parses one header field. The first letter decides before the slow
+// comparison, because most fields do not matter here.
 func (h *head) field(line []byte) error {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	if len(name) == 0 || (name[0]|0x20 != 'c' && name[0]|0x20 != 't') {

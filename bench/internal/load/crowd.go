@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/proc"
 )
 
-// CrowdJob opens many idle connections, sends one request over each, and measures the
-// resources of the target while all of them wait.
+// CrowdJob opens many idle connections, sends one request over each, and
+// measures the resources of the target while all of them wait.
 type CrowdJob struct {
 	Addr     string
 	PIDs     []int
@@ -23,7 +23,8 @@ type CrowdJob struct {
 	Watch    time.Duration // duration of the measurement of the wait, and of the probe after that
 }
 
-// CrowdResult has the resources of the target in each phase. Memory is resident bytes.
+// CrowdResult has the resources of the target in each phase. Memory is
+// resident bytes.
 type CrowdResult struct {
 	Start    int64         // before the first connection
 	Idle     int64         // all connections open, no request sent
@@ -160,8 +161,9 @@ func (c *crowd) leave() {
 	c.readers.Wait()
 }
 
-// settle waits until the target has finished the work of the last phase: until its CPU
-// clock nearly stops, or half a minute has passed (a target that polls never stops).
+// settle waits until the target has finished the work of the last phase: until
+// its CPU clock nearly stops, or half a minute has passed (a target that polls
+// never stops).
 func (c *crowd) settle(ctx context.Context) error {
 	const (
 		period = 500 * time.Millisecond

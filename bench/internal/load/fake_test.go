@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// patience is far longer than any test needs: a test that reaches this deadline fails.
+// patience is far longer than any test needs: a test that reaches this
+// deadline fails.
 const patience = time.Minute
 
 // fake is a server that sends fixed bytes as its answer to each request.
@@ -20,8 +21,8 @@ type fake struct {
 	requests atomic.Int64
 }
 
-// newFake starts a server. answer returns the bytes for the n-th request (from 0), and
-// whether to close the connection after them.
+// newFake starts a server. answer returns the bytes for the n-th request
+// (from 0), and whether to close the connection after them.
 func newFake(t *testing.T, answer func(n int64, r *http.Request) (text string, hangUp bool)) *fake {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

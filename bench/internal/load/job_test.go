@@ -93,8 +93,8 @@ func TestClosedClientsKeepTheirConnections(t *testing.T) {
 	}
 }
 
-// A server that does not answer must not delay the following requests of an open loop: this
-// one answers only when all have arrived.
+// A server that does not answer must not delay the following requests of an
+// open loop: this one answers only when all have arrived.
 func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 	const requests = 40
 	var all sync.WaitGroup

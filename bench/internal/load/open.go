@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// runOpen starts a request at each tick of a regular clock, whether or not the earlier ones
-// have ended, and waits for all of them.
+// runOpen starts a request at each tick of a regular clock, whether or not
+// the earlier ones have ended, and waits for all of them.
 func (s Stream) runOpen(ctx context.Context, start time.Time) ([]Sample, error) {
 	if s.Rate <= 0 {
 		return nil, errors.New("an open loop needs a rate")
@@ -49,8 +49,8 @@ func (s Stream) openRequest(ctx context.Context, lines *pool, request []byte, du
 	return sample
 }
 
-// pool keeps idle connections, as the many clients of an open loop would: the most recently
-// used one comes first.
+// pool keeps idle connections, as the many clients of an open loop would:
+// the most recently used one comes first.
 type pool struct {
 	addr string
 

@@ -14,8 +14,8 @@ const (
 	ServeCrowd   = "crowd"   // a CrowdJob
 )
 
-// Serve reads one job of the given kind from in, runs it and writes its result to out, both
-// as JSON. It is the main function of a load process.
+// Serve reads one job of the given kind from in, runs it and writes its result
+// to out, both as JSON. It is the main function of a load process.
 func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
 	switch kind {
 	case ServeStreams:

@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/proc"
 )
 
-// SliceJob loads several targets in turn, each for a short slice, in many rounds, and reads
-// the CPU clock of the processes of each. Slices are shorter than the disturbances of a
-// shared machine, so those affect all targets equally.
+// SliceJob loads several targets in turn, each for a short slice, in many rounds,
+// and reads the CPU clock of the processes of each. Slices are shorter than the
+// disturbances of a shared machine, so those affect all targets equally.
 type SliceJob struct {
 	Targets []SliceTarget
 	Clients int           // connections to each target, opened before the first slice
@@ -78,8 +78,9 @@ func RunSlices(ctx context.Context, job SliceJob) ([]SliceResult, error) {
 	}
 	order := slices.Clone(slicers)
 	for range job.Rounds {
-		// A fixed order favours targets that follow themselves or a small neighbour: they
-		// find their own code and data in the caches. A random order treats all alike.
+		// A fixed order favours targets that follow themselves or a small
+		// neighbour: they find their own code and data in the caches. A random
+		// order treats all alike.
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, s := range order {
 			s.run(ctx, job.Slice)
@@ -88,8 +89,8 @@ func RunSlices(ctx context.Context, job SliceJob) ([]SliceResult, error) {
 	return sliceResults(slicers)
 }
 
-// sliceResults reads the clocks at the end, so that a garbage collection that outlasts a
-// slice counts for its process.
+// sliceResults reads the clocks at the end, so that a garbage collection that
+// outlasts a slice counts for its process.
 func sliceResults(slicers []*slicer) ([]SliceResult, error) {
 	results := make([]SliceResult, len(slicers))
 	for i, s := range slicers {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A slow client uses the segments of an Ethernet and a small window. With the 64 KiB
-// segments of loopback the kernel buffers a whole response of 1 MiB, so every proxy passes
-// and the test proves nothing.
+// A slow client uses the segments of an Ethernet and a small window. With the
+// 64 KiB segments of loopback the kernel buffers a whole response of 1 MiB,
+// so every proxy passes and the test proves nothing.
 const (
 	ethernetMSS  = 1460
 	slowReceive  = 16 << 10
@@ -18,7 +18,8 @@ const (
 	pacePerSlice = 20 // slices of a second, in each of which a slow client reads or writes
 )
 
-// slowReader sends its requests at full speed and reads the answers at s.Pace.
+// slowReader sends its requests at full speed and reads the answers at
+// s.Pace.
 func (s Stream) slowReader(ctx context.Context, start time.Time) []Sample {
 	request := s.request()
 	return s.slowly(ctx, start, func(c *conn, deadline time.Time) (answer, error) {
@@ -43,8 +44,8 @@ func (s Stream) slowWriter(ctx context.Context, start time.Time) []Sample {
 	})
 }
 
-// slowly sends s.Requests requests, each over a separate connection. Rejected ones do not
-// count if the stream has a pause.
+// slowly sends s.Requests requests, each over a separate connection. Rejected
+// ones do not count if the stream has a pause.
 func (s Stream) slowly(
 	ctx context.Context, start time.Time, request func(*conn, time.Time) (answer, error),
 ) []Sample {
@@ -82,8 +83,8 @@ func (s Stream) slowRequest(
 	return got, err
 }
 
-// pacedReader reads pace bytes per second, counted from the first byte, so that a wait for
-// the answer allows no burst.
+// pacedReader reads pace bytes per second, counted from the first byte, so
+// that a wait for the answer allows no burst.
 type pacedReader struct {
 	ctx   context.Context // context of the client; this reader lives no longer than one of its calls
 	conn  net.Conn

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// likeEthernet prepares a socket before it connects, because both values are negotiated at
-// that time.
+// likeEthernet prepares a socket before it connects, because both values are
+// negotiated at that time.
 func likeEthernet(_, _ string, socket syscall.RawConn) error {
 	var failed error
 	err := socket.Control(func(fd uintptr) {

@@ -1,6 +1,6 @@
-// Package proc reads the resources that a process and its children have used: CPU time and
-// resident memory. It is for processes that the bench has started and works on Linux only;
-// elsewhere every reading is an error.
+// Package proc reads the resources that a process and its children have used:
+// CPU time and resident memory. It is for processes that the bench has
+// started and works on Linux only; elsewhere every reading is an error.
 package proc
 
 import "errors"

@@ -35,9 +35,9 @@ func Tree(pid int) ([]int, error) {
 
 // CPU returns the user and system time that the processes have used so far.
 //
-// It reads the kernel's clock of each process, which counts nanoseconds and includes
-// threads that have ended; /proc/PID/stat counts ticks of 10 ms, too coarse for slices of
-// some hundred milliseconds.
+// It reads the kernel's clock of each process, which counts nanoseconds and
+// includes threads that have ended; /proc/PID/stat counts ticks of 10 ms, too
+// coarse for slices of some hundred milliseconds.
 func CPU(pids []int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
@@ -86,8 +86,8 @@ func statusKiB(status []byte, key string) (int64, error) {
 	return 0, fmt.Errorf("%s not found", key)
 }
 
-// EndWithParent makes the kernel end the child when the bench ends in any way, and puts the
-// child into a separate process group, which Signal reaches.
+// EndWithParent makes the kernel end the child when the bench ends in any way,
+// and puts the child into a separate process group, which Signal reaches.
 func EndWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

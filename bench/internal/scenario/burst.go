@@ -21,7 +21,8 @@ const (
 	burstPatience = 45 * time.Second // time at which the targets without a limit are stopped
 )
 
-// burstProbe is the duration of the probe of the fast route during the burst.
+// burstProbe is the duration of the probe of the fast route during the
+// burst.
 const burstProbe = 10 * time.Second
 
 func runBurst(ctx context.Context, e *Env) (*Report, error) {

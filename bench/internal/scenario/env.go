@@ -22,7 +22,8 @@ const (
 	LoadCommand     = "load"
 )
 
-// The cores of an overhead measurement: one for the proxy, one for all other processes.
+// The cores of an overhead measurement: one for the proxy, one for all other
+// processes.
 const (
 	loadCore  = 0
 	proxyCore = 1
@@ -143,7 +144,8 @@ func (e *Env) site(ctx context.Context, name target.Name, plan target.Plan, conf
 	return e.siteBefore(ctx, name, plan, up, up)
 }
 
-// siteBefore starts a target in front of started upstreams, which then belong to the site.
+// siteBefore starts a target in front of started upstreams, which then belong
+// to the site.
 func (e *Env) siteBefore(
 	ctx context.Context, name target.Name, plan target.Plan, slow, fast *upstream.Upstream,
 ) (*site, error) {

@@ -12,7 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/upstream"
 )
 
-// memoryHeader has the size of the header that a browser sends after a login, at least.
+// memoryHeader has the size of the header that a browser sends after a
+// login, at least.
 const memoryHeader = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n" +
 	"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n" +
 	"Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n"

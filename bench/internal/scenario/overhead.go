@@ -49,8 +49,8 @@ var overheadTargets = []target.Name{
 	target.HAProxy, target.NGINX,
 }
 
-// runOverhead runs all targets of a round at the same time, each pinned to the same core,
-// and loads them in turn in short slices.
+// runOverhead runs all targets of a round at the same time, each pinned to the same
+// core, and loads them in turn in short slices.
 func runOverhead(ctx context.Context, e *Env) (*Report, error) {
 	e.defaultRounds = 12
 	report := &Report{}
@@ -136,9 +136,9 @@ func (e *Env) saturate(ctx context.Context, size overheadSize, targets []*target
 	return nil
 }
 
-// fixedRate measures the latency of requests that find the proxy idle. It counts from the
-// time at which a request was sent: no request waits at such a rate, and the oversleeping
-// of the generator would hide the differences.
+// fixedRate measures the latency of requests that find the proxy idle. It counts from
+// the time at which a request was sent: no request waits at such a rate, and the
+// oversleeping of the generator would hide the differences.
 func (e *Env) fixedRate(ctx context.Context, size overheadSize, targets []*target.Target, f figures) error {
 	for _, t := range targets {
 		samples, err := e.streams(ctx, loadCore, load.Stream{

@@ -36,8 +36,8 @@ func (r *Report) Notef(format string, args ...any) {
 func (r *Report) Table(header []string, rows [][]string) {
 	w := tabwriter.NewWriter(&r.tables, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, row := range append([][]string{header}, rows...) {
-		// The first column is right aligned like the numbers: tabwriter has only one
-		// alignment. The builder never fails.
+		// The first column is right aligned like the numbers: tabwriter has only
+		// one alignment. The builder never fails.
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t")+"\t")
 	}
 	_ = w.Flush()
@@ -54,9 +54,9 @@ func (r *Report) AtLeast(what string, got, limit float64) {
 	r.aim(what, got >= limit, fmt.Sprintf("%s, aim >= %s", number(got), number(limit)), got)
 }
 
-// RatioAtMost records whether a measured ratio is within its upper limit. It is missed only
-// if the lower bound is above the limit, in the two decimals of the aims: the noise of the
-// machine alone must not fail an aim.
+// RatioAtMost records whether a measured ratio is within its upper limit. It is
+// missed only if the lower bound is above the limit, in the two decimals of the
+// aims: the noise of the machine alone must not fail an aim.
 func (r *Report) RatioAtMost(what string, got stat.Bounds, limit float64) {
 	text := fmt.Sprintf("%.3fx [%.3f, %.3f], aim <= %.2fx", got.Mid, got.Low, got.High, limit)
 	r.aim(what, math.Round(got.Low*100) <= math.Round(limit*100), text, got.Mid)

@@ -1,6 +1,7 @@
-// Package scenario runs the scenarios of the bench and reports their figures: the requests
-// to the targets, the number of repetitions, and the aims of the offload targets. It does
-// not generate load itself and starts every server in a separate process.
+// Package scenario runs the scenarios of the bench and reports their figures:
+// the requests to the targets, the number of repetitions, and the aims of the
+// offload targets. It does not generate load itself and starts every server in a
+// separate process.
 package scenario
 
 import (

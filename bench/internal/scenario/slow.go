@@ -72,8 +72,8 @@ func runSlowClients(ctx context.Context, e *Env) (*Report, error) {
 	return report, nil
 }
 
-// crawl runs one direction and returns the throughput of the normal clients. The other
-// figures go to f, unless it is nil.
+// crawl runs one direction and returns the throughput of the normal clients. The
+// other figures go to f, unless it is nil.
 func (e *Env) crawl(ctx context.Context, c crawl, name target.Name, slow int, f figures) (rps float64, err error) {
 	at, err := e.site(ctx, name,
 		target.Plan{Limit: 6, Queue: 100, MaxWait: 30 * time.Second, Uploads: true},

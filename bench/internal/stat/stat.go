@@ -1,6 +1,6 @@
-// Package stat computes the few figures that the bench reports from samples: medians,
-// percentiles and bounds on a median. It does not depend on HTTP and assumes no
-// distribution, because the noise of a shared machine has none.
+// Package stat computes the few figures that the bench reports from samples:
+// medians, percentiles and bounds on a median. It does not depend on HTTP and
+// assumes no distribution, because the noise of a shared machine has none.
 package stat
 
 import (
@@ -23,9 +23,9 @@ func Median(x []float64) float64 {
 	return (sorted[mid-1] + sorted[mid]) / 2
 }
 
-// Quantile returns the smallest value of x that is not below a share q of all values
-// (nearest rank), and NaN when x is empty. It never interpolates between two samples, so a
-// p99 is a measured latency.
+// Quantile returns the smallest value of x that is not below a share q of all
+// values (nearest rank), and NaN when x is empty. It never interpolates between
+// two samples, so a p99 is a measured latency.
 func Quantile(x []float64, q float64) float64 {
 	if len(x) == 0 {
 		return math.NaN()

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// caddyHead is the same for all Caddy targets. It disables all parts that could add work:
-// admin API, access log, saved configuration.
+// caddyHead is the same for all Caddy targets. It disables all parts that could
+// add work: admin API, access log, saved configuration.
 const caddyHead = `{
 	admin off
 	auto_https off
@@ -51,8 +51,8 @@ func caddyText(name Name, plan Plan, addr string) string {
 	return b.String()
 }
 
-// writeMaxConns limits the slow route as plain Caddy can: by the connections of a separate
-// transport. Its queue has neither a limit nor a longest wait.
+// writeMaxConns limits the slow route as plain Caddy can: by the connections of
+// a separate transport. Its queue has neither a limit nor a longest wait.
 func writeMaxConns(b *strings.Builder, plan Plan, buffers string) {
 	fmt.Fprintf(b, "\treverse_proxy %s/* %s {\n%s", SlowPath, plan.Slow, buffers)
 	if plan.Limit > 0 {

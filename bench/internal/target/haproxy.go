@@ -12,8 +12,8 @@ func haproxyRecipe(name Name, plan Plan, k kit) recipe {
 	}
 }
 
-// haproxyConfig limits the queue with a rule, because HAProxy has no option for that.
-// Without http-no-delay it delays small pieces of an answer.
+// haproxyConfig limits the queue with a rule, because HAProxy has no option
+// for that. Without http-no-delay it delays small pieces of an answer.
 func haproxyConfig(name Name, plan Plan, addr string) string {
 	var b strings.Builder
 	b.WriteString("global\n")

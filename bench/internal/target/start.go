@@ -83,8 +83,8 @@ func (t *Target) launch(r recipe) error {
 	}
 	go func() {
 		defer close(t.ended)
-		// A signal ends the process, so its status has no meaning; ready and Stop read its
-		// output.
+		// A signal ends the process, so its status has no meaning; ready and
+		// Stop read its output.
 		_ = t.process.Wait()
 	}()
 	return nil

@@ -1,6 +1,6 @@
-// Package target starts the measured servers: Caddy in several configurations, HAProxy and
-// NGINX, each in front of the same upstream, on a free loopback port, with a generated
-// configuration in a separate folder.
+// Package target starts the measured servers: Caddy in several configurations,
+// HAProxy and NGINX, each in front of the same upstream, on a free loopback
+// port, with a generated configuration in a separate folder.
 //
 // All targets get the same task from a Plan: requests below SlowPath are
 // blocking and limited, all others are not. How well a target can express that
@@ -73,7 +73,8 @@ type Programs struct {
 	Caddy, HAProxy, NGINX, Taskset string
 }
 
-// recipe describes the start of a target: the files that it reads and its command.
+// recipe describes the start of a target: the files that it reads and its
+// command.
 type recipe struct {
 	files   map[string]string // by name, in the target's folder
 	command []string

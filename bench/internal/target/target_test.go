@@ -127,8 +127,8 @@ func TestDirectIsTheUpstreamItself(t *testing.T) {
 	}
 }
 
-// A target that ends at its start is reported immediately, with its last output, and leaves
-// no files.
+// A target that ends at its start is reported immediately, with its last
+// output, and leaves no files.
 func TestFailedStart(t *testing.T) {
 	program, err := exec.LookPath("false")
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // maxBare limits the size in a path.
 const maxBare = 16 << 20
 
-// serveBare answers each request with the number of bytes in its path's last segment. It
-// implements just enough HTTP for a proxy that keeps connections open, so that the CPU
-// outside the measured proxy goes to the load generator.
+// serveBare answers each request with the number of bytes in its path's last
+// segment. It implements just enough HTTP for a proxy that keeps connections
+// open, so that the CPU outside the measured proxy goes to the load generator.
 func serveBare(listener net.Listener) error {
 	for {
 		conn, err := listener.Accept()
@@ -21,8 +21,8 @@ func serveBare(listener net.Listener) error {
 			return fmt.Errorf("accepting: %w", err)
 		}
 		go func() {
-			// A proxy that closes the connection, or sends malformed requests, has no more
-			// requests.
+			// A proxy that closes the connection, or sends malformed requests,
+			// has no more requests.
 			_ = answerBare(conn)
 			_ = conn.Close()
 		}()

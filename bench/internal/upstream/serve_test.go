@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// started runs Serve as the process would, and returns its addresses and a function that
-// ends it.
+// started runs Serve as the process would, and returns its addresses and a
+// function that ends it.
 func started(t *testing.T, config Config) (Ready, func() error) {
 	t.Helper()
 	text, err := json.Marshal(config)

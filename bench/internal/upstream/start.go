@@ -19,7 +19,8 @@ type Upstream struct {
 	input   io.WriteCloser // its end ends the process
 }
 
-// Start starts an upstream with the command, which must end in a call of Serve.
+// Start starts an upstream with the command, which must end in a call of
+// Serve.
 func Start(ctx context.Context, command []string, config Config) (*Upstream, error) {
 	u := &Upstream{process: exec.CommandContext(ctx, command[0], command[1:]...)}
 	u.process.Stderr = os.Stderr

@@ -1,9 +1,9 @@
-// Package upstream is the backend of the scenarios: a server of synchronous workers that
-// slows down when too many requests are inside, and a bare responder that needs very little
-// CPU.
+// Package upstream is the backend of the scenarios: a server of synchronous
+// workers that slows down when too many requests are inside, and a bare responder
+// that needs very little CPU.
 //
-// It is not a realistic application; each of its flaws is a number in its Config. Serve
-// runs it in a separate process and ends with its standard input.
+// It is not a realistic application; each of its flaws is a number in its Config.
+// Serve runs it in a separate process and ends with its standard input.
 package upstream
 
 import (
@@ -25,9 +25,9 @@ type Config struct {
 	Thrash  float64 // share by which each request inside beyond Workers prolongs the service
 	Routes  map[string]Route
 
-	// SendBuffer limits the part of an answer that the kernel buffers before the worker has
-	// to wait for its client; 0 leaves it to the kernel, which buffers megabytes on
-	// loopback.
+	// SendBuffer limits the part of an answer that the kernel buffers before the
+	// worker has to wait for its client; 0 leaves it to the kernel, which buffers
+	// megabytes on loopback.
 	SendBuffer int
 }
 
@@ -45,9 +45,9 @@ type Ready struct {
 	Control string // address of its counters
 }
 
-// Serve reads a Config from in, serves it on free loopback ports, writes a Ready line to
-// out, and returns when in ends: the upstream lives until the process that started it
-// closes the pipe.
+// Serve reads a Config from in, serves it on free loopback ports, writes a Ready
+// line to out, and returns when in ends: the upstream lives until the process that
+// started it closes the pipe.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	input := json.NewDecoder(in)
 	var config Config

@@ -18,9 +18,9 @@ type Stats struct {
 	Overflown int // rejected because the backlog was full
 }
 
-// workers is a server of synchronous workers. A worker is busy from the head of a request
-// to the last byte of its answer, also after its client has left: such servers do not
-// notice that.
+// workers is a server of synchronous workers. A worker is busy from the head of
+// a request to the last byte of its answer, also after its client has left: such
+// servers do not notice that.
 type workers struct {
 	config Config
 	free   chan struct{} // one element for each busy worker; nil: no limit
@@ -54,7 +54,8 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.free <- struct{}{}
 		defer func() { <-w.free }()
 	}
-	// A body that is cut short does not matter: the worker serves the request anyway.
+	// A body that is cut short does not matter: the worker serves the request
+	// anyway.
 	_, _ = io.Copy(io.Discard, r.Body)
 	time.Sleep(w.service(route))
 	if route.Events > 0 {

@@ -9,13 +9,13 @@ const (
 	pieceBytes = 8 << 10
 )
 
-// streamDecimal formats x, which must not be negative, and passes the text to emit in
-// pieces, leading digits first. It returns false as soon as emit does. Each piece belongs
-// to emit.
+// streamDecimal formats x, which must not be negative, and passes the text to
+// emit in pieces, leading digits first. It returns false as soon as emit does.
+// Each piece belongs to emit.
 //
-// big.Int.String computes the trailing digits first and returns all digits at the end.
-// Splitting at powers of ten needs the same divisions, but finishes the left half before it
-// starts the right half.
+// big.Int.String computes the trailing digits first and returns all digits at
+// the end. Splitting at powers of ten needs the same divisions, but finishes
+// the left half before it starts the right half.
 func streamDecimal(x *big.Int, emit func(piece []byte) bool) bool {
 	f := &formatter{powers: powersUpTo(x), emit: emit}
 	return f.split(x, len(f.powers)-1, false) && f.flush()
@@ -28,8 +28,8 @@ func powersUpTo(x *big.Int) []*big.Int {
 	var powers []*big.Int
 	for p.Cmp(x) <= 0 {
 		powers = append(powers, p)
-		// The comparison uses bit lengths only, because an unnecessary square is the most
-		// expensive one.
+		// The comparison uses bit lengths only, because an unnecessary square
+		// is the most expensive one.
 		if 2*(p.BitLen()-1) >= x.BitLen() {
 			break
 		}
@@ -45,8 +45,8 @@ type formatter struct {
 	emit   func([]byte) bool
 }
 
-// split formats x, which is below powers[level] squared. Padded text keeps its leading
-// zeros, because it follows other digits.
+// split formats x, which is below powers[level] squared. Padded text keeps its
+// leading zeros, because it follows other digits.
 func (f *formatter) split(x *big.Int, level int, padded bool) bool {
 	if level < 0 {
 		return f.leaf(x, padded)

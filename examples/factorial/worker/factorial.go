@@ -34,7 +34,8 @@ func parseN(text string) (int64, error) {
 	return int64(n), nil
 }
 
-// factorial is the blocking handler: until it returns, no other handler runs on the loop.
+// factorial is the blocking handler: until it returns, no other handler
+// runs on the loop.
 func (s *Server) factorial(r *http.Request, p *reply) {
 	n, err := parseN(r.PathValue("n"))
 	switch {

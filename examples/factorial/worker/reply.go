@@ -2,20 +2,21 @@ package worker
 
 import "net/http"
 
-// maxPieces is the largest number of pieces of one reply: the digits of MaxN! and one short
-// piece at the end. With a channel of that size the loop never waits for a slow client, as
-// with the send buffers of an async server.
+// maxPieces is the largest number of pieces of one reply: the digits of MaxN!
+// and one short piece at the end. With a channel of that size the loop never
+// waits for a slow client, as with the send buffers of an async server.
 const maxPieces = 1_000_000/pieceBytes + 2
 
-// reply carries one response from the loop to the goroutine of the connection, which is the
-// only user of the response writer.
+// reply carries one response from the loop to the goroutine of the connection,
+// which is the only user of the response writer.
 type reply struct {
 	pieces chan []byte   // closed by the loop: the response has ended
 	gone   chan struct{} // closed by the connection's side: the reader has left
 
 	// Written by the loop before its first piece, read after that piece.
 	status int
-	// Written by the loop before it closes pieces: the response is not complete.
+	// Written by the loop before it closes pieces: the response is not
+	// complete.
 	cut bool
 }
 

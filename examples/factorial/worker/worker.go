@@ -1,13 +1,13 @@
-// Package worker is an HTTP service with one event loop and one blocking route, like an
-// async Python or Node service with a long computation in a handler.
+// Package worker is an HTTP service with one event loop and one blocking route,
+// like an async Python or Node service with a long computation in a handler.
 //
 //	GET /factorial/{n}   the digits of n!, streamed while they are formatted
 //	GET /ping            "pong"
 //
-// All handlers run on the loop, one after the other, so a large n delays all clients, those
-// of /ping included. A request that was read is handled even if its client has left; but
-// after a failed write the rest of that response is not computed. Slow readers do not block
-// the loop.
+// All handlers run on the loop, one after the other, so a large n delays all
+// clients, those of /ping included. A request that was read is handled even if
+// its client has left; but after a failed write the rest of that response is
+// not computed. Slow readers do not block the loop.
 //
 // It is an upstream for a pool, not a model of a good service.
 package worker
@@ -49,15 +49,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Serve accepts connections on ln until ctx is done, then closes the server and waits for
-// its goroutines.
+// Serve accepts connections on ln until ctx is done, then closes the server and
+// waits for its goroutines.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	return serve.Until(ctx, ln, srv, s.Close)
 }
 
-// Close ends the loop after the piece in progress and waits for it. Requests that are still
-// waiting are answered with 503.
+// Close ends the loop after the piece in progress and waits for it. Requests
+// that are still waiting are answered with 503.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.quit) })
 	s.loop.Wait()

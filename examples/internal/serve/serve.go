@@ -1,5 +1,5 @@
-// Package serve runs the HTTP servers of the examples until their context ends. It has no
-// routes and no settings.
+// Package serve runs the HTTP servers of the examples until their context
+// ends. It has no routes and no settings.
 package serve
 
 import (
@@ -14,9 +14,9 @@ import (
 // patience is the time limit for handlers after the end of the context.
 const patience = 2 * time.Second
 
-// Until accepts connections on ln until ctx is done, then calls quit, which must make every
-// handler return soon, and waits for them. quit can be nil. It closes ln and returns nil if
-// it ended because of ctx.
+// Until accepts connections on ln until ctx is done, then calls quit, which
+// must make every handler return soon, and waits for them. quit can be nil. It
+// closes ln and returns nil if it ended because of ctx.
 func Until(ctx context.Context, ln net.Listener, srv *http.Server, quit func()) error {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

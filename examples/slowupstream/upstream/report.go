@@ -51,8 +51,8 @@ func (s *Server) work(w http.ResponseWriter, r *http.Request, k knobs) error {
 	return nil
 }
 
-// respond writes one response. It does not notice that the client leaves before the first
-// write, like a synchronous worker.
+// respond writes one response. It does not notice that the client leaves before
+// the first write, like a synchronous worker.
 func (s *Server) respond(w http.ResponseWriter, k knobs) error {
 	slow := s.workers.slowdown()
 	if err := s.wait(k.delay, slow); err != nil {
@@ -80,9 +80,9 @@ func (s *Server) respond(w http.ResponseWriter, k knobs) error {
 	return nil
 }
 
-// body writes the chunks, half of them before a fault. It flushes each chunk but the last,
-// whose last line is sent when the handler has returned. So a client that has read the end
-// of a response finds it in the figures.
+// body writes the chunks, half of them before a fault. It flushes each chunk
+// but the last, whose last line is sent when the handler has returned. So a
+// client that has read the end of a response finds it in the figures.
 func (s *Server) body(w http.ResponseWriter, k knobs, slow float64) error {
 	chunks, left := k.chunks, k.size
 	if k.place == atBody {
@@ -139,8 +139,9 @@ const line = "All work and no rest makes a slow and boring report for you all\n"
 
 var page = bytes.Repeat([]byte(line), 512)
 
-// writeText writes n bytes of text. The last line is a separate write, so that it fits the
-// buffer of the server: a large write would go to the kernel at once.
+// writeText writes n bytes of text. The last line is a separate write, so that
+// it fits the buffer of the server: a large write would go to the kernel at
+// once.
 func writeText(w io.Writer, n int) error {
 	for n > len(line) {
 		m := min(n-len(line), len(page))

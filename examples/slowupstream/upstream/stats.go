@@ -2,13 +2,13 @@ package upstream
 
 import "sync"
 
-// Stats counts the reports; pings are counted separately, so that a probe next to a pool
-// does not change the figures of the pool.
+// Stats counts the reports; pings are counted separately, so that a probe next
+// to a pool does not change the figures of the pool.
 type Stats struct {
 	// Workers is the number of workers.
 	Workers int `json:"workers"`
-	// InFlight is the number of reports that are inside now: in the backlog or with a
-	// worker, whether or not their clients have left.
+	// InFlight is the number of reports that are inside now: in the backlog or
+	// with a worker, whether or not their clients have left.
 	InFlight int `json:"in_flight"`
 	// MaxInFlight is the largest value of InFlight so far.
 	MaxInFlight int `json:"max_in_flight"`
@@ -34,7 +34,8 @@ func (c *counters) update(change func(*Stats)) {
 	c.stats.MaxInFlight = max(c.stats.MaxInFlight, c.stats.InFlight)
 }
 
-// reset starts the counts at zero, and the maximum at the reports that are inside.
+// reset starts the counts at zero, and the maximum at the reports that are
+// inside.
 func (c *counters) reset() {
 	c.update(func(s *Stats) { *s = Stats{Workers: s.Workers, InFlight: s.InFlight} })
 }

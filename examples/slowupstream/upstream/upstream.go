@@ -6,12 +6,13 @@
 //	GET /stats          figures as JSON, without a worker
 //	POST /stats/reset   sets the figures to zero
 //
-// A worker is busy from the start of a request until its client's kernel has the last byte:
-// it reads the upload itself, and the small send buffer of its connection makes it wait for
-// a slow reader. It continues when the client leaves, and notices that at its next write.
-// Requests beyond the number of workers wait in the listen backlog. With each of them all
-// work gets slower (swapping, lock contention, garbage collection). Unlike gunicorn it
-// keeps idle connections open; they hold no worker.
+// A worker is busy from the start of a request until its client's kernel has the
+// last byte: it reads the upload itself, and the small send buffer of its
+// connection makes it wait for a slow reader. It continues when the client
+// leaves, and notices that at its next write. Requests beyond the number of
+// workers wait in the listen backlog. With each of them all work gets slower
+// (swapping, lock contention, garbage collection). Unlike gunicorn it keeps idle
+// connections open; they hold no worker.
 //
 // Parameters in the query of a report:
 //
@@ -40,16 +41,18 @@ import (
 type Options struct {
 	// Workers is the number of workers. Default 10.
 	Workers int
-	// Backlog is the number of requests that can wait for a worker; further clients are not
-	// connected until there is a place. Default 256.
+	// Backlog is the number of requests that can wait for a worker; further
+	// clients are not connected until there is a place. Default 256.
 	Backlog int
-	// Thrash is the share by which each request inside beyond the number of workers slows
-	// down all work: 0.05 means five percent. Default 0.05, negative: no slowdown.
+	// Thrash is the share by which each request inside beyond the number of
+	// workers slows down all work: 0.05 means five percent. Default 0.05,
+	// negative: no slowdown.
 	Thrash float64
 }
 
-// sendBuffer is the size of a connection's send buffer: large enough that a normal reader
-// does not delay a worker, far below the unread bytes of a slow one.
+// sendBuffer is the size of a connection's send buffer: large enough that a
+// normal reader does not delay a worker, far below the unread bytes of a slow
+// one.
 const sendBuffer = 32 << 10
 
 // Server is the service. It serves as an http.Handler until Close.
@@ -93,16 +96,16 @@ func (s *Server) Stats() Stats { return s.counters.snapshot() }
 // Close ends every wait; the connections of the requests inside are cut.
 func (s *Server) Close() { s.workers.close() }
 
-// Serve accepts connections on ln until ctx is done, then closes the server and waits for
-// its goroutines.
+// Serve accepts connections on ln until ctx is done, then closes the server and
+// waits for its goroutines.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if tcp, ok := c.(*net.TCPConn); ok {
-				// If the system does not allow that size, slow readers hold a worker for a
-				// shorter time.
+				// If the system does not allow that size, slow readers hold a
+				// worker for a shorter time.
 				_ = tcp.SetWriteBuffer(sendBuffer)
 			}
 			return ctx
@@ -126,7 +129,8 @@ func (s *Server) ping(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showStats answers without a worker, so that a test can read the figures at any time.
+// showStats answers without a worker, so that a test can read the figures at any
+// time.
 func (s *Server) showStats(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	// Only the client could be informed, and it has left.

@@ -34,7 +34,8 @@ func ask(ctx context.Context, s *Server, path string) (rec *httptest.ResponseRec
 	return rec, true
 }
 
-// askMany sends n requests at the same time and returns the time until all are answered.
+// askMany sends n requests at the same time and returns the time until all
+// are answered.
 func askMany(t *testing.T, s *Server, n int, path string) time.Duration {
 	t.Helper()
 	start := time.Now()

@@ -32,8 +32,9 @@ func newWorkers(number, backlog int, thrash float64) *workers {
 	}
 }
 
-// enter takes a place in the backlog. Without a free place the client is not connected yet,
-// as after a lost SYN. Only in this state does the server notice that a client leaves.
+// enter takes a place in the backlog. Without a free place the client is not
+// connected yet, as after a lost SYN. Only in this state does the server
+// notice that a client leaves.
 func (w *workers) enter(ctx context.Context) error {
 	select {
 	case w.inside <- struct{}{}:
@@ -45,8 +46,8 @@ func (w *workers) enter(ctx context.Context) error {
 	}
 }
 
-// accept waits for a worker, in the order of arrival. The request keeps its place in the
-// backlog, because it is still inside.
+// accept waits for a worker, in the order of arrival. The request keeps its
+// place in the backlog, because it is still inside.
 func (w *workers) accept() error {
 	select {
 	case w.busy <- struct{}{}:

@@ -1,6 +1,6 @@
-// Package adapttest adapts Caddyfiles and compares the JSON or the error with the one that
-// test files expect. It is not part of any binary. Tests import the modules whose
-// directives they use.
+// Package adapttest adapts Caddyfiles and compares the JSON or the error with the
+// one that test files expect. It is not part of any binary. Tests import the
+// modules whose directives they use.
 package adapttest
 
 import (
@@ -27,8 +27,8 @@ const divider = "----------\n"
 // place matches the file and line that each error of a Caddyfile has to name.
 var place = regexp.MustCompile(`\bCaddyfile:[1-9][0-9]*\b`)
 
-// Run compares the JSON or the error of each file in testdata. Caddy must also be able to
-// load each JSON.
+// Run compares the JSON or the error of each file in testdata. Caddy must also be
+// able to load each JSON.
 func Run(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
@@ -74,7 +74,8 @@ func writeCase(t *testing.T, file, input, want string) {
 	}
 }
 
-// outcomeOf adapts a Caddyfile, as `caddy adapt` does, and returns the JSON or the error.
+// outcomeOf adapts a Caddyfile, as `caddy adapt` does, and returns the JSON or the
+// error.
 func outcomeOf(t *testing.T, input string) string {
 	t.Helper()
 	if formatted := string(caddyfile.Format([]byte(input))); formatted != input {

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Owner owns a server: the server ends with it, and fails it if the server does not start.
-// A test is an owner, and so are all tests of a package together.
+// Owner owns a server: the server ends with it, and fails it if the server does
+// not start. A test is an owner, and so are all tests of a package together.
 type Owner interface {
 	Helper()
 	Cleanup(func())
@@ -18,7 +18,8 @@ type Owner interface {
 	Fatalf(format string, args ...any)
 }
 
-// Package owns the servers that all tests of a package use. Its zero value is ready.
+// Package owns the servers that all tests of a package use. Its zero value is
+// ready.
 type Package struct {
 	mu   sync.Mutex
 	ends []func() // guarded by mu
@@ -50,7 +51,8 @@ func (*Package) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // Fatalf implements [Owner].
 func (p *Package) Fatalf(format string, args ...any) { p.Fatal(fmt.Sprintf(format, args...)) }
 
-// End ends the servers of the package, the newest first. Call it after the last test.
+// End ends the servers of the package, the newest first. Call it after the last
+// test.
 func (p *Package) End() {
 	p.mu.Lock()
 	ends := p.ends

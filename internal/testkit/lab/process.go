@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package lab starts real servers for tests: Redis, RabbitMQ and Celery workers, each on
-// free ports of the loopback interface, with data in folders of the test. It uses the
-// programs that `.ci/celery` has installed.
+// Package lab starts real servers for tests: Redis, RabbitMQ and Celery workers,
+// each on free ports of the loopback interface, with data in folders of the test.
+// It uses the programs that `.ci/celery` has installed.
 package lab
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// startTimeout is the time limit for the start of a server. RabbitMQ needs seconds, and
-// more on a busy machine.
+// startTimeout is the time limit for the start of a server. RabbitMQ needs
+// seconds, and more on a busy machine.
 const startTimeout = 90 * time.Second
 
 // server is a server that a test can stop and start again. Errors fail its owner.
@@ -59,8 +59,8 @@ func (s *server) Restart() {
 	}
 }
 
-// address returns an address of the loopback interface that is reserved until the test
-// ends.
+// address returns an address of the loopback interface that is reserved until the
+// test ends.
 func address(t Owner) string {
 	t.Helper()
 	var ports services.Ports
@@ -72,7 +72,8 @@ func address(t Owner) string {
 	return addr
 }
 
-// Port returns a port of the loopback interface that is reserved until the test ends.
+// Port returns a port of the loopback interface that is reserved until the test
+// ends.
 func Port(t Owner) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(address(t))

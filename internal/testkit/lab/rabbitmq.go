@@ -21,8 +21,8 @@ type RabbitMQ struct {
 	broker *services.RabbitMQ
 }
 
-// StartRabbitMQ starts a server that ends with its owner, and returns the virtual host that
-// the server has from its start.
+// StartRabbitMQ starts a server that ends with its owner, and returns the virtual
+// host that the server has from its start.
 func StartRabbitMQ(t Owner) *RabbitMQ {
 	t.Helper()
 	addr := address(t)
@@ -39,8 +39,8 @@ func StartRabbitMQ(t Owner) *RabbitMQ {
 	return &RabbitMQ{&server{broker.Server, t}, addr, "/", broker}
 }
 
-// virtualHosts creates additional virtual hosts on the server, all with one command,
-// because a command takes seconds.
+// virtualHosts creates additional virtual hosts on the server, all with one
+// command, because a command takes seconds.
 func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
 	r.t.Helper()
 	const each = `rabbit_vhost:add(V, <<"lab">>), rabbit_auth_backend_internal:set_permissions(` +
@@ -55,8 +55,8 @@ func (r *RabbitMQ) virtualHosts(n int) []*RabbitMQ {
 	return all
 }
 
-// Settle makes the existing queues outlive a crash. The server has confirmed them, but its
-// log may not have the confirmation yet; then a restart loses them.
+// Settle makes the existing queues outlive a crash. The server has confirmed them,
+// but its log may not have the confirmation yet; then a restart loses them.
 func (r *RabbitMQ) Settle() {
 	r.t.Helper()
 	r.control("eval", "mnesia:dump_log().")

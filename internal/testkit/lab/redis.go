@@ -22,8 +22,8 @@ type Redis struct {
 	Addr string
 }
 
-// StartRedis starts a server that ends with the test. Arguments are as on its command line;
-// by default it writes no files.
+// StartRedis starts a server that ends with the test. Arguments are as on its
+// command line; by default it writes no files.
 func StartRedis(t Owner, args ...string) *Redis {
 	t.Helper()
 	addr := address(t)
@@ -65,7 +65,8 @@ type Sentinel struct {
 	master string
 }
 
-// StartSentinel starts a sentinel that promotes another master within seconds.
+// StartSentinel starts a sentinel that promotes another master within
+// seconds.
 func StartSentinel(t Owner, name string, master *Redis) *Sentinel {
 	t.Helper()
 	port, data := Port(t), folder(t, "sentinel")

@@ -4,8 +4,8 @@ package lab
 
 import "sync"
 
-// Shared is a RabbitMQ for all tests of a package that do not stop it; each test has a
-// separate virtual host. It starts at the first use, and ends with End.
+// Shared is a RabbitMQ for all tests of a package that do not stop it; each test
+// has a separate virtual host. It starts at the first use, and ends with End.
 type Shared struct {
 	Package
 

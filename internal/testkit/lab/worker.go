@@ -16,8 +16,8 @@ import (
 // Versions of Celery that are installed, the oldest first.
 var Versions = []string{"5.2.6", "5.6.3", "5.7.0"}
 
-// EndVersions are the oldest and the newest of them, for tests that need not run with each
-// version.
+// EndVersions are the oldest and the newest of them, for tests that need not run
+// with each version.
 func EndVersions() []string { return []string{Versions[0], Versions[len(Versions)-1]} }
 
 //go:embed tasks.py

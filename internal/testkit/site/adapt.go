@@ -9,8 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// adapt converts a Caddyfile to JSON and makes each site listen in the clear as well. In a
-// Caddyfile this would need the site's block twice, and a pool must not be defined twice.
+// adapt converts a Caddyfile to JSON and makes each site listen in the clear as
+// well. In a Caddyfile this would need the site's block twice, and a pool must
+// not be defined twice.
 func adapt(t testing.TB, text string, sites ...*Site) []byte {
 	t.Helper()
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})

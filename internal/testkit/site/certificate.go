@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Main runs the tests of a package and removes their common files. In a process that Start
-// has started it runs Caddy.
+// Main runs the tests of a package and removes their common files. In a process
+// that Start has started it runs Caddy.
 //
 //	func TestMain(m *testing.M) { site.Main(m) }
 func Main(m *testing.M) {

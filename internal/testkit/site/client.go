@@ -37,9 +37,10 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 	}
 }
 
-// FreeAddr returns a free address of this machine. It is below the ports of outgoing
-// connections, one of which could take it before it is used. Each address is returned once:
-// a site needs several before it listens on any of them.
+// FreeAddr returns a free address of this machine. It is below the ports of
+// outgoing connections, one of which could take it before it is used. Each
+// address is returned once: a site needs several before it listens on any of
+// them.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10_000, 32_000

@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// handler runs the test's own code: at the end of a route as the directive "behind <name>",
-// in front of others as "infront <name>".
+// handler runs the test's own code: at the end of a route as the directive "behind
+// <name>", in front of others as "infront <name>".
 type handler struct {
 	Name string `json:"name,omitempty"` // the directive and its argument
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Memory returns a line of the process's status in bytes, such as VmHWM, the largest
-// resident size so far.
+// Memory returns a line of the process's status in bytes, such as VmHWM, the
+// largest resident size so far.
 func (p *Process) Memory(line string) int64 {
 	p.t.Helper()
 	text, err := os.ReadFile(p.proc("status"))
@@ -25,7 +25,8 @@ func (p *Process) Memory(line string) int64 {
 	return 0
 }
 
-// OpenFiles returns the open files of the process with a name, connections included.
+// OpenFiles returns the open files of the process with a name, connections
+// included.
 func (p *Process) OpenFiles() []string {
 	p.t.Helper()
 	links, err := filepath.Glob(p.proc("fd/*"))
@@ -41,8 +42,8 @@ func (p *Process) OpenFiles() []string {
 	return names
 }
 
-// Spooled returns the number of open spool files of a folder, and their size on disk. These
-// files have no name.
+// Spooled returns the number of open spool files of a folder, and their size on
+// disk. These files have no name.
 func (p *Process) Spooled(dir string) (files int, bytes int64) {
 	p.t.Helper()
 	links, err := filepath.Glob(p.proc("fd/*"))

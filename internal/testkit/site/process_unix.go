@@ -24,8 +24,8 @@ import (
 )
 
 // Process is a Caddy in a separate process, which can be killed or limited in its
-// resources, and whose memory and files are counted separately from those of the test. It
-// runs the test's own binary again, so it has all imports of the test.
+// resources, and whose memory and files are counted separately from those of the
+// test. It runs the test's own binary again, so it has all imports of the test.
 type Process struct {
 	*Site
 	admin  string // address of the admin API
@@ -37,14 +37,15 @@ type Process struct {
 
 // Limits of a process. Zero is no limit.
 type Limits struct {
-	// FileSize is the largest size of a file, in bytes. To a program the limit looks like a
-	// full disk.
+	// FileSize is the largest size of a file, in bytes. To a program the limit
+	// looks like a full disk.
 	FileSize uint64
 	// OpenFiles is the number of descriptors, connections included.
 	OpenFiles uint64
-	// Goroutines is not a limit, but the number of goroutines that run at the same time
-	// before Caddy starts. The runtime never releases its memory for each of them, so a
-	// test that compares levels of memory needs more than Caddy will ever have.
+	// Goroutines is not a limit, but the number of goroutines that run at the
+	// same time before Caddy starts. The runtime never releases its memory for
+	// each of them, so a test that compares levels of memory needs more than
+	// Caddy will ever have.
 	Goroutines int
 }
 
@@ -54,8 +55,8 @@ const (
 	limitsEnv = "SITE_PROCESS_LIMITS"
 )
 
-// Start runs Caddy in a separate process until the test ends, with global options and the
-// body of a site block, as ServeGlobal does in the process of the test.
+// Start runs Caddy in a separate process until the test ends, with global options
+// and the body of a site block, as ServeGlobal does in the process of the test.
 func Start(t *testing.T, upstream http.Handler, global, body string, limits Limits) *Process {
 	t.Helper()
 	dir := t.TempDir()
@@ -111,8 +112,8 @@ func (p *Process) Run() {
 	p.awaitStart()
 }
 
-// awaitStart returns when the configuration is loaded. With the race detector this takes
-// seconds.
+// awaitStart returns when the configuration is loaded. With the race detector
+// this takes seconds.
 func (p *Process) awaitStart() {
 	p.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
@@ -171,7 +172,8 @@ func (p *Process) Load(body string) {
 	}
 }
 
-// TryLoad loads a configuration into the process, or returns the reason why that failed.
+// TryLoad loads a configuration into the process, or returns the reason why that
+// failed.
 func (p *Process) TryLoad(config []byte) error {
 	_, err := p.askAdmin(http.MethodPost, "/load", config)
 	if _, unheard := errors.AsType[*url.Error](err); unheard { // the endpoint was replaced before it answered
@@ -180,8 +182,8 @@ func (p *Process) TryLoad(config []byte) error {
 	return err
 }
 
-// Profile returns a profile of the process as text, such as that of its heap right after a
-// collection.
+// Profile returns a profile of the process as text, such as that of its heap
+// right after a collection.
 func (p *Process) Profile(name string) []byte {
 	p.t.Helper()
 	text, err := p.askAdmin(http.MethodGet, "/debug/pprof/"+name+"?debug=1&gc=1", nil)
@@ -225,7 +227,8 @@ func (p *Process) Output() string {
 // crash matches output that fails a test.
 var crash = regexp.MustCompile(`(WARNING: DATA RACE|fatal error: |panic: |panic serving|"level":"(panic|fatal)")`)
 
-// crashReport is the part of a crash that is shown, in bytes: both stacks of a race.
+// crashReport is the part of a crash that is shown, in bytes: both stacks of a
+// race.
 const crashReport = 5000
 
 func (p *Process) checkOutput() {

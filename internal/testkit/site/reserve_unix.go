@@ -19,16 +19,17 @@ const (
 )
 
 // reserve returns an address of this machine for a site, reserved until the test ends.
-// Tests of several packages run in parallel, Caddy shares its ports with every process that
-// asks for the same one, and a site needs several addresses before it listens on any.
+// Tests of several packages run in parallel, Caddy shares its ports with every process
+// that asks for the same one, and a site needs several addresses before it listens on
+// any.
 func reserve(t testing.TB) string {
 	t.Helper()
 	var lastErr error
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		// HTTP/3 needs the UDP port too. Other servers reserve their ports with UDP, and
-		// those must not be used.
+		// HTTP/3 needs the UDP port too. Other servers reserve their ports with UDP,
+		// and those must not be used.
 		packets, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			lastErr = err
@@ -47,8 +48,8 @@ func reserve(t testing.TB) string {
 	return ""
 }
 
-// take binds a free port without listening on it. After that the port can be shared with
-// processes that ask for a shared one, as Caddy does.
+// take binds a free port without listening on it. After that the port can be shared
+// with processes that ask for a shared one, as Caddy does.
 func take(port int) (fd int, err error) {
 	syscall.ForkLock.RLock()
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

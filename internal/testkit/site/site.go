@@ -1,5 +1,5 @@
-// Package site runs Caddy for tests, with a site over HTTP/1, 2 and 3. It is not part of
-// any binary. Tests import the modules that they want in this Caddy.
+// Package site runs Caddy for tests, with a site over HTTP/1, 2 and 3. It is not
+// part of any binary. Tests import the modules that they want in this Caddy.
 package site
 
 import (
@@ -19,10 +19,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
-// Site is one site of a running Caddy. A process has one Caddy, so tests that use it do not
-// run in parallel.
+// Site is one site of a running Caddy. A process has one Caddy, so tests that use
+// it do not run in parallel.
 type Site struct {
-	// Addr serves HTTP/1, 2 and 3 over TLS, Clear serves HTTP/1 and 2 in the clear.
+	// Addr serves HTTP/1, 2 and 3 over TLS, Clear serves HTTP/1 and 2 in the
+	// clear.
 	Addr, Clear string
 	// Log is the file of its access log.
 	Log string
@@ -32,8 +33,8 @@ type Site struct {
 	upstream string // its address, the value of UPSTREAM
 }
 
-// Serve runs Caddy with the body of a site block until the test ends. UPSTREAM in the body
-// is replaced by the upstream's address.
+// Serve runs Caddy with the body of a site block until the test ends. UPSTREAM in
+// the body is replaced by the upstream's address.
 func Serve(t testing.TB, upstream http.Handler, body string) *Site {
 	t.Helper()
 	return ServeGlobal(t, upstream, "", body)
@@ -48,8 +49,8 @@ func ServeGlobal(t testing.TB, upstream http.Handler, global, body string) *Site
 	return s
 }
 
-// ServeTwins runs two sites that differ in one thing: OFFLOAD in the body is replaced by
-// nothing in the first and by offload in the second.
+// ServeTwins runs two sites that differ in one thing: OFFLOAD in the body is
+// replaced by nothing in the first and by offload in the second.
 func ServeTwins(t testing.TB, upstream http.Handler, global, offload, body string) (plain, offloaded *Site) {
 	t.Helper()
 	sites := ServeEach(t, upstream, global, body, "", offload)
@@ -100,10 +101,10 @@ func (s *Site) Load(body string) {
 	s.settle()
 }
 
-// settle is for the race detector. Caddy starts its servers before its TLS app, and the
-// servers read the app without a lock when a client connects. A connection after both have
-// started is correct, but over UDP the detector does not see the order. Over TCP it does,
-// and it remembers only the last few accesses.
+// settle is for the race detector. Caddy starts its servers before its TLS app,
+// and the servers read the app without a lock when a client connects. A connection
+// after both have started is correct, but over UDP the detector does not see the
+// order. Over TCP it does, and it remembers only the last few accesses.
 func (s *Site) settle() {
 	if !testkit.Race {
 		return

@@ -1,6 +1,6 @@
 // Command backendpage compares the tables of docs/backends.md with the measurements in
-// docs/backends.json and with the values of --backend. It fails if they differ, or writes
-// them.
+// docs/backends.json and with the values of --backend. It fails if they differ, or
+// writes them.
 //
 //	go run ./internal/tools/backendpage [-write]
 package main

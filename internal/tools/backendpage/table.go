@@ -90,15 +90,16 @@ func setups(r measured.Result) string {
 	return table(rows) + "\nMeasured on " + r.Day + ".\n"
 }
 
-// waiting has the text for each fate of waiting requests. A fate without a text is shown as
-// it is.
+// waiting has the text for each fate of waiting requests. A fate without a text is shown
+// as it is.
 var waiting = map[measured.Waiting]string{
 	measured.RunAll:  "all run",
 	measured.RunNone: "none runs",
 	measured.AtOnce:  "nothing waits: all begin at once",
 }
 
-// keepalive says whether connections must not be kept, by this measurement or another one.
+// keepalive says whether connections must not be kept, by this measurement or another
+// one.
 func keepalive(row measured.Row) string {
 	b, err := backends.Find(row.Backend)
 	switch {
@@ -118,8 +119,8 @@ func concurrency(row measured.Row) string {
 	return strconv.Itoa(row.Through.Limit)
 }
 
-// needsFresh reports whether kept connections lost requests that fresh ones would not have
-// lost, or made the fast route wait far longer.
+// needsFresh reports whether kept connections lost requests that fresh ones would not
+// have lost, or made the fast route wait far longer.
 func needsFresh(row measured.Row) bool {
 	if row.Fast != nil && row.Fast.Kept > overtaken*row.Fast.Fresh {
 		return true
@@ -158,8 +159,8 @@ func burst(r measured.Result) string {
 	return table(rows)
 }
 
-// overtaken is the ratio of waits, kept to fresh connections, from which on requests were
-// certainly overtaken.
+// overtaken is the ratio of waits, kept to fresh connections, from which on requests
+// were certainly overtaken.
 const overtaken = 1.5
 
 // fast lists the wait of a fast route while another route blocks the loop.

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// checker runs Caddy with separate folders, so that it reads and writes no file of the
-// user.
+// checker runs Caddy with separate folders, so that it reads and writes no file
+// of the user.
 type checker struct {
 	binary string
 	root   string
@@ -97,7 +97,8 @@ func (c *checker) format(ctx context.Context, file string) error {
 	return nil
 }
 
-// validate adapts and provisions the file, and checks that this leaves no temporary file.
+// validate adapts and provisions the file, and checks that this leaves no
+// temporary file.
 func (c *checker) validate(ctx context.Context, file string) error {
 	for _, command := range []string{"adapt", "validate"} {
 		out, err := c.caddy(ctx, file, command, "--config", file, "--adapter", "caddyfile")

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// fakeEnv makes the test binary act as Caddy. The text of a Caddyfile says which of its
-// commands fail.
+// fakeEnv makes the test binary act as Caddy. The text of a Caddyfile says
+// which of its commands fail.
 const fakeEnv = "CADDYFILES_TEST_FAKE_CADDY"
 
 func TestMain(m *testing.M) {
@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeCaddy fails in a command whose name is in the file. For the file "site only" every
-// command but fmt requires the block of a site.
+// fakeCaddy fails in a command whose name is in the file. For the file "site
+// only" every command but fmt requires the block of a site.
 func fakeCaddy(args []string) int {
 	content, err := os.ReadFile(args[2])
 	if err != nil {

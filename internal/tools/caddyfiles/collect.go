@@ -62,8 +62,8 @@ func isCaddyfile(name string) bool {
 	return path.Base(name) == "Caddyfile" || path.Ext(name) == ".caddyfile"
 }
 
-// blocks returns the Caddyfile blocks of a Markdown file. The fence's indent is removed
-// from the block's lines, as in Markdown.
+// blocks returns the Caddyfile blocks of a Markdown file. The fence's indent is
+// removed from the block's lines, as in Markdown.
 func blocks(name, content string) []piece {
 	var pieces []piece
 	var current *piece

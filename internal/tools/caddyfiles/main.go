@@ -3,8 +3,8 @@
 // blocks marked `caddyfile` in Markdown files. Each must be formatted, adapt and
 // validate, and validating must leave no temporary file behind.
 //
-// A block is a whole Caddyfile or the directives of a site. A piece that is neither is
-// marked `caddyfile fragment`; then only its format is checked.
+// A block is a whole Caddyfile or the directives of a site. A piece that is
+// neither is marked `caddyfile fragment`; then only its format is checked.
 //
 //	go run ./internal/tools/caddyfiles -caddy bin/caddy [root]
 package main

@@ -14,8 +14,8 @@ type Caddy struct {
 	cmd  *exec.Cmd
 }
 
-// Start runs a Caddy with a Caddyfile. It returns before Caddy answers. The caller closes
-// it.
+// Start runs a Caddy with a Caddyfile. It returns before Caddy answers. The
+// caller closes it.
 func Start(binary, caddyfile string) (*Caddy, error) {
 	home, err := os.MkdirTemp("", "conformance-")
 	if err != nil {

@@ -15,8 +15,8 @@ type lab struct {
 	caddy    *Caddy
 }
 
-// newLab assigns addresses to the fronts and returns when all of them answer. The caller
-// closes it.
+// newLab assigns addresses to the fronts and returns when all of them answer. The
+// caller closes it.
 func (s Suite) newLab(ctx context.Context, caddy string) (*lab, error) {
 	l := new(lab)
 	if err := l.start(ctx, s, caddy); err != nil {
@@ -51,8 +51,8 @@ func (l *lab) close() {
 	}
 }
 
-// config returns the Caddyfile. The field X-Pool shows whether a request has passed a pool,
-// so that each front is the intended one.
+// config returns the Caddyfile. The field X-Pool shows whether a request has
+// passed a pool, so that each front is the intended one.
 func (s Suite) config(upstream string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{\nadmin off\npersist_config off\nlog {\nlevel PANIC\n}\n%s}\n", s.Options)

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// playAll runs all cases against all fronts at the same time; a front spends most of the
-// time on frames that do not arrive.
+// playAll runs all cases against all fronts at the same time; a front spends most
+// of the time on frames that do not arrive.
 func (s Suite) playAll(ctx context.Context, program string) ([]Result, error) {
 	results, errs := make([]Result, len(s.Fronts)), make([]error, len(s.Fronts))
 	var all sync.WaitGroup

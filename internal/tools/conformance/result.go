@@ -1,6 +1,6 @@
-// Package conformance is shared by the tools that run a conformance suite against the
-// project's own Caddy, without offload and with it. It starts Caddy and compares the
-// results. A case that fails without offload too does not count.
+// Package conformance is shared by the tools that run a conformance suite against
+// the project's own Caddy, without offload and with it. It starts Caddy and
+// compares the results. A case that fails without offload too does not count.
 package conformance
 
 import (
@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// Result is the result of one site: the reason of a failure by case, empty for a passed
-// case.
+// Result is the result of one site: the reason of a failure by case, empty for a
+// passed case.
 type Result map[string]string
 
 // errNoCases is the error of a report without cases.
@@ -55,8 +55,8 @@ func (r Result) LostIn(other Result) []string {
 	return lost
 }
 
-// Compare prints the result of a site in comparison with the plain one, and returns the
-// lost cases.
+// Compare prints the result of a site in comparison with the plain one, and
+// returns the lost cases.
 func Compare(name string, plain, r Result) []string {
 	fmt.Printf("%-28s %d of %d cases passed\n", name, r.Passed(), len(r))
 	lost := plain.LostIn(r)
@@ -67,8 +67,8 @@ func Compare(name string, plain, r Result) []string {
 	return lost
 }
 
-// Twice compares once, and again if a case was lost. On a busy machine a case may fail by
-// chance; a case that offload breaks is lost both times.
+// Twice compares once, and again if a case was lost. On a busy machine a case may
+// fail by chance; a case that offload breaks is lost both times.
 func Twice(compare func() (lost []string, err error)) error {
 	lost, err := compare()
 	if err != nil || len(lost) == 0 {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A case that fails without offload too is not lost; a case that no longer runs is.
+// A case that fails without offload too is not lost; a case that no longer runs
+// is.
 func TestLostCases(t *testing.T) {
 	t.Parallel()
 	plain := Result{"good": "", "bad": "closed", "worse": "", "gone": "", "better": "closed"}

@@ -21,11 +21,11 @@ type Suite struct {
 	Options string
 	// Upstream is behind all fronts.
 	Upstream http.Handler
-	// Check sends one request to a front. It reports whether the answer was correct, and
-	// its X-Pool field.
+	// Check sends one request to a front. It reports whether the answer was
+	// correct, and its X-Pool field.
 	Check func(context.Context, Front) (pool string, err error)
-	// Arguments for the program that runs the cases against a front, and the report that it
-	// leaves in the folder dir.
+	// Arguments for the program that runs the cases against a front, and the
+	// report that it leaves in the folder dir.
 	Arguments func(f Front, dir string) (args []string, report string)
 	// Parse reads a report. A report without a case is an error.
 	Parse func(report []byte) (Result, error)
@@ -48,8 +48,9 @@ func (f Front) Scheme() string {
 	return "http"
 }
 
-// Main is the main function of a tool: it reads the flags, one of which names the program
-// that runs the cases, compares, and exits with 1 if a case is lost or the program fails.
+// Main is the main function of a tool: it reads the flags, one of which names the
+// program that runs the cases, compares, and exits with 1 if a case is lost or the
+// program fails.
 func Main(tool, program string, s Suite) {
 	caddy := flag.String("caddy", "", "the Caddy `binary` to compare with itself")
 	player := flag.String(program, "", "the `program` that plays the cases")

@@ -83,7 +83,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// await asks again until there is data, and finally names the queries without any.
+// await asks again until there is data, and finally names the queries without
+// any.
 func TestAwait(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32

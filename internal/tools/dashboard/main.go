@@ -1,11 +1,13 @@
-// Command dashboard checks that every panel of a Grafana dashboard has data. It runs the
-// program that publishes the metrics and a real Prometheus that scrapes it, and sends the
-// query of each panel to Prometheus. All queries must have data within the time limit.
+// Command dashboard checks that every panel of a Grafana dashboard has data. It
+// runs the program that publishes the metrics and a real Prometheus that scrapes
+// it, and sends the query of each panel to Prometheus. All queries must have data
+// within the time limit.
 //
 //	go run ./internal/tools/dashboard -program bin/observability -prometheus prometheus examples/observability
 //
-// The folder has the dashboard in grafana/dashboards and the configuration of Prometheus in
-// prometheus.yml. Both processes listen on free ports and end with the check.
+// The folder has the dashboard in grafana/dashboards and the configuration of
+// Prometheus in prometheus.yml. Both processes listen on free ports and end with
+// the check.
 package main
 
 import (

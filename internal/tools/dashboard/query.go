@@ -33,12 +33,12 @@ type variable struct {
 	Definition string `json:"definition"`
 }
 
-// variables are the values that Grafana would insert: all pools, and a rate over some
-// scrapes.
+// variables are the values that Grafana would insert: all pools, and a rate
+// over some scrapes.
 var variables = strings.NewReplacer("$pool", ".*", "$__rate_interval", rateInterval)
 
-// queriesOf lists the queries of a dashboard. A panel without a query and a variable
-// without a value are errors.
+// queriesOf lists the queries of a dashboard. A panel without a query and a
+// variable without a value are errors.
 func queriesOf(text []byte) ([]query, error) {
 	var d dashboard
 	if err := json.Unmarshal(text, &d); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// suite has fronts for each way to use HTTP/2, without offload and with it. Each case waits
-// for a frame for two seconds at most.
+// suite has fronts for each way to use HTTP/2, without offload and with it. Each
+// case waits for a frame for two seconds at most.
 func suite() conformance.Suite {
 	const spooled, unspooled = "offload", "offload {\nrequest_spool off\nresponse_spool off\n}"
 	return conformance.Suite{
@@ -34,7 +34,8 @@ func suite() conformance.Suite {
 	}
 }
 
-// answer is the upstream's. It is long enough for the cases that test flow control.
+// answer is the upstream's. It is long enough for the cases that test flow
+// control.
 func answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // some cases break the body on purpose
 	_, _ = io.WriteString(w, strings.Repeat("conformance\n", 100))

@@ -5,10 +5,10 @@
 //
 // FOLDER is a folder of this module, by default caddymodule, without subfolders that
 // contain only tests or a plugin. It prints the packages with their files and arrows, the
-// type with the most methods, and with -setting the files that contain a setting. With -way
-// it lists the functions on the way of a call, such as Handler.ServeHTTP, in the order of
-// their first calls. A coverage profile of one request limits the way to the code that the
-// request has run:
+// type with the most methods, and with -setting the files that contain a setting. With
+// -way it lists the functions on the way of a call, such as Handler.ServeHTTP, in the
+// order of their first calls. A coverage profile of one request limits the way to the code
+// that the request has run:
 //
 //	go test ./caddymodule -run '^TestOnePost$' -coverpkg=./caddymodule/... -coverprofile=post.out
 //	go run ./internal/tools/housemap -way Handler.ServeHTTP -profile post.out

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The tool measures itself: its files, its largest type, the places of a name, and the way
-// from its entry.
+// The tool measures itself: its files, its largest type, the places of a name, and the
+// way from its entry.
 func TestMapOfThisTool(t *testing.T) {
 	t.Chdir("../../..")
 	h, err := load("internal/tools/housemap")

@@ -124,7 +124,8 @@ func (k *walk) visit(fn *types.Func) {
 	}
 }
 
-// calls returns the functions of the house that a function calls, in the order of its text.
+// calls returns the functions of the house that a function calls, in the order of its
+// text.
 func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	r, decl := k.rooms[fn], k.bodies[fn]
 	ast.Inspect(decl.Body, func(n ast.Node) bool {

@@ -13,8 +13,8 @@ func function(name string, lines int) string {
 	return fmt.Sprintf("func %s() {\n%s}\n", name, strings.Repeat("\tstep()\n", lines-2))
 }
 
-// switchFunction returns a function that is mainly a switch, with the given number of
-// lines.
+// switchFunction returns a function that is mainly a switch, with the given
+// number of lines.
 func switchFunction(lines int) string {
 	return fmt.Sprintf("func parse(word string) {\n\tswitch word {\n\tcase \"\":\n%s\t}\n}\n", strings.Repeat("\t\tstep()\n", lines-5))
 }

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// namedTests has the declared tests, and the tests that documents name as proof.
+// namedTests has the declared tests, and the tests that documents name as
+// proof.
 type namedTests struct {
 	declared map[string]bool
 	named    []finding // with the test as its text

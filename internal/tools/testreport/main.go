@@ -1,13 +1,14 @@
-// Command testreport evaluates the output of `go test -json`. It prints a line per package,
-// the attributes of tests, which are their measurements, and the output of failed tests. It
-// fails if a test failed, if a test was skipped that is not on the allow list, if a package
-// did not end, or if no test ran: a green run must mean that all tests ran.
+// Command testreport evaluates the output of `go test -json`. It prints a line per
+// package, the attributes of tests, which are their measurements, and the output
+// of failed tests. It fails if a test failed, if a test was skipped that is not on
+// the allow list, if a package did not end, or if no test ran: a green run must
+// mean that all tests ran.
 //
 //	go test -json ./... | tee run.json | go run ./internal/tools/testreport
 //	go run ./internal/tools/testreport -closing run.json race.json
 //
-// With file names it prints only the sum. A test in several files counts once, by its worst
-// result.
+// With file names it prints only the sum. A test in several files counts once, by
+// its worst result.
 package main
 
 import (

@@ -94,7 +94,8 @@ func (r *report) read(events io.Reader) error {
 	return nil
 }
 
-// take handles one line. A line that is not an event comes from the go command itself.
+// take handles one line. A line that is not an event comes from the go command
+// itself.
 func (r *report) take(line []byte) {
 	var e event
 	if json.Unmarshal(line, &e) != nil {
@@ -118,9 +119,9 @@ func (r *report) take(line []byte) {
 	}
 }
 
-// keep stores output until the result of its test is known. Go attributes the last output
-// of a process that panics to the test that printed last, even if that test had passed.
-// This output belongs to the package.
+// keep stores output until the result of its test is known. Go attributes the
+// last output of a process that panics to the test that printed last, even if
+// that test had passed. This output belongs to the package.
 func (r *report) keep(id testID, output string) {
 	if strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ") {
 		r.dying[id.Package] = true
@@ -196,8 +197,8 @@ func (r *report) blamed(name string) bool {
 	return false
 }
 
-// print prints the kept output of a test or package, without the lines that only report
-// progress.
+// print prints the kept output of a test or package, without the lines that only
+// report progress.
 func (r *report) print(id testID) {
 	for _, line := range r.output[id] {
 		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "FAIL") {
@@ -206,7 +207,8 @@ func (r *report) print(id testID) {
 	}
 }
 
-// printf writes the report. It ignores errors: the exit code has the result as well.
+// printf writes the report. It ignores errors: the exit code has the result as
+// well.
 func (r *report) printf(format string, args ...any) {
 	fmt.Fprintf(r.out, format, args...)
 }

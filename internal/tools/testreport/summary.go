@@ -14,12 +14,14 @@ type summary struct {
 	skipped []string
 }
 
-// green reports whether tests ran and all tests passed that were not allowed to be skipped.
+// green reports whether tests ran and all tests passed that were not allowed
+// to be skipped.
 func (s summary) green() bool {
 	return s.passed > 0 && len(s.failed) == 0 && len(s.skipped) == 0
 }
 
-// text returns the summary for a reader, or as the closing line of a whole run.
+// text returns the summary for a reader, or as the closing line of a whole
+// run.
 func (s summary) text(closing bool) string {
 	var b strings.Builder
 	for _, name := range s.failed {
@@ -37,8 +39,8 @@ func (s summary) text(closing bool) string {
 	return b.String()
 }
 
-// readAllowed reads the allow list: one test per line, then the reason after a #. Without a
-// file no test may be skipped.
+// readAllowed reads the allow list: one test per line, then the reason after
+// a #. Without a file no test may be skipped.
 func readAllowed(name string) (map[string]bool, error) {
 	if name == "" {
 		return nil, nil

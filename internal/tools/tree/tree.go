@@ -1,5 +1,6 @@
-// Package tree lists the files of a checkout for the tools that check them. It leaves out
-// files that are not written by hand: hidden folders, builds and test data.
+// Package tree lists the files of a checkout for the tools that check them. It
+// leaves out files that are not written by hand: hidden folders, builds and
+// test data.
 package tree
 
 import (

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// left are the groups of cases that are not run: those that measure speed, and those of
-// compression, which are many and large.
+// left are the groups of cases that are not run: those that measure speed, and
+// those of compression, which are many and large.
 var left = []string{"9.*", "12.*", "13.*"}
 
 // suite has fronts in the clear: a plain one, and one for each value of upgrades.
@@ -49,8 +49,8 @@ func arguments(f conformance.Front, dir string) (args []string, report string) {
 	return args, filepath.Join(dir, "index.json")
 }
 
-// echo is the upstream. Its library does not check that a text is valid UTF-8, which some
-// cases require.
+// echo is the upstream. Its library does not check that a text is valid UTF-8,
+// which some cases require.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
