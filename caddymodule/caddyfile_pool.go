@@ -40,14 +40,10 @@ func parseSetting(b *caddyfileblock.Block, table settings.Table, config any) err
 // or
 //
 //	breaker {
-//		failure_ratio        <ratio>|off
-//		min_requests         <n>
-//		consecutive_failures <n>|off
-//		window               <duration>
-//		cool_down            <duration>
-//		probes               <n>
-//		probe_timeout        <duration>
+//		<setting> <value>
 //	}
+//
+// with the settings of settings.Breaker.
 func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 	d := outer.D
 	c := new(BreakerConfig)
@@ -85,13 +81,11 @@ func (c *BreakerConfig) parse(b *caddyfileblock.Block) error {
 // parsePool reads the block of a named pool:
 //
 //	pool <name> {
-//		concurrency <n>|off
-//		queue       <n>
-//		max_wait    <duration>|off
-//		order       auto|fifo
-//		linger      <duration>|off
-//		breaker     off|{ ... }
+//		<setting> <value>
+//		breaker   off|{ ... }
 //	}
+//
+// with the settings of settings.Pool.
 func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 	if !d.AllArgs(&name) {
 		return "", nil, d.Err("wrong argument count: 'pool' takes one name")

@@ -55,6 +55,19 @@ func TestTablesAreAligned(t *testing.T) {
 	}
 }
 
+// A terminal shows these characters in two columns.
+func TestTablesAlignWideCharacters(t *testing.T) {
+	t.Parallel()
+	table := newTable("NAME", "LAST")
+	table.add("生命", "x")
+	table.add("abcde", "y")
+	var b strings.Builder
+	table.print(&b)
+	if want := "NAME   LAST\n生命   x\nabcde  y\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestBars(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ n, of, want int }{
