@@ -54,7 +54,7 @@ func (run *Run) cancelFor(reason offloader.Reason) bool {
 	run.late = reason
 	run.report(reason)
 	run.cutOff(cause)
-	time.AfterFunc(stuckAfter, run.answerIfStuck)
+	time.AfterFunc(stuckAfter, reply{run}.answerIfStuck)
 	return true
 }
 
@@ -94,15 +94,6 @@ func (run *Run) cutUpload() bool {
 		(&requestbody.Upload{W: run.w}).Stop()
 	}
 	return uploading
-}
-
-// endUpload ends the phase in which cutUpload works. It reports whether it has.
-func (run *Run) endUpload() (cut bool) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.uploaded()
-	run.progress.Enter(requests.PhaseWaiting, run.arrived)
-	return run.late != 0
 }
 
 // cutRest cuts short what the client still gets after its run has ended.

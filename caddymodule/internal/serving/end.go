@@ -1,7 +1,6 @@
 package serving
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -9,67 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
-
-// serve runs next under the permit. The run stays on this goroutine: Caddy's
-// state of a request has no locks.
-func (run *Run) serve(next caddyhttp.Handler) (err error) {
-	rt := run.Route
-	run.body.pass()
-	run.writer.Init(run.w, run.client, bridge.Options{
-		Stream: rt.Response, Nudge: rt.nudge, Owner: run, Finish: run.rule() == abandonFinish,
-		Body: run.body.apart(),
-	})
-	if rt.ServerTiming {
-		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
-	}
-	ctx, cancel := context.WithCancelCause(&run.ctx)
-	run.cancel = cancel
-	if run.rule() == abandonCancel && run.body.broken == nil {
-		run.watchClient()
-	}
-	run.enter(requests.PhaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
-	rt.early().Start(&run.early, run)
-	rt.RunTime.Start(&run.runTime, run)
-
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		// next panics, or ends the goroutine; let it, after this
-		run.end(offloader.Failure)
-		run.writer.Finish(errRunEnded)
-		if !run.cancelledBeforeHead() {
-			run.countCancel()
-			if run.left {
-				run.logLeft()
-			}
-			return
-		}
-		// Aborting is how it reacts to its cancel.
-		if v := recover(); v == http.ErrAbortHandler {
-			err = run.answerLate()
-		} else if v != nil {
-			run.countCancel()
-			panic(v)
-		}
-	}()
-	err = next.ServeHTTP(&run.writer, run.forwarded(ctx))
-	returned = true
-	return run.finish(err)
-}
-
-// forwarded is the request as the handlers behind get it: under a context that does not end
-// with the client, and with the body.
-func (run *Run) forwarded(ctx context.Context) *http.Request {
-	r := run.client.WithContext(run.beginRun(ctx))
-	run.body.forward(r)
-	return r
-}
 
 // finish answers for a run that has returned.
 func (run *Run) finish(err error) error {
@@ -79,50 +20,26 @@ func (run *Run) finish(err error) error {
 	run.reasoned(run.handedOn()) // its rest may have been cut short
 	switch {
 	case run.cancelledBeforeHead():
-		return run.answerLate()
+		return reply{run}.answerLate()
 	case run.writer.Answered(): // for a pool in this one, whose run was stuck
 		run.w.WriteHeader(http.StatusGatewayTimeout) // for the log alone
 		return nil
 	case run.reason != 0:
-		run.countCancel()
+		reply{run}.countCancel()
 		panic(http.ErrAbortHandler) // the answer has begun: cut it short
 	case cut != nil, run.writer.Lost() && run.writer.HeadPassedOn():
 		panic(http.ErrAbortHandler) // what is missing must not look like the end
 	case run.left, run.writer.Lost():
-		run.logLeft()
+		reply{run}.logLeft()
 		return nil
 	}
 	return err
-}
-
-// countCancel counts the reason of a run that was ended from outside when it is too
-// late to say so.
-func (run *Run) countCancel() {
-	if run.reason != 0 {
-		_ = run.Route.Pool.Reject(run.reason)
-	}
 }
 
 // cancelledBeforeHead reports whether a timeout, an operator or its client's body, slow or
 // broken, has ended the run before it answered. Whatever it says after that is of no interest.
 func (run *Run) cancelledBeforeHead() bool {
 	return (run.reason != 0 || run.tooSlow || run.body.handedOnPart.Load()) && run.writer.Status() == 0
-}
-
-// answerLate answers for a run that was cancelled before it did.
-func (run *Run) answerLate() error {
-	switch {
-	case run.tooSlow:
-		return run.refuseBody(errTooSlow)
-	case run.reason == 0:
-		return run.refuseBroken()
-	}
-	rejected := run.Route.Pool.Reject(run.reason)
-	if run.writer.Answered() {
-		run.w.WriteHeader(run.Route.answerFor(run.reason).status) // for the log alone
-		return nil
-	}
-	return run.reject(rejected)
 }
 
 // cut says whether the client must not take the response for complete. That it
@@ -143,7 +60,7 @@ func (run *Run) end(o offloader.Outcome) {
 	run.left = run.abandoned
 	unwatch := run.unwatch
 	run.mu.Unlock()
-	run.stopTimeouts()
+	run.timeouts.stop()
 	if run.body.passed != nil {
 		run.body.passed.settle()
 	}
@@ -162,11 +79,6 @@ func (run *Run) end(o offloader.Outcome) {
 	if err := run.writer.SpoolError(); err != nil {
 		run.Route.logSpoolFull("a response could not be spooled to a file, it stayed in memory or its run has waited for the client", err)
 	}
-}
-
-func (run *Run) stopTimeouts() {
-	run.stopEarly()
-	run.Route.RunTime.Stop(&run.runTime)
 }
 
 // outcomeAs corrects what a run tells about the backend by what ended it.
@@ -225,13 +137,6 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// logLeft ends a request whose client is not there any more.
-func (run *Run) logLeft() {
-	if !run.writer.HeadPassedOn() {
-		run.w.WriteHeader(statusClientLeft) // for the log alone
-	}
-}
-
 // returned notes how the run has ended, in the eyes of its handlers.
 func (run *Run) returned(o offloader.Outcome) {
 	left := run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
@@ -270,4 +175,35 @@ func (run *Run) giveBack() {
 	}
 	run.Route.Pool.ObserveRun(time.Since(run.arrived.Add(run.waited)), run.upgraded)
 	run.cancel(errRunEnded)
+}
+
+// leave is the last thing that a request does. err is what its handler returns.
+func (run *Run) leave(err error) {
+	run.ticket.Withdraw() // of one that panics while its body is read
+	run.remember()
+	run.mu.Lock()
+	run.failed = err != nil
+	run.gone = true
+	held := run.backend.held
+	run.mu.Unlock()
+	if run.backend.own != nil {
+		run.backend.own.Done()
+	}
+	if run.body.ahead != nil {
+		run.body.ahead.Settle(run.w)
+	}
+	run.body.hide()
+	if !held {
+		run.dispose()
+	}
+}
+
+// dispose gives back what the run has, once neither its client nor its backend can
+// want it any more. The server ends the request's context when the routes that answer
+// an error are done.
+func (run *Run) dispose() {
+	if run.listed {
+		run.Route.Pool.Requests.Remove(&run.entry)
+	}
+	run.body.drop()
 }

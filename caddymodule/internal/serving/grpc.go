@@ -1,7 +1,6 @@
 package serving
 
 import (
-	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -55,20 +54,6 @@ func judgeCall(status int, h http.Header) offloader.Outcome {
 		return offloader.Excluded
 	}
 	return offloader.Success
-}
-
-// waitContext is the context that a request waits with. The time that the client of a
-// call has set ends the wait: to run it after that would be for nobody. An upload that broke
-// off waits without its client.
-func (run *Run) waitContext() (context.Context, context.CancelFunc) {
-	ctx := run.client.Context()
-	if run.body.broken != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
-	if limit, ok := run.callLimit(); ok {
-		return context.WithDeadline(ctx, run.who.Came.Add(limit))
-	}
-	return ctx, func() {}
 }
 
 // callLimit is the time that the client of a call has set. Only gRPC has one.

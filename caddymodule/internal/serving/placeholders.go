@@ -29,24 +29,27 @@ func (run *Run) publish() {
 	if run.show() != run {
 		return
 	}
-	run.replacer().Map(run.placeholder)
+	run.replacer().Map(shown{run}.placeholder)
 	server, ok := run.client.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server == nil || server.Logs == nil {
 		return
 	}
 	if extra, ok := run.client.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("offload", run))
+		extra.Set(zap.Object("offload", shown{run}))
 	}
 }
+
+// shown is a run as placeholders and the access log see it.
+type shown struct{ *Run }
 
 const placeholderPrefix = "http.offload."
 
 // placeholder gives the value of one of ours.
-func (run *Run) placeholder(key string) (any, bool) {
+func (run shown) placeholder(key string) (any, bool) {
 	if len(key) <= len(placeholderPrefix) || key[:len(placeholderPrefix)] != placeholderPrefix {
 		return nil, false
 	}
-	run = run.shown()
+	run = shown{run.last()}
 	known := run.known()
 	switch key[len(placeholderPrefix):] {
 	case "pool":
@@ -75,8 +78,8 @@ func (run *Run) placeholder(key string) (any, bool) {
 }
 
 // MarshalLogObject writes the access log's fields.
-func (run *Run) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	run = run.shown()
+func (run shown) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	run = shown{run.last()}
 	known := run.known()
 	enc.AddString("id", run.id().String())
 	enc.AddString("pool", run.Route.Pool.Name())
@@ -139,8 +142,8 @@ func (rt *Route) logSpoolFull(message string, err error) {
 	})
 }
 
-// shown returns the run whose facts are shown for an outermost one.
-func (run *Run) shown() *Run {
+// last returns the run whose facts are shown for an outermost one.
+func (run *Run) last() *Run {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	return run.tells

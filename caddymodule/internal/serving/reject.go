@@ -1,10 +1,13 @@
 package serving
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dunglas/httpsfv"
@@ -14,6 +17,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
+	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // answer is what a client gets for a reason.
@@ -51,10 +55,13 @@ func (rt *Route) answerFor(r offloader.Reason) answer {
 	return answer{http.StatusInternalServerError, grpcUnavailable, false, "proxy_internal_error"}
 }
 
+// reply is an answer that is made here, in the place of one from the handlers behind.
+type reply struct{ *Run }
+
 // reject answers a request that was rejected or timed out: in gRPC if it speaks
 // that, else by the routes for it, else by the server's error routes, else
 // plainly.
-func (run *Run) reject(rejected *offloader.RejectedError) error {
+func (run reply) reject(rejected *offloader.RejectedError) error {
 	rt := run.Route
 	run.reasoned(rejected.Reason)
 	a := rt.answerFor(rejected.Reason)
@@ -86,7 +93,7 @@ func (run *Run) reject(rejected *offloader.RejectedError) error {
 
 // describe adds what our own answers say of a request whose run took that long, zero
 // without one.
-func (run *Run) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
+func (run reply) describe(header http.Header, a answer, r offloader.Reason, took time.Duration) {
 	rt := run.Route
 	NoStore(header)
 	header.Set(IDField, run.id().String())
@@ -206,11 +213,130 @@ func serverTiming(waited, took time.Duration) string {
 }
 
 // refuseBroken answers for a run whose upload broke off. Most clients are not there.
-func (run *Run) refuseBroken() error {
+func (run reply) refuseBroken() error {
 	if cutOff(run.client, run.body.broken) {
 		run.clientGone(true)
 		run.logLeft()
 		return nil
 	}
 	return run.refuseBody(run.body.broken)
+}
+
+// refuse answers a request that gets no permit.
+func (run reply) refuse(err error) error {
+	rejected, ok := errors.AsType[*offloader.RejectedError](err)
+	if ok {
+		run.reasoned(rejected.Reason)
+	} else {
+		run.clientGone(cutOff(run.client, err))
+	}
+	run.endSpan()
+	switch {
+	case ok:
+		return run.reject(rejected)
+	case run.left:
+		run.logLeft()
+		return nil
+	}
+	return run.refuseBody(err)
+}
+
+// refuseBody judges a body that could not be read to its end.
+func (run reply) refuseBody(err error) error {
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
+		return handlerErr
+	}
+	NoStore(run.w.Header())
+	if tooSlow(err) {
+		leaveBody(run.w, run.client)
+		if run.grpc {
+			rejectGRPC(run.w, grpcDeadlineExceeded, spool.ErrTooSlow.Error())
+			return nil
+		}
+		return caddyhttp.Error(http.StatusRequestTimeout, err)
+	}
+	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
+		run.w.Header().Set("Connection", "close")
+	}
+	return caddyhttp.Error(http.StatusBadRequest, err)
+}
+
+// cutOff reports whether a request is not served because its client has left.
+// While a body is read HTTP/1 says so by the read's error alone, and it ends the
+// context after any; on later versions a body can have no other fault but that it
+// is shorter than it should be, for which net/http has no value.
+func cutOff(r *http.Request, err error) bool {
+	var handlerErr caddyhttp.HandlerError
+	switch {
+	case tooSlow(err), errors.As(err, &handlerErr):
+		return false
+	case r.Context().Err() != nil:
+		return true
+	case r.ProtoMajor > 1:
+		return !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "declared a Content-Length")
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// tooSlow reports whether it was a timeout that ended a body.
+func tooSlow(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
+}
+
+func (run reply) answerIfStuck() {
+	run.mu.Lock()
+	ended, reason := run.ended, run.late
+	run.mu.Unlock()
+	// A panic of the client's writer would end the process here, and there is
+	// nobody to hand it to: the goroutine that could is stuck.
+	defer func() { _ = recover() }()
+	if !ended {
+		run.writer.AnswerStuck(run.emergency(reason))
+	}
+}
+
+// emergency is the answer in the place of a run that does not return: what can be said
+// without the outer handlers and the state of the request, which belong to the
+// goroutine that is stuck.
+func (run reply) emergency(reason offloader.Reason) (status int, text string, fields http.Header) {
+	a := run.Route.answerFor(reason)
+	fields = make(http.Header)
+	run.describe(fields, a, reason, time.Since(run.arrived)-run.waited)
+	if run.grpc {
+		setCallStatus(fields, a.grpc, reason.Text())
+		return http.StatusOK, "", fields
+	}
+	return a.status, http.StatusText(a.status) + "\n", fields
+}
+
+// answerLate answers for a run that was cancelled before it did.
+func (run reply) answerLate() error {
+	switch {
+	case run.tooSlow:
+		return run.refuseBody(errTooSlow)
+	case run.reason == 0:
+		return run.refuseBroken()
+	}
+	rejected := run.Route.Pool.Reject(run.reason)
+	if run.writer.Answered() {
+		run.w.WriteHeader(run.Route.answerFor(run.reason).status) // for the log alone
+		return nil
+	}
+	return run.reject(rejected)
+}
+
+// countCancel counts the reason of a run that was ended from outside when it is too
+// late to say so.
+func (run reply) countCancel() {
+	if run.reason != 0 {
+		_ = run.Route.Pool.Reject(run.reason)
+	}
+}
+
+// logLeft ends a request whose client is not there any more.
+func (run reply) logLeft() {
+	if !run.writer.HeadPassedOn() {
+		run.w.WriteHeader(statusClientLeft) // for the log alone
+	}
 }

@@ -2,7 +2,6 @@ package serving
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -49,6 +48,7 @@ type Settings struct {
 type Route struct {
 	Settings
 
+	early     *timerlist.List // what a run begins with: notice, or FirstByte if that is sooner
 	FirstByte *timerlist.List
 	RunTime   *timerlist.List
 	nudge     *timerlist.List
@@ -66,21 +66,11 @@ func NewRoute(s Settings) *Route {
 		nudge:     timerlist.New(nudgeAfter),
 		notice:    timerlist.New(noticeAfter),
 	}
+	rt.early = rt.FirstByte
 	if s.FirstByteTimeout == 0 || s.FirstByteTimeout > noticeAfter {
-		rt.firstByteRest = timerlist.New(s.FirstByteTimeout - noticeAfter)
+		rt.early, rt.firstByteRest = rt.notice, timerlist.New(s.FirstByteTimeout-noticeAfter)
 	}
 	return rt
-}
-
-// notices reports whether a run is noticed before its time for the first byte is over.
-func (rt *Route) notices() bool { return rt.firstByteRest != nil }
-
-// early is the timeout that a run begins with.
-func (rt *Route) early() *timerlist.List {
-	if rt.notices() {
-		return rt.notice
-	}
-	return rt.FirstByte
 }
 
 // abandonRule is what becomes of a run whose client has left or was answered.
@@ -110,32 +100,4 @@ func ParseAbandonRule(text string) (abandonRule, error) {
 		return abandonCancel, nil
 	}
 	return 0, fmt.Errorf("unknown on_abandon '%s': want auto, finish or cancel", text)
-}
-
-// ServeHTTP takes a request through the route's pool.
-func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	outer := RunOf(r.Context())
-	if outer.admittedTo(rt.Pool) {
-		return next.ServeHTTP(w, r)
-	}
-	rt.Ready()
-	run := newRun(rt, w, r, outer)
-	defer func() { run.leave(err) }()
-	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
-	err = run.takeBody()
-	run.beginWait()
-	if err != nil {
-		run.decide()
-		return run.refuse(err)
-	}
-	permit, err := run.acquire()
-	rt.Pool.Entered()
-	run.decide()
-	if err != nil {
-		return run.refuse(err)
-	}
-	run.permit = permit
-	run.admit()
-	rt.Pool.Waits.Observe(run.waited.Seconds())
-	return run.serve(next)
 }

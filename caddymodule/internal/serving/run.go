@@ -12,9 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -34,14 +32,15 @@ var (
 // Run is one request on its way through a pool. Everything in it belongs to the
 // goroutine of the connection unless it says otherwise.
 type Run struct {
-	Route   *Route
-	client  *http.Request // as it came
-	w       http.ResponseWriter
-	outer   *Run // in which this one is nested, nil without
-	body    runBody
-	backend backend
-	writer  bridge.Writer
-	ctx     detached
+	Route    *Route
+	client   *http.Request // as it came
+	w        http.ResponseWriter
+	outer    *Run // in which this one is nested, nil without
+	body     runBody
+	backend  backend
+	timeouts timeouts
+	writer   bridge.Writer
+	ctx      detached
 
 	// For lists of requests.
 	who      requests.Identity // written once
@@ -54,8 +53,6 @@ type Run struct {
 	permit offloader.Permit
 	span   trace.Span // of the wait or the run, nil if nobody traces
 
-	early    timerlist.Timer // for what waits for the head: the notice, the first byte
-	runTime  timerlist.Timer
 	cancel   context.CancelCauseFunc
 	upgraded bool // it has left the pool
 	grpc     bool // it is a call of gRPC
@@ -70,7 +67,6 @@ type Run struct {
 	cause     error            // why it was cut off from its client, nil if it was not
 	patience  *time.Timer      // how long its permit may wait for the backend, nil without
 	late      offloader.Reason // why it was ended from outside, zero if it was not
-	noticed   bool             // it has gone on for longer than most
 	ended     bool             // next has returned
 	over      bool             // and the client has got what it will get
 	abandoned bool             // cut off because nobody has any use for it
@@ -125,20 +121,6 @@ func NoticesCancel(ctx context.Context) {
 	}
 }
 
-func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run {
-	now := time.Now()
-	run := &Run{
-		Route: rt, client: r, w: w, outer: outer, record: record{facts: facts{arrived: now}},
-		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
-	}
-	run.body.run, run.backend.run = run, run
-	run.ctx = detached{Context: r.Context(), run: run}
-	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
-	run.progress.Enter(requests.PhaseWaiting, now)
-	run.publish()
-	return run
-}
-
 // admittedTo reports whether the run, or one around it, holds a permit of p.
 func (run *Run) admittedTo(p *pools.Pool) bool {
 	for ; run != nil; run = run.outer {
@@ -147,46 +129,6 @@ func (run *Run) admittedTo(p *pools.Pool) bool {
 		}
 	}
 	return false
-}
-
-// enter notes the phase that the run is in from that time on, and lists it.
-func (run *Run) enter(phase requests.Phase, at time.Time) {
-	run.progress.Enter(phase, at)
-	if !run.listed {
-		run.listed = true
-		run.Route.Pool.Requests.Add(&run.entry, run)
-	}
-}
-
-// leave is the last thing that a request does. err is what its handler returns.
-func (run *Run) leave(err error) {
-	run.ticket.Withdraw() // of one that panics while its body is read
-	run.remember()
-	run.mu.Lock()
-	run.failed = err != nil
-	run.gone = true
-	held := run.backend.held
-	run.mu.Unlock()
-	if run.backend.own != nil {
-		run.backend.own.Done()
-	}
-	if run.body.ahead != nil {
-		run.body.ahead.Settle(run.w)
-	}
-	run.body.hide()
-	if !held {
-		run.dispose()
-	}
-}
-
-// dispose gives back what the run has, once neither its client nor its backend can
-// want it any more. The server ends the request's context when the routes that answer
-// an error are done.
-func (run *Run) dispose() {
-	if run.listed {
-		run.Route.Pool.Requests.Remove(&run.entry)
-	}
-	run.body.drop()
 }
 
 // root is the outermost of nested runs.

@@ -3,14 +3,13 @@ package serving
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
-	"syscall"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
@@ -20,6 +19,48 @@ import (
 // statusClientLeft is what logs say of a request whose client left. It is
 // nginx's invention, and what reverse_proxy uses.
 const statusClientLeft = 499
+
+// ServeHTTP takes a request through the route's pool.
+func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	outer := RunOf(r.Context())
+	if outer.admittedTo(rt.Pool) {
+		return next.ServeHTTP(w, r)
+	}
+	rt.Ready()
+	run := newRun(rt, w, r, outer)
+	defer func() { run.leave(err) }()
+	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
+	err = run.takeBody()
+	run.beginWait()
+	if err != nil {
+		run.decide()
+		return reply{run}.refuse(err)
+	}
+	permit, err := run.acquire()
+	rt.Pool.Entered()
+	run.decide()
+	if err != nil {
+		return reply{run}.refuse(err)
+	}
+	run.permit = permit
+	run.admit()
+	rt.Pool.Waits.Observe(run.waited.Seconds())
+	return run.serve(next)
+}
+
+func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run {
+	now := time.Now()
+	run := &Run{
+		Route: rt, client: r, w: w, outer: outer, record: record{facts: facts{arrived: now}},
+		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
+	}
+	run.body.run, run.backend.run, run.timeouts.run = run, run, run
+	run.ctx = detached{Context: r.Context(), run: run}
+	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
+	run.progress.Enter(requests.PhaseWaiting, now)
+	run.publish()
+	return run
+}
 
 // takeBody reads the request's body into the spool, unless it must be passed on
 // as it comes. What would be refused anyway is refused before that. From then on the
@@ -71,69 +112,23 @@ func (run *Run) spoolBody() error {
 	return err
 }
 
-// refuse answers a request that gets no permit.
-func (run *Run) refuse(err error) error {
-	rejected, ok := errors.AsType[*offloader.RejectedError](err)
-	if ok {
-		run.reasoned(rejected.Reason)
-	} else {
-		run.clientGone(cutOff(run.client, err))
+// enter notes the phase that the run is in from that time on, and lists it.
+func (run *Run) enter(phase requests.Phase, at time.Time) {
+	run.progress.Enter(phase, at)
+	if !run.listed {
+		run.listed = true
+		run.Route.Pool.Requests.Add(&run.entry, run)
 	}
-	run.endSpan()
-	switch {
-	case ok:
-		return run.reject(rejected)
-	case run.left:
-		run.logLeft()
-		return nil
-	}
-	return run.refuseBody(err)
 }
 
-// refuseBody judges a body that could not be read to its end.
-func (run *Run) refuseBody(err error) error {
-	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
-		return handlerErr
-	}
-	NoStore(run.w.Header())
-	if tooSlow(err) {
-		leaveBody(run.w, run.client)
-		if run.grpc {
-			rejectGRPC(run.w, grpcDeadlineExceeded, spool.ErrTooSlow.Error())
-			return nil
-		}
-		return caddyhttp.Error(http.StatusRequestTimeout, err)
-	}
-	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
-		run.w.Header().Set("Connection", "close")
-	}
-	return caddyhttp.Error(http.StatusBadRequest, err)
+// endUpload ends the phase in which cutUpload works. It reports whether it has.
+func (run *Run) endUpload() (cut bool) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.uploaded()
+	run.progress.Enter(requests.PhaseWaiting, run.arrived)
+	return run.late != 0
 }
-
-// cutOff reports whether a request is not served because its client has left.
-// While a body is read HTTP/1 says so by the read's error alone, and it ends the
-// context after any; on later versions a body can have no other fault but that it
-// is shorter than it should be, for which net/http has no value.
-func cutOff(r *http.Request, err error) bool {
-	var handlerErr caddyhttp.HandlerError
-	switch {
-	case tooSlow(err), errors.As(err, &handlerErr):
-		return false
-	case r.Context().Err() != nil:
-		return true
-	case r.ProtoMajor > 1:
-		return !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "declared a Content-Length")
-	}
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
-}
-
-// tooSlow reports whether it was a timeout that ended a body.
-func tooSlow(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
-}
-
-var _ bridge.Owner = (*Run)(nil)
 
 // acquire gets the run its permit.
 func (run *Run) acquire() (offloader.Permit, error) {
@@ -149,6 +144,20 @@ func (run *Run) acquire() (offloader.Permit, error) {
 		}
 	}
 	return run.ticket.Acquire(ctx)
+}
+
+// waitContext is the context that a request waits with. The time that the client of a
+// call has set ends the wait: to run it after that would be for nobody. An upload that broke
+// off waits without its client.
+func (run *Run) waitContext() (context.Context, context.CancelFunc) {
+	ctx := run.client.Context()
+	if run.body.broken != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if limit, ok := run.callLimit(); ok {
+		return context.WithDeadline(ctx, run.who.Came.Add(limit))
+	}
+	return ctx, func() {}
 }
 
 // readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
@@ -173,4 +182,60 @@ func (run *Run) readAhead(ctx context.Context) error {
 	}
 	run.body.ahead, run.client.Body = a, a
 	return nil
+}
+
+// serve runs next under the permit. The run stays on this goroutine: Caddy's
+// state of a request has no locks.
+func (run *Run) serve(next caddyhttp.Handler) (err error) {
+	rt := run.Route
+	run.body.pass()
+	run.writer.Init(run.w, run.client, bridge.Options{
+		Stream: rt.Response, Nudge: rt.nudge, Owner: owner{run}, Finish: run.rule() == abandonFinish,
+		Body: run.body.apart(),
+	})
+	if rt.ServerTiming {
+		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
+	}
+	ctx, cancel := context.WithCancelCause(&run.ctx)
+	run.cancel = cancel
+	if run.rule() == abandonCancel && run.body.broken == nil {
+		run.watchClient()
+	}
+	run.enter(requests.PhaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
+	run.timeouts.start()
+
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// next panics, or ends the goroutine; let it, after this
+		run.end(offloader.Failure)
+		run.writer.Finish(errRunEnded)
+		if !run.cancelledBeforeHead() {
+			reply{run}.countCancel()
+			if run.left {
+				reply{run}.logLeft()
+			}
+			return
+		}
+		// Aborting is how it reacts to its cancel.
+		if v := recover(); v == http.ErrAbortHandler {
+			err = reply{run}.answerLate()
+		} else if v != nil {
+			reply{run}.countCancel()
+			panic(v)
+		}
+	}()
+	err = next.ServeHTTP(&run.writer, run.forwarded(ctx))
+	returned = true
+	return run.finish(err)
+}
+
+// forwarded is the request as the handlers behind get it: under a context that does not end
+// with the client, and with the body.
+func (run *Run) forwarded(ctx context.Context) *http.Request {
+	r := run.client.WithContext(run.beginRun(ctx))
+	run.body.forward(r)
+	return r
 }

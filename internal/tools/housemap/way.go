@@ -125,10 +125,15 @@ func (k *walk) visit(fn *types.Func) {
 }
 
 // calls returns the functions of the house that a function calls, in the order of its
-// text.
+// text. Deferred calls are the last ones.
 func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	r, decl := k.rooms[fn], k.bodies[fn]
-	ast.Inspect(decl.Body, func(n ast.Node) bool {
+	var deferred []ast.Node
+	look := func(n ast.Node) bool {
+		if d, ok := n.(*ast.DeferStmt); ok {
+			deferred = append(deferred, d.Call)
+			return false
+		}
 		id, ok := n.(*ast.Ident)
 		if !ok {
 			return true
@@ -139,7 +144,11 @@ func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 			}
 		}
 		return true
-	})
+	}
+	ast.Inspect(decl.Body, look)
+	for i := 0; i < len(deferred); i++ { // a deferred function can defer calls
+		ast.Inspect(deferred[i], look)
+	}
 	return called
 }
 
