@@ -36,16 +36,16 @@ func (f *fleet) joinMoody(name, queue, task string) *moody {
 }
 
 // within asks with so much time left.
-func within[T any](t *testing.T, patience time.Duration, ask func(context.Context) T) T {
+func within[T any](t *testing.T, timeout time.Duration, ask func(context.Context) T) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	return ask(ctx)
 }
 
-func ready(t *testing.T, w *celery.Workers, queue string, patience time.Duration) error {
+func ready(t *testing.T, w *celery.Workers, queue string, timeout time.Duration) error {
 	t.Helper()
-	return within(t, patience, func(ctx context.Context) error { return w.Ready(ctx, queue) })
+	return within(t, timeout, func(ctx context.Context) error { return w.Ready(ctx, queue) })
 }
 
 // A worker whose pool blocks its loop runs a task for longer than heartbeats are

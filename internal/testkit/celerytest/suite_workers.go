@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// worker is the part of a worker that takes commands.
+// worker receives the commands to one worker.
 func (s *scene) worker(name string, commands chan<- celery.Command) {
 	s.busy.Go(func() {
 		for s.ctx.Err() == nil {
@@ -29,7 +29,7 @@ func (s *scene) worker(name string, commands chan<- celery.Command) {
 	})
 }
 
-// answer is what a worker says to a question.
+// answer is the reply of a worker to a command.
 func answer(name string, c celery.Command) []byte {
 	answers := map[string]string{
 		"ping":          `{"ok": "pong"}`,
@@ -137,8 +137,7 @@ func heartbeats(s *scene) {
 	s.untilKnown(workers, offline, 0)
 }
 
-// untilKnown sends an event until so many workers are known: whoever follows may
-// not do so yet.
+// untilKnown sends an event until n workers are known, since Follow may not have started.
 func (s *scene) untilKnown(workers *celery.Workers, event []byte, n int) {
 	s.t.Helper()
 	for len(workers.Snapshot()) != n {

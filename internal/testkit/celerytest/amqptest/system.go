@@ -1,4 +1,6 @@
-// Package amqptest plays the part of a Celery worker on AMQP.
+// Package amqptest provides what tests of AMQP clients need: an AMQP server in the test's
+// process with faults to order, and the AMQP side of a Celery worker, for that server or a
+// real one.
 package amqptest
 
 import (
@@ -20,7 +22,7 @@ import (
 // System is a broker and a backend on AMQP, and a worker's connection to it.
 type System struct {
 	options Options
-	mu      sync.Mutex // guards the rest: channels are not for several goroutines
+	mu      sync.Mutex // guards the fields below: channels are not safe for concurrent use
 	worker  *amqp.Connection
 	publish *amqp.Channel
 	take    *amqp.Channel
@@ -97,7 +99,7 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 	return nil, context.Cause(ctx)
 }
 
-// received is what a worker gets to see.
+// received returns the message of a delivery.
 func received(d amqp.Delivery) *celery.Message {
 	return &celery.Message{
 		Exchange: d.Exchange, RoutingKey: d.RoutingKey, CorrelationID: d.CorrelationId, ReplyTo: d.ReplyTo,

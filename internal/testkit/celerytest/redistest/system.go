@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// System is a broker and a backend on Redis, and a worker's connection to it.
+// System is a broker and a backend on Redis, and a worker's connection to the server.
 type System struct {
 	broker    celery.Broker
 	backend   celery.Backend
@@ -25,7 +25,7 @@ type System struct {
 	interrupt func()
 }
 
-// Options of a system.
+// Options configure a system.
 type Options struct {
 	// URL of the server that the worker connects to.
 	URL string
@@ -34,7 +34,7 @@ type Options struct {
 	Backend celery.Backend
 	// ResultPrefix of the backend. Default: Celery's.
 	ResultPrefix string
-	// Interrupt breaks the connections of broker and backend.
+	// Interrupt cuts the connections of broker and backend.
 	Interrupt func()
 }
 
@@ -83,8 +83,8 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 	return nil, context.Cause(ctx)
 }
 
-// Report implements celerytest.System as a worker does: a success that is stored
-// is not overwritten, and a task with an address is answered there.
+// Report implements celerytest.System. Like a worker, it does not overwrite a stored success,
+// and sends the states of a task with ReplyTo there.
 func (s *System) Report(ctx context.Context, task *celery.Message, payload []byte) error {
 	if task.ReplyTo != "" {
 		m := celery.Message{
