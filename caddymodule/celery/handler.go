@@ -183,7 +183,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	var err error
 	_, h.release, err = acquire(h.servers)
 	if err != nil {
-		return fmt.Errorf("getting the connections: %w", err)
+		return fmt.Errorf("acquiring the connections: %w", err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Where tasks, results and commands go is what the words say.
+// The options set the names of queues, results and commands.
 func TestNamesOnRedis(t *testing.T) {
 	for name, tt := range map[string]struct{ words, queue, results, commands string }{
 		"by default": {"", "celery", "celery-task-meta-", "/0.celery.pidbox"},

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Whatever is written below celery for all other requests gets those, and no more.
-// What refuses requests comes before it.
+// A directive below celery gets all other requests and no more. Directives that reject requests
+// come first.
 func TestOrderOfDirectives(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)

@@ -179,7 +179,7 @@ func (s Servers) checkURLs() error {
 	case err != nil:
 		return fmt.Errorf("backend: %w, or %s", err, rpc)
 	case backend.backend == nil:
-		return fmt.Errorf("backend: such a server keeps no results, want Redis or %s", rpc)
+		return fmt.Errorf("backend: this server stores no results, want Redis or %s", rpc)
 	}
 	if err := backend.check(&s, s.Backend); err != nil {
 		return fmt.Errorf("backend: %w", err)
@@ -239,7 +239,7 @@ func (s *Servers) tlsFor(url string) (*tls.Config, error) {
 func (t *TLS) config() (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: t.ServerName,
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // what the user has asked for
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // by the user's choice
 	}
 	if len(t.TrustedCA) > 0 {
 		config.RootCAs = x509.NewCertPool()

@@ -15,8 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// stage is a client with everything around it in memory, and a clock that stands
-// still while anybody has something to do.
+// stage is a client with its servers and workers in memory, in a bubble with a fake clock.
 type stage struct {
 	t      *testing.T
 	memory *celerytest.Memory
@@ -24,7 +23,7 @@ type stage struct {
 	ctx    context.Context
 }
 
-// play plays a scene in a bubble of its own.
+// play runs a test in a separate bubble.
 func play(t *testing.T, name string, settings celery.Settings, scene func(*stage)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -95,7 +94,7 @@ func TestRun(t *testing.T) {
 				<-time.After(time.Second)
 			}
 			s.report(m, celery.Success, "42")
-			s.report(m, celery.Failure, "null") // after the end, which does not count
+			s.report(m, celery.Failure, "null") // after the final state: ignored
 		}()
 		var progress []string
 		result, err := s.client.Run(s.ctx, echo, func(r celery.Result) { progress = append(progress, string(r.Value)) })
@@ -226,7 +225,7 @@ func TestStart(t *testing.T) {
 	play(t, "who closes a call hears that it is closed", celery.Settings{}, func(s *stage) {
 		call := s.start(echo)
 		call.Close()
-		call.Close() // again, which does nothing
+		call.Close() // a second call has no effect
 		_, err := call.Next(s.ctx)
 		s.wantError(err, celery.ErrClosed)
 	})
@@ -281,7 +280,7 @@ func TestAttach(t *testing.T) {
 	})
 }
 
-// flaky is a broker that fails some times.
+// flaky is a broker whose first calls fail.
 type flaky struct {
 	*celerytest.Memory
 	fails []error
@@ -363,8 +362,8 @@ func TestTasksThatMayRunTwiceAreSentAgain(t *testing.T) {
 	})
 }
 
-// listen takes commands as a worker does, and returns what was heard: what to
-// revoke and whether to terminate.
+// listen receives commands like a worker, and returns the revokes: the IDs and whether to
+// terminate.
 func (s *stage) listen() func() []string {
 	var heard []string
 	go func() {

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// knows asks for a task, and compares what it is told and how long that takes.
+// knows looks a task up, and checks the result and the time that it takes.
 func knows(t *testing.T, w *celery.Workers, task string, want bool, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -30,7 +30,7 @@ func TestAnswersThatComeOneAfterTheOther(t *testing.T) {
 		f.join("a", names)
 		knows(t, w, "lab.echo", true, 0)
 		knows(t, w, "lab.echo", true, 0)
-		synctest.Wait() // for the one who is asked and says nothing
+		synctest.Wait() // for the silent worker
 		if n := f.count("registered"); n != 2 {
 			t.Errorf("two workers were asked %d times", n)
 		}
@@ -166,7 +166,7 @@ func TestAskingEnds(t *testing.T) {
 		if _, err := w.Knows(ctx, "lab.echo"); !errors.Is(err, reason) {
 			t.Error(err)
 		}
-		knows(t, w, "lab.echo", true, 990*time.Millisecond) // what was asked goes on for others
+		knows(t, w, "lab.echo", true, 990*time.Millisecond) // the command continues for other callers
 	})
 	inFleet(t, "for all when it is closed", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("silent", nil)

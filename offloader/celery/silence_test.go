@@ -188,7 +188,7 @@ func (slow) Ask(ctx context.Context, _ celery.Command, _ func([]byte) bool) erro
 	return context.Cause(ctx)
 }
 
-// A broker that is too slow for a question is not available, and no deadline of a
+// A broker that does not deliver a command in time is unavailable, and no deadline of a
 // task has passed: none was sent.
 func TestABrokerThatPassesOnNoQuestion(t *testing.T) {
 	t.Parallel()

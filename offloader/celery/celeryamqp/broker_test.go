@@ -205,7 +205,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			return err == nil
 		})
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { // what is sent before it is noticed is lost; after that comes a time of hope
+		eventually(t, func() bool { // a message before the loss is detected is unconfirmed; after that, calls wait
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return errors.Is(err, celery.ErrUnavailable)
 		})

@@ -65,7 +65,7 @@ func pass(conn net.Conn, to string) {
 	back.Wait()
 }
 
-// TLS is spoken to a server that somebody vouches for, and to no other.
+// The client connects only to servers with a trusted certificate.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	server := amqptest.NewServer(t)

@@ -72,7 +72,7 @@ func TestPrioritiesAreTurnedRound(t *testing.T) {
 	}
 }
 
-// What has not been sent is told apart from what may have been.
+// Errors distinguish a message that was not sent from one that may have been.
 func TestErrorsOfPublishing(t *testing.T) {
 	t.Parallel()
 	task := celery.Task{Name: "a"}
@@ -198,7 +198,7 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, so func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -211,7 +211,7 @@ func eventually(t *testing.T, so func() bool) {
 	}
 }
 
-// Heartbeats come on after the connection was lost.
+// Heartbeats continue after a lost connection.
 func TestFollowingEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.NewServer(t)

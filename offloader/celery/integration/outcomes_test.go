@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// What becomes of tasks, with all versions of Celery in all combinations, and with the
-// newest on Valkey.
+// Outcomes of tasks, with all versions of Celery in all combinations, and with the newest
+// version on Valkey.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	for _, version := range lab.Versions {
@@ -155,7 +155,7 @@ func retries(t *testing.T, b *bench) {
 	result, err := client.Run(b.ctx, celery.Task{Name: "lab.retry", Args: []any{2}}, func(r celery.Result) {
 		states = append(states, string(r.State))
 	})
-	// The first may be passed over when the second follows at once.
+	// The first state may be skipped if the second follows at once.
 	if got := strings.Join(states, " "); err != nil || string(result.Value) != `{"retries": 2}` || got != "RETRY RETRY" && got != "RETRY" {
 		t.Errorf("%s %v after %v", result.Value, err, states)
 	}
@@ -254,7 +254,7 @@ func headers(t *testing.T, b *bench) {
 	}
 }
 
-// worstTasks: whatever is accepted is answered, and the worker lives on.
+// worstTasks: every accepted task has an outcome, and the worker survives.
 func worstTasks(t *testing.T, b *bench) {
 	deep := strings.Repeat("[", 90) + strings.Repeat("]", 90)
 	for name, task := range map[string]celery.Task{

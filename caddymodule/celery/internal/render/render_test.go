@@ -21,7 +21,7 @@ func result(value string) celery.Result {
 	return celery.Result{State: celery.Success, Value: json.RawMessage(value)}
 }
 
-// written returns the response as a client gets it.
+// written returns the response as the client receives it.
 func written(t *testing.T, r *render.Response) *http.Response {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -117,7 +117,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// A task may not write what is the proxy's to write.
+// A task must not set fields of the proxy.
 func TestShapesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
@@ -147,7 +147,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever a task returns, what is passed on is a valid response.
+// For any result of a task, the response is valid.
 func FuzzHTTP(f *testing.F) {
 	f.Add([]byte(`{"status": 201, "headers": {"a": ["b", 1]}, "body": {"__type__": "bytes", "__value__": "a"}}`))
 	f.Add([]byte(`{"headers": {"connection": "close"}}`))
