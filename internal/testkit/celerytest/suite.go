@@ -33,7 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 		{"a caller whose context has ended is sent away", contextEnded},
 		{"closing ends all waiting", closing},
 		{"commands reach workers", commands},
-		{"workers answer questions", questions},
+		{"workers reply to commands", replies},
 		{"heartbeats are passed on", heartbeats},
 		{"what was stored can be fetched", stored},
 		{"a task can be told to abort", aborting},

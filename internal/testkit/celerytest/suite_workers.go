@@ -19,7 +19,7 @@ func (s *scene) worker(name string, commands chan<- celery.Command) {
 				if commands != nil {
 					commands <- c
 				}
-				return answer(name, c)
+				return reply(name, c)
 			})
 			if err == nil {
 				return
@@ -29,15 +29,15 @@ func (s *scene) worker(name string, commands chan<- celery.Command) {
 	})
 }
 
-// answer is the reply of a worker to a command.
-func answer(name string, c celery.Command) []byte {
-	answers := map[string]string{
+// reply returns the reply of a worker to a command.
+func reply(name string, c celery.Command) []byte {
+	replies := map[string]string{
 		"ping":          `{"ok": "pong"}`,
 		"stats":         `{"pool": {"max-concurrency": 4}, "prefetch_count": 16, "uptime": 9, "total": {"lab.echo": 3}}`,
 		"registered":    `["lab.echo", "lab.sleep"]`,
 		"active_queues": `[{"name": "celery", "routing_key": "celery"}]`,
 	}
-	text, ok := answers[c.Method]
+	text, ok := replies[c.Method]
 	if !ok {
 		text = fmt.Sprintf(`{"error": "KeyError('%s')"}`, c.Method)
 	}
@@ -87,7 +87,7 @@ func (s *scene) reach(controller celery.Controller, c celery.Command) {
 	}
 }
 
-func questions(s *scene) {
+func replies(s *scene) {
 	if _, ok := s.system.Broker().(celery.Controller); !ok {
 		return
 	}

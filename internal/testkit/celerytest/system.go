@@ -19,8 +19,8 @@ type System interface {
 	// Report sends a state of the task that came as a message.
 	Report(ctx context.Context, task *celery.Message, payload []byte) error
 	// Commands receives the commands for the worker of that name until the context ends.
-	// It calls answer for each, and sends the result as the reply. Nil is no reply.
-	Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error
+	// It calls reply for each, and sends the result. Nil is no reply.
+	Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error
 	// Event sends an event of a worker.
 	Event(ctx context.Context, routingKey string, body []byte) error
 	// Interrupt cuts all connections of the broker and the backend.

@@ -144,7 +144,7 @@ func (s *System) Event(ctx context.Context, routingKey string, body []byte) erro
 }
 
 // Commands implements celerytest.System.
-func (s *System) Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error {
+func (s *System) Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error {
 	channel, err := s.worker.Channel()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 			if !ok {
 				return amqp.ErrClosed
 			}
-			if err := s.obey(ctx, name, d.Body, answer); err != nil {
+			if err := s.obey(ctx, name, d.Body, reply); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -179,7 +179,7 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 	}
 }
 
-func (s *System) obey(ctx context.Context, name string, body []byte, answer func(celery.Command) []byte) error {
+func (s *System) obey(ctx context.Context, name string, body []byte, reply func(celery.Command) []byte) error {
 	var c struct {
 		Method      string
 		Arguments   map[string]any
@@ -193,12 +193,12 @@ func (s *System) obey(ctx context.Context, name string, body []byte, answer func
 	if len(c.Destination) > 0 && !slices.Contains(c.Destination, name) {
 		return nil
 	}
-	reply := answer(celery.Command{Method: c.Method, Arguments: c.Arguments, Destination: c.Destination})
-	if c.ReplyTo == nil || reply == nil {
+	text := reply(celery.Command{Method: c.Method, Arguments: c.Arguments, Destination: c.Destination})
+	if c.ReplyTo == nil || text == nil {
 		return nil
 	}
 	return s.send(ctx, c.ReplyTo.Exchange, c.ReplyTo.RoutingKey, amqp.Publishing{
-		Headers: amqp.Table{"ticket": c.Ticket}, ContentType: "application/json", Body: reply,
+		Headers: amqp.Table{"ticket": c.Ticket}, ContentType: "application/json", Body: text,
 	})
 }
 

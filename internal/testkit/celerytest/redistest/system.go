@@ -114,7 +114,7 @@ func (s *System) Report(ctx context.Context, task *celery.Message, payload []byt
 }
 
 // Commands implements celerytest.System.
-func (s *System) Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error {
+func (s *System) Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error {
 	ps := s.worker.PSubscribe(ctx, "/0.celery.pidbox")
 	defer ps.Close()
 	defer context.AfterFunc(ctx, func() { ps.Close() })()
@@ -126,13 +126,13 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 			}
 			return err
 		}
-		if err := s.obey(ctx, name, message.Payload, answer); err != nil {
+		if err := s.obey(ctx, name, message.Payload, reply); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *System) obey(ctx context.Context, name, envelope string, answer func(celery.Command) []byte) error {
+func (s *System) obey(ctx context.Context, name, envelope string, reply func(celery.Command) []byte) error {
 	m, err := celery.OpenEnvelope([]byte(envelope))
 	if err != nil {
 		return err
@@ -144,15 +144,15 @@ func (s *System) obey(ctx context.Context, name, envelope string, answer func(ce
 	if len(c.Destination) > 0 && !slices.Contains(c.Destination, name) {
 		return nil
 	}
-	body := answer(c)
+	body := reply(c)
 	if c.ReplyTo == nil || body == nil {
 		return nil
 	}
-	reply := celery.Message{
+	message := celery.Message{
 		Exchange: c.ReplyTo.Exchange, RoutingKey: c.ReplyTo.RoutingKey, Body: body,
 		Headers: map[string]any{"ticket": c.Ticket}, ContentType: "application/json", ContentEncoding: "utf-8",
 	}
-	text, err := reply.Envelope(0)
+	text, err := message.Envelope(0)
 	if err != nil {
 		return err
 	}
