@@ -95,6 +95,7 @@ var schemes = make(map[string]scheme)
 // schemeNames are listed in errors, with "://".
 var schemeNames []string
 
+// register adds a scheme under its names. Only init functions call it.
 func register(s scheme, names ...string) {
 	for _, name := range names {
 		schemes[name] = s
@@ -158,6 +159,8 @@ func literal(url string) bool {
 	return !arguments.HasPlaceholder(url) && !strings.Contains(url, "ssl_")
 }
 
+// checkURLs validates the URLs by their schemes. Errors must not show a URL, which may contain a
+// password.
 func (s Servers) checkURLs() error {
 	if s.Broker == "" {
 		return errors.New("celery needs a broker: set 'broker'")

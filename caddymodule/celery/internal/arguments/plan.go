@@ -71,6 +71,7 @@ func parseField(name, text string) (field, error) {
 	return f, nil
 }
 
+// checkSources rejects unknown sources, and two uses of the body or of the query.
 func checkSources(s Settings) error {
 	if s.ArgsFrom != "" && !slices.Contains(ArgsSources, s.ArgsFrom) {
 		return fmt.Errorf("unknown args_from '%s': want %s", s.ArgsFrom, strings.Join(ArgsSources, " or "))
