@@ -43,7 +43,7 @@ func TestNamesOnRedis(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !server.Subscribed(tt.results + task.CorrelationID) {
-				t.Errorf("nobody listens to %s%s", tt.results, task.CorrelationID)
+				t.Errorf("no subscription to %s%s", tt.results, task.CorrelationID)
 			}
 			<-done
 			command, err := commands.ReceiveMessage(t.Context())

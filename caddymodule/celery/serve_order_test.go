@@ -21,7 +21,7 @@ func TestOrderOfDirectives(t *testing.T) {
 				t.Errorf("%s: got %d %s", fallback, res.StatusCode, body)
 			}
 			if res, _ := site.Get(t, c, url+"/task/no"); res.StatusCode != 403 {
-				t.Errorf("%s: what is refused got %d", fallback, res.StatusCode)
+				t.Errorf("%s: the rejected request got %d", fallback, res.StatusCode)
 			}
 			if res, _ := site.Get(t, c, url+"/other"); res.StatusCode < 400 || res.StatusCode == 403 {
 				t.Errorf("%s: another request got %d", fallback, res.StatusCode)

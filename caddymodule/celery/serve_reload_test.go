@@ -122,7 +122,7 @@ func TestConfigurationsThatDoNotRun(t *testing.T) {
 		t.Fatal("it was loaded")
 	}
 	if n := other.opened.Load(); n != 0 || l.opened.Load() != 2 || l.closed.Load() != 0 || celeryhandler.Links() != 1 {
-		t.Errorf("opened %d of others, %d and closed %d of its own, %d links", n, l.opened.Load(), l.closed.Load(), celeryhandler.Links())
+		t.Errorf("opened %d of others, %d and closed %d of this one, %d links", n, l.opened.Load(), l.closed.Load(), celeryhandler.Links())
 	}
 	if res, body := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 {
 		t.Errorf("got %d %s", res.StatusCode, body)

@@ -157,9 +157,9 @@ func TestBoundsOfATask(t *testing.T) {
 	}{
 		"the default":                   {"", "", 60, "[60 <nil>]"},
 		"no end":                        {"", "timeout off", 0, "[<nil> <nil>]"},
-		"an expiry of its own":          {"", "expires 10m", 600, "[60 <nil>]"},
+		"its expiry":                    {"", "expires 10m", 600, "[60 <nil>]"},
 		"no expiry":                     {"", "expires off", 0, "[60 <nil>]"},
-		"limits of its own":             {"", "time_limit 30s 1500ms", 60, "[30 1.5]"},
+		"its limits":                    {"", "time_limit 30s 1500ms", 60, "[30 1.5]"},
 		"no limits":                     {"", "time_limit off", 60, "[<nil> <nil>]"},
 		"the run's first byte":          {"offload {\n first_byte_timeout 20s\n}", "", 20, "[20 <nil>]"},
 		"the run's end":                 {"offload {\n first_byte_timeout off\n run_timeout 20s\n}", "", 20, "[20 <nil>]"},

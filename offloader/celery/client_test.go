@@ -102,7 +102,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s %v %v", result.Value, progress, err)
 		}
 	})
-	play(t, "a failure of the task is an error beside its result", celery.Settings{}, func(s *stage) {
+	play(t, "a failure of the task returns an error and its result", celery.Settings{}, func(s *stage) {
 		go func() {
 			m := s.take()
 			_ = s.memory.Report(s.ctx, m, celerytest.Raise(m, "ValueError", "boom"))
@@ -135,7 +135,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("expires %v", m.Headers["expires"])
 		}
 	})
-	play(t, "an expiry of its own stays", celery.Settings{}, func(s *stage) {
+	play(t, "an expiry of the task is kept", celery.Settings{}, func(s *stage) {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 		defer cancel()
 		task := echo
@@ -146,7 +146,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("expires %v", m.Headers["expires"])
 		}
 	})
-	play(t, "a caller who leaves says why", celery.Settings{}, func(s *stage) {
+	play(t, "the error is the cause of the caller's context", celery.Settings{}, func(s *stage) {
 		ctx, leave := context.WithCancelCause(s.ctx)
 		go func() {
 			<-time.After(time.Second)
@@ -170,14 +170,14 @@ var errLeft = errors.New("the caller left")
 func TestStart(t *testing.T) {
 	t.Parallel()
 	echo := celery.Task{Name: "lab.echo"}
-	play(t, "nobody can wait for a task that keeps no result", celery.Settings{}, func(s *stage) {
+	play(t, "a task without a stored result cannot be awaited", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Start(s.ctx, celery.Task{Name: "lab.echo", IgnoreResult: true})
 		s.wantError(err, celery.ErrInvalidTask)
 		if _, err := s.client.Send(s.ctx, celery.Task{Name: "lab.echo", IgnoreResult: true}); err != nil {
 			t.Error(err)
 		}
 	})
-	play(t, "an invalid task reaches nobody", celery.Settings{}, func(s *stage) {
+	play(t, "an invalid task is not sent", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Start(s.ctx, celery.Task{})
 		s.wantError(err, celery.ErrInvalidTask)
 		_, err = s.client.Send(s.ctx, celery.Task{})
@@ -222,7 +222,7 @@ func TestStart(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	play(t, "who closes a call hears that it is closed", celery.Settings{}, func(s *stage) {
+	play(t, "a closed call returns ErrClosed", celery.Settings{}, func(s *stage) {
 		call := s.start(echo)
 		call.Close()
 		call.Close() // a second call has no effect
@@ -268,7 +268,7 @@ func TestAttach(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	play(t, "an id that cannot be one is refused", celery.Settings{}, func(s *stage) {
+	play(t, "an invalid id is rejected", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Attach(s.ctx, "")
 		s.wantError(err, celery.ErrInvalidTask)
 	})

@@ -147,7 +147,7 @@ func TestASilentWorkerAmongOthers(t *testing.T) {
 					t.Errorf("its task: %t %v", known, err)
 				}
 				if known, err := w.Knows(ctx, "lab.none"); known || err != nil {
-					t.Errorf("a task that nobody has: %t %v", known, err)
+					t.Errorf("a task without a worker: %t %v", known, err)
 				}
 				if enough, err := w.HaveSlots(ctx, 4); !enough || err != nil {
 					t.Errorf("slots of both: %t %v", enough, err)
@@ -159,7 +159,7 @@ func TestASilentWorkerAmongOthers(t *testing.T) {
 			})
 		}
 		if err := ready(t, w, "none", time.Hour); !errors.Is(err, celery.ErrNoWorker) {
-			t.Errorf("a queue that nobody takes from: %v", err)
+			t.Errorf("a queue without a worker: %v", err)
 		}
 	})
 	inFleet(t, "what it was never asked may be so", func(t *testing.T, f *fleet, w *celery.Workers) {

@@ -162,7 +162,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%v, asked %v", err, f.asked)
 		}
 	})
-	inFleet(t, "nobody there is known at once", func(t *testing.T, _ *fleet, w *celery.Workers) {
+	inFleet(t, "without workers the error comes at once", func(t *testing.T, _ *fleet, w *celery.Workers) {
 		began := time.Now()
 		if err := w.Ready(t.Context(), "celery"); !errors.Is(err, celery.ErrNoWorker) || time.Since(began) != 0 {
 			t.Errorf("%v after %s", err, time.Since(began))
@@ -175,7 +175,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
-	inFleet(t, "nobody is asked while heartbeats are heard", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "no command is sent while heartbeats are received", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("a", pong)
 		f.beat(t, `{"type": "worker-heartbeat", "hostname": "a"}`)
 		if err := w.Ready(t.Context(), "celery"); err != nil || f.count("ping") != 0 {

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 		{"a result comes back", resultComesBack},
 		{"states come in order and only those of the task", statesInOrder},
 		{"several may watch one task", severalWatchers},
-		{"who has stopped watching hears nothing more", unwatched},
+		{"a removed watcher receives nothing", unwatched},
 		{"a thousand wait at once and each gets its own", thousandWait},
 		{"results outlive a broken connection", interrupted},
 		{"calls made while connections break end", callsWhileBreaking},
@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 		{"workers reply to commands", replies},
 		{"heartbeats are passed on", heartbeats},
 		{"what was stored can be fetched", stored},
-		{"a task can be told to abort", aborting},
+		{"a task can be aborted", aborting},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
@@ -220,7 +220,7 @@ func severalWatchers(s *scene) {
 		s.t.Errorf("%v %v", result, err)
 	}
 	if len(first.heard) != 0 {
-		s.t.Errorf("who left heard %s", <-first.heard)
+		s.t.Errorf("the removed watcher received %s", <-first.heard)
 	}
 	s.system.Backend().Unwatch(call.ID(), second)
 }

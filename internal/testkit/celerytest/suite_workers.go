@@ -152,4 +152,4 @@ func (s *scene) untilKnown(workers *celery.Workers, event []byte, n int) {
 	}
 }
 
-var errNotKnown = errors.New("what the workers told has not arrived")
+var errNotKnown = errors.New("events of the workers have not arrived")

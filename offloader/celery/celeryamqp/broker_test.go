@@ -133,7 +133,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			return err == nil
 		})
 	})
-	t.Run("of many, those are told whose queue is absent", func(t *testing.T) {
+	t.Run("of many, only those for an absent queue fail", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryamqp.BackendSettings{})
 		var all sync.WaitGroup
@@ -153,7 +153,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			t.Errorf("%+v %v", state, err)
 		}
 	})
-	t.Run("it refuses", func(t *testing.T) {
+	t.Run("it rejects the message", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryamqp.BackendSettings{})
 		l.server.SetRefusing(true)

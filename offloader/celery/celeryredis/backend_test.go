@@ -99,7 +99,7 @@ func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
 	for range 100 {
 		call, m := l.start()
 		if !l.server.Subscribed("celery-task-meta-" + m.CorrelationID) {
-			t.Fatal("sent before anybody listened")
+			t.Fatal("sent before the subscription")
 		}
 		call.Close()
 	}
@@ -239,7 +239,7 @@ func TestAServerThatIsAway(t *testing.T) {
 			l.wantFailure(call, celery.ErrUnavailable)
 		})
 	}
-	t.Run("a caller who leaves is let go", func(t *testing.T) {
+	t.Run("a caller that leaves returns at once", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryredis.BackendSettings{})
 		l.proxy.Refuse(true)
@@ -257,7 +257,7 @@ func TestAServerThatForbidsToSubscribe(t *testing.T) {
 	denied := "NOPERM this user has no permissions to access one of the channels"
 	l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 200 * time.Millisecond}})
 	l.server.Deny("SUBSCRIBE", denied)
-	eventually(t, func() bool { // a call says why if the refusal has come by its end
+	eventually(t, func() bool { // a call returns the error if the reply came before its end
 		_, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
 		if !errors.Is(err, celery.ErrUnavailable) {
 			t.Fatalf("listening: %v", err)

@@ -76,14 +76,14 @@ func TestPrioritiesAreTurnedRound(t *testing.T) {
 func TestErrorsOfPublishing(t *testing.T) {
 	t.Parallel()
 	task := celery.Task{Name: "a"}
-	t.Run("nobody is there", func(t *testing.T) {
+	t.Run("the server is down", func(t *testing.T) {
 		t.Parallel()
 		broker := openBroker(t, "redis://127.0.0.1:1")
 		if err := publish(t, t.Context(), broker, task); !errors.Is(err, celery.ErrUnavailable) {
 			t.Error(err)
 		}
 	})
-	t.Run("the server refuses", func(t *testing.T) {
+	t.Run("the server rejects the command", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.NewServer(t)
 		server.Deny("LPUSH", "OOM command not allowed when used memory > 'maxmemory'.")

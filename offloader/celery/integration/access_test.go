@@ -105,13 +105,13 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	t.Run("a wrong password is told", func(t *testing.T) {
+	t.Run("a wrong password is an error", func(t *testing.T) {
 		_, client := open("caddy:wrong")
 		if _, err := client.Start(p.ctx, celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") {
 			t.Error(err)
 		}
 	})
-	t.Run("a right that is missing is told", func(t *testing.T) {
+	t.Run("a missing right is an error", func(t *testing.T) {
 		if err := admin.Do(p.ctx, "ACL", "SETUSER", "caddy", "resetchannels").Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestRedisWithTLS(t *testing.T) {
 	strict, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{Server: celeryredis.Server{URL: "rediss://127.0.0.1:" + port}})
 	opened(t, strict, err)
 	if _, err := celery.NewClient(strict, nil, celery.Settings{}).Send(t.Context(), celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) {
-		t.Errorf("a server that nobody vouches for: %v", err)
+		t.Errorf("a server without a trusted certificate: %v", err)
 	}
 }
 

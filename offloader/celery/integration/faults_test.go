@@ -170,7 +170,7 @@ func TestAQueueThatIsAbsent(t *testing.T) {
 		if _, err := client.Start(p.ctx, celery.Task{Name: "a", Queue: "nobody"}); !errors.Is(err, celery.ErrUnroutable) {
 			t.Fatal(err)
 		}
-		t.Logf("told after %s", time.Since(began))
+		t.Logf("error after %s", time.Since(began))
 	}
 	if n := client.Waiting(); n != 0 {
 		t.Errorf("%d calls are left", n)

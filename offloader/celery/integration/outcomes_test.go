@@ -43,11 +43,11 @@ func playOutcomes(t *testing.T, b *bench) {
 		play func(*testing.T, *bench)
 	}{
 		{"results come back exactly", exactResults},
-		{"exceptions are told by type and message", exceptions},
+		{"exceptions have type and message", exceptions},
 		{"values that JSON does not have", oddValues},
 		{"a retry is progress", retries},
 		{"tasks that never end, end with the deadline", neverEnding},
-		{"a process that dies is told", processDies},
+		{"a process that dies is reported", processDies},
 		{"time limits of the call hold", timeLimits},
 		{"progress arrives while the task runs and a flood is bounded", progress},
 		{"the same id twice is one result", sameID},
@@ -107,7 +107,7 @@ func exceptions(t *testing.T, b *bench) {
 			t.Errorf("%s is not %v", test.name, test.class)
 		}
 		if strings.Contains(err.Error(), "Traceback") {
-			t.Errorf("%s tells its traceback: %v", test.name, err)
+			t.Errorf("%s shows its traceback: %v", test.name, err)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 					t.Error(err)
 				}
 				if got := read(); got != "" {
-					t.Errorf("%d tasks have run that nobody waited for", len(got))
+					t.Errorf("%d abandoned tasks have run", len(got))
 				}
 			})
 		}

@@ -90,7 +90,7 @@ func TestHTTP(t *testing.T) {
 			`{"status": 201, "headers": {"location": "/a", "content-type": "text/html"}, "body": "<p>"}`,
 			201, "Location: /a", "<p>",
 		},
-		"a type of its own":   {`{"headers": {"content-type": "text/html"}, "body": "<p>"}`, 200, "Content-Type: text/html", "<p>"},
+		"a set type":          {`{"headers": {"content-type": "text/html"}, "body": "<p>"}`, 200, "Content-Type: text/html", "<p>"},
 		"text":                {`{"body": "a"}`, 200, "Content-Type: text/plain; charset=utf-8", "a"},
 		"bytes":               {`{"body": {"__type__": "base64", "__value__": "/w=="}}`, 200, "Content-Type: application/octet-stream", "\xff"},
 		"another value":       {`{"body": {"a": [1.50]}}`, 200, "Content-Type: application/json", `{"a": [1.50]}`},
