@@ -12,7 +12,8 @@ import (
 )
 
 // Server is an AMQP 0-9-1 server in the test's process. It implements the methods that brokers,
-// backends and workers of Celery use. There is no maintained library for this purpose.
+// backends and workers of Celery use. Known Go libraries for such tests replace the client, and
+// do not speak the protocol.
 type Server struct {
 	listener net.Listener
 	done     sync.WaitGroup
