@@ -26,6 +26,8 @@ func (h *Handler) check() error {
 	)
 }
 
+// checkTask requires a list of tasks wherever a client chooses the task, so that no
+// configuration opens all tasks of the workers by accident.
 func (h *Handler) checkTask() error {
 	switch dynamic := arguments.HasPlaceholder(h.Task); {
 	case h.Flower && len(h.Tasks) == 0:
@@ -42,6 +44,7 @@ func (h *Handler) checkTask() error {
 	return checkPatterns("tasks", h.Tasks)
 }
 
+// checkQueue does the same for queues.
 func (h *Handler) checkQueue() error {
 	switch dynamic := arguments.HasPlaceholder(h.Queue); {
 	case dynamic && h.Flower:
@@ -66,6 +69,8 @@ func matches(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
 }
 
+// match cuts the parts between the stars from the name, each at its first occurrence, which
+// finds a match if there is one. The cost is linear in the name for each part.
 func match(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	name, ok := strings.CutPrefix(name, parts[0])
@@ -83,6 +88,7 @@ func match(pattern, name string) bool {
 	return strings.HasSuffix(name, last)
 }
 
+// checkArguments parses the values of arguments and headers, and keeps them for requests.
 func (h *Handler) checkArguments() error {
 	var err error
 	h.plan, err = arguments.NewPlan(arguments.Settings{
@@ -117,6 +123,8 @@ func (h *Handler) checkMessage() error {
 	return err
 }
 
+// checkNumbers validates numbers and durations of JSON. Those of a Caddyfile were validated with
+// their lines.
 func (h *Handler) checkNumbers() error {
 	var errs []error
 	fail := func(bad bool, format string, args ...any) {
@@ -165,6 +173,7 @@ var (
 	revokeValues = []string{offValue, on, revokeKill}
 )
 
+// checkErrors rejects statuses that are not errors: an exception must not look like a success.
 func (h *Handler) checkErrors() error {
 	for _, name := range slices.Sorted(maps.Keys(h.Errors)) {
 		if status := h.Errors[name]; name == "" || status < 400 || status > 599 {

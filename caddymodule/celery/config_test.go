@@ -13,7 +13,7 @@ import (
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
 )
 
-// provision loads a handler of JSON, and lets it go again.
+// provision loads a handler from JSON and cleans it up.
 func provision(t *testing.T, config string) error {
 	t.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{
@@ -29,7 +29,7 @@ func provision(t *testing.T, config string) error {
 	return module.(*celeryhandler.Handler).Cleanup()
 }
 
-// route is the JSON of a route with what it needs, and more.
+// route returns the JSON of a route with the required options and those in more.
 func route(t *testing.T, more string) string {
 	t.Helper()
 	fields := map[string]any{"broker": "redis://127.0.0.1", "backend": "redis://127.0.0.1/1", "task": "lab.add"}
@@ -45,8 +45,7 @@ func route(t *testing.T, more string) string {
 	return string(text)
 }
 
-// What is wrong in the JSON is refused with a text that says so. The same goes
-// for the Caddyfile: see testdata.
+// Invalid JSON is an error that names the fault. For Caddyfiles, see testdata.
 func TestJSONRefused(t *testing.T) {
 	for more, want := range map[string]string{
 		`{"tasc": "a"}`:                                    "unknown field",
@@ -63,11 +62,11 @@ func TestJSONRefused(t *testing.T) {
 		`{"queue": "{http.request.uri.path}"}`:             "set 'queues' to those that they may choose",
 		`{"args": ["int(x)"]}`:                             "args 1 'int(x)': want a whole number",
 		`{"args_from": "path"}`:                            "unknown args_from 'path'",
-		`{"args_from": "query", "kwargs_from": ["query"]}`: "the query is wanted twice",
+		`{"args_from": "query", "kwargs_from": ["query"]}`: "the query is used twice",
 		`{"kwargs": {"a": "bool(x)"}}`:                     "kwargs 'a' 'bool(x)': want true or false",
 		`{"kwargs": {"a": "1", "a?": "1"}}`:                "with and without a question mark",
-		`{"kwargs_from": ["json", "form"]}`:                "the body is wanted twice",
-		`{"headers": {"retries": "1"}}`:                    "header 'retries' is Celery's own",
+		`{"kwargs_from": ["json", "form"]}`:                "the body is used twice",
+		`{"headers": {"retries": "1"}}`:                    "header 'retries' is reserved by Celery",
 		`{"headers": {"a": "float(x)"}}`:                   "headers 'a' 'float(x)': want a number",
 		`{"priority": 10}`:                                 "priority 10 is not between 0 and 9",
 		`{"timeout": "-1s"}`:                               "timeout must not be negative",
@@ -115,7 +114,7 @@ func TestJSONRefused(t *testing.T) {
 	}
 }
 
-// Secrets come from the environment and are never part of the configuration.
+// Secrets can come from the environment, without being part of the configuration.
 func TestPlaceholdersOfTheEnvironment(t *testing.T) {
 	t.Setenv("CELERY_TEST_BROKER", "redis://:secret@127.0.0.1/nonsense")
 	err := provision(t, route(t, `{"broker": "{env.CELERY_TEST_BROKER}"}`))

@@ -14,17 +14,16 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// documented are requests for Caddyfiles with celery, by what stands in these, and what
-// their answers hold. The first that fits counts. Tasks answer with their name and
-// arguments.
+// documented are requests for Caddyfiles with celery, by a text in the Caddyfile, with a part of
+// the response. The first match counts. Tasks return their name and arguments.
 var documented = []struct{ in, method, target, want string }{
 	{"\tflower\n", "POST", "/api/task/apply/lab.add", `"result":"lab.add [] {}"`},
 	{"task {path.1}", "POST", "/tasks/lab.add?a=1", `"lab.add [] {\"a\":\"1\"}"`},
 	{"task reports.render", "GET", "/render/42", `"reports.render [42] {}"`},
 }
 
-// requestFor returns a request for a Caddyfile, and what its answer holds. Without celery
-// it is one to the first route with offload, and the server behind answers with its path.
+// requestFor returns a request for a Caddyfile and a part of its response. Without celery, the
+// request goes to the first route with offload, whose upstream returns the path.
 func requestFor(t *testing.T, block string) (method, target, want string) {
 	t.Helper()
 	for _, d := range documented {
@@ -42,7 +41,7 @@ func requestFor(t *testing.T, block string) (method, target, want string) {
 	return http.MethodGet, target, "upstream " + target
 }
 
-// Each Caddyfile in these pages works as it is written.
+// Each Caddyfile in these pages works.
 func TestDocumentedCaddyfiles(t *testing.T) {
 	for _, page := range []string{"README.md", "docs/celery.md"} {
 		for i, block := range caddyfiles(t, page) {
@@ -65,7 +64,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	}
 }
 
-// caddyfiles are the blocks of a page that are whole Caddyfiles.
+// caddyfiles returns the complete Caddyfiles of a page.
 func caddyfiles(t *testing.T, page string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", page))
@@ -82,7 +81,7 @@ func caddyfiles(t *testing.T, page string) []string {
 	return blocks
 }
 
-// documentedWorker knows the tasks and queues of the documentation.
+// documentedWorker starts a worker with the tasks and queues of the documentation.
 func (l *lab) documentedWorker() {
 	l.t.Helper()
 	l.worker(func(c celery.Command) string {
@@ -98,8 +97,8 @@ func (l *lab) documentedWorker() {
 	})
 }
 
-// adapted is a Caddyfile with the servers of the lab, as global options and the body of
-// its only site.
+// adapted returns the global options and the body of the only site of a Caddyfile, with the
+// servers of the lab.
 func (l *lab) adapted(text string) (global, body string) {
 	l.t.Helper()
 	text = regexp.MustCompile(`(?m)^(\s+(?:broker|backend)) \S+$`).ReplaceAllString(text, "$1 memory://"+l.name)

@@ -13,8 +13,7 @@ type Server interface {
 	celery.Backend
 }
 
-// RegisterServer makes URLs that begin with a scheme lead to what open returns for
-// what follows.
+// RegisterServer registers a scheme of URLs. open gets the rest of the URL.
 func RegisterServer(name string, open func(name string) (Server, error)) {
 	server := func(url string) (Server, error) { return open(strings.TrimPrefix(url, name+"://")) }
 	schemes[name] = scheme{
@@ -23,20 +22,19 @@ func RegisterServer(name string, open func(name string) (Server, error)) {
 		backend: func(s *Servers) (celery.Backend, error) { return server(s.Backend) },
 		replies: func(s *Servers) (celery.Backend, error) {
 			backend, err := server(s.Broker)
-			return struct{ celery.Backend }{backend}, err // which keeps nothing
+			return struct{ celery.Backend }{backend}, err // stores no results
 		},
 	}
 }
 
-// Links returns how many links are held.
+// Links returns the number of held links.
 func Links() int {
 	n := 0
 	links.Range(func(any, any) bool { n++; return true })
 	return n
 }
 
-// KeepAliveAfter sets how long a stream may be silent, and returns what undoes
-// that.
+// KeepAliveAfter sets the longest silence of a stream, and returns a function that resets it.
 func KeepAliveAfter(d time.Duration) (undo func()) {
 	before := keepAlive
 	keepAlive = d

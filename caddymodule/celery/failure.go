@@ -84,6 +84,8 @@ type failure struct {
 	task   *celery.TaskError // nil unless the task itself has failed
 }
 
+// fail returns a failure with the status of its reason. The client sees the detail, which must
+// not contain names of servers or secrets.
 func fail(r reason, detail string, args ...any) *failure {
 	return &failure{reason: r, status: statuses[r], detail: fmt.Sprintf(detail, args...)}
 }

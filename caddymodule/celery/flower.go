@@ -113,6 +113,7 @@ func (tr *taskRequest) flowerSend(name string, body []byte) error {
 	return tr.flowerAsyncApply(name, body)
 }
 
+// flowerSent responds for a sent task. Like Flower, it leaves the state out without a backend.
 func (tr *taskRequest) flowerSent() error {
 	body := flowerTaskJSON{TaskID: tr.task.ID}
 	if tr.link.backend != nil {

@@ -19,7 +19,7 @@ func (l *lab) flower(words string) *site.Site {
 	return site.Serve(l.t, nil, "route {\n"+l.directive("flower\ntasks lab.*\n"+words)+"respond behind\n}")
 }
 
-// ask sends a request of Flower's API and reads the JSON of its answer.
+// ask sends a request of Flower's API and decodes the JSON of the response.
 func ask(t *testing.T, c *http.Client, method, url, body string) (int, map[string]any) {
 	t.Helper()
 	res, text := site.Do(t, c, request(t, method, url, body)) // without a type, as curl without options
@@ -55,7 +55,7 @@ func TestFlowerApply(t *testing.T) {
 	})
 }
 
-// A task that failed is an answer of status 200, as Flower has it.
+// The response for a failed task has status 200, as with Flower.
 func TestFlowerFailures(t *testing.T) {
 	l := newLab(t)
 	l.work(1, end)
@@ -111,7 +111,7 @@ func TestFlowerSends(t *testing.T) {
 		if left := seconds(t, m.Headers["expires"]); left > 91 || left < 80 {
 			t.Errorf("expires in %f s", left)
 		}
-		// What no worker knows yet can be sent.
+		// A task that no worker knows can be sent.
 		status, got = ask(t, c, http.MethodPost, url+"/api/task/send-task/lab.later",
 			`{"queue": "slow", "eta": "2100-01-31 12:00:00.500", "expires": "2100-02-01 00:00:00.0"}`)
 		m, err := l.Take(t.Context(), "slow")
@@ -240,7 +240,7 @@ func TestFlowerResult(t *testing.T) {
 	})
 }
 
-// Somebody else's wait for a result that is given up does not revoke the task.
+// A wait for the result of another request's task does not revoke it at its end.
 func TestFlowerResultDoesNotRevoke(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -259,7 +259,7 @@ func TestFlowerResultDoesNotRevoke(t *testing.T) {
 	}
 }
 
-// A task that looks for it finds that it is aborted, and ends as it likes.
+// A task that checks for an abort finds it, and ends by itself.
 func TestFlowerAbort(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {
@@ -279,7 +279,7 @@ func TestFlowerAbort(t *testing.T) {
 			_, got := ask(t, c, http.MethodGet, at, "")
 			return got["state"] == "STARTED"
 		})
-		for range 2 { // the second may come too late
+		for range 2 { // the second has no effect if the task has ended
 			if status, got := ask(t, c, http.MethodPost, url+"/api/task/abort/"+id, ""); status != 200 || got["message"] != "Aborted '"+id+"'" {
 				t.Errorf("got %d %v", status, got)
 			}
@@ -318,7 +318,7 @@ func TestFlowerRevoke(t *testing.T) {
 	}
 }
 
-// A client that says how long it waits gets the last state, and the task goes on.
+// After its timeout a client gets the last state, and the task continues.
 func TestFlowerApplyForAWhile(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -353,7 +353,7 @@ func TestFlowerApplyForAWhile(t *testing.T) {
 	}
 }
 
-// A client of apply that leaves has its task revoked.
+// If the client of apply leaves, its task is revoked.
 func TestFlowerApplyRevokes(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -366,8 +366,7 @@ func TestFlowerApplyRevokes(t *testing.T) {
 	site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 }
 
-// Without a result backend, or with one that keeps nothing, tasks can be sent but
-// not asked for.
+// Without a backend that stores results, tasks can be sent, but requests for results fail.
 func TestFlowerWithoutResults(t *testing.T) {
 	for _, backend := range []string{"", "backend rpc://\n"} {
 		l := newLab(t)

@@ -73,6 +73,7 @@ func (tr *taskRequest) storedName(id string) (string, error) {
 // maxID is the longest ID of a task, in bytes.
 const maxID = 255
 
+// validID rejects IDs that would corrupt keys, log lines or commands to workers.
 func validID(id string) bool {
 	return id != "" && len(id) <= maxID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }

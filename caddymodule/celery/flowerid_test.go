@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// verbs are the requests of Flower's API that name a task by its ID.
+// verbs are the requests of Flower's API with the ID of a task.
 var verbs = map[string]string{"result": http.MethodGet, "abort": http.MethodPost, "revoke": http.MethodPost}
 
-// wantVerbs asks for a task in all ways.
+// wantVerbs sends all these requests for a task.
 func wantVerbs(t *testing.T, c *http.Client, url, id string, want int) {
 	t.Helper()
 	for verb, method := range verbs {
@@ -28,8 +28,8 @@ func wantVerbs(t *testing.T, c *http.Client, url, id string, want int) {
 	}
 }
 
-// A route tells nothing of tasks that it does not list, whoever has called them, and
-// stores and revokes nothing for IDs that somebody has made up.
+// A route reveals nothing about tasks that it does not list, and neither stores nor revokes
+// anything for invented IDs.
 func TestFlowerKeepsToListedTasks(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -62,7 +62,7 @@ func TestFlowerKeepsToListedTasks(t *testing.T) {
 	}
 }
 
-// Where the backend keeps names, a listed task can be asked for that others have called.
+// If the backend stores names, requests about a listed task of another client work.
 func TestFlowerTellsOfListedTasksOfOthers(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -75,8 +75,8 @@ func TestFlowerTellsOfListedTasksOfOthers(t *testing.T) {
 	})
 }
 
-// The IDs that a route has given are known after a restart, to others with the same
-// configuration, and to no route that lists other tasks.
+// The IDs of a route are valid after a restart and in other processes with the same
+// configuration, but not for a route that lists other tasks.
 func TestFlowerKnowsItsIDsAgain(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)

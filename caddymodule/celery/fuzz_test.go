@@ -15,11 +15,11 @@ import (
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
 )
 
-// line is what each error of a Caddyfile has to name.
+// line matches the file and line that each error of a Caddyfile must name.
 var line = regexp.MustCompile(`\bCaddyfile:[1-9][0-9]*\b`)
 
-// FuzzDirective parses what may stand in the block of the directive. It has to
-// name a line if it refuses it, and must not accept what cannot be loaded.
+// FuzzDirective parses blocks of the directive. An error must name a line, and an accepted block
+// must load.
 func FuzzDirective(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
@@ -54,7 +54,7 @@ func FuzzDirective(f *testing.F) {
 		config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 			caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
 		}}
-		// Files and the environment may not be here.
+		// Files and variables of the environment may be missing.
 		if err := caddy.Validate(&config); err != nil && !strings.Contains(body, "tls") && !strings.Contains(body, "ssl_") && !strings.Contains(body, "{") {
 			t.Errorf("adapted, but not valid: %v\n%s", err, adapted)
 		}
@@ -64,7 +64,7 @@ func FuzzDirective(f *testing.F) {
 	})
 }
 
-// oneBlock reports whether the text stays within the block that it is put into.
+// oneBlock reports whether the text does not close the block around it.
 func oneBlock(body string) bool {
 	if strings.Contains(body, "import") { // which reads files
 		return false
@@ -88,8 +88,7 @@ func oneBlock(body string) bool {
 	return depth == 0
 }
 
-// Names match patterns in which '*' stands for anything, as a regular expression
-// would have it.
+// Names match patterns in which '*' matches any text, like the equivalent regular expression.
 func FuzzPatterns(f *testing.F) {
 	for _, pattern := range []string{"", "*", "a*", "*a", "a*b", "a*b*c", "**", "lab.*", "*.add"} {
 		f.Add(pattern, "lab.add")

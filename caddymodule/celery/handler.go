@@ -130,11 +130,13 @@ type Handler struct {
 	// handler.
 	Flower bool `json:"flower,omitempty"`
 
+	// Provision and Cleanup write the fields below. Requests only read them.
+
 	servers Servers // with placeholders replaced
 	release func()  // releases the link, nil if none is held
 	logger  *zap.Logger
-	plan    *arguments.Plan
-	headers map[string]arguments.Value
+	plan    *arguments.Plan            // of Args, ArgsFrom, Kwargs and KwargsFrom
+	headers map[string]arguments.Value // parsed Headers
 }
 
 // TimeLimit is how long a task may run. Only workers with processes enforce it.
@@ -183,7 +185,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	var err error
 	_, h.release, err = acquire(h.servers)
 	if err != nil {
-		return fmt.Errorf("getting the connections: %w", err)
+		return fmt.Errorf("acquiring the connections: %w", err)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ type lab struct {
 	commands []celery.Command // that workers have got
 }
 
-// server is what the handler opens: it can be opened again after it was closed.
+// server is the broker and backend of the handler. It can be opened again after it was closed.
 type server struct {
 	*celerytest.Memory
 	lab *lab
@@ -134,7 +134,7 @@ func (l *lab) worker(answer func(celery.Command) string) {
 	})
 }
 
-// revoked returns the IDs of tasks that workers were told to revoke.
+// revoked returns the IDs of the revokes that workers have received.
 func (l *lab) revoked(terminate bool) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -173,4 +173,5 @@ func (l *link) take(allowed func(n int) bool) bool {
 	}
 }
 
+// giveBack ends a wait that take has counted.
 func (l *link) giveBack() { l.outstanding.Add(-1) }

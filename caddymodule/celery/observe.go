@@ -80,6 +80,7 @@ func (tr *taskRequest) exception() string {
 	return tr.failed.task.Type
 }
 
+// wait returns the time from arrival to the response, or until now before the response.
 func (tr *taskRequest) wait() time.Duration {
 	if tr.took > 0 {
 		return tr.took
@@ -99,6 +100,7 @@ var levels = map[reason]zapcore.Level{
 	internal:         zapcore.ErrorLevel,
 }
 
+// logFailure logs a failure with its error, which clients do not see.
 func (tr *taskRequest) logFailure(f *failure) {
 	level, ok := levels[f.reason]
 	if !ok {

@@ -16,9 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// How long it takes from what a task says about its progress to the client's having
-// read it, with servers in memory and a Caddy in between: the middle, the 99th of a
-// hundred and the slowest. Repeat with
+// The time from a reported progress to the client, with servers in memory and Caddy in between:
+// the median, the 99th percentile and the maximum. Repeat with
 //
 //	go test -run '^$' -bench Progress -benchtime 2000x ./caddymodule/celery
 func BenchmarkProgress(b *testing.B) {

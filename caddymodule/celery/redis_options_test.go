@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Where tasks, results and commands go is what the words say.
+// The options set the names of queues, results and commands.
 func TestNamesOnRedis(t *testing.T) {
 	for name, tt := range map[string]struct{ words, queue, results, commands string }{
 		"by default": {"", "celery", "celery-task-meta-", "/0.celery.pidbox"},
@@ -43,7 +43,7 @@ func TestNamesOnRedis(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !server.Subscribed(tt.results + task.CorrelationID) {
-				t.Errorf("nobody listens to %s%s", tt.results, task.CorrelationID)
+				t.Errorf("no subscription to %s%s", tt.results, task.CorrelationID)
 			}
 			<-done
 			command, err := commands.ReceiveMessage(t.Context())

@@ -60,8 +60,8 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// redisLab is a Redis with a worker that echoes, and knows lab.echo. heard, which
-// may be nil, is told of all commands.
+// redisLab is a Redis with a worker that knows lab.echo. It calls heard, unless that is nil,
+// with each command.
 func redisLab(t *testing.T, heard func(celery.Command)) *redistest.Server {
 	t.Helper()
 	server := redistest.NewServer(t)
@@ -103,7 +103,7 @@ func redisLab(t *testing.T, heard func(celery.Command)) *redistest.Server {
 	return server
 }
 
-// many sends requests at once and compares their answers.
+// many sends n requests at once and checks their responses.
 func many(t *testing.T, s *site.Site, n int) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -143,7 +143,7 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-// A Redis that is not there is an answer at once.
+// An unreachable server is a failure at once.
 func TestServersThatAreNotThere(t *testing.T) {
 	addr := site.FreeAddr(t)
 	for _, words := range []string{
@@ -155,7 +155,7 @@ func TestServersThatAreNotThere(t *testing.T) {
 		s := site.Serve(t, nil, "celery {\n"+words+"\nserver_timeout 200ms\ntask lab.echo\n}")
 		began := time.Now()
 		res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
-		if wantRefusal(t, res, body, "unavailable"); strings.Contains(body, addr) {
+		if wantRejection(t, res, body, "unavailable"); strings.Contains(body, addr) {
 			t.Errorf("the address went out: %s", body)
 		}
 		if took := time.Since(began); took > 10*time.Second {
@@ -164,13 +164,13 @@ func TestServersThatAreNotThere(t *testing.T) {
 	}
 }
 
-// What the client of Redis says is in the log, for who looks closely.
+// Messages of the Redis client are logged at DEBUG.
 func TestTheClientOfRedisLogs(t *testing.T) {
 	addr, file := site.FreeAddr(t), filepath.Join(t.TempDir(), "log")
 	s := site.ServeGlobal(t, nil, "log {\nlevel DEBUG\noutput file "+file+"\n}",
 		"celery {\nbroker redis://"+addr+"\nbackend rpc://\ntask lab.echo\n}")
 	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
-	wantRefusal(t, res, body, "unavailable")
+	wantRejection(t, res, body, "unavailable")
 	site.Eventually(t, func() bool {
 		return slices.ContainsFunc(site.Lines(file), func(line map[string]any) bool {
 			text, _ := line["text"].(string)
@@ -179,7 +179,7 @@ func TestTheClientOfRedisLogs(t *testing.T) {
 	})
 }
 
-// TLS of the connections to servers is as the words say.
+// The options configure TLS of the connections to servers.
 func TestTLS(t *testing.T) {
 	server := redisLab(t, nil)
 	cert, key := certificate(t)
@@ -199,7 +199,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// To a client "optional" is as "required": whoever cannot prove what it is does not get
+// For a client, "optional" equals "required": a server without a valid certificate does not get
 // the password.
 func TestTLSOfTheURL(t *testing.T) {
 	server := redisLab(t, nil)

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// wantRefusal compares a refusal that comes at once and says when to come again.
-func wantRefusal(t *testing.T, res *http.Response, body, reason string) {
+// wantRejection checks a rejection with Retry-After.
+func wantRejection(t *testing.T, res *http.Response, body, reason string) {
 	t.Helper()
 	wantProblem(t, res, body, 503, reason)
 	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || n < 1 || n > 60 {
@@ -22,14 +22,14 @@ func wantRefusal(t *testing.T, res *http.Response, body, reason string) {
 	}
 }
 
-// Without a worker nobody waits, and no task is left behind.
+// Without a worker, a request is rejected at once, and no task is sent.
 func TestNoWorker(t *testing.T) {
 	l := newLab(t)
 	s := l.serve("task lab.add")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		began := time.Now()
 		res, body := site.Get(t, c, url)
-		wantRefusal(t, res, body, "no_worker")
+		wantRejection(t, res, body, "no_worker")
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("took %s", took)
 		}
@@ -39,16 +39,16 @@ func TestNoWorker(t *testing.T) {
 	}
 }
 
-// A worker is there, but none that takes from this queue.
+// A worker is alive, but takes from another queue.
 func TestNoWorkerOfTheQueue(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
 	s := l.serve("task lab.add\nqueue nobody")
 	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
-	wantRefusal(t, res, body, "no_worker")
+	wantRejection(t, res, body, "no_worker")
 }
 
-// The broker has no such queue, as RabbitMQ tells.
+// The broker has no such queue, which RabbitMQ reports.
 func TestNoQueue(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
@@ -56,11 +56,11 @@ func TestNoQueue(t *testing.T) {
 	for _, words := range []string{"", "worker_check off\n"} {
 		s := l.serve("task lab.add\n" + words)
 		res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
-		wantRefusal(t, res, body, "no_worker")
+		wantRejection(t, res, body, "no_worker")
 	}
 }
 
-// A task that no worker knows is refused without being sent.
+// A task that no worker knows is rejected without being sent.
 func TestUnknownTask(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte { return [][]byte{celerytest.Succeed(m, "1")} })
@@ -73,7 +73,7 @@ func TestUnknownTask(t *testing.T) {
 	}
 }
 
-// Checks that are off send the task and see.
+// With the checks off, the task is sent.
 func TestChecksOff(t *testing.T) {
 	l := newLab(t)
 	s := l.serve("task lab.other\nworker_check off\ntask_check off")
@@ -97,7 +97,7 @@ func TestServersThatAreNotAvailable(t *testing.T) {
 	c := s.Clients()["h1"]
 	l.Fail(fmt.Errorf("%w: 10.0.0.7:6379 refused", celery.ErrUnavailable))
 	res, body := site.Get(t, c, "https://"+s.Addr)
-	wantRefusal(t, res, body, "unavailable")
+	wantRejection(t, res, body, "unavailable")
 	if len(body) > 200 || res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("got %v %s", res.Header, body)
 	}
@@ -110,7 +110,7 @@ func TestServersThatAreNotAvailable(t *testing.T) {
 	}
 }
 
-// Waiting requests end when their results are lost, or too large to be taken.
+// Waiting requests end when their results are lost or too large.
 func TestLostResults(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -134,7 +134,7 @@ func TestLostResults(t *testing.T) {
 	}
 }
 
-// No more requests wait than the workers can be expected to serve.
+// max_outstanding limits the waiting requests by the workers' slots.
 func TestMaxOutstanding(t *testing.T) {
 	for words, want := range map[string]int{"max_outstanding 3": 3, "max_outstanding 2x": 4} {
 		t.Run(words, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestMaxOutstanding(t *testing.T) {
 			}
 			site.Eventually(t, func() bool { return l.Watching() == want })
 			res, body := site.Get(t, c, "https://"+s.Addr)
-			wantRefusal(t, res, body, "saturated")
+			wantRejection(t, res, body, "saturated")
 			close(work)
 			waiting.Wait()
 			if res, body := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 {
@@ -166,7 +166,7 @@ func TestMaxOutstanding(t *testing.T) {
 	}
 }
 
-// Workers that cannot be asked leave no request without an answer.
+// Workers without remote control do not block requests.
 func TestWorkersThatDoNotAnswer(t *testing.T) {
 	l := newLab(t)
 	l.busy.Go(func() { _ = celerytest.Work(l.ctx, l.Memory, "celery", celerytest.Echo) })

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// spooled asks the admin endpoint at addr what request bodies have taken.
+// spooled returns the size of spooled request bodies by the admin endpoint at addr.
 func spooled(t *testing.T, addr string) (memory, disk int64) {
 	t.Helper()
 	_, text := site.Get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, "http://"+addr+"/offload/spool")
@@ -38,8 +38,8 @@ func (l *lab) serveTight(words string) (s *site.Site, admin string) {
 	return s, admin
 }
 
-// Bodies that are on their way to a task are part of what the process may keep, with or
-// without a pool in front. What is too much is refused, what was taken in is served.
+// Bodies for tasks count against the budget of the process, with or without a pool in front.
+// Those beyond it are rejected, and accepted ones are served.
 func TestBodiesAreOfTheBudget(t *testing.T) {
 	const size, sent = 500_000, 450_000
 	l := newLab(t)

@@ -11,15 +11,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// odd are exceptions whose type is not where it usually is, or not in valid JSON.
+// odd are exceptions in a wrapper or in invalid JSON.
 var odd = map[string]string{
 	"wrapped": `{"exc_type": "UnpickleableExceptionWrapper", "exc_message": ["lab", "TwoArgs", ["only one"], "TwoArgs('only one')"], ` +
 		`"exc_module": "celery.utils.serialization"}`,
 	"nan": `{"exc_type": "ValueError", "exc_message": [NaN], "exc_module": "builtins"}`,
 }
 
-// An exception leads to the status of its own type, also where Celery has wrapped it and
-// where its arguments are no JSON.
+// The status of an exception is that of its own type, also if Celery has wrapped it or its
+// arguments are not JSON.
 func TestErrorsGoByTheTypeThatWasRaised(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {
@@ -56,7 +56,7 @@ func TestErrorsGoByTheTypeThatWasRaised(t *testing.T) {
 	})
 }
 
-// A retry after a wrapped exception tells what was raised.
+// The progress event of a retry shows the unwrapped exception.
 func TestRetriesTellTheTypeThatWasRaised(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)

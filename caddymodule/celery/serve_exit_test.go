@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A process that ends revokes what it has waited for in vain.
+// At the end of the process, unfinished tasks are revoked.
 func TestExitRevokes(t *testing.T) {
 	var mu sync.Mutex
 	var revoked []any

@@ -18,7 +18,7 @@ func failure(m *celery.Message, module, kind, message string) []byte {
 		`"traceback": "Traceback: /srv/app/tasks.py", "children": [], "task_id": %q}`, kind, message, module, m.CorrelationID)
 }
 
-// endings are how tasks end, by their argument.
+// endings are the outcomes of tasks, by their argument.
 var endings = map[string]func(m *celery.Message) []byte{
 	"value":   func(m *celery.Message) []byte { return failure(m, "builtins", "ValueError", "boom") },
 	"mapped":  func(m *celery.Message) []byte { return failure(m, "app.errors", "NotFound", "no such thing") },
@@ -127,8 +127,7 @@ func TestDetailOfExceptions(t *testing.T) {
 	}
 }
 
-// What the task raised is an answer. What went wrong around it is for the site's
-// error routes.
+// An exception of the task is the response. Other failures go to the site's error routes.
 func TestErrorRoutes(t *testing.T) {
 	l := newLab(t)
 	l.work(1, end)
@@ -144,7 +143,7 @@ func TestErrorRoutes(t *testing.T) {
 	wantProblem(t, res, body, 500, "task_failed")
 }
 
-// The access log and placeholders tell the same.
+// The access log and the placeholders have the same values.
 func TestWhatIsLogged(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {
@@ -179,7 +178,7 @@ func TestWhatIsLogged(t *testing.T) {
 	}
 }
 
-// Failures are not for caches, although the site lets them keep results.
+// Failures are not cached, even if the site allows it for results.
 func TestFailuresAreNotCached(t *testing.T) {
 	for name, wrap := range around {
 		for kind, extra := range map[string]string{"plainly": "", "by error routes": "handle_errors {\nrespond \"{err.status_code}\"\n}"} {

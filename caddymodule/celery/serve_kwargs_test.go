@@ -14,8 +14,8 @@ const (
 	jsonType = "application/json"
 )
 
-// Fields that would make one value of all kwargs are refused at once. A worker throws
-// such a task away, and its client would wait for the whole of timeout, with its permit.
+// Fields that would turn all kwargs into one value are rejected at once. A worker drops such a
+// task, and the client would wait for the whole timeout, with its permit.
 func TestKwargsThatAreOneValue(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {

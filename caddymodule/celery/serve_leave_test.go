@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A client that leaves has its task revoked, as far as the route says.
+// If the client leaves, its task is revoked by the route's option.
 func TestLeavingRevokes(t *testing.T) {
 	for words, want := range map[string]struct{ plain, terminated bool }{
 		"":                 {true, false},
@@ -48,7 +48,7 @@ func TestLeavingRevokes(t *testing.T) {
 	}
 }
 
-// A client that leaves with its body unread by anyone else is noticed too.
+// A client that leaves is also detected if no other handler reads its body.
 func TestLeavingAfterAnUpload(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -72,8 +72,8 @@ func TestLeavingAfterAnUpload(t *testing.T) {
 	})
 }
 
-// Behind offload the run of a client that leaves is cancelled at once, and its
-// permit comes back.
+// Behind offload, the run of a client that leaves is cancelled at once, and its permit is
+// released.
 func TestLeavingBehindOffload(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -95,7 +95,8 @@ func TestLeavingBehindOffload(t *testing.T) {
 	})
 }
 
-// Many that leave at once cost few commands: each goes to all workers.
+// If many clients leave at once, their tasks are revoked by few commands, since each goes to all
+// workers.
 func TestRevokesAreGathered(t *testing.T) {
 	const clients = 60
 	l := newLab(t)
@@ -156,7 +157,7 @@ func TestTimeoutOfTheRun(t *testing.T) {
 	}
 }
 
-// A task that has ended is not revoked, however the answer goes.
+// A task that has ended is not revoked, even if its response is not delivered.
 func TestEndedTasksAreNotRevoked(t *testing.T) {
 	l := newLab(t)
 	l.work(2, func(m *celery.Message) [][]byte {

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Whatever is written below celery for all other requests gets those, and no more.
-// What refuses requests comes before it.
+// A directive below celery gets all other requests and no more. Directives that reject requests
+// come first.
 func TestOrderOfDirectives(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
@@ -21,7 +21,7 @@ func TestOrderOfDirectives(t *testing.T) {
 				t.Errorf("%s: got %d %s", fallback, res.StatusCode, body)
 			}
 			if res, _ := site.Get(t, c, url+"/task/no"); res.StatusCode != 403 {
-				t.Errorf("%s: what is refused got %d", fallback, res.StatusCode)
+				t.Errorf("%s: the rejected request got %d", fallback, res.StatusCode)
 			}
 			if res, _ := site.Get(t, c, url+"/other"); res.StatusCode < 400 || res.StatusCode == 403 {
 				t.Errorf("%s: another request got %d", fallback, res.StatusCode)

@@ -17,8 +17,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A broker and a backend are opened by the first request that needs them, once,
-// and closed when nobody needs them any more.
+// The first request opens broker and backend once. They are closed after their last use.
 func TestConnectionsOutliveReloads(t *testing.T) {
 	l := newLab(t)
 	l.work(2, celerytest.Echo)
@@ -49,8 +48,8 @@ func TestConnectionsOutliveReloads(t *testing.T) {
 	site.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
 }
 
-// getAgain asks until it is answered: the server that a reload replaces may close
-// a connection just when a request comes.
+// getAgain repeats a request until it gets a response: a server that a reload replaces may close
+// a connection as a request arrives.
 func getAgain(t *testing.T, c *http.Client, url string) (body string) {
 	t.Helper()
 	site.Eventually(t, func() bool {
@@ -67,8 +66,8 @@ func getAgain(t *testing.T, c *http.Client, url string) (body string) {
 	return body
 }
 
-// Requests that wait when their servers leave the configuration are answered, and
-// what they use is closed after that.
+// Requests that wait while their servers leave the configuration get their results, and the
+// connections are closed after that.
 func TestReloadLosesNoRequest(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -100,8 +99,7 @@ func TestReloadLosesNoRequest(t *testing.T) {
 	site.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
 }
 
-// A configuration that does not load, or is only looked at, opens nothing and lets
-// nothing go.
+// A configuration that fails to load, or is only validated, opens and releases no connections.
 func TestConfigurationsThatDoNotRun(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
@@ -124,14 +122,14 @@ func TestConfigurationsThatDoNotRun(t *testing.T) {
 		t.Fatal("it was loaded")
 	}
 	if n := other.opened.Load(); n != 0 || l.opened.Load() != 2 || l.closed.Load() != 0 || celeryhandler.Links() != 1 {
-		t.Errorf("opened %d of others, %d and closed %d of its own, %d links", n, l.opened.Load(), l.closed.Load(), celeryhandler.Links())
+		t.Errorf("opened %d of others, %d and closed %d of this one, %d links", n, l.opened.Load(), l.closed.Load(), celeryhandler.Links())
 	}
 	if res, body := site.Get(t, c, "https://"+s.Addr); res.StatusCode != 200 {
 		t.Errorf("got %d %s", res.StatusCode, body)
 	}
 }
 
-// What is to be revoked is revoked before the connections are closed.
+// Pending revokes are sent before the connections are closed.
 func TestLastRevokesGoOut(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -149,7 +147,7 @@ func TestServersThatCannotBeOpened(t *testing.T) {
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for range 2 {
 			res, body := site.Get(t, c, url)
-			wantRefusal(t, res, body, "unavailable")
+			wantRejection(t, res, body, "unavailable")
 		}
 	})
 }

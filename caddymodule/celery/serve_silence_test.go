@@ -19,8 +19,8 @@ func onRedis(t *testing.T, server *redistest.Server, words string) *site.Site {
 	return site.Serve(t, nil, "celery {\nbroker "+server.URL()+"\nbackend "+server.URL()+"\ntask lab.add\n"+words+"\n}")
 }
 
-// The only worker is connected and has never answered: nobody waits for it, and no
-// task was sent that could have timed out.
+// The only worker is connected and has never replied: the request is rejected at once, without a
+// task that could time out.
 func TestAWorkerThatWasNeverHeard(t *testing.T) {
 	server := redistest.NewServer(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), DisableIdentity: true})
@@ -30,24 +30,24 @@ func TestAWorkerThatWasNeverHeard(t *testing.T) {
 	site.Eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
 	onRedis(t, server, "timeout 60s").EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Get(t, c, url)
-		wantRefusal(t, res, body, "no_worker")
+		wantRejection(t, res, body, "no_worker")
 	})
 }
 
-// A broker that answers nothing is not available. The deadline that ended the
-// question was the question's.
+// A broker that does not reply is unavailable. The deadline was that of the command, not of the
+// request.
 func TestABrokerThatAnswersNothing(t *testing.T) {
 	server := redistest.NewServer(t)
 	server.Stall(true)
 	s := onRedis(t, server, "timeout 60s\nserver_timeout 2s")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Get(t, c, url)
-		wantRefusal(t, res, body, "unavailable")
+		wantRejection(t, res, body, "unavailable")
 	})
 }
 
-// A worker that is busy with a task answers no question and takes the next task when
-// it is free. Its clients get their results, as with Celery's own client.
+// A worker that is busy with a task replies to no command, and takes the next task when it is
+// free. Its clients get their results, as with Celery's own client.
 func TestAWorkerThatFellSilent(t *testing.T) {
 	l := newLab(t)
 	var silent atomic.Bool

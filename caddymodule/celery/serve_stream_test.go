@@ -102,7 +102,7 @@ func TestStatesAreStreamed(t *testing.T) {
 	}
 }
 
-// What ends a stream without a result is its last event.
+// The last event of a stream without a result is the failure.
 func TestStreamsThatFail(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
@@ -140,7 +140,7 @@ func TestStreamsThatDoNotBegin(t *testing.T) {
 	s := l.serve("task lab.slow")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Do(t, c, request(t, http.MethodGet, url, "", "Accept", "text/event-stream"))
-		wantRefusal(t, res, body, "no_worker")
+		wantRejection(t, res, body, "no_worker")
 	})
 }
 

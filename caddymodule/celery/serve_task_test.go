@@ -29,7 +29,7 @@ func TestResultIsTheAnswer(t *testing.T) {
 	})
 }
 
-// echoAll answers with all that the message says.
+// echoAll returns the contents of the message as the result.
 func echoAll(m *celery.Message) [][]byte {
 	headers, err := json.Marshal(m.Headers)
 	if err != nil {
@@ -43,7 +43,7 @@ func echoAll(m *celery.Message) [][]byte {
 		m.RoutingKey, priority, m.Body, headers))}
 }
 
-// echoed is what echoAll answers with.
+// echoed is the result of echoAll.
 type echoed struct {
 	Queue    string
 	Priority *int
@@ -73,7 +73,7 @@ func request(t *testing.T, method, url, body string, fields ...string) *http.Req
 	return req
 }
 
-// seconds from now until a moment in a header.
+// seconds returns the seconds until a time in a header.
 func seconds(t *testing.T, value any) float64 {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339, fmt.Sprint(value))
@@ -146,7 +146,7 @@ func TestValuesBecomeArgs(t *testing.T) {
 	wantProblem(t, res, body, 400, "bad_arguments")
 }
 
-// How long a task may wait and run is told to the worker.
+// The worker gets the expiry and the time limits of a task.
 func TestBoundsOfATask(t *testing.T) {
 	l := newLab(t)
 	l.work(2, echoAll)
@@ -157,9 +157,9 @@ func TestBoundsOfATask(t *testing.T) {
 	}{
 		"the default":                   {"", "", 60, "[60 <nil>]"},
 		"no end":                        {"", "timeout off", 0, "[<nil> <nil>]"},
-		"an expiry of its own":          {"", "expires 10m", 600, "[60 <nil>]"},
+		"its expiry":                    {"", "expires 10m", 600, "[60 <nil>]"},
 		"no expiry":                     {"", "expires off", 0, "[60 <nil>]"},
-		"limits of its own":             {"", "time_limit 30s 1500ms", 60, "[30 1.5]"},
+		"its limits":                    {"", "time_limit 30s 1500ms", 60, "[30 1.5]"},
 		"no limits":                     {"", "time_limit off", 60, "[<nil> <nil>]"},
 		"the run's first byte":          {"offload {\n first_byte_timeout 20s\n}", "", 20, "[20 <nil>]"},
 		"the run's end":                 {"offload {\n first_byte_timeout off\n run_timeout 20s\n}", "", 20, "[20 <nil>]"},
@@ -197,7 +197,7 @@ func TestExpiryIsCountedFromTheRequest(t *testing.T) {
 	}
 	sent := make(chan time.Time, 1)
 	go func() {
-		_, _ = rest.Write([]byte("first")) // whoever reads it has the request
+		_, _ = rest.Write([]byte("first")) // a server that reads it has the request
 		<-time.After(time.Second)
 		sent <- time.Now()
 		rest.Close()
@@ -252,7 +252,7 @@ func TestRequestsThatFitNoTask(t *testing.T) {
 	}
 }
 
-// A body whose length is not told is read up to the bound.
+// A body of unknown length is read up to the limit.
 func TestLargeBodyOfUnknownLength(t *testing.T) {
 	l := newLab(t)
 	l.work(1, celerytest.Echo)
@@ -321,7 +321,7 @@ func TestShapesOfResults(t *testing.T) {
 	})
 }
 
-// Nobody waits for the result: 202 at once.
+// With result none the response is 202 at once.
 func TestResultNone(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)

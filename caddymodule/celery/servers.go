@@ -95,6 +95,7 @@ var schemes = make(map[string]scheme)
 // schemeNames are listed in errors, with "://".
 var schemeNames []string
 
+// register adds a scheme under its names. Only init functions call it.
 func register(s scheme, names ...string) {
 	for _, name := range names {
 		schemes[name] = s
@@ -158,6 +159,8 @@ func literal(url string) bool {
 	return !arguments.HasPlaceholder(url) && !strings.Contains(url, "ssl_")
 }
 
+// checkURLs validates the URLs by their schemes. Errors must not show a URL, which may contain a
+// password.
 func (s Servers) checkURLs() error {
 	if s.Broker == "" {
 		return errors.New("celery needs a broker: set 'broker'")
@@ -179,7 +182,7 @@ func (s Servers) checkURLs() error {
 	case err != nil:
 		return fmt.Errorf("backend: %w, or %s", err, rpc)
 	case backend.backend == nil:
-		return fmt.Errorf("backend: such a server keeps no results, want Redis or %s", rpc)
+		return fmt.Errorf("backend: this server stores no results, want Redis or %s", rpc)
 	}
 	if err := backend.check(&s, s.Backend); err != nil {
 		return fmt.Errorf("backend: %w", err)
@@ -239,7 +242,7 @@ func (s *Servers) tlsFor(url string) (*tls.Config, error) {
 func (t *TLS) config() (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: t.ServerName,
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // what the user has asked for
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // by the user's choice
 	}
 	if len(t.TrustedCA) > 0 {
 		config.RootCAs = x509.NewCertPool()

@@ -8,9 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// A URL whose password has ended it early is refused before anything connects, and no
-// part of it is shown: neither where the Caddyfile is read, nor where placeholders are
-// replaced.
+// A URL with an unescaped password is rejected without a connection, and no part of it is shown:
+// neither when a Caddyfile is adapted, nor when placeholders are replaced.
 func TestPasswordsAreNotShown(t *testing.T) {
 	for _, url := range []string{
 		"redis://:12/secret@host:6379/0", "redis://:1?secret@h/0", "redis://:1#secret@h", "redis://:pa/secret@host/0",

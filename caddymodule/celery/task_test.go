@@ -7,8 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Of a request that is part of a span it is the span that goes on in the worker,
-// whatever the client has sent.
+// The span of a request continues in the worker, regardless of the client's headers.
 func TestTraceGoesOnFromTheSpan(t *testing.T) {
 	t.Parallel()
 	const client = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -63,6 +63,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return tr.run(tr.respondResult)
 }
 
+// newTaskRequest returns the state of a request, and makes it available to placeholders and the
+// access log.
 func newTaskRequest(h *Handler, w http.ResponseWriter, r *http.Request) *taskRequest {
 	tr := &taskRequest{h: h, w: w, r: r, began: time.Now()}
 	tr.publish()
@@ -90,6 +92,8 @@ func (tr *taskRequest) takeBody() ([]byte, error) {
 	return body.Bytes, nil
 }
 
+// bodyFailure classifies an error of reading the body. Errors of handlers in front keep their
+// status.
 func (tr *taskRequest) bodyFailure(err error) error {
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
@@ -208,6 +212,8 @@ func (tr *taskRequest) withDeadline() (context.Context, context.CancelFunc) {
 	}
 }
 
+// client returns the link's client with the route's policy of revoking. Each policy has one
+// client, since routes with equal servers share the link.
 func (tr *taskRequest) client() *celery.Client {
 	policies := map[string]celery.RevokePolicy{
 		offValue: celery.RevokeOff, on: celery.RevokeOn, revokeKill: celery.RevokeTerminate,

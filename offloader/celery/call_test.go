@@ -12,7 +12,7 @@ import (
 func TestStatesOfACall(t *testing.T) {
 	t.Parallel()
 	echo := celery.Task{Name: "lab.echo"}
-	play(t, "of progress that nobody has taken the newest counts", celery.Settings{}, func(s *stage) {
+	play(t, "the newest unread progress counts", celery.Settings{}, func(s *stage) {
 		call := s.start(echo)
 		defer call.Close()
 		m := s.take()

@@ -130,10 +130,10 @@ func (t Task) checkHeaderNames() error {
 // to some that begin otherwise.
 func checkHeaderName(name string) error {
 	if reserved[strings.ToLower(name)] {
-		return fmt.Errorf("header '%s' is Celery's own", name)
+		return fmt.Errorf("header '%s' is reserved by Celery", name)
 	}
 	if name == "" || len(name) > maxHeader || !isLetter(name[0]) || strings.ContainsFunc(name, notInHeaderName) {
-		return fmt.Errorf("%q is no name for a header", name)
+		return fmt.Errorf("%q is not a valid header name", name)
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func headerSize(value any, nesting int) (int, error) {
 				return 0, err
 			}
 			if checkName("", name) != nil {
-				return 0, fmt.Errorf("%q is no name", name)
+				return 0, fmt.Errorf("%q is not a valid name", name)
 			}
 			size += len(name) + n
 		}

@@ -47,7 +47,7 @@ func checkShape(body []byte) error {
 		case '"':
 			end := stringEnd(body, i)
 			if hasLoneSurrogate(body[i:end]) {
-				return errors.New("the arguments hold half a character")
+				return errors.New("the arguments contain half a surrogate pair")
 			}
 			i = end - 1
 		case '[', '{':
@@ -75,7 +75,7 @@ func checkWrappers(body []byte) error {
 	return walk(value, func(object map[string]any) error {
 		kind, value, ok := wrapped(object)
 		if ok && !wellWrapped(kind, value) {
-			return fmt.Errorf("an object with the keys __type__ and __value__ is no value of Celery's: %v", kind)
+			return fmt.Errorf("an object with the keys __type__ and __value__ has an unknown type or an invalid value: %v", kind)
 		}
 		return nil
 	})

@@ -135,7 +135,7 @@ func (c *Client) Attach(ctx context.Context, id string) (*Call, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidTask, err)
 	}
 	if _, ok := c.backend.(Store); !ok {
-		return nil, fmt.Errorf("waiting for a task sent before: %w by this backend", ErrUnsupported)
+		return nil, fmt.Errorf("attaching to a task: %w by this backend", ErrUnsupported)
 	}
 	call, err := c.watch(ctx, id)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// stage is a client with everything around it in memory, and a clock that stands
-// still while anybody has something to do.
+// stage is a client with its servers and workers in memory, in a bubble with a fake clock.
 type stage struct {
 	t      *testing.T
 	memory *celerytest.Memory
@@ -24,7 +23,7 @@ type stage struct {
 	ctx    context.Context
 }
 
-// play plays a scene in a bubble of its own.
+// play runs a test in a separate bubble.
 func play(t *testing.T, name string, settings celery.Settings, scene func(*stage)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -95,7 +94,7 @@ func TestRun(t *testing.T) {
 				<-time.After(time.Second)
 			}
 			s.report(m, celery.Success, "42")
-			s.report(m, celery.Failure, "null") // after the end, which does not count
+			s.report(m, celery.Failure, "null") // after the final state: ignored
 		}()
 		var progress []string
 		result, err := s.client.Run(s.ctx, echo, func(r celery.Result) { progress = append(progress, string(r.Value)) })
@@ -103,7 +102,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s %v %v", result.Value, progress, err)
 		}
 	})
-	play(t, "a failure of the task is an error beside its result", celery.Settings{}, func(s *stage) {
+	play(t, "a failure of the task returns an error and its result", celery.Settings{}, func(s *stage) {
 		go func() {
 			m := s.take()
 			_ = s.memory.Report(s.ctx, m, celerytest.Raise(m, "ValueError", "boom"))
@@ -136,7 +135,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("expires %v", m.Headers["expires"])
 		}
 	})
-	play(t, "an expiry of its own stays", celery.Settings{}, func(s *stage) {
+	play(t, "an expiry of the task is kept", celery.Settings{}, func(s *stage) {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 		defer cancel()
 		task := echo
@@ -147,7 +146,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("expires %v", m.Headers["expires"])
 		}
 	})
-	play(t, "a caller who leaves says why", celery.Settings{}, func(s *stage) {
+	play(t, "the error is the cause of the caller's context", celery.Settings{}, func(s *stage) {
 		ctx, leave := context.WithCancelCause(s.ctx)
 		go func() {
 			<-time.After(time.Second)
@@ -171,14 +170,14 @@ var errLeft = errors.New("the caller left")
 func TestStart(t *testing.T) {
 	t.Parallel()
 	echo := celery.Task{Name: "lab.echo"}
-	play(t, "nobody can wait for a task that keeps no result", celery.Settings{}, func(s *stage) {
+	play(t, "a task without a stored result cannot be awaited", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Start(s.ctx, celery.Task{Name: "lab.echo", IgnoreResult: true})
 		s.wantError(err, celery.ErrInvalidTask)
 		if _, err := s.client.Send(s.ctx, celery.Task{Name: "lab.echo", IgnoreResult: true}); err != nil {
 			t.Error(err)
 		}
 	})
-	play(t, "an invalid task reaches nobody", celery.Settings{}, func(s *stage) {
+	play(t, "an invalid task is not sent", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Start(s.ctx, celery.Task{})
 		s.wantError(err, celery.ErrInvalidTask)
 		_, err = s.client.Send(s.ctx, celery.Task{})
@@ -223,10 +222,10 @@ func TestStart(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	play(t, "who closes a call hears that it is closed", celery.Settings{}, func(s *stage) {
+	play(t, "a closed call returns ErrClosed", celery.Settings{}, func(s *stage) {
 		call := s.start(echo)
 		call.Close()
-		call.Close() // again, which does nothing
+		call.Close() // a second call has no effect
 		_, err := call.Next(s.ctx)
 		s.wantError(err, celery.ErrClosed)
 	})
@@ -269,7 +268,7 @@ func TestAttach(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	play(t, "an id that cannot be one is refused", celery.Settings{}, func(s *stage) {
+	play(t, "an invalid id is rejected", celery.Settings{}, func(s *stage) {
 		_, err := s.client.Attach(s.ctx, "")
 		s.wantError(err, celery.ErrInvalidTask)
 	})
@@ -281,7 +280,7 @@ func TestAttach(t *testing.T) {
 	})
 }
 
-// flaky is a broker that fails some times.
+// flaky is a broker whose first calls fail.
 type flaky struct {
 	*celerytest.Memory
 	fails []error
@@ -363,8 +362,8 @@ func TestTasksThatMayRunTwiceAreSentAgain(t *testing.T) {
 	})
 }
 
-// listen takes commands as a worker does, and returns what was heard: what to
-// revoke and whether to terminate.
+// listen receives commands like a worker, and returns the revokes: the IDs and whether to
+// terminate.
 func (s *stage) listen() func() []string {
 	var heard []string
 	go func() {

@@ -71,7 +71,7 @@ func (c Command) Encode(exchange string) (*Message, error) {
 func decodeReply(body []byte) (map[string]json.RawMessage, error) {
 	var reply map[string]json.RawMessage
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return nil, fmt.Errorf("reading a worker's answer: %w", err)
+		return nil, fmt.Errorf("reading a worker's reply: %w", err)
 	}
 	return reply, nil
 }

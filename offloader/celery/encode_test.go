@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// raw is an argument that goes out as it is written.
+// raw is an argument that is sent unchanged.
 func raw(text string) json.RawMessage { return json.RawMessage(text) }
 
 func withArg(arg any) celery.Task { return celery.Task{Name: "lab.echo", Args: []any{arg}} }
@@ -199,7 +199,7 @@ func TestArgumentsAreShownAsPythonShowsThem(t *testing.T) {
 	}
 }
 
-// What asks a task to abort is what Celery's own client has stored.
+// The state that requests an abort equals that of Celery's own client.
 func TestEncodeAborted(t *testing.T) {
 	t.Parallel()
 	const want = `{"status": "ABORTED", "result": null, "traceback": null, "children": null, "date_done": null, "task_id": "a-\u00e9\ud83d\ude00\"\\x<&>"}`

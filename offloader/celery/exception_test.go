@@ -22,7 +22,7 @@ func raised(t *testing.T, value string) *celery.TaskError {
 const wrapper = `{"exc_type": "UnpickleableExceptionWrapper", "exc_message": [%s], "exc_module": "celery.utils.serialization"}`
 
 // Celery wraps each exception whose constructor takes other arguments than it hands on.
-// What the task has raised is inside.
+// The wrapper contains the exception that the task has raised.
 func TestWrappedExceptionsKeepTheirType(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, kind, module, message, repr string }{
@@ -87,7 +87,7 @@ func TestExceptionsWithOddNumbers(t *testing.T) {
 	}
 }
 
-// What workers write as an object is shown as Python shows the value.
+// Values that workers write as objects appear in Python's notation.
 func TestValuesInExceptions(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]string{

@@ -79,7 +79,7 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 		state, err := w.gaugeOf(gauge, queue).Get(ctx, func(QueueState) bool { return true })
 		switch {
 		case err != nil:
-			return fmt.Errorf("looking at queue '%s': %w", queue, err)
+			return fmt.Errorf("inspecting queue '%s': %w", queue, err)
 		case state.Consumers > 0:
 			return nil
 		case state.Consumers == 0:

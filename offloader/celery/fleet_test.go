@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// knows asks for a task, and compares what it is told and how long that takes.
+// knows looks a task up, and checks the result and the time that it takes.
 func knows(t *testing.T, w *celery.Workers, task string, want bool, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -22,7 +22,7 @@ func knows(t *testing.T, w *celery.Workers, task string, want bool, within time.
 	}
 }
 
-func TestAnswersThatComeOneAfterTheOther(t *testing.T) {
+func TestRepliesThatComeOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	names := map[string]string{"registered": `["lab.echo"]`, "stats": `{"pool": {"max-concurrency": 4}}`}
 	inFleet(t, "a task is known as soon as one worker knows it", func(t *testing.T, f *fleet, w *celery.Workers) {
@@ -30,12 +30,12 @@ func TestAnswersThatComeOneAfterTheOther(t *testing.T) {
 		f.join("a", names)
 		knows(t, w, "lab.echo", true, 0)
 		knows(t, w, "lab.echo", true, 0)
-		synctest.Wait() // for the one who is asked and says nothing
+		synctest.Wait() // for the silent worker
 		if n := f.count("registered"); n != 2 {
 			t.Errorf("two workers were asked %d times", n)
 		}
 	})
-	inFleet(t, "that nobody knows a task is known when all had the time to answer", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "a task is unknown when all workers had the time to reply", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("silent", nil)
 		f.join("a", names)
 		knows(t, w, "lab.other", false, time.Second)
@@ -70,7 +70,7 @@ func TestAnswersThatComeOneAfterTheOther(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
-	inFleet(t, "heartbeats of a moment do not say who is there", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "heartbeats of a moment are not those of all workers", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("a", names)
 		f.join("b", map[string]string{})
 		f.beat(t, `{"type": "worker-heartbeat", "hostname": "a"}`)
@@ -80,7 +80,7 @@ func TestAnswersThatComeOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestOldAnswers(t *testing.T) {
+func TestStaleReplies(t *testing.T) {
 	t.Parallel()
 	names := map[string]string{"registered": `["lab.echo"]`, "ping": `{"ok": "pong"}`}
 	inFleet(t, "they serve while it is asked again, once", func(t *testing.T, f *fleet, w *celery.Workers) {
@@ -107,7 +107,7 @@ func TestOldAnswers(t *testing.T) {
 		<-time.After(time.Hour)
 		knows(t, w, "lab.echo", false, 0)
 	})
-	inFleet(t, "they do not say that somebody is there", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "they do not count as a live worker", func(t *testing.T, f *fleet, w *celery.Workers) {
 		leave := f.join("a", names)
 		if err := w.Ready(t.Context(), "celery"); err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestOldAnswers(t *testing.T) {
 			t.Errorf("asked %d times in ten seconds", n)
 		}
 	})
-	inFleet(t, "who comes at the moment of an answer does not ask again", func(t *testing.T, f *fleet, _ *celery.Workers) {
+	inFleet(t, "a caller at the moment of a reply sends no new command", func(t *testing.T, f *fleet, _ *celery.Workers) {
 		f.join("a", names)
 		const times = 200
 		for range times {
@@ -156,9 +156,9 @@ func TestOldAnswers(t *testing.T) {
 	})
 }
 
-func TestAskingEnds(t *testing.T) {
+func TestCommandsEnd(t *testing.T) {
 	t.Parallel()
-	inFleet(t, "for a caller who leaves, at once", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "for a caller that leaves, at once", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("silent", nil)
 		reason := errors.New("the client has left")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, reason)
@@ -166,7 +166,7 @@ func TestAskingEnds(t *testing.T) {
 		if _, err := w.Knows(ctx, "lab.echo"); !errors.Is(err, reason) {
 			t.Error(err)
 		}
-		knows(t, w, "lab.echo", true, 990*time.Millisecond) // what was asked goes on for others
+		knows(t, w, "lab.echo", true, 990*time.Millisecond) // the command continues for other callers
 	})
 	inFleet(t, "for all when it is closed", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("silent", nil)

@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// poison says what of a message would kill a worker, or make it throw the
-// message away without a word, and nothing if it is well. It knows the wire from
-// the experiments with broken envelopes and nothing of the encoder.
+// poison returns the part of a message that would kill a worker or make it drop the message, or
+// "" for a valid one. It follows experiments with broken envelopes, and is independent of the
+// encoder.
 func poison(m *celery.Message) string {
 	raw, err := m.Envelope(0)
 	if err != nil {
@@ -91,7 +91,7 @@ func poisonedBody(body []byte) string {
 	return unreadable(string(body))
 }
 
-// unreadable looks for what Python's parser refuses although it is JSON.
+// unreadable finds valid JSON that Python's decoder rejects.
 func unreadable(body string) string {
 	depth, digits, deepest := 0, 0, 0
 	inString := false

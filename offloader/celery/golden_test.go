@@ -39,7 +39,7 @@ type publishedCases struct {
 	}
 }
 
-// notOurs are captured messages of a kind that is never written here.
+// notOurs are captured messages of kinds that the client never sends.
 var notOurs = []string{
 	"link+link_error", "chain", "group", "compression=gzip", "compression=zlib", "compression=bzip2",
 	"serializer=pickle", "serializer=yaml", "serializer=msgpack", "stamped", "task_protocol=1", "send_task by name",
@@ -64,7 +64,7 @@ func TestTasksAreWrittenAsCeleryWritesThem(t *testing.T) {
 	}
 }
 
-// sameEnvelope makes the task of a captured message again.
+// sameEnvelope encodes the task of a captured message and compares the two.
 func sameEnvelope(t *testing.T, key, raw string) {
 	t.Helper()
 	want := decoded(t, []byte(raw))
@@ -73,9 +73,9 @@ func sameEnvelope(t *testing.T, key, raw string) {
 		t.Fatal(err)
 	}
 	task := taskOf(t, m)
-	task.Priority = nil // on Redis it is the broker's part to turn it round
+	task.Priority = nil // the Redis broker inverts it
 	expiry := m.Expiration
-	// Here the broker keeps an expired task for a minute more.
+	// This client lets the broker keep an expired task for another minute.
 	encoded, err := task.Encode(task.Expires.Add(time.Minute - expiry))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func sameEnvelope(t *testing.T, key, raw string) {
 	for _, e := range []map[string]any{got, want} {
 		headers, properties := e["headers"].(map[string]any), e["properties"].(map[string]any)
 		for _, name := range []string{"origin", "replaced_task_nesting", "stamped_headers", "stamps"} {
-			delete(headers, name) // the sender's name, and what newer versions may leave out
+			delete(headers, name) // the sender, and optional headers of newer versions
 		}
 		if key != "celery" || headers["ignore_result"] == false {
 			delete(headers, "ignore_result") // since 5.1
@@ -129,7 +129,7 @@ var own = []string{
 	"parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers", "stamps",
 }
 
-// taskOf reads a message back into the task it was made of.
+// taskOf decodes a message to its task.
 func taskOf(t *testing.T, m *celery.Message) celery.Task {
 	t.Helper()
 	task := celery.Task{

@@ -126,7 +126,7 @@ func TestBrokersThatCannotRevoke(t *testing.T) {
 		}
 		client = celery.NewClient(broken{memory}, memory, celery.Settings{})
 		client.Revoke("a", false)
-		<-time.After(time.Second) // that failed, and nobody waits for it
+		<-time.After(time.Second) // the command failed, and is not repeated
 		client.Revoke("b", false)
 		if err := client.Close(t.Context()); !errors.Is(err, errBroken) {
 			t.Errorf("closing: %v", err)

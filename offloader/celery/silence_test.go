@@ -36,16 +36,16 @@ func (f *fleet) joinMoody(name, queue, task string) *moody {
 }
 
 // within asks with so much time left.
-func within[T any](t *testing.T, patience time.Duration, ask func(context.Context) T) T {
+func within[T any](t *testing.T, timeout time.Duration, ask func(context.Context) T) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	return ask(ctx)
 }
 
-func ready(t *testing.T, w *celery.Workers, queue string, patience time.Duration) error {
+func ready(t *testing.T, w *celery.Workers, queue string, timeout time.Duration) error {
 	t.Helper()
-	return within(t, patience, func(ctx context.Context) error { return w.Ready(ctx, queue) })
+	return within(t, timeout, func(ctx context.Context) error { return w.Ready(ctx, queue) })
 }
 
 // A worker whose pool blocks its loop runs a task for longer than heartbeats are
@@ -147,7 +147,7 @@ func TestASilentWorkerAmongOthers(t *testing.T) {
 					t.Errorf("its task: %t %v", known, err)
 				}
 				if known, err := w.Knows(ctx, "lab.none"); known || err != nil {
-					t.Errorf("a task that nobody has: %t %v", known, err)
+					t.Errorf("a task without a worker: %t %v", known, err)
 				}
 				if enough, err := w.HaveSlots(ctx, 4); !enough || err != nil {
 					t.Errorf("slots of both: %t %v", enough, err)
@@ -159,7 +159,7 @@ func TestASilentWorkerAmongOthers(t *testing.T) {
 			})
 		}
 		if err := ready(t, w, "none", time.Hour); !errors.Is(err, celery.ErrNoWorker) {
-			t.Errorf("a queue that nobody takes from: %v", err)
+			t.Errorf("a queue without a worker: %v", err)
 		}
 	})
 	inFleet(t, "what it was never asked may be so", func(t *testing.T, f *fleet, w *celery.Workers) {
@@ -188,7 +188,7 @@ func (slow) Ask(ctx context.Context, _ celery.Command, _ func([]byte) bool) erro
 	return context.Cause(ctx)
 }
 
-// A broker that is too slow for a question is not available, and no deadline of a
+// A broker that does not deliver a command in time is unavailable, and no deadline of a
 // task has passed: none was sent.
 func TestABrokerThatPassesOnNoQuestion(t *testing.T) {
 	t.Parallel()

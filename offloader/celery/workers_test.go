@@ -14,8 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// fleet is a broker in memory with workers that answer, and counts what they
-// are asked.
+// fleet is a broker in memory with fake workers. It counts their commands.
 type fleet struct {
 	*celerytest.Memory
 	ctx   context.Context
@@ -27,12 +26,12 @@ func newFleet(ctx context.Context) *fleet {
 	return &fleet{Memory: celerytest.NewMemory(), ctx: ctx, asked: map[string]int{}}
 }
 
-// join adds a worker that gives these answers in JSON.
+// join adds a worker with these replies in JSON, by method.
 func (f *fleet) join(name string, answers map[string]string) func() {
 	return f.joinSlow(name, 0, answers)
 }
 
-// joinSlow adds one that takes its time.
+// joinSlow adds a worker that pauses before each reply.
 func (f *fleet) joinSlow(name string, pause time.Duration, answers map[string]string) func() {
 	return f.joinWith(name, func(c celery.Command) string {
 		<-time.After(pause)
@@ -40,7 +39,7 @@ func (f *fleet) joinSlow(name string, pause time.Duration, answers map[string]st
 	})
 }
 
-// joinWith adds one that answers as it likes, an empty answer for none.
+// joinWith adds a worker whose replies answer returns, empty for none.
 func (f *fleet) joinWith(name string, answer func(celery.Command) string) func() {
 	ctx, leave := context.WithCancel(f.ctx)
 	go func() {
@@ -65,7 +64,7 @@ func (f *fleet) count(method string) int {
 	return f.asked[method]
 }
 
-// inFleet plays a scene with a clock that stands still.
+// inFleet runs a test in a bubble with a fake clock.
 func inFleet(t *testing.T, name string, scene func(t *testing.T, f *fleet, w *celery.Workers)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -163,7 +162,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%v, asked %v", err, f.asked)
 		}
 	})
-	inFleet(t, "nobody there is known at once", func(t *testing.T, _ *fleet, w *celery.Workers) {
+	inFleet(t, "without workers the error comes at once", func(t *testing.T, _ *fleet, w *celery.Workers) {
 		began := time.Now()
 		if err := w.Ready(t.Context(), "celery"); !errors.Is(err, celery.ErrNoWorker) || time.Since(began) != 0 {
 			t.Errorf("%v after %s", err, time.Since(began))
@@ -176,7 +175,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
-	inFleet(t, "nobody is asked while heartbeats are heard", func(t *testing.T, f *fleet, w *celery.Workers) {
+	inFleet(t, "no command is sent while heartbeats are received", func(t *testing.T, f *fleet, w *celery.Workers) {
 		f.join("a", pong)
 		f.beat(t, `{"type": "worker-heartbeat", "hostname": "a"}`)
 		if err := w.Ready(t.Context(), "celery"); err != nil || f.count("ping") != 0 {
@@ -200,7 +199,7 @@ func TestReady(t *testing.T) {
 	})
 }
 
-// counting is a broker that knows how many take from a queue.
+// counting is a broker that knows the consumers of a queue.
 type counting struct {
 	*celerytest.Memory
 	consumers int
@@ -279,7 +278,7 @@ func TestWhatWorkersAnswer(t *testing.T) {
 		f.join("a", names)
 		f.join("silent", nil)
 		f.beat(t, `{"type": "worker-heartbeat", "hostname": "a"}`)
-		<-time.After(4 * time.Second) // so that all will have sent one
+		<-time.After(4 * time.Second) // by then every worker has sent one
 		began := time.Now()
 		if stats, err := w.Stats(t.Context()); len(stats) != 1 || err != nil || time.Since(began) != 0 || stats["a"].Uptime != time.Minute {
 			t.Errorf("%v %v after %s", stats, err, time.Since(began))

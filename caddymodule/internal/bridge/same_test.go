@@ -168,7 +168,7 @@ var handlers = map[string]http.HandlerFunc{
 		w.Header()["Content-Type"] = nil
 		_, _ = io.WriteString(w, "<html>")
 	},
-	"a type of its own": func(w http.ResponseWriter, _ *http.Request) {
+	"a set type": func(w http.ResponseWriter, _ *http.Request) {
 		set(w, "Content-Type", "application/x-own")
 		_, _ = io.WriteString(w, "<html>")
 	},

@@ -199,8 +199,8 @@ func (m *Memory) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 		return err
 	}
 	for ; workers > 0; workers-- {
-		answer, err := m.Take(ctx, c.Ticket)
-		if err != nil || !reply(answer.Body) {
+		message, err := m.Take(ctx, c.Ticket)
+		if err != nil || !reply(message.Body) {
 			return nil //nolint:nilerr // replies end with the context
 		}
 	}
@@ -208,7 +208,7 @@ func (m *Memory) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 }
 
 // Commands implements [System].
-func (m *Memory) Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error {
+func (m *Memory) Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error {
 	w := &inbox{commands: make(chan celery.Command, 64)}
 	m.mu.Lock()
 	m.workers[w] = struct{}{}
@@ -220,7 +220,7 @@ func (m *Memory) Commands(ctx context.Context, name string, answer func(celery.C
 			if len(c.Destination) > 0 && !slices.Contains(c.Destination, name) {
 				continue
 			}
-			if body := answer(c); c.ReplyTo != nil && body != nil {
+			if body := reply(c); c.ReplyTo != nil && body != nil {
 				_ = m.Publish(ctx, &celery.Message{RoutingKey: c.ReplyTo.RoutingKey, Body: body})
 			}
 		case <-ctx.Done():

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Proxy stands between a client and a server, and breaks what a network can
-// break.
+// Proxy is a TCP proxy between clients and a server that injects faults of a network: cut
+// connections, refused connections, and stalls.
 type Proxy struct {
 	listener net.Listener
 	server   string
@@ -16,7 +16,7 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	changed  *sync.Cond
-	conns    map[net.Conn]bool // both ends of all connections
+	conns    map[net.Conn]bool // client and server side of all connections
 	clients  int
 	accepted int
 	refusing bool
@@ -39,10 +39,10 @@ func NewProxy(t *testing.T, addr string) *Proxy {
 	return p
 }
 
-// Addr is where clients connect to.
+// Addr returns the address for clients.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut breaks all connections.
+// Cut closes all connections.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,8 +51,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// Refuse closes new connections at once, and with them all old ones, as if the
-// server were down.
+// Refuse closes all connections, and new ones at once, like a server that is down. False ends
+// that.
 func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	p.refusing = refuse
@@ -62,7 +62,7 @@ func (p *Proxy) Refuse(refuse bool) {
 	}
 }
 
-// Stall holds all bytes back, as if the network were gone without a word.
+// Stall holds all data back, like a network that drops packets. False ends that.
 func (p *Proxy) Stall(stall bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,14 +77,14 @@ func (p *Proxy) Stalled() int {
 	return p.held
 }
 
-// Connections returns how many clients are connected.
+// Connections returns the number of connected clients.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.clients
 }
 
-// Accepted returns how many connections there have been.
+// Accepted returns the number of connections since the start.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,7 +143,7 @@ func (p *Proxy) serve(client, server net.Conn) {
 	p.clients--
 }
 
-// copy carries bytes one way. When that ends, both ways do.
+// copy copies data in one direction. At its end it closes both sides.
 func (p *Proxy) copy(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()

@@ -13,11 +13,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// patience of the suite. Nothing takes that long unless it is broken.
-const patience = 20 * time.Second
+// suiteTimeout limits each test. Only a broken one takes that long.
+const suiteTimeout = 20 * time.Second
 
-// Run plays the suite against systems that open returns, a new one each time.
-// The suite closes them.
+// Run runs the suite. Each test gets a new system from open, and closes it.
 func Run(t *testing.T, open func(t *testing.T) System) {
 	for _, test := range []struct {
 		name string
@@ -27,20 +26,20 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 		{"a result comes back", resultComesBack},
 		{"states come in order and only those of the task", statesInOrder},
 		{"several may watch one task", severalWatchers},
-		{"who has stopped watching hears nothing more", unwatched},
+		{"a removed watcher receives nothing", unwatched},
 		{"a thousand wait at once and each gets its own", thousandWait},
 		{"results outlive a broken connection", interrupted},
 		{"calls made while connections break end", callsWhileBreaking},
 		{"a caller whose context has ended is sent away", contextEnded},
 		{"closing ends all waiting", closing},
 		{"commands reach workers", commands},
-		{"workers answer questions", questions},
+		{"workers reply to commands", replies},
 		{"heartbeats are passed on", heartbeats},
 		{"what was stored can be fetched", stored},
-		{"a task can be told to abort", aborting},
+		{"a task can be aborted", aborting},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 			s := &scene{t: t, ctx: ctx, system: open(t)}
 			s.client = celery.NewClient(s.system.Broker(), s.system.Backend(), celery.Settings{})
 			defer func() {
@@ -55,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) System) {
 	}
 }
 
-// scene is one test of the suite.
+// scene is the state of one test of the suite.
 type scene struct {
 	t      *testing.T
 	ctx    context.Context
@@ -64,11 +63,11 @@ type scene struct {
 	busy   sync.WaitGroup
 }
 
-// work lets a worker run beside the test.
+// work runs a worker in the background.
 func (s *scene) work(play func(*celery.Message) [][]byte) {
 	s.busy.Go(func() {
-		// A worker that loses its connection ends with an error; a real one
-		// would begin again.
+		// Work returns an error when it loses its connection. A real worker
+		// reconnects.
 		for s.ctx.Err() == nil {
 			if Work(s.ctx, s.system, celery.DefaultQueue, play) == nil {
 				return
@@ -78,7 +77,7 @@ func (s *scene) work(play func(*celery.Message) [][]byte) {
 	})
 }
 
-// pause lets others do something before the next attempt.
+// pause waits a moment before the next attempt.
 func (s *scene) pause() {
 	select {
 	case <-time.After(10 * time.Millisecond):
@@ -174,7 +173,7 @@ func statesInOrder(s *scene) {
 	}
 }
 
-// ear is a watcher that remembers what it heard.
+// ear is a watcher that records reports and errors.
 type ear struct {
 	heard chan string
 }
@@ -221,7 +220,7 @@ func severalWatchers(s *scene) {
 		s.t.Errorf("%v %v", result, err)
 	}
 	if len(first.heard) != 0 {
-		s.t.Errorf("who left heard %s", <-first.heard)
+		s.t.Errorf("the removed watcher received %s", <-first.heard)
 	}
 	s.system.Backend().Unwatch(call.ID(), second)
 }
@@ -231,10 +230,10 @@ func unwatched(s *scene) {
 	m := s.take()
 	gone := s.watch(call.ID())
 	s.system.Backend().Unwatch(call.ID(), gone)
-	s.system.Backend().Unwatch(call.ID(), gone) // again, which does nothing
+	s.system.Backend().Unwatch(call.ID(), gone) // no effect
 	call.Close()
 	s.report(m, Succeed(m, "1"))
-	s.work(Echo) // what comes afterwards shows that the report has passed
+	s.work(Echo) // a later result shows that the report was delivered
 	if _, err := s.client.Run(s.ctx, celery.Task{Name: "lab.echo"}, nil); err != nil {
 		s.t.Fatal(err)
 	}
@@ -264,23 +263,23 @@ func thousandWait(s *scene) {
 	}
 }
 
-// interrupted: what a worker reports while the connections are down is known
-// when they are up again.
+// interrupted tests that states that are reported without a connection arrive after the
+// reconnect.
 func interrupted(s *scene) {
 	for range 5 {
 		call := s.start(celery.Task{Name: "lab.a"})
 		m := s.take()
 		s.system.Interrupt()
 		for s.system.Report(s.ctx, m, Succeed(m, "42")) != nil && s.ctx.Err() == nil {
-			s.pause() // the worker's connection may have been cut as well
+			s.pause() // the worker's connection may be cut too
 		}
 		s.wantNext(call, celery.Success, "42")
 		call.Close()
 	}
 }
 
-// callsWhileBreaking: whatever happens to the connections, each call ends with
-// its result or an error that says why not.
+// callsWhileBreaking tests that each call ends with its result or a documented error while
+// connections are cut.
 func callsWhileBreaking(s *scene) {
 	const callers, each = 20, 5
 	s.work(Echo)

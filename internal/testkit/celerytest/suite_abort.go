@@ -6,7 +6,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// aborting plays a task that looks at its own state.
+// aborting tests Abort with a task that checks its own state.
 func aborting(s *scene) {
 	if _, ok := s.system.Backend().(celery.Aborter); !ok {
 		if err := s.client.Abort(s.ctx, "x"); !errors.Is(err, celery.ErrUnsupported) {
@@ -23,10 +23,10 @@ func aborting(s *scene) {
 	s.wantStored(call.ID(), celery.Aborted)
 	s.report(task, Succeed(task, `"half"`))
 	s.wantNext(call, celery.Success, `"half"`)
-	s.abort(call.ID()) // too late
+	s.abort(call.ID()) // no effect: the task has ended
 	s.wantStored(call.ID(), celery.Success)
 	unknown := celery.NewID()
-	s.abort(unknown) // it may be in a queue
+	s.abort(unknown) // such a task may be in a queue
 	s.wantStored(unknown, celery.Aborted)
 	if err := s.client.Abort(s.ctx, ""); !errors.Is(err, celery.ErrInvalidTask) {
 		s.t.Errorf("without an ID: %v", err)
@@ -40,7 +40,7 @@ func (s *scene) abort(id string) {
 	}
 }
 
-// wantStored compares the last state that is kept.
+// wantStored checks the stored state.
 func (s *scene) wantStored(id string, state celery.State) {
 	s.t.Helper()
 	payload, err := s.system.Backend().(celery.Store).Fetch(s.ctx, id)

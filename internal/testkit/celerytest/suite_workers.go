@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// worker is the part of a worker that takes commands.
+// worker receives the commands to one worker.
 func (s *scene) worker(name string, commands chan<- celery.Command) {
 	s.busy.Go(func() {
 		for s.ctx.Err() == nil {
@@ -19,7 +19,7 @@ func (s *scene) worker(name string, commands chan<- celery.Command) {
 				if commands != nil {
 					commands <- c
 				}
-				return answer(name, c)
+				return reply(name, c)
 			})
 			if err == nil {
 				return
@@ -29,15 +29,15 @@ func (s *scene) worker(name string, commands chan<- celery.Command) {
 	})
 }
 
-// answer is what a worker says to a question.
-func answer(name string, c celery.Command) []byte {
-	answers := map[string]string{
+// reply returns the reply of a worker to a command.
+func reply(name string, c celery.Command) []byte {
+	replies := map[string]string{
 		"ping":          `{"ok": "pong"}`,
 		"stats":         `{"pool": {"max-concurrency": 4}, "prefetch_count": 16, "uptime": 9, "total": {"lab.echo": 3}}`,
 		"registered":    `["lab.echo", "lab.sleep"]`,
 		"active_queues": `[{"name": "celery", "routing_key": "celery"}]`,
 	}
-	text, ok := answers[c.Method]
+	text, ok := replies[c.Method]
 	if !ok {
 		text = fmt.Sprintf(`{"error": "KeyError('%s')"}`, c.Method)
 	}
@@ -87,7 +87,7 @@ func (s *scene) reach(controller celery.Controller, c celery.Command) {
 	}
 }
 
-func questions(s *scene) {
+func replies(s *scene) {
 	if _, ok := s.system.Broker().(celery.Controller); !ok {
 		return
 	}
@@ -137,8 +137,7 @@ func heartbeats(s *scene) {
 	s.untilKnown(workers, offline, 0)
 }
 
-// untilKnown sends an event until so many workers are known: whoever follows may
-// not do so yet.
+// untilKnown sends an event until n workers are known, since Follow may not have started.
 func (s *scene) untilKnown(workers *celery.Workers, event []byte, n int) {
 	s.t.Helper()
 	for len(workers.Snapshot()) != n {
@@ -153,4 +152,4 @@ func (s *scene) untilKnown(workers *celery.Workers, event []byte, n int) {
 	}
 }
 
-var errNotKnown = errors.New("what the workers told has not arrived")
+var errNotKnown = errors.New("events of the workers have not arrived")

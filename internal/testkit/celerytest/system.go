@@ -1,5 +1,6 @@
-// Package celerytest is what tests of brokers and backends share: one in memory,
-// the part of a worker to play, and a suite that all of them pass.
+// Package celerytest provides what tests of Celery clients share: a broker and backend in
+// memory, a fake worker, a proxy that injects faults of the network, and a suite that every
+// broker and backend must pass.
 package celerytest
 
 import (
@@ -8,23 +9,22 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// System is a broker and a backend, and the other side of both, so that a test
-// can play the worker.
+// System is a broker and a backend, with the worker's side of both.
 type System interface {
 	Broker() celery.Broker
 	Backend() celery.Backend
 
-	// Take takes the next message from a queue, as a worker does.
+	// Take waits for the next message of a queue and takes it, as a worker does.
 	Take(ctx context.Context, queue string) (*celery.Message, error)
-	// Report sends what a worker says about the task that came as a message.
+	// Report sends a state of the task that came as a message.
 	Report(ctx context.Context, task *celery.Message, payload []byte) error
-	// Commands takes the commands for the worker of that name, until the context
-	// ends, and sends what answer returns to whoever asks for an answer.
-	Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error
-	// Event sends what a worker tells about itself.
+	// Commands receives the commands for the worker of that name until the context ends.
+	// It calls reply for each, and sends the result. Nil is no reply.
+	Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error
+	// Event sends an event of a worker.
 	Event(ctx context.Context, routingKey string, body []byte) error
-	// Interrupt breaks all connections of the broker and the backend.
+	// Interrupt cuts all connections of the broker and the backend.
 	Interrupt()
-	// Close ends the broker and the backend.
+	// Close closes the broker and the backend.
 	Close() error
 }

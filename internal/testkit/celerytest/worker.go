@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Work plays a worker with one slot that takes tasks from a queue until the
-// context ends. It reports what play returns for each, in order.
+// Work is a worker with one slot that takes tasks from a queue until the context ends. It
+// reports the states that play returns for each task, in order.
 func Work(ctx context.Context, s System, queue string, play func(*celery.Message) [][]byte) error {
 	for {
 		task, err := s.Take(ctx, queue)
@@ -27,18 +27,18 @@ func Work(ctx context.Context, s System, queue string, play func(*celery.Message
 	}
 }
 
-// State is what a worker reports, in the order and with the spaces of Python.
+// State returns a reported state, in Python's formatting.
 func State(id string, state celery.State, result string) []byte {
 	return fmt.Appendf(nil, `{"status": %q, "result": %s, "traceback": null, "children": [], "date_done": null, "task_id": %q}`,
 		state, result, id)
 }
 
-// Succeed reports a result in JSON.
+// Succeed returns the final state with a result in JSON.
 func Succeed(task *celery.Message, result string) []byte {
 	return State(task.CorrelationID, celery.Success, result)
 }
 
-// Raise reports an exception.
+// Raise returns the final state with an exception.
 func Raise(task *celery.Message, kind, message string) []byte {
 	return State(task.CorrelationID, celery.Failure,
 		fmt.Sprintf(`{"exc_type": %q, "exc_message": [%q], "exc_module": "builtins"}`, kind, message))
@@ -54,7 +54,7 @@ func Arguments(task *celery.Message) []json.RawMessage {
 	return args
 }
 
-// Echo answers each task with its first argument.
+// Echo returns the first argument as the result of a task.
 func Echo(task *celery.Message) [][]byte {
 	args := Arguments(task)
 	if len(args) == 0 {

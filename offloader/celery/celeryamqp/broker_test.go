@@ -133,7 +133,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			return err == nil
 		})
 	})
-	t.Run("of many, those are told whose queue is absent", func(t *testing.T) {
+	t.Run("of many, only those for an absent queue fail", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryamqp.BackendSettings{})
 		var all sync.WaitGroup
@@ -153,7 +153,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			t.Errorf("%+v %v", state, err)
 		}
 	})
-	t.Run("it refuses", func(t *testing.T) {
+	t.Run("it rejects the message", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryamqp.BackendSettings{})
 		l.server.SetRefusing(true)
@@ -205,7 +205,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			return err == nil
 		})
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { // what is sent before it is noticed is lost; after that comes a time of hope
+		eventually(t, func() bool { // a message before the loss is detected is unconfirmed; after that, calls wait
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return errors.Is(err, celery.ErrUnavailable)
 		})

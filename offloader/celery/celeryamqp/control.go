@@ -49,8 +49,8 @@ func (b *Broker) Ask(ctx context.Context, c celery.Command, reply func([]byte) b
 	id := celery.NewID()
 	c.Ticket = celery.NewID()
 	c.ReplyTo = &celery.ReplyAddress{Exchange: replyExchange, RoutingKey: id}
-	answers := source{exchange: replyExchange, kind: amqp.ExchangeDirect, queue: id + "." + replyExchange, key: id}
-	return b.receive(ctx, answers, func(channel *amqp.Channel) error { return b.command(channel, c) }, reply)
+	replies := source{exchange: replyExchange, kind: amqp.ExchangeDirect, queue: id + "." + replyExchange, key: id}
+	return b.receive(ctx, replies, func(channel *amqp.Channel) error { return b.command(channel, c) }, reply)
 }
 
 // Follow implements [celery.Follower].

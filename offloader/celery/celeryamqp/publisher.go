@@ -137,7 +137,7 @@ func (p *publisher) confirm(c amqp.Confirmation) {
 		delete(p.returned, u.task)
 		u.done <- celery.ErrUnroutable
 	case !c.Ack:
-		u.done <- fmt.Errorf("%w: the broker has refused the message", celery.ErrUnavailable)
+		u.done <- fmt.Errorf("%w: the broker has rejected the message", celery.ErrUnavailable)
 	default:
 		u.done <- nil
 	}
@@ -196,7 +196,7 @@ func (p *publisher) expect(tag uint64, u *unconfirmed) error {
 	case p.lost:
 		return errNotSent
 	case p.blocked != "":
-		return fmt.Errorf("%w: the broker takes no messages: %s", celery.ErrUnavailable, p.blocked)
+		return fmt.Errorf("%w: the broker accepts no messages: %s", celery.ErrUnavailable, p.blocked)
 	}
 	p.pending[tag] = u
 	return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A task that is sent as soon as there is a connection may be confirmed before
-// anybody hands verdicts out. It is told all the same.
+// A task that is sent right after the connect may be confirmed before serve reads
+// confirmations. The confirmation is still delivered.
 func TestAConfirmationThatComesEarly(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)

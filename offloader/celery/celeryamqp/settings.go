@@ -58,7 +58,7 @@ func (s Server) urls() ([]string, error) {
 			text = "amqp://" + rest
 		}
 		if _, err := amqp.ParseURI(text); err != nil {
-			return nil, errors.New("no URL of AMQP: want amqp://user:password@host:port/vhost") // err would show the password
+			return nil, errors.New("not a URL of AMQP: want amqp://user:password@host:port/vhost") // err would show the password
 		}
 		urls = append(urls, text)
 	}

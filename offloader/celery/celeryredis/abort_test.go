@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
 )
 
-// The state is that of Celery's own client, with its time to live.
+// The stored state and its time to live equal those of Celery's own client.
 func TestAbortIsAsCelerysOwn(t *testing.T) {
 	t.Parallel()
 	for kept, s := range map[time.Duration]celeryredis.BackendSettings{

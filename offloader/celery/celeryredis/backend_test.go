@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
 )
 
-// lab is a client on a fake server, with a proxy in between and a worker.
+// lab is a client of a Redis in the test's process, with a proxy in between and a worker.
 type lab struct {
 	t      *testing.T
 	ctx    context.Context
@@ -53,8 +53,8 @@ func (l *lab) start() (*celery.Call, *celery.Message) {
 	return call, m
 }
 
-// reportUnheard starts calls and cuts the client off, and then their tasks succeed
-// with their numbers.
+// reportUnheard starts calls, cuts the client's connections, and reports the number of each task
+// as its result.
 func (l *lab) reportUnheard(calls int) []*celery.Call {
 	l.t.Helper()
 	var open []*celery.Call
@@ -91,23 +91,23 @@ func (l *lab) wantFailure(call *celery.Call, want error) {
 	}
 }
 
-// A result may come before the task's sender could ask for it: so the server
-// listens before the task is sent.
+// A worker may report the result at once, so the subscription is confirmed before the task is
+// sent.
 func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
 	for range 100 {
 		call, m := l.start()
 		if !l.server.Subscribed("celery-task-meta-" + m.CorrelationID) {
-			t.Fatal("sent before anybody listened")
+			t.Fatal("sent before the subscription")
 		}
 		call.Close()
 	}
 	eventually(t, func() bool { return len(l.server.PubSubChannels("")) == 0 })
 }
 
-// What is published while the connection is down reaches nobody. The state that
-// the server has kept is fetched when it is up again.
+// A state that is published without a connection is not delivered. The stored state is fetched
+// after the reconnect.
 func TestResultsPublishedIntoTheGapAreFetched(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
@@ -125,7 +125,7 @@ func TestResultsPublishedIntoTheGapAreFetched(t *testing.T) {
 	}
 }
 
-// A connection that is silent without being closed is given up.
+// An open connection without data is replaced.
 func TestConnectionsThatAreSilentAreReplaced(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{PingEvery: 20 * time.Millisecond})
@@ -147,7 +147,7 @@ func TestResultsThatAreTooLarge(t *testing.T) {
 		other, otherTask := l.start()
 		l.succeed(m, large)
 		l.wantFailure(call, celery.ErrTooLarge)
-		l.succeed(otherTask, "1") // goes on as if nothing were
+		l.succeed(otherTask, "1") // other calls are not affected
 		l.wantValue(other, "1")
 		if _, err := l.client.Attach(l.ctx, call.ID()); !errors.Is(err, celery.ErrTooLarge) {
 			t.Errorf("attaching: %v", err)
@@ -164,7 +164,7 @@ func TestResultsThatAreTooLarge(t *testing.T) {
 	})
 }
 
-// Many results at once are fetched in answers of a bounded size.
+// Many results are fetched in several replies of limited size.
 func TestFetchingIsBounded(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{MaxResult: 3000})
@@ -188,8 +188,8 @@ func TestFetchingIsBounded(t *testing.T) {
 	}
 }
 
-// A server that has lost everything has lost the result: nobody can know, and
-// the caller's deadline ends the wait. The task is not sent again.
+// A server that has lost its data has lost the result. The loss cannot be detected, so the
+// caller's deadline ends the wait. The task is not sent again.
 func TestAServerThatForgetsEndsWithTheDeadline(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
@@ -239,7 +239,7 @@ func TestAServerThatIsAway(t *testing.T) {
 			l.wantFailure(call, celery.ErrUnavailable)
 		})
 	}
-	t.Run("a caller who leaves is let go", func(t *testing.T) {
+	t.Run("a caller that leaves returns at once", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryredis.BackendSettings{})
 		l.proxy.Refuse(true)
@@ -257,7 +257,7 @@ func TestAServerThatForbidsToSubscribe(t *testing.T) {
 	denied := "NOPERM this user has no permissions to access one of the channels"
 	l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 200 * time.Millisecond}})
 	l.server.Deny("SUBSCRIBE", denied)
-	eventually(t, func() bool { // a call says why if the refusal has come by its end
+	eventually(t, func() bool { // a call returns the error if the reply came before its end
 		_, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
 		if !errors.Is(err, celery.ErrUnavailable) {
 			t.Fatalf("listening: %v", err)
@@ -271,7 +271,7 @@ func TestAServerThatForbidsToSubscribe(t *testing.T) {
 	polling.wantValue(call, "1")
 }
 
-// However many wait, one command fetches what has come.
+// One command polls for all waiting calls.
 func TestPollingAsksForAllAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{Poll: true})
@@ -294,7 +294,7 @@ func TestPrefixes(t *testing.T) {
 	l.wantValue(call, "1")
 }
 
-// However many calls wait, there are as many connections as with none.
+// The number of connections is independent of the number of waiting calls.
 func TestConnectionsDoNotGrowWithCalls(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryredis.BackendSettings{})
@@ -310,7 +310,7 @@ func TestConnectionsDoNotGrowWithCalls(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// One that listens, and eight that publish.
+	// One subscribes, and eight publish.
 	if n := l.proxy.Accepted(); n > 1+celeryredis.DefaultConnections {
 		t.Errorf("%d connections", n)
 	}

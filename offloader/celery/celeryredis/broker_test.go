@@ -72,18 +72,18 @@ func TestPrioritiesAreTurnedRound(t *testing.T) {
 	}
 }
 
-// What has not been sent is told apart from what may have been.
+// Errors distinguish a message that was not sent from one that may have been.
 func TestErrorsOfPublishing(t *testing.T) {
 	t.Parallel()
 	task := celery.Task{Name: "a"}
-	t.Run("nobody is there", func(t *testing.T) {
+	t.Run("the server is down", func(t *testing.T) {
 		t.Parallel()
 		broker := openBroker(t, "redis://127.0.0.1:1")
 		if err := publish(t, t.Context(), broker, task); !errors.Is(err, celery.ErrUnavailable) {
 			t.Error(err)
 		}
 	})
-	t.Run("the server refuses", func(t *testing.T) {
+	t.Run("the server rejects the command", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.NewServer(t)
 		server.Deny("LPUSH", "OOM command not allowed when used memory > 'maxmemory'.")
@@ -198,7 +198,7 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, so func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -211,7 +211,7 @@ func eventually(t *testing.T, so func() bool) {
 	}
 }
 
-// Heartbeats come on after the connection was lost.
+// Heartbeats continue after a lost connection.
 func TestFollowingEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.NewServer(t)

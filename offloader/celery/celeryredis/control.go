@@ -86,7 +86,7 @@ func (b *Broker) nextReply(ctx context.Context, key string) ([]byte, error) {
 		}
 		m, err := celery.OpenEnvelope([]byte(popped[1]))
 		if err != nil {
-			return nil, fmt.Errorf("reading a worker's answer: %w", err)
+			return nil, fmt.Errorf("reading a worker's reply: %w", err)
 		}
 		return m.Body, nil
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
 )
 
-// Whoever runs the process says where the client of Redis writes.
+// LogTo redirects the messages of the Redis client.
 func TestLogTo(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
 )
 
-// listen plays a worker that is connected and never answers.
+// listen subscribes like a worker that never replies.
 func listen(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), DisableIdentity: true})
@@ -25,8 +25,8 @@ func listen(t *testing.T, server *redistest.Server) {
 	eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
 }
 
-// Where the only worker is silent, the end of the time to answer is that of the
-// connection as well. Whichever is noticed first, it is no error.
+// If the only worker is silent, the context and the connection reach the same deadline. Either
+// may return first, and neither is an error.
 func TestSilentWorkersAreNoError(t *testing.T) {
 	t.Parallel()
 	server := redistest.NewServer(t)
@@ -47,8 +47,8 @@ func TestSilentWorkersAreNoError(t *testing.T) {
 	}
 }
 
-// A question that is lost with its connection is not one that may have been sent: it
-// changes nothing.
+// A command that is lost with its connection is unavailable, not unconfirmed: its loss does no
+// harm.
 func TestAQuestionThatIsLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.NewServer(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// A task that looks whether it shall end is told so, and only once.
+// A task that checks for an abort finds it. An abort after its end has no effect.
 func TestAbort(t *testing.T) {
 	t.Parallel()
 	for _, version := range lab.EndVersions() {

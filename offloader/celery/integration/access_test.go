@@ -33,8 +33,7 @@ const rights = "resetchannels resetkeys -@all " +
 	"~celery ~celery\x06\x16* ~celery-task-meta-* ~_kombu.binding.reply.celery.pidbox ~*.reply.celery.pidbox " +
 	"&celery-task-meta-* &/0.celery.pidbox &/0.celeryev/worker.*"
 
-// TestRedisWithPasswordsAndRights: the client gets along with the least rights,
-// and says clearly what is missing.
+// TestRedisWithPasswordsAndRights: the least rights suffice, and the error names a missing one.
 func TestRedisWithPasswordsAndRights(t *testing.T) {
 	t.Parallel()
 	c := combination{"redis", "redis"}
@@ -63,7 +62,7 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 		if err != nil || string(result.Value) != "120" {
 			t.Errorf("%s %v", result.Value, err)
 		}
-		p.cut() // what was missed has to be fetched
+		p.cut() // forces a fetch of missed states
 		result, err = client.Run(p.ctx, celery.Task{Name: "lab.sleep", Args: []any{0.2}, Idempotent: true}, nil)
 		if err != nil || string(result.Value) != "0.2" {
 			t.Errorf("%s %v", result.Value, err)
@@ -106,13 +105,13 @@ func TestRedisWithPasswordsAndRights(t *testing.T) {
 			t.Errorf("%s %v", result.Value, err)
 		}
 	})
-	t.Run("a wrong password is told", func(t *testing.T) {
+	t.Run("a wrong password is an error", func(t *testing.T) {
 		_, client := open("caddy:wrong")
 		if _, err := client.Start(p.ctx, celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") {
 			t.Error(err)
 		}
 	})
-	t.Run("a right that is missing is told", func(t *testing.T) {
+	t.Run("a missing right is an error", func(t *testing.T) {
 		if err := admin.Do(p.ctx, "ACL", "SETUSER", "caddy", "resetchannels").Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +141,7 @@ func TestRedisWithTLS(t *testing.T) {
 	strict, err := celeryredis.OpenBroker(celeryredis.BrokerSettings{Server: celeryredis.Server{URL: "rediss://127.0.0.1:" + port}})
 	opened(t, strict, err)
 	if _, err := celery.NewClient(strict, nil, celery.Settings{}).Send(t.Context(), celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) {
-		t.Errorf("a server that nobody vouches for: %v", err)
+		t.Errorf("a server without a trusted certificate: %v", err)
 	}
 }
 
@@ -212,7 +211,7 @@ func TestSentinel(t *testing.T) {
 	eventually(t, "an answer", func() bool { return run() == nil })
 }
 
-// What a user of RabbitMQ must be allowed to configure, to write and to read.
+// The rights that a user of RabbitMQ needs: to configure, to write and to read.
 const (
 	configures = `^(caddy-offload\.replies\..*|celeryev.*|.*reply\.celery\.pidbox|celery\.pidbox)$`
 	writes     = `^(caddy-offload\.replies\..*|celeryev.*|.*reply\.celery\.pidbox|celery\.pidbox|amq\.default)$`
@@ -321,7 +320,7 @@ func TestOtherNames(t *testing.T) {
 	}
 }
 
-// Results that are not JSON are told to be so, not waited for.
+// Results that are not JSON are an error at once.
 func TestResultsInAnotherSerializer(t *testing.T) {
 	t.Parallel()
 	for _, c := range []combination{{"redis", "redis"}, {"redis", "rpc"}, {"amqp", "rpc"}} {
@@ -335,7 +334,7 @@ func TestResultsInAnotherSerializer(t *testing.T) {
 	}
 }
 
-// A server that does not allow to subscribe is asked again and again.
+// A server without subscriptions is polled.
 func TestPolling(t *testing.T) {
 	t.Parallel()
 	c := combination{"redis", "redis"}

@@ -113,7 +113,7 @@ func load(t *testing.T) float64 {
 	return load
 }
 
-// What waiting costs: memory for each, and no connection.
+// The cost of a waiting call: memory, and no connection.
 func TestFiveThousandWait(t *testing.T) {
 	const callers = 5000
 	for _, c := range combinations {

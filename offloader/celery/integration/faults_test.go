@@ -22,7 +22,7 @@ type tally struct {
 	ends map[string]int
 }
 
-// clear errors are those that say what has happened.
+// clear errors are the documented ones.
 var clear = []error{
 	celery.ErrUnavailable, celery.ErrUnconfirmed, celery.ErrUnroutable, celery.ErrResultLost,
 	context.DeadlineExceeded, celery.ErrWorkerLost,
@@ -71,7 +71,7 @@ func (b *bench) load(callers int, stop <-chan struct{}) (ended *tally, wait func
 				if took := time.Since(began); took > 12*time.Second {
 					b.t.Errorf("a call took %s", took)
 				}
-				if err != nil { // a caller who would not give up at once
+				if err != nil { // the caller tries again
 					<-time.After(10 * time.Millisecond)
 				}
 			}
@@ -158,7 +158,7 @@ func (p *place) stall(stall bool) {
 	}
 }
 
-// A queue that no worker has ever made is told at once, and nothing is sent into
+// A queue that no worker has ever declared is an error at once, and nothing is sent into
 // the void.
 func TestAQueueThatIsAbsent(t *testing.T) {
 	t.Parallel()
@@ -170,7 +170,7 @@ func TestAQueueThatIsAbsent(t *testing.T) {
 		if _, err := client.Start(p.ctx, celery.Task{Name: "a", Queue: "nobody"}); !errors.Is(err, celery.ErrUnroutable) {
 			t.Fatal(err)
 		}
-		t.Logf("told after %s", time.Since(began))
+		t.Logf("error after %s", time.Since(began))
 	}
 	if n := client.Waiting(); n != 0 {
 		t.Errorf("%d calls are left", n)
@@ -212,7 +212,7 @@ func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
 }
 
 // The queue for replies is gone with all the broker's data: what was sent there
-// is lost, and who waits hears so at once.
+// is lost, and waiting calls fail at once.
 func TestTheQueueForRepliesIsGone(t *testing.T) {
 	t.Parallel()
 	c := combination{"amqp", "rpc"}
@@ -234,7 +234,7 @@ func TestTheQueueForRepliesIsGone(t *testing.T) {
 }
 
 // A broker that keeps its data loses no task that it has accepted, also when it
-// is killed, and who waits goes on waiting. That is for queues that RabbitMQ has
+// is killed, and waiting calls continue to wait. That is for queues that RabbitMQ has
 // had for a while: one that was declared just before may be gone with all that is
 // in it, whatever was confirmed.
 func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
@@ -289,7 +289,7 @@ func (p *place) killBroker() {
 	p.redis.Restart()
 }
 
-// Redis cuts off who is sent more than it keeps for a subscriber. The caller of
+// Redis closes the connection of a subscriber whose unsent data exceeds a limit. The caller of
 // that task hears why; all others get theirs.
 func TestAHugeResultHarmsNobodyElse(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(withServers{m}) }
 
-// shared is what tests share that do not take it away.
+// shared holds servers for tests that do not stop them.
 var shared lab.Shared
 
 // withServers ends it after the last test.
@@ -43,8 +43,8 @@ var combinations = []combination{{"amqp", "redis"}, {"redis", "redis"}, {"amqp",
 // onRedis are those without RabbitMQ.
 var onRedis = []combination{{"redis", "redis"}, {"redis", "rpc"}}
 
-// place is where a test plays: a Redis of its own, a virtual host of a RabbitMQ,
-// and proxies in front of them that only the client goes through.
+// place is the environment of a test: a separate Redis, a virtual host of a RabbitMQ, and
+// proxies in front of them for the client alone.
 type place struct {
 	t          *testing.T
 	ctx        context.Context
@@ -64,7 +64,7 @@ func newPlace(t *testing.T, c combination) *place {
 	return p
 }
 
-// newOwnPlace is for tests that take RabbitMQ away.
+// newOwnPlace returns a place for tests that stop RabbitMQ.
 func newOwnPlace(t *testing.T, c combination) *place {
 	t.Helper()
 	p := newPlaceOn(t, lab.StartRedis(t))
@@ -170,7 +170,7 @@ func (p *place) startWorker(c combination, o lab.WorkerOptions) *lab.Worker {
 	return lab.StartWorker(p.t, o)
 }
 
-// explain says where tasks and results are that should be elsewhere.
+// explain logs the location of misplaced tasks and results.
 func (p *place) explain(worker *lab.Worker) string {
 	stored, err := p.redis.Client(p.t, resultDB).DBSize(p.ctx).Result()
 	text := fmt.Sprintf("%d results in Redis, %v", stored, err)
@@ -241,7 +241,7 @@ func (b *bench) trace() (path string, read func() string) {
 	}
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	deadline := time.After(60 * time.Second)

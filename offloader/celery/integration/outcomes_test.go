@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// What becomes of tasks, with all versions of Celery in all combinations, and with the
-// newest on Valkey.
+// Outcomes of tasks, with all versions of Celery in all combinations, and with the newest
+// version on Valkey.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	for _, version := range lab.Versions {
@@ -43,11 +43,11 @@ func playOutcomes(t *testing.T, b *bench) {
 		play func(*testing.T, *bench)
 	}{
 		{"results come back exactly", exactResults},
-		{"exceptions are told by type and message", exceptions},
+		{"exceptions have type and message", exceptions},
 		{"values that JSON does not have", oddValues},
 		{"a retry is progress", retries},
 		{"tasks that never end, end with the deadline", neverEnding},
-		{"a process that dies is told", processDies},
+		{"a process that dies is reported", processDies},
 		{"time limits of the call hold", timeLimits},
 		{"progress arrives while the task runs and a flood is bounded", progress},
 		{"the same id twice is one result", sameID},
@@ -107,7 +107,7 @@ func exceptions(t *testing.T, b *bench) {
 			t.Errorf("%s is not %v", test.name, test.class)
 		}
 		if strings.Contains(err.Error(), "Traceback") {
-			t.Errorf("%s tells its traceback: %v", test.name, err)
+			t.Errorf("%s shows its traceback: %v", test.name, err)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func retries(t *testing.T, b *bench) {
 	result, err := client.Run(b.ctx, celery.Task{Name: "lab.retry", Args: []any{2}}, func(r celery.Result) {
 		states = append(states, string(r.State))
 	})
-	// The first may be passed over when the second follows at once.
+	// The first state may be skipped if the second follows at once.
 	if got := strings.Join(states, " "); err != nil || string(result.Value) != `{"retries": 2}` || got != "RETRY RETRY" && got != "RETRY" {
 		t.Errorf("%s %v after %v", result.Value, err, states)
 	}
@@ -254,7 +254,7 @@ func headers(t *testing.T, b *bench) {
 	}
 }
 
-// worstTasks: whatever is accepted is answered, and the worker lives on.
+// worstTasks: every accepted task has an outcome, and the worker survives.
 func worstTasks(t *testing.T, b *bench) {
 	deep := strings.Repeat("[", 90) + strings.Repeat("]", 90)
 	for name, task := range map[string]celery.Task{

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// byBroker are two combinations with one broker each, for what has nothing to do
-// with the backend.
+// byBroker are two combinations, one for each broker, for tests that do not depend on the
+// backend.
 var byBroker = []combination{{"amqp", "rpc"}, {"redis", "redis"}}
 
 func TestWhatIsKnownOfWorkers(t *testing.T) {
@@ -44,9 +44,8 @@ func TestWhatIsKnownOfWorkers(t *testing.T) {
 	}
 }
 
-// firstAnswer: a client that has just started and has heard no heartbeat does not
-// wait until all workers may have answered, which is a second: one of three takes
-// less, also on a busy machine.
+// firstAnswer: a new client without heartbeats does not wait the full second for replies of all
+// workers. At least one of three attempts is faster, also on a busy machine.
 func firstAnswer(t *testing.T, b *bench) {
 	var fastest time.Duration
 	for range 3 {
@@ -99,7 +98,7 @@ func answers(t *testing.T, b *bench, workers *celery.Workers, version string) {
 	}
 }
 
-// gone: a worker that dies without a word is known to be gone within seconds.
+// gone: a worker that is killed counts as gone within seconds.
 func gone(t *testing.T, b *bench, workers *celery.Workers) {
 	b.worker.Kill()
 	began := time.Now()
@@ -107,7 +106,7 @@ func gone(t *testing.T, b *bench, workers *celery.Workers) {
 		return errors.Is(workers.Ready(b.ctx, "celery"), celery.ErrNoWorker)
 	})
 	t.Logf("known to be gone after %s", time.Since(began))
-	if took := time.Since(began); took > 20*time.Second { // three heartbeats, and answers that are kept
+	if took := time.Since(began); took > 20*time.Second { // three heartbeats, and cached replies
 		t.Errorf("known to be gone after %s", took)
 	}
 	b.worker.Restart()
@@ -124,7 +123,7 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
 				t.Parallel()
-				// Both tasks that keep the slots busy and what waits are prefetched.
+				// The worker prefetches the tasks in its slots and those that wait.
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeOn})
 				trace, read := b.trace()
 				busy := b.start(celery.Task{Name: "lab.sleep", Args: []any{2}})
@@ -145,7 +144,7 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 					t.Error(err)
 				}
 				if got := read(); got != "" {
-					t.Errorf("%d tasks have run that nobody waited for", len(got))
+					t.Errorf("%d abandoned tasks have run", len(got))
 				}
 			})
 		}
@@ -161,8 +160,7 @@ func (b *bench) start(task celery.Task) *celery.Call {
 	return call
 }
 
-// wantEnd checks how a task ends. One that RabbitMQ has cleared away itself may
-// never be told of.
+// wantEnd checks the outcome of a task. A task that RabbitMQ has removed may never be reported.
 func (b *bench) wantEnd(call *celery.Call, want error) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
@@ -205,9 +203,9 @@ func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
 	}
 }
 
-// A worker whose machine is gone says nothing: the caller's deadline ends the
-// wait. One that is back takes the next task; its other slot may be taken by the old
-// one, if that was not acknowledged yet.
+// A worker whose machine is lost reports nothing, so the caller's deadline ends the wait. A
+// restarted worker takes the next task; its other slot may run the old task again, if that was
+// not acknowledged.
 func TestAWorkerThatDiesUnderATask(t *testing.T) {
 	t.Parallel()
 	for _, c := range byBroker {
@@ -233,7 +231,7 @@ func TestAWorkerThatDiesUnderATask(t *testing.T) {
 	}
 }
 
-// One meaning of a priority, whatever the broker.
+// A priority has the same meaning on all brokers.
 func TestTheMostUrgentTaskRunsFirst(t *testing.T) {
 	t.Parallel()
 	for _, c := range byBroker {

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// replacer knows what a client has written.
+// replacer has the values of placeholders from a client.
 func replacer(values map[string]string) *caddy.Replacer {
 	repl := caddy.NewEmptyReplacer()
 	for name, value := range values {
@@ -33,7 +33,7 @@ func text(t *testing.T, value any) string {
 	return string(encoded)
 }
 
-// A value's type is what the configuration says, whatever the client writes.
+// The configuration decides the type of a value, regardless of the client's text.
 func TestTypesOfValues(t *testing.T) {
 	t.Parallel()
 	hostile := `", "admin": true, "x": "`
@@ -87,7 +87,7 @@ func TestTypesOfValues(t *testing.T) {
 	}
 }
 
-// Where a type is wanted there is such a value or an error.
+// A conversion returns a value of its type or an error.
 func TestValuesOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ value, client string }{
@@ -275,13 +275,13 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 		"kwargs 'a' 'bool(x)': want true or false":                             {Kwargs: map[string]string{"a": "bool(x)"}},
 		"kwargs: a name is empty":                                              {Kwargs: map[string]string{"?": "1"}},
 		"unknown args_from 'path': want json or array or raw or form or query": {ArgsFrom: "path"},
-		"the query is wanted twice: leave it out of args_from or of kwargs_from": {
+		"the query is used twice: leave it out of args_from or of kwargs_from": {
 			ArgsFrom: "query", KwargsFrom: []string{"form", "query"},
 		},
 		"unknown kwargs_from 'raw': want json or form or query": {KwargsFrom: []string{"raw"}},
 		"kwargs_from names 'query' twice":                       {KwargsFrom: []string{"query", "query"}},
 		"kwargs 'a' is set with and without a question mark":    {Kwargs: map[string]string{"a": "1", "a?": "2"}},
-		"the body is wanted twice: args_from and kwargs_from may name one of json, array, raw and form in all": {
+		"the body is used twice: args_from and kwargs_from may name one of json, array, raw and form in all": {
 			ArgsFrom: "json", KwargsFrom: []string{"json"},
 		},
 	} {
@@ -291,8 +291,8 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// Whatever stands in a configuration and in a request: a value is valid JSON or an
-// error, and text stays text.
+// For any configuration and any request, a value is valid JSON or an error, and text stays a
+// string.
 func FuzzValue(f *testing.F) {
 	for _, seed := range []string{"hello", "int({q})", "float({q})", "bool({q})", "json({q})", `{"a": "{q}"}`, "[1, 2", "string({q})", "{q}"} {
 		f.Add(seed, "42")

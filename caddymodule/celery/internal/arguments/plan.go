@@ -71,12 +71,13 @@ func parseField(name, text string) (field, error) {
 	return f, nil
 }
 
+// checkSources rejects unknown sources, and two uses of the body or of the query.
 func checkSources(s Settings) error {
 	if s.ArgsFrom != "" && !slices.Contains(ArgsSources, s.ArgsFrom) {
 		return fmt.Errorf("unknown args_from '%s': want %s", s.ArgsFrom, strings.Join(ArgsSources, " or "))
 	}
 	if s.ArgsFrom == Query && slices.Contains(s.KwargsFrom, Query) {
-		return errors.New("the query is wanted twice: leave it out of args_from or of kwargs_from")
+		return errors.New("the query is used twice: leave it out of args_from or of kwargs_from")
 	}
 	bodies := 0
 	if s.ArgsFrom != "" && s.ArgsFrom != Query {
@@ -93,7 +94,7 @@ func checkSources(s Settings) error {
 		}
 	}
 	if bodies > 1 {
-		return errors.New("the body is wanted twice: args_from and kwargs_from may name one of json, array, raw and form in all")
+		return errors.New("the body is used twice: args_from and kwargs_from may name one of json, array, raw and form in all")
 	}
 	return nil
 }

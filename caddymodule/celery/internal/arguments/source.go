@@ -59,6 +59,7 @@ func (in Input) elements(source string) ([]any, error) {
 	return in.jsonElements(source)
 }
 
+// jsonElements returns the args from a JSON body, as raw JSON, so that no digit is lost.
 func (in Input) jsonElements(source string) ([]any, error) {
 	if err := in.checkType(isJSON, "JSON"); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func result(value string) celery.Result {
 	return celery.Result{State: celery.Success, Value: json.RawMessage(value)}
 }
 
-// written returns the response as a client gets it.
+// written returns the response as the client receives it.
 func written(t *testing.T, r *render.Response) *http.Response {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -90,7 +90,7 @@ func TestHTTP(t *testing.T) {
 			`{"status": 201, "headers": {"location": "/a", "content-type": "text/html"}, "body": "<p>"}`,
 			201, "Location: /a", "<p>",
 		},
-		"a type of its own":   {`{"headers": {"content-type": "text/html"}, "body": "<p>"}`, 200, "Content-Type: text/html", "<p>"},
+		"a set type":          {`{"headers": {"content-type": "text/html"}, "body": "<p>"}`, 200, "Content-Type: text/html", "<p>"},
 		"text":                {`{"body": "a"}`, 200, "Content-Type: text/plain; charset=utf-8", "a"},
 		"bytes":               {`{"body": {"__type__": "base64", "__value__": "/w=="}}`, 200, "Content-Type: application/octet-stream", "\xff"},
 		"another value":       {`{"body": {"a": [1.50]}}`, 200, "Content-Type: application/json", `{"a": [1.50]}`},
@@ -117,7 +117,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// A task may not write what is the proxy's to write.
+// A task must not set fields of the proxy.
 func TestShapesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
@@ -147,7 +147,7 @@ func TestShapesThatAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever a task returns, what is passed on is a valid response.
+// For any result of a task, the response is valid.
 func FuzzHTTP(f *testing.F) {
 	f.Add([]byte(`{"status": 201, "headers": {"a": ["b", 1]}, "body": {"__type__": "bytes", "__value__": "a"}}`))
 	f.Add([]byte(`{"headers": {"connection": "close"}}`))

@@ -133,10 +133,10 @@ func fields(value json.RawMessage) (http.Header, error) {
 // checkField rejects forbidden fields and those that would corrupt the message.
 func checkField(name string, values []string) error {
 	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("%w: %q is no name of a header", ErrShape, name)
+		return fmt.Errorf("%w: %q is not a valid header name", ErrShape, name)
 	}
 	if forbidden[name] || strings.HasPrefix(name, forbiddenPrefix) {
-		return fmt.Errorf("%w: header %q is not for a task to set", ErrShape, name)
+		return fmt.Errorf("%w: a task must not set header %q", ErrShape, name)
 	}
 	for _, value := range values {
 		if !httpguts.ValidHeaderFieldValue(value) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// handle takes a frame and returns the answers. The mutex is held.
+// handle processes a frame and returns the frames to send. The caller holds the mutex.
 func (s *Server) handle(c *conn, f frame) []frame {
 	ch := c.channels[f.channel]
 	switch {
@@ -17,7 +17,7 @@ func (s *Server) handle(c *conn, f frame) []frame {
 		ch.incoming.body = append(ch.incoming.body, f.payload...)
 		return s.arrived(ch)
 	case f.kind == frameHeartbeat:
-		return []frame{f} // so whoever has nothing to say knows that we are there
+		return []frame{f} // a heartbeat of the server
 	case f.kind != frameMethod || len(f.payload) < 4:
 		return nil
 	}
@@ -58,7 +58,7 @@ func (s *Server) handleChannel(ch *channel, id uint32, args *reader, answer func
 		ch.confirming = true
 		return answer(confirmSelectOK)
 	}
-	args.short() // the others begin with a number that means nothing any more
+	args.short() // reserved
 	switch id {
 	case exchangeDeclare:
 		return answer(exchangeDeclareOK)
@@ -128,7 +128,7 @@ func (s *Server) get(ch *channel, args *reader, answer func(uint32, ...any) []fr
 	return ch.frames(head, m)
 }
 
-// frames of a message behind the method that brings it.
+// frames returns the frames of a message after its method.
 func (ch *channel) frames(head []byte, m *message) []frame {
 	all := []frame{{frameMethod, ch.number, head}, {frameHeader, ch.number, m.header}}
 	for rest := m.body; len(rest) > 0; {
@@ -139,10 +139,10 @@ func (ch *channel) frames(head []byte, m *message) []frame {
 	return all
 }
 
-// maxBody of a frame, less than what both sides agree on.
+// maxBody is the size of a body frame, below the negotiated limit.
 const maxBody = 100_000
 
-// arrived takes a message if it is there as a whole.
+// arrived accepts a message once it is complete.
 func (s *Server) arrived(ch *channel) []frame {
 	p := ch.incoming
 	if uint64(len(p.body)) < p.size {
@@ -167,7 +167,7 @@ func (s *Server) arrived(ch *channel) []frame {
 	return answers
 }
 
-// route puts a message into its queues, and reports false if there is none.
+// route appends a message to its queues. It returns false if there are none.
 func (s *Server) route(m *message) bool {
 	if s.refusing {
 		return true
@@ -190,13 +190,13 @@ func (s *Server) route(m *message) bool {
 	return found
 }
 
-// matches knows the patterns that Celery uses: a key, or all below one.
+// matches implements the patterns that Celery uses: a key, or a prefix followed by "#".
 func matches(pattern, key string) bool {
 	prefix, all := strings.CutSuffix(pattern, "#")
 	return pattern == key || all && strings.HasPrefix(key, prefix)
 }
 
-// deliver hands messages to consumers in turn.
+// deliver delivers messages to consumers, round robin.
 func (s *Server) deliver() {
 	for name, q := range s.queues {
 		for len(q.messages) > 0 && len(q.consumers) > 0 {

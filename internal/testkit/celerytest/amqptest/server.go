@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// Server speaks as much of AMQP 0-9-1 as brokers, backends and workers of Celery
-// use, in the test's own process.
+// Server is an AMQP 0-9-1 server in the test's process. It implements the methods that brokers,
+// backends and workers of Celery use. Known Go libraries for such tests replace the client, and
+// do not speak the protocol.
 type Server struct {
 	listener net.Listener
 	done     sync.WaitGroup
@@ -21,23 +22,23 @@ type Server struct {
 	conns    map[*conn]bool
 	queues   map[string]*queue
 	bindings map[string][]binding // by exchange
-	refusing bool                 // answers publishing with a nack
-	silent   bool                 // does not confirm
+	refusing bool                 // publishing gets a nack
+	silent   bool                 // publishing gets no confirmation
 }
 
 type queue struct {
 	messages  []*message
 	consumers []*consumer
-	next      int  // of the consumers
-	fleeting  bool // goes with its last consumer, but not before there was one
+	next      int  // index of the next consumer
+	fleeting  bool // auto-delete: removed with its last consumer, once it had one
 }
 
 type binding struct{ key, queue string }
 
-// message is kept as it came.
+// message is stored as received.
 type message struct {
 	exchange, key string
-	header        []byte // the payload of its frame
+	header        []byte // payload of the header frame
 	body          []byte
 }
 
@@ -48,8 +49,7 @@ type consumer struct {
 	noAck   bool
 }
 
-// conn is one connection. What belongs to it is guarded by the server's mutex,
-// but for the writing.
+// conn is one connection. The server's mutex guards all fields except those for writing.
 type conn struct {
 	net.Conn
 	server   *Server
@@ -72,7 +72,7 @@ type unacked struct {
 	message *message
 }
 
-// publishing is a message that has not arrived as a whole.
+// publishing is an incomplete message.
 type publishing struct {
 	message
 	mandatory bool
@@ -99,13 +99,13 @@ func NewServer(t *testing.T) *Server {
 	return s
 }
 
-// Addr of the server.
+// Addr returns the address of the server.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// URL of the server.
+// URL returns the address as a URL.
 func (s *Server) URL() string { return "amqp://guest:guest@" + s.Addr() + "/" }
 
-// DropConnections breaks all connections.
+// DropConnections closes all connections.
 func (s *Server) DropConnections() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,21 +114,21 @@ func (s *Server) DropConnections() {
 	}
 }
 
-// SetRefusing lets the server refuse what is published, with a nack.
+// SetRefusing makes the server reject published messages with a nack.
 func (s *Server) SetRefusing(refuse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusing = refuse
 }
 
-// SetSilent lets the server take what is published and not confirm it.
+// SetSilent makes the server accept published messages without a confirmation.
 func (s *Server) SetSilent(silent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.silent = silent
 }
 
-// SetBlocked tells all clients that the server takes nothing, or does again.
+// SetBlocked notifies all clients that the server accepts no messages, or accepts them again.
 func (s *Server) SetBlocked(reason string) {
 	payload := method(connectionUnblocked)
 	if reason != "" {
@@ -142,22 +142,21 @@ func (s *Server) SetBlocked(reason string) {
 	}
 }
 
-// RemoveQueue removes a queue with all that is in it.
+// RemoveQueue removes a queue with its messages.
 func (s *Server) RemoveQueue(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.queues, name)
 }
 
-// Queues lists the queues.
+// Queues returns the names of the queues.
 func (s *Server) Queues() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.queues))
 }
 
-// Unacknowledged returns how many messages have been delivered and not
-// acknowledged.
+// Unacknowledged returns the number of delivered messages without an acknowledgement.
 func (s *Server) Unacknowledged() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +169,7 @@ func (s *Server) Unacknowledged() int {
 	return n
 }
 
-// Connections returns how many there are now.
+// Connections returns the number of open connections.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +212,7 @@ func (s *Server) serve(c *conn) {
 	}
 }
 
-// leave gives back what a connection has not acknowledged.
+// leave requeues the unacknowledged messages of a connection.
 func (s *Server) leave(c *conn) {
 	c.Close()
 	s.mu.Lock()
@@ -243,10 +242,10 @@ func (s *Server) closeChannel(ch *channel) {
 	ch.unacked = nil
 }
 
-// capabilities of the server, as a table.
+// capabilities is the encoded table of the server's capabilities.
 var capabilities = []byte("\x0ccapabilitiesF\x00\x00\x00\x15\x12connection.blockedt\x01")
 
-// writeTimeout is for clients that have stopped reading.
+// writeTimeout ends writes to clients that do not read.
 const writeTimeout = 5 * time.Second
 
 func (c *conn) write(frames ...frame) bool {

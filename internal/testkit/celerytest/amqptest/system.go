@@ -1,4 +1,6 @@
-// Package amqptest plays the part of a Celery worker on AMQP.
+// Package amqptest provides what tests of AMQP clients need: an AMQP server in the test's
+// process with faults to order, and the AMQP side of a Celery worker, for that server or a
+// real one.
 package amqptest
 
 import (
@@ -20,7 +22,7 @@ import (
 // System is a broker and a backend on AMQP, and a worker's connection to it.
 type System struct {
 	options Options
-	mu      sync.Mutex // guards the rest: channels are not for several goroutines
+	mu      sync.Mutex // guards the fields below: channels are not safe for concurrent use
 	worker  *amqp.Connection
 	publish *amqp.Channel
 	take    *amqp.Channel
@@ -97,7 +99,7 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 	return nil, context.Cause(ctx)
 }
 
-// received is what a worker gets to see.
+// received returns the message of a delivery.
 func received(d amqp.Delivery) *celery.Message {
 	return &celery.Message{
 		Exchange: d.Exchange, RoutingKey: d.RoutingKey, CorrelationID: d.CorrelationId, ReplyTo: d.ReplyTo,
@@ -142,7 +144,7 @@ func (s *System) Event(ctx context.Context, routingKey string, body []byte) erro
 }
 
 // Commands implements celerytest.System.
-func (s *System) Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error {
+func (s *System) Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error {
 	channel, err := s.worker.Channel()
 	if err != nil {
 		return err
@@ -168,7 +170,7 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 			if !ok {
 				return amqp.ErrClosed
 			}
-			if err := s.obey(ctx, name, d.Body, answer); err != nil {
+			if err := s.obey(ctx, name, d.Body, reply); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -177,7 +179,7 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 	}
 }
 
-func (s *System) obey(ctx context.Context, name string, body []byte, answer func(celery.Command) []byte) error {
+func (s *System) obey(ctx context.Context, name string, body []byte, reply func(celery.Command) []byte) error {
 	var c struct {
 		Method      string
 		Arguments   map[string]any
@@ -191,12 +193,12 @@ func (s *System) obey(ctx context.Context, name string, body []byte, answer func
 	if len(c.Destination) > 0 && !slices.Contains(c.Destination, name) {
 		return nil
 	}
-	reply := answer(celery.Command{Method: c.Method, Arguments: c.Arguments, Destination: c.Destination})
-	if c.ReplyTo == nil || reply == nil {
+	text := reply(celery.Command{Method: c.Method, Arguments: c.Arguments, Destination: c.Destination})
+	if c.ReplyTo == nil || text == nil {
 		return nil
 	}
 	return s.send(ctx, c.ReplyTo.Exchange, c.ReplyTo.RoutingKey, amqp.Publishing{
-		Headers: amqp.Table{"ticket": c.Ticket}, ContentType: "application/json", Body: reply,
+		Headers: amqp.Table{"ticket": c.Ticket}, ContentType: "application/json", Body: text,
 	})
 }
 

@@ -56,7 +56,7 @@ const (
 	confirmSelectOK     = 85<<16 | 11
 )
 
-// frame is one of them, without its end.
+// frame is a frame without its end octet.
 type frame struct {
 	kind    byte
 	channel uint16
@@ -88,7 +88,7 @@ func (f frame) bytes() []byte {
 	return append(b, frameEnd)
 }
 
-// reader reads the arguments of a method. What is not there reads as nothing.
+// reader decodes the arguments of a method. Missing arguments read as zero values.
 type reader struct{ rest []byte }
 
 func (r *reader) take(n int) []byte {
@@ -103,8 +103,8 @@ func (r *reader) short() uint16  { return binary.BigEndian.Uint16(r.take(2)) }
 func (r *reader) huge() uint64   { return binary.BigEndian.Uint64(r.take(8)) }
 func (r *reader) string() string { n := int(r.byte()); return string(r.take(n)[:n]) }
 
-// method writes a method with its arguments: numbers as they are, strings short,
-// and bytes behind their length.
+// method encodes a method with its arguments: numbers by their size, strings as short strings,
+// and bytes as long strings.
 func method(id uint32, args ...any) []byte {
 	b := binary.BigEndian.AppendUint32(nil, id)
 	for _, arg := range args {

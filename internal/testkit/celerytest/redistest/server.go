@@ -13,8 +13,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 )
 
-// Server is miniredis behind a proxy. Its data is miniredis's, to read and to write. Faults of
-// commands are injected in front of their execution, faults of the network in the proxy.
+// Server is miniredis behind a proxy. Tests read and write data with the methods of miniredis.
+// What it lacks is added here: errors and hooks for single commands, which run before their
+// execution, and faults of the network, which the proxy injects.
 type Server struct {
 	*miniredis.Miniredis
 

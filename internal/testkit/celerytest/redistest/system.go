@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// System is a broker and a backend on Redis, and a worker's connection to it.
+// System is a broker and a backend on Redis, and a worker's connection to the server.
 type System struct {
 	broker    celery.Broker
 	backend   celery.Backend
@@ -25,7 +25,7 @@ type System struct {
 	interrupt func()
 }
 
-// Options of a system.
+// Options configure a system.
 type Options struct {
 	// URL of the server that the worker connects to.
 	URL string
@@ -34,7 +34,7 @@ type Options struct {
 	Backend celery.Backend
 	// ResultPrefix of the backend. Default: Celery's.
 	ResultPrefix string
-	// Interrupt breaks the connections of broker and backend.
+	// Interrupt cuts the connections of broker and backend.
 	Interrupt func()
 }
 
@@ -83,8 +83,8 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 	return nil, context.Cause(ctx)
 }
 
-// Report implements celerytest.System as a worker does: a success that is stored
-// is not overwritten, and a task with an address is answered there.
+// Report implements celerytest.System. Like a worker, it does not overwrite a stored success,
+// and sends the states of a task with ReplyTo there.
 func (s *System) Report(ctx context.Context, task *celery.Message, payload []byte) error {
 	if task.ReplyTo != "" {
 		m := celery.Message{
@@ -114,7 +114,7 @@ func (s *System) Report(ctx context.Context, task *celery.Message, payload []byt
 }
 
 // Commands implements celerytest.System.
-func (s *System) Commands(ctx context.Context, name string, answer func(celery.Command) []byte) error {
+func (s *System) Commands(ctx context.Context, name string, reply func(celery.Command) []byte) error {
 	ps := s.worker.PSubscribe(ctx, "/0.celery.pidbox")
 	defer ps.Close()
 	defer context.AfterFunc(ctx, func() { ps.Close() })()
@@ -126,13 +126,13 @@ func (s *System) Commands(ctx context.Context, name string, answer func(celery.C
 			}
 			return err
 		}
-		if err := s.obey(ctx, name, message.Payload, answer); err != nil {
+		if err := s.obey(ctx, name, message.Payload, reply); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *System) obey(ctx context.Context, name, envelope string, answer func(celery.Command) []byte) error {
+func (s *System) obey(ctx context.Context, name, envelope string, reply func(celery.Command) []byte) error {
 	m, err := celery.OpenEnvelope([]byte(envelope))
 	if err != nil {
 		return err
@@ -144,15 +144,15 @@ func (s *System) obey(ctx context.Context, name, envelope string, answer func(ce
 	if len(c.Destination) > 0 && !slices.Contains(c.Destination, name) {
 		return nil
 	}
-	body := answer(c)
+	body := reply(c)
 	if c.ReplyTo == nil || body == nil {
 		return nil
 	}
-	reply := celery.Message{
+	message := celery.Message{
 		Exchange: c.ReplyTo.Exchange, RoutingKey: c.ReplyTo.RoutingKey, Body: body,
 		Headers: map[string]any{"ticket": c.Ticket}, ContentType: "application/json", ContentEncoding: "utf-8",
 	}
-	text, err := reply.Envelope(0)
+	text, err := message.Envelope(0)
 	if err != nil {
 		return err
 	}

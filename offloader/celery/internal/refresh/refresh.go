@@ -53,8 +53,8 @@ type Lifetimes struct {
 // Fetch gets the value. It calls publish with all that it has so far, each time that there is
 // more, and returns nil after the last part. The last published value is the whole one, and
 // the zero value stands for a fetch that published nothing. Published values belong to the
-// callers: Fetch must not modify them. The context ends when the group is closed; Fetch must
-// have a time limit of its own.
+// callers: Fetch must not modify them. The context ends when the group is closed. A fetch must
+// also limit its own time, since callers may wait for it without a deadline.
 type Fetch[T any] func(ctx context.Context, publish func(T)) error
 
 // New returns an empty cache of what fetch returns. Refreshes run in the group.

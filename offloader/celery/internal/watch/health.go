@@ -64,5 +64,5 @@ func (h *Health) Unavailable(within time.Duration) error {
 	if h.fault != nil {
 		return fmt.Errorf("%w: %w", celery.ErrUnavailable, h.fault)
 	}
-	return fmt.Errorf("%w: no answer within %s", celery.ErrUnavailable, within)
+	return fmt.Errorf("%w: no reply within %s", celery.ErrUnavailable, within)
 }
