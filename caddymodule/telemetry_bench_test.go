@@ -141,9 +141,9 @@ func benchmarkHandler(b *testing.B) func(*caddyhttp.Server) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var served *serving.Run
+	var served zapcore.ObjectMarshaler
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		served = serving.RunOf(r.Context())
+		served = serving.LogObject(r.Context())
 		_, err := io.WriteString(w, "answer")
 		return err
 	})

@@ -26,7 +26,7 @@ type backend struct {
 
 // RoundTrip sends a request through a transport, for a run in a way that it can leave.
 func RoundTrip(inner http.RoundTripper, r *http.Request) (*http.Response, error) {
-	if run := RunOf(r.Context()); run != nil {
+	if run := runOf(r.Context()); run != nil {
 		return exchange.RoundTrip(inner, r, &run.backend)
 	}
 	return inner.RoundTrip(r)

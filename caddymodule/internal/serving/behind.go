@@ -19,7 +19,7 @@ import (
 // never. The context itself has no deadline, so that handlers do not take it for
 // a failure of theirs; those that pass work on can tell how long it is wanted.
 func Deadlines(ctx context.Context) (firstByte, end time.Time) {
-	for run := RunOf(ctx); run != nil; run = run.outer {
+	for run := runOf(ctx); run != nil; run = run.outer {
 		started := run.arrived.Add(run.waited)
 		firstByte = earlier(firstByte, started, run.Route.FirstByteTimeout)
 		end = earlier(end, started, run.Route.RunTimeout)
@@ -75,7 +75,7 @@ func (s stranger) Owner() spool.Owner {
 // The error is spool.ErrTooLarge above limit, spool.ErrTooSlow below the least rate,
 // wraps spool.ErrFull if there is no room, and is a spool.ReadError otherwise.
 func TakeBody(ctx context.Context, w http.ResponseWriter, r *http.Request, as BodyOptions) (*BodyInMemory, error) {
-	run := RunOf(r.Context())
+	run := runOf(r.Context())
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
 		return new(BodyInMemory), nil

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -76,6 +77,9 @@ func (run shown) placeholder(key string) (any, bool) {
 	}
 	return nil, false
 }
+
+// LogObject returns what the access log shows of the run that a context belongs to.
+func LogObject(ctx context.Context) zapcore.ObjectMarshaler { return shown{runOf(ctx).root()} }
 
 // MarshalLogObject writes the access log's fields.
 func (run shown) MarshalLogObject(enc zapcore.ObjectEncoder) error {

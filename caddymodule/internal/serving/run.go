@@ -99,8 +99,8 @@ func (d *detached) Value(key any) any {
 	return d.Context.Value(key)
 }
 
-// RunOf returns the run that a context belongs to, nil outside of one.
-func RunOf(ctx context.Context) *Run {
+// runOf returns the run that a context belongs to, nil outside of one.
+func runOf(ctx context.Context) *Run {
 	run, _ := ctx.Value(runKey{}).(*Run)
 	return run
 }
@@ -109,7 +109,7 @@ func RunOf(ctx context.Context) *Run {
 // request's context is cancelled. With on_abandon auto a run of such a handler
 // is cancelled as soon as its client leaves. Call it before the work starts.
 func NoticesCancel(ctx context.Context) {
-	run := RunOf(ctx)
+	run := runOf(ctx)
 	if run == nil {
 		return
 	}

@@ -22,7 +22,7 @@ const statusClientLeft = 499
 
 // ServeHTTP takes a request through the route's pool.
 func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	outer := RunOf(r.Context())
+	outer := runOf(r.Context())
 	if outer.admittedTo(rt.Pool) {
 		return next.ServeHTTP(w, r)
 	}
