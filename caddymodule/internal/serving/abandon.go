@@ -6,7 +6,24 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/offloader"
 )
+
+// ending is how a run ends before its time: cancelled by a timeout or an operator, or
+// abandoned, since no client receives its answer. The fields are guarded by run.mu.
+type ending struct {
+	run    *Run
+	cancel context.CancelCauseFunc // cancels the backend; written before the run can end
+
+	cause       error            // why the run was cut off from its client, nil if it was not
+	late        offloader.Reason // why it was cancelled, zero if it was not
+	abandoned   bool             // it was cut off because its client has left
+	tooSlow     bool             // its client's body came too slowly, which has ended it
+	notices     bool             // a handler behind stops when its context is cancelled
+	patience    *time.Timer      // how long its permit can wait for the backend, nil without
+	unwatch     func() bool      // ends the watch over the client's leaving, nil without
+	unwatchExit func() bool      // ends the watch over the process's exit, nil without
+}
 
 // An abandoned run is one whose answer is of no use any more: its client has left, or
 // was answered without it. Most backends work on all the same, so the run keeps its
@@ -34,51 +51,51 @@ func (run *Run) rule() abandonRule {
 
 // cutOff takes the run from its client. Its handlers return, and the backend works on
 // if it is presumed to. It requires run.mu.
-func (run *Run) cutOff(cause error) {
-	run.cause = cause
-	run.permit.Abandon()
-	lasts := run.backend.outlasts()
-	if x := run.backend.current; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !run.watchExit() {
-		run.cancelBackend(cause)
+func (e *ending) cutOff(cause error) {
+	e.cause = cause
+	e.run.permit.Abandon()
+	lasts := e.run.backend.outlasts()
+	if x := e.run.backend.current; x == nil || !x.Leave(cause) || !lasts || x.Endless() || !e.watchExit() {
+		e.cancelBackend(cause)
 	}
-	run.losePatience()
-	if run.body.passed != nil && !run.body.passed.ended() {
-		run.body.passed.stop()
+	e.losePatience()
+	if e.run.body.passed != nil && !e.run.body.passed.ended() {
+		e.run.body.passed.stop()
 	}
 }
 
 // cancelBackend closes the backend's connection. It requires run.mu.
-func (run *Run) cancelBackend(cause error) {
-	run.backend.cancelled = true
-	run.cancel(cause)
+func (e *ending) cancelBackend(cause error) {
+	e.run.backend.cancelled = true
+	e.cancel(cause)
 }
 
 // losePatience begins the time after which an abandoned run is given up. It requires
 // run.mu.
-func (run *Run) losePatience() {
-	if d := run.Route.AbandonTimeout; d > 0 && run.patience == nil {
-		run.patience = time.AfterFunc(d, func() { run.giveUp(errGivenUp) })
+func (e *ending) losePatience() {
+	if d := e.run.Route.AbandonTimeout; d > 0 && e.patience == nil {
+		e.patience = time.AfterFunc(d, func() { e.giveUp(errGivenUp) })
 	}
 }
 
 // giveUp ends a run that nobody waits for, whatever its backend does. It reports false
 // if the run is over.
-func (run *Run) giveUp(cause error) bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended && !run.backend.held {
+func (e *ending) giveUp(cause error) bool {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.run.ended && !e.run.backend.held {
 		return false
 	}
-	if run.cause == nil {
-		run.cause, run.abandoned = cause, true
-		run.writer.Kill(cause)
-		run.permit.Abandon()
+	if e.cause == nil {
+		e.cause, e.abandoned = cause, true
+		e.run.writer.Kill(cause)
+		e.run.permit.Abandon()
 	}
-	if errors.Is(cause, errGivenUp) && run.writer.Status() == 0 {
-		run.permit.ReportTimeout()
+	if errors.Is(cause, errGivenUp) && e.run.writer.Status() == 0 {
+		e.run.permit.ReportTimeout()
 	}
-	run.cancelBackend(cause)
-	for _, x := range run.backend.exchanges() {
+	e.cancelBackend(cause)
+	for _, x := range e.run.backend.exchanges() {
 		if x.Leave(cause) {
 			time.AfterFunc(forgetAfter, x.Forget)
 		}
@@ -87,54 +104,74 @@ func (run *Run) giveUp(cause error) bool {
 }
 
 // watchClient makes the run notice that its client leaves.
-func (run *Run) watchClient() {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.unwatch == nil && !run.ended {
-		run.unwatch = context.AfterFunc(run.client.Context(), run.clientLeft)
+func (e *ending) watchClient() {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.unwatch == nil && !e.run.ended {
+		e.unwatch = context.AfterFunc(e.run.client.Context(), e.clientLeft)
 	}
 }
 
 // clientLeft decides about a run whose client has left.
-func (run *Run) clientLeft() {
-	run.mu.Lock()
-	notices := run.notices
-	run.mu.Unlock()
-	rule := run.rule()
+func (e *ending) clientLeft() {
+	e.run.mu.Lock()
+	notices := e.notices
+	e.run.mu.Unlock()
+	rule := e.run.rule()
 	switch {
-	case run.body.broken == nil && rule != abandonFinish && (rule == abandonCancel || notices || run.writer.Status() != 0):
-		run.abandon()
-	case !run.presumeBlocked():
-		run.giveUp(pools.ErrExiting)
+	case e.run.body.broken == nil && rule != abandonFinish && (rule == abandonCancel || notices || e.run.writer.Status() != 0):
+		e.abandon()
+	case !e.presumeBlocked():
+		e.giveUp(pools.ErrExiting)
 	}
 }
 
 // presumeBlocked lets a run go on whose client left before its answer. It reports false
 // if the process ends, which nothing is waited for by then.
-func (run *Run) presumeBlocked() bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.cause != nil {
+func (e *ending) presumeBlocked() bool {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.run.ended || e.cause != nil {
 		return true
 	}
-	run.permit.Abandon()
-	if run.rule() == abandonFinish {
+	e.run.permit.Abandon()
+	if e.run.rule() == abandonFinish {
 		return true
 	}
-	run.losePatience()
-	return run.watchExit()
+	e.losePatience()
+	return e.watchExit()
 }
 
-func (run *Run) abandon() { run.abandonFor(errClientLeft) }
+func (e *ending) abandon() { e.abandonFor(errClientLeft) }
 
 // abandonFor cuts off a run whose answer is of no use any more.
-func (run *Run) abandonFor(cause error) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.cause != nil {
+func (e *ending) abandonFor(cause error) {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.run.ended || e.cause != nil {
 		return
 	}
-	run.abandoned = true
-	run.writer.Kill(cause)
-	run.cutOff(cause)
+	e.abandoned = true
+	e.run.writer.Kill(cause)
+	e.cutOff(cause)
+}
+
+// cutTooSlow ends the run for its client's fault, unless its answer has just begun.
+func (e *ending) cutTooSlow() {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.run.ended || e.cause != nil || !e.run.writer.KillBeforeHead(errTooSlow) {
+		return
+	}
+	e.tooSlow = true
+	e.run.body.passed.failed.Store(true)
+	e.run.permit.Report(offloader.Excluded)
+	e.cutOff(errTooSlow)
+}
+
+// isOver reports whether the run has ended, or was cut off from its client.
+func (e *ending) isOver() bool {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	return e.run.ended || e.cause != nil
 }

@@ -47,8 +47,8 @@ func (b *backend) Begin(x *exchange.Exchange) error {
 func (b *backend) begin(x *exchange.Exchange) error {
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
-	if b.run.cause != nil {
-		return b.run.cause
+	if b.run.ending.cause != nil {
+		return b.run.ending.cause
 	}
 	if b.current != nil {
 		b.earlier = append(b.earlier, b.current)
@@ -106,7 +106,7 @@ func (b *backend) Outlasts() bool {
 // waits for more gets none.
 func (b *backend) outlasts() bool {
 	run := b.run
-	return run.rule() != abandonCancel && !run.notices && !b.cancelled && !run.endless &&
+	return run.rule() != abandonCancel && !run.ending.notices && !b.cancelled && !run.endless &&
 		!run.grpc && (run.body.passed == nil || !run.body.passed.waits())
 }
 

@@ -23,11 +23,11 @@ func (run *Run) Interrupt() (requests.Phase, bool) {
 	phase := run.progress.Phase()
 	switch phase {
 	case requests.PhaseUploading:
-		return phase, run.cutUpload()
+		return phase, run.ending.cutUpload()
 	case requests.PhaseRunning, requests.PhaseUpgraded:
-		return phase, run.cancelFor(offloader.Cancelled) || run.endAbandoned()
+		return phase, run.ending.cancelFor(offloader.Cancelled) || run.ending.endAbandoned()
 	case requests.PhaseStreaming:
-		return phase, run.cutRest()
+		return phase, run.ending.cutRest()
 	}
 	return phase, false
 }
@@ -35,88 +35,88 @@ func (run *Run) Interrupt() (requests.Phase, bool) {
 // cancelFor ends the run from outside. It reports whether it did: not when the run
 // has ended or was cut off before, or when only the first byte was to be waited
 // for and has just come.
-func (run *Run) cancelFor(reason offloader.Reason) bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.cause != nil {
+func (e *ending) cancelFor(reason offloader.Reason) bool {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	if e.run.ended || e.cause != nil {
 		return false
 	}
 	cause := &cancelError{reason}
 	// First the writer, then the run: whatever it says of its cancel must not
 	// reach the client.
 	if reason == requests.FirstByteTimeout {
-		if !run.writer.KillBeforeHead(cause) {
+		if !e.run.writer.KillBeforeHead(cause) {
 			return false // the answer has just begun
 		}
 	} else {
-		run.writer.Kill(cause)
+		e.run.writer.Kill(cause)
 	}
-	run.late = reason
-	run.report(reason)
-	run.cutOff(cause)
-	time.AfterFunc(stuckAfter, reply{run}.answerIfStuck)
+	e.late = reason
+	e.report(reason)
+	e.cutOff(cause)
+	time.AfterFunc(stuckAfter, reply{e.run}.answerIfStuck)
 	return true
 }
 
 // report tells the breaker at once what has ended the run: its permit may come back
 // much later.
-func (run *Run) report(reason offloader.Reason) {
-	if run.body.passed != nil && run.body.passed.flows() {
-		run.body.passed.failed.Store(true)
+func (e *ending) report(reason offloader.Reason) {
+	if e.run.body.passed != nil && e.run.body.passed.flows() {
+		e.run.body.passed.failed.Store(true)
 	}
 	switch {
-	case run.body.clientAtFault(), reason == offloader.Cancelled:
-		run.permit.Report(offloader.Excluded)
+	case e.run.body.clientAtFault(), reason == offloader.Cancelled:
+		e.run.permit.Report(offloader.Excluded)
 	default:
-		run.permit.ReportTimeout()
+		e.run.permit.ReportTimeout()
 	}
 }
 
 // endAbandoned ends a run that was cut off from its client and still has its permit.
 // It reports whether there was one.
-func (run *Run) endAbandoned() bool {
-	run.mu.Lock()
-	held := run.backend.held
-	run.mu.Unlock()
-	return held && run.giveUp(&cancelError{offloader.Cancelled})
+func (e *ending) endAbandoned() bool {
+	e.run.mu.Lock()
+	held := e.run.backend.held
+	e.run.mu.Unlock()
+	return held && e.giveUp(&cancelError{offloader.Cancelled})
 }
 
 // cutUpload makes the reading of the body fail. Its reader is told the reason by
 // endUpload.
-func (run *Run) cutUpload() bool {
-	run.mu.Lock()
-	uploading := run.progress.Phase() == requests.PhaseUploading
+func (e *ending) cutUpload() bool {
+	e.run.mu.Lock()
+	uploading := e.run.progress.Phase() == requests.PhaseUploading
 	if uploading {
-		run.late = offloader.Cancelled
+		e.late = offloader.Cancelled
 	}
-	run.mu.Unlock()
+	e.run.mu.Unlock()
 	if uploading {
-		(&requestbody.Upload{W: run.w}).Stop()
+		(&requestbody.Upload{W: e.run.w}).Stop()
 	}
 	return uploading
 }
 
 // cutRest cuts short what the client still gets after its run has ended.
-func (run *Run) cutRest() bool {
-	run.mu.Lock()
-	streaming := run.progress.Phase() == requests.PhaseStreaming && !run.over
+func (e *ending) cutRest() bool {
+	e.run.mu.Lock()
+	streaming := e.run.progress.Phase() == requests.PhaseStreaming && !e.run.over
 	if streaming {
-		run.late = offloader.Cancelled
+		e.late = offloader.Cancelled
 	}
-	run.mu.Unlock()
+	e.run.mu.Unlock()
 	if streaming {
-		run.writer.Cut(&cancelError{offloader.Cancelled})
+		e.run.writer.Cut(&cancelError{offloader.Cancelled})
 	}
 	return streaming
 }
 
 // handedOn ends the phase in which cutRest works. It returns why the request was
 // ended from outside, zero if it was not.
-func (run *Run) handedOn() offloader.Reason {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.over = true
-	return run.late
+func (e *ending) handedOn() offloader.Reason {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	e.run.over = true
+	return e.late
 }
 
 // An event stream ends when its client leaves, and its client connects again when it is
@@ -126,26 +126,26 @@ func (run *Run) handedOn() offloader.Reason {
 
 // watchExit makes the exit of the process end the run. It reports false if the process
 // exits already. It requires run.mu.
-func (run *Run) watchExit() bool {
+func (e *ending) watchExit() bool {
 	if pools.ExitContext.Err() != nil {
 		return false
 	}
-	if run.unwatchExit == nil {
-		run.unwatchExit = context.AfterFunc(pools.ExitContext, run.exit)
+	if e.unwatchExit == nil {
+		e.unwatchExit = context.AfterFunc(pools.ExitContext, e.exit)
 	}
 	return true
 }
 
 // exit ends an event stream, or gives an abandoned run up.
-func (run *Run) exit() {
-	run.mu.Lock()
-	streams := run.endless && run.cause == nil && !run.ended
-	run.mu.Unlock()
+func (e *ending) exit() {
+	e.run.mu.Lock()
+	streams := e.run.endless && e.cause == nil && !e.run.ended
+	e.run.mu.Unlock()
 	if streams {
-		run.abandonFor(pools.ErrExiting)
+		e.abandonFor(pools.ErrExiting)
 		return
 	}
-	run.giveUp(pools.ErrExiting)
+	e.giveUp(pools.ErrExiting)
 }
 
 // isEndless reports whether a response is a stream of events.

@@ -14,10 +14,10 @@ import (
 
 // finish answers for a run that has returned.
 func (run *Run) finish(err error) error {
-	run.end(run.judge(err))
+	run.end(verdict{run}.judge(err))
 	cut := run.cut(err)
 	run.writer.Finish(cut)
-	run.reasoned(run.handedOn()) // its rest may have been cut short
+	run.reasoned(run.ending.handedOn()) // its rest may have been cut short
 	switch {
 	case run.cancelledBeforeHead():
 		return reply{run}.answerLate()
@@ -39,7 +39,7 @@ func (run *Run) finish(err error) error {
 // cancelledBeforeHead reports whether a timeout, an operator or its client's body, slow or
 // broken, has ended the run before it answered. Whatever it says after that is of no interest.
 func (run *Run) cancelledBeforeHead() bool {
-	return (run.reason != 0 || run.tooSlow || run.body.handedOnPart.Load()) && run.writer.Status() == 0
+	return (run.reason != 0 || run.ending.tooSlow || run.body.handedOnPart.Load()) && run.writer.Status() == 0
 }
 
 // cut says whether the client must not take the response for complete. That it
@@ -56,16 +56,16 @@ func (run *Run) cut(err error) error {
 func (run *Run) end(o offloader.Outcome) {
 	run.mu.Lock()
 	run.ended = true
-	run.reason = run.late
-	run.left = run.abandoned
-	unwatch := run.unwatch
+	run.reason = run.ending.late
+	run.left = run.ending.abandoned
+	unwatch := run.ending.unwatch
 	run.mu.Unlock()
 	run.timeouts.stop()
 	if run.body.passed != nil {
 		run.body.passed.settle()
 	}
-	run.returned(o)
-	run.endSpan()
+	verdict{run}.returned(o)
+	run.spans.end()
 	run.mu.Lock()
 	held := run.hold()
 	run.mu.Unlock()
@@ -81,8 +81,11 @@ func (run *Run) end(o offloader.Outcome) {
 	}
 }
 
+// verdict is what a run tells about its backend.
+type verdict struct{ *Run }
+
 // outcomeAs corrects what a run tells about the backend by what ended it.
-func (run *Run) outcomeAs(o offloader.Outcome) offloader.Outcome {
+func (run verdict) outcomeAs(o offloader.Outcome) offloader.Outcome {
 	switch {
 	case run.reason == offloader.Cancelled, run.body.clientAtFault():
 		return offloader.Excluded
@@ -95,7 +98,7 @@ func (run *Run) outcomeAs(o offloader.Outcome) offloader.Outcome {
 }
 
 // judge says what a returned run tells about the backend.
-func (run *Run) judge(err error) offloader.Outcome {
+func (run verdict) judge(err error) offloader.Outcome {
 	switch {
 	case err != nil:
 		if _, refused := errors.AsType[reverseproxy.DialError](err); refused {
@@ -115,7 +118,7 @@ func (run *Run) judge(err error) offloader.Outcome {
 }
 
 // judgeHead says whether an answer that begins so is a good one, as far as it tells.
-func (run *Run) judgeHead(status int) offloader.Outcome {
+func (run verdict) judgeHead(status int) offloader.Outcome {
 	if run.grpc && callStatus(run.writer.Header()) != "" {
 		return judgeCall(status, run.writer.Header())
 	}
@@ -138,8 +141,8 @@ func statusOf(err error) int {
 }
 
 // returned notes how the run has ended, in the eyes of its handlers.
-func (run *Run) returned(o offloader.Outcome) {
-	left := run.left || (!run.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
+func (run verdict) returned(o offloader.Outcome) {
+	left := run.left || (!run.ending.tooSlow && run.client.Context().Err() != nil && run.writer.Status() == 0)
 	run.judged(run.outcomeAs(o), left)
 }
 
@@ -149,9 +152,9 @@ func (run *Run) hold() bool {
 	run.backend.held = run.backend.anyLeft()
 	if run.backend.held {
 		run.permit.Abandon()
-		run.losePatience()
-		if run.cause == nil && !run.backend.outlasts() { // a run around it has left
-			run.cancelBackend(errRunEnded)
+		run.ending.losePatience()
+		if run.ending.cause == nil && !run.backend.outlasts() { // a run around it has left
+			run.ending.cancelBackend(errRunEnded)
 		}
 	}
 	return run.backend.held
@@ -160,7 +163,7 @@ func (run *Run) hold() bool {
 // giveBack gives the permit back: nothing of the run goes on in the backend.
 func (run *Run) giveBack() {
 	run.mu.Lock()
-	cancelled, patience, unwatchExit := run.backend.cancelled, run.patience, run.unwatchExit
+	cancelled, patience, unwatchExit := run.backend.cancelled, run.ending.patience, run.ending.unwatchExit
 	run.mu.Unlock()
 	if patience != nil {
 		patience.Stop()
@@ -174,13 +177,13 @@ func (run *Run) giveBack() {
 		run.permit.Release(run.outcome)
 	}
 	run.Route.Pool.ObserveRun(time.Since(run.arrived.Add(run.waited)), run.upgraded)
-	run.cancel(errRunEnded)
+	run.ending.cancel(errRunEnded)
 }
 
 // leave is the last thing that a request does. err is what its handler returns.
 func (run *Run) leave(err error) {
 	run.ticket.Withdraw() // of one that panics while its body is read
-	run.remember()
+	memory{run}.remember()
 	run.mu.Lock()
 	run.failed = err != nil
 	run.gone = true

@@ -34,7 +34,7 @@ func (run *Run) id() requests.ID { return run.root().who.ID }
 func (run *Run) CancelledFor() offloader.Reason {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	return run.late
+	return run.ending.late
 }
 
 // Waiting lists a pool's queue in the order of service.
@@ -95,10 +95,13 @@ func runAt(ticket *offloader.Ticket) *Run {
 
 var _ pools.Request = (*Run)(nil)
 
+// memory is what is remembered of a run for `explain`.
+type memory struct{ *Run }
+
 // remember explains a request that was not served as usual, when it has ended.
-func (run *Run) remember() {
+func (run memory) remember() {
 	switch {
-	case run.tooSlow: // as with a spooled body, its status says it all
+	case run.ending.tooSlow: // as with a spooled body, its status says it all
 	case run.reason == offloader.Cancelled:
 		run.explain(requests.DecidedCancelled)
 	case run.reason != 0 && run.hadPermit():
@@ -115,19 +118,19 @@ func (run *Run) remember() {
 
 // unheard reports whether the run has answered to nobody: its client was not there
 // any more.
-func (run *Run) unheard() bool {
+func (run memory) unheard() bool {
 	return run.client.Context().Err() != nil && (run.writer.Lost() || !run.writer.HeadPassedOn())
 }
 
 // wasCancelled reports whether the client's leaving has cancelled the run.
-func (run *Run) wasCancelled() bool {
+func (run memory) wasCancelled() bool {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	return run.abandoned
+	return run.ending.abandoned
 }
 
 // explain remembers what has become of the run.
-func (run *Run) explain(d requests.Decision) {
+func (run memory) explain(d requests.Decision) {
 	pool := run.Route.Pool
 	e := requests.Explanation{
 		ID: run.id(), At: time.Now(), Pool: pool.Name(), Decision: d, Reason: run.reason, Unspooled: run.body.kindName(),

@@ -26,7 +26,7 @@ type owner struct{ *Run }
 // HeadSent ends the wait for the first byte.
 func (run owner) HeadSent(status int, _ bool) {
 	run.timeouts.stopEarly()
-	if run.judgeHead(status) == offloader.Success {
+	if (verdict{run.Run}).judgeHead(status) == offloader.Success {
 		run.permit.Began()
 	}
 	if isEndless(run.writer.Header()) {
@@ -39,10 +39,10 @@ func (run owner) beginEndless() {
 	run.permit.Untimed()
 	run.mu.Lock()
 	run.endless = true
-	goesOn := run.watchExit()
+	goesOn := run.ending.watchExit()
 	run.mu.Unlock()
 	if !goesOn {
-		run.abandonFor(pools.ErrExiting)
+		run.ending.abandonFor(pools.ErrExiting)
 	}
 }
 
@@ -53,9 +53,9 @@ func (run owner) GoesOn() {
 	switch {
 	case run.rule() == abandonFinish, run.body.broken != nil: // it is known to have left
 	case run.client.Context().Err() != nil:
-		run.abandon()
+		run.ending.abandon()
 	default:
-		run.watchClient()
+		run.ending.watchClient()
 	}
 }
 
@@ -74,7 +74,7 @@ func (run owner) Upgraded() {
 // ClientLost cancels a run whose response nobody takes any more.
 func (run owner) ClientLost() {
 	if run.rule() != abandonFinish {
-		run.abandon()
+		run.ending.abandon()
 	}
 }
 

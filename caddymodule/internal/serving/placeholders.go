@@ -24,24 +24,24 @@ func replacerOf(r *http.Request) *caddy.Replacer {
 
 func (run *Run) replacer() *caddy.Replacer { return replacerOf(run.client) }
 
+// shown is a run as placeholders and the access log see it.
+type shown struct{ *Run }
+
 // publish makes the run's numbers known to placeholders and to the access log.
 // They are read when somebody asks. Of nested runs the inner one is shown.
-func (run *Run) publish() {
-	if run.show() != run {
+func (run shown) publish() {
+	if run.show() != run.Run {
 		return
 	}
-	run.replacer().Map(shown{run}.placeholder)
+	run.replacer().Map(shown{run.Run}.placeholder)
 	server, ok := run.client.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server == nil || server.Logs == nil {
 		return
 	}
 	if extra, ok := run.client.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("offload", shown{run}))
+		extra.Set(zap.Object("offload", run))
 	}
 }
-
-// shown is a run as placeholders and the access log see it.
-type shown struct{ *Run }
 
 const placeholderPrefix = "http.offload."
 
@@ -147,17 +147,17 @@ func (rt *Route) logSpoolFull(message string, err error) {
 }
 
 // last returns the run whose facts are shown for an outermost one.
-func (run *Run) last() *Run {
+func (run shown) last() *Run {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	return run.tells
 }
 
 // show makes the outermost of nested runs show the facts of this one.
-func (run *Run) show() (root *Run) {
+func (run shown) show() (root *Run) {
 	root = run.root()
 	root.mu.Lock()
 	defer root.mu.Unlock()
-	root.tells = run
+	root.tells = run.Run
 	return root
 }

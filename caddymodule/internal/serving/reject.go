@@ -230,7 +230,7 @@ func (run reply) refuse(err error) error {
 	} else {
 		run.clientGone(cutOff(run.client, err))
 	}
-	run.endSpan()
+	run.spans.end()
 	switch {
 	case ok:
 		return run.reject(rejected)
@@ -286,7 +286,7 @@ func tooSlow(err error) bool {
 
 func (run reply) answerIfStuck() {
 	run.mu.Lock()
-	ended, reason := run.ended, run.late
+	ended, reason := run.ended, run.ending.late
 	run.mu.Unlock()
 	// A panic of the client's writer would end the process here, and there is
 	// nobody to hand it to: the goroutine that could is stuck.
@@ -313,7 +313,7 @@ func (run reply) emergency(reason offloader.Reason) (status int, text string, fi
 // answerLate answers for a run that was cancelled before it did.
 func (run reply) answerLate() error {
 	switch {
-	case run.tooSlow:
+	case run.ending.tooSlow:
 		return run.refuseBody(errTooSlow)
 	case run.reason == 0:
 		return run.refuseBroken()

@@ -29,8 +29,8 @@ func somePool(t testing.TB) *pools.Pool {
 // A refusal under overload must not pay for being remembered.
 func TestExplanationsAllocateNothing(t *testing.T) {
 	run := refusedRun(somePool(t))
-	run.explain(requests.DecidedRejected) // the first one makes room
-	if got := testing.AllocsPerRun(1000, func() { run.explain(requests.DecidedRejected) }); got > 0 {
+	memory{run}.explain(requests.DecidedRejected) // the first one makes room
+	if got := testing.AllocsPerRun(1000, func() { memory{run}.explain(requests.DecidedRejected) }); got > 0 {
 		t.Errorf("%v allocations", got)
 	}
 }
@@ -39,6 +39,6 @@ func BenchmarkExplanation(b *testing.B) {
 	run := refusedRun(somePool(b))
 	b.ReportAllocs()
 	for b.Loop() {
-		run.explain(requests.DecidedRejected)
+		memory{run}.explain(requests.DecidedRejected)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
@@ -39,6 +37,8 @@ type Run struct {
 	body     runBody
 	backend  backend
 	timeouts timeouts
+	ending   ending
+	spans    spans
 	writer   bridge.Writer
 	ctx      detached
 
@@ -51,29 +51,18 @@ type Run struct {
 
 	record
 	permit offloader.Permit
-	span   trace.Span // of the wait or the run, nil if nobody traces
 
-	cancel   context.CancelCauseFunc
 	upgraded bool // it has left the pool
 	grpc     bool // it is a call of gRPC
 	endless  bool // its answer is a stream of events; written under mu
 
-	mu      sync.Mutex  // guards the rest
-	tells   *Run        // whose facts are shown, in the outermost run
-	unwatch func() bool // ends the watch over the client's leaving, nil without
+	mu    sync.Mutex // guards the rest
+	tells *Run       // whose facts are shown, in the outermost run
 
-	unwatchExit func() bool // ends the watch over the process's exit, nil without
-
-	cause     error            // why it was cut off from its client, nil if it was not
-	patience  *time.Timer      // how long its permit may wait for the backend, nil without
-	late      offloader.Reason // why it was ended from outside, zero if it was not
-	ended     bool             // next has returned
-	over      bool             // and the client has got what it will get
-	abandoned bool             // cut off because nobody has any use for it
-	notices   bool             // a handler behind stops when the context is cancelled
-	tooSlow   bool             // its client's body came too slowly, which has ended it
-	gone      bool             // the request is over for its client
-	failed    bool             // its handler returned an error
+	ended  bool // next has returned
+	over   bool // and the client has got what it will get
+	gone   bool // the request is over for its client
+	failed bool // its handler returned an error
 }
 
 // detached is a request's context without its end, which a run has to survive.
@@ -114,10 +103,10 @@ func NoticesCancel(ctx context.Context) {
 		return
 	}
 	run.mu.Lock()
-	run.notices = true
+	run.ending.notices = true
 	run.mu.Unlock()
 	if run.rule() != abandonFinish {
-		run.watchClient()
+		run.ending.watchClient()
 	}
 }
 

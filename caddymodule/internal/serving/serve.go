@@ -31,7 +31,7 @@ func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	defer func() { run.leave(err) }()
 	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
 	err = run.takeBody()
-	run.beginWait()
+	run.spans.beginWait()
 	if err != nil {
 		run.decide()
 		return reply{run}.refuse(err)
@@ -54,11 +54,11 @@ func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run 
 		Route: rt, client: r, w: w, outer: outer, record: record{facts: facts{arrived: now}},
 		who: requests.IdentityOf(r, now, rt.ShowQuery), grpc: requestbody.IsCall(r),
 	}
-	run.body.run, run.backend.run, run.timeouts.run = run, run, run
+	run.body.run, run.backend.run, run.timeouts.run, run.ending.run, run.spans.run = run, run, run, run, run
 	run.ctx = detached{Context: r.Context(), run: run}
 	run.ticket.Pool, run.ticket.Caller = rt.Pool.Pool, run
 	run.progress.Enter(requests.PhaseWaiting, now)
-	run.publish()
+	shown{run}.publish()
 	return run
 }
 
@@ -127,7 +127,7 @@ func (run *Run) endUpload() (cut bool) {
 	defer run.mu.Unlock()
 	run.uploaded()
 	run.progress.Enter(requests.PhaseWaiting, run.arrived)
-	return run.late != 0
+	return run.ending.late != 0
 }
 
 // acquire gets the run its permit.
@@ -197,9 +197,9 @@ func (run *Run) serve(next caddyhttp.Handler) (err error) {
 		run.writer.Header().Add("Server-Timing", serverTiming(run.waited, 0))
 	}
 	ctx, cancel := context.WithCancelCause(&run.ctx)
-	run.cancel = cancel
+	run.ending.cancel = cancel
 	if run.rule() == abandonCancel && run.body.broken == nil {
-		run.watchClient()
+		run.ending.watchClient()
 	}
 	run.enter(requests.PhaseRunning, run.arrived.Add(run.waited)) // from here on it can be cancelled
 	run.timeouts.start()
@@ -235,7 +235,7 @@ func (run *Run) serve(next caddyhttp.Handler) (err error) {
 // forwarded is the request as the handlers behind get it: under a context that does not end
 // with the client, and with the body.
 func (run *Run) forwarded(ctx context.Context) *http.Request {
-	r := run.client.WithContext(run.beginRun(ctx))
+	r := run.client.WithContext(run.spans.beginRun(ctx))
 	run.body.forward(r)
 	return r
 }

@@ -44,10 +44,10 @@ func (t *timeouts) stopEarly() {
 func (t *timeouts) Expired(timer *timerlist.Timer) {
 	switch {
 	case timer == &t.runTime:
-		t.run.cancelFor(requests.RunTimeout)
+		t.run.ending.cancelFor(requests.RunTimeout)
 	case t.notice():
 	default:
-		t.run.cancelFor(requests.FirstByteTimeout)
+		t.run.ending.cancelFor(requests.FirstByteTimeout)
 	}
 }
 
@@ -59,7 +59,7 @@ func (t *timeouts) notice() bool {
 	if run.Route.firstByteRest == nil || t.wasNoticed() {
 		return false
 	}
-	run.watchClient()
+	run.ending.watchClient()
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if !run.ended && run.writer.Status() == 0 {

@@ -20,49 +20,55 @@ const tracerName = "github.com/caddy-offload/caddy-offload/caddymodule"
 // makes it from the environment, as this does.
 var propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
 
+// spans are those of a run, one after the other.
+type spans struct {
+	run  *Run
+	span trace.Span // of the wait or the run, nil without a trace
+}
+
 // beginWait begins the span of the wait, if a handler before has begun one that
 // it can be part of. Else it costs no more than to look.
-func (run *Run) beginWait() {
-	if trace.SpanFromContext(run.client.Context()).IsRecording() {
-		run.span = run.newSpan("offload.wait")
+func (sp *spans) beginWait() {
+	if trace.SpanFromContext(sp.run.client.Context()).IsRecording() {
+		sp.span = sp.begin("offload.wait")
 	}
 }
 
 // beginRun ends the span of the wait and begins that of the run. What next does
 // is a part of it, and what the upstream does: reverse_proxy passes the request's
 // header on.
-func (run *Run) beginRun(ctx context.Context) context.Context {
-	if run.span == nil {
+func (sp *spans) beginRun(ctx context.Context) context.Context {
+	if sp.span == nil {
 		return ctx
 	}
-	run.endSpan()
-	run.span = run.newSpan("offload.run")
-	ctx = trace.ContextWithSpan(ctx, run.span)
-	propagator().Inject(ctx, propagation.HeaderCarrier(run.client.Header))
+	sp.end()
+	sp.span = sp.begin("offload.run")
+	ctx = trace.ContextWithSpan(ctx, sp.span)
+	propagator().Inject(ctx, propagation.HeaderCarrier(sp.run.client.Header))
 	return ctx
 }
 
-func (run *Run) newSpan(name string) trace.Span {
-	ctx := run.client.Context()
+func (sp *spans) begin(name string) trace.Span {
+	ctx := sp.run.client.Context()
 	tracer := trace.SpanFromContext(ctx).TracerProvider().Tracer(tracerName)
-	_, span := tracer.Start(ctx, name, trace.WithAttributes(attribute.String("offload.pool", run.Route.Pool.Name())))
+	_, span := tracer.Start(ctx, name, trace.WithAttributes(attribute.String("offload.pool", sp.run.Route.Pool.Name())))
 	return span
 }
 
-// endSpan ends a span with what has become of the run by then.
-func (run *Run) endSpan() {
-	if run.span == nil {
+// end ends a span with what has become of the run by then.
+func (sp *spans) end() {
+	if sp.span == nil {
 		return
 	}
-	if word := run.outcomeWord(); word != "" {
-		run.span.SetAttributes(attribute.String("offload.outcome", word))
+	if word := sp.run.outcomeWord(); word != "" {
+		sp.span.SetAttributes(attribute.String("offload.outcome", word))
 	}
 	switch {
-	case run.reason != 0:
-		run.span.SetAttributes(attribute.String("offload.reason", run.reason.String()))
-		run.span.SetStatus(codes.Error, run.reason.Text())
-	case run.took > 0 && run.outcome == offloader.Failure:
-		run.span.SetStatus(codes.Error, "")
+	case sp.run.reason != 0:
+		sp.span.SetAttributes(attribute.String("offload.reason", sp.run.reason.String()))
+		sp.span.SetStatus(codes.Error, sp.run.reason.Text())
+	case sp.run.took > 0 && sp.run.outcome == offloader.Failure:
+		sp.span.SetStatus(codes.Error, "")
 	}
-	run.span.End()
+	sp.span.End()
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
-	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -154,31 +153,11 @@ func (b *clientBody) watchRate() {
 func (b *clientBody) checkRate() {
 	run := b.run
 	switch {
-	case b.ended() || run.writer.Status() != 0 || run.isOver():
+	case b.ended() || run.writer.Status() != 0 || run.ending.isOver():
 		return
 	case b.rate.TooSlow(pools.Budget.Limits().MinRate, b.sinceArrival()) && run.Route.Pool.Gauges().Waiting > 0:
-		run.cutTooSlow()
+		run.ending.cutTooSlow()
 		return
 	}
 	b.watch.Reset(requestbody.RateCheck)
-}
-
-// isOver reports whether the run has ended, or was cut off from its client.
-func (run *Run) isOver() bool {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	return run.ended || run.cause != nil
-}
-
-// cutTooSlow ends the run for its client's fault, unless its answer has just begun.
-func (run *Run) cutTooSlow() {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if run.ended || run.cause != nil || !run.writer.KillBeforeHead(errTooSlow) {
-		return
-	}
-	run.tooSlow = true
-	run.body.passed.failed.Store(true)
-	run.permit.Report(offloader.Excluded)
-	run.cutOff(errTooSlow)
 }
