@@ -26,7 +26,7 @@ type owner struct{ *Run }
 // HeadSent ends the wait for the first byte.
 func (run owner) HeadSent(status int, _ bool) {
 	run.timeouts.stopEarly()
-	if (verdict{run.Run}).judgeHead(status) == offloader.Success {
+	if verdict(run).judgeHead(status) == offloader.Success {
 		run.permit.Began()
 	}
 	if isEndless(run.writer.Header()) {
