@@ -192,7 +192,7 @@ func TestPoolLog(t *testing.T) {
 		"warn: breaker changed eventful closed open <nil>",
 		"info: breaker changed eventful open half_open <nil>",
 		"info: pool settings changed eventful map[max_wait:10s] map[max_wait:9s] reload",
-		"info: pool removed: what is in it finishes eventful <nil> <nil> <nil>",
+		"info: pool removed: admitted requests finish eventful <nil> <nil> <nil>",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -37,9 +37,9 @@ func startLogged(t *testing.T, upstream http.Handler, global, body string) *site
 }
 
 const (
-	exitBegins   = "exiting: pools admit nobody more"
-	exitFinished = "exiting: all that was admitted has finished"
-	exitCut      = "exiting: what has not finished is cut"
+	exitBegins   = "process exits: admission stopped"
+	exitFinished = "process exits: all admitted requests finished"
+	exitCut      = "process exits: unfinished requests cut"
 )
 
 func wantNumbers(t *testing.T, line map[string]any, want map[string]float64) {

@@ -112,6 +112,9 @@ func override(p *pools.Pool, change func(*offloader.Override)) error {
 	return nil
 }
 
+// byAdmin is the field of log lines that says who has acted.
+var byAdmin = zap.String("by", "admin")
+
 func forceBreaker(c *adminCall) error {
 	return c.act(func(p *pools.Pool) error {
 		var body struct {
@@ -125,7 +128,7 @@ func forceBreaker(c *adminCall) error {
 			return failed(http.StatusBadRequest, "bad state: %w", err)
 		}
 		p.ForceBreaker(control)
-		pools.Log(zapcore.WarnLevel, "breaker set by hand", p.Name(), zap.Stringer("state", control))
+		pools.Log(zapcore.WarnLevel, "breaker forced", p.Name(), byAdmin, zap.Stringer("state", control))
 		return nil
 	})
 }
@@ -133,7 +136,7 @@ func forceBreaker(c *adminCall) error {
 func pausePool(c *adminCall) error {
 	return c.act(func(p *pools.Pool) error {
 		p.Pause()
-		pools.Log(zapcore.WarnLevel, "pool paused by hand", p.Name())
+		pools.Log(zapcore.WarnLevel, "pool paused", p.Name(), byAdmin)
 		return nil
 	})
 }
@@ -141,7 +144,7 @@ func pausePool(c *adminCall) error {
 func resumePool(c *adminCall) error {
 	return c.act(func(p *pools.Pool) error {
 		p.Resume()
-		pools.Log(zapcore.InfoLevel, "pool resumed by hand", p.Name())
+		pools.Log(zapcore.InfoLevel, "pool resumed", p.Name(), byAdmin)
 		return nil
 	})
 }
@@ -157,7 +160,7 @@ func drainPool(c *adminCall) error {
 	if err != nil {
 		return err
 	}
-	pools.Log(zapcore.WarnLevel, "pool drains by hand", pool.Name())
+	pools.Log(zapcore.WarnLevel, "pool draining", pool.Name(), byAdmin)
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
 	status := http.StatusOK

@@ -39,7 +39,7 @@ func cancelRequest(c *adminCall) error {
 		}
 		if phase, ok := run.Interrupt(); ok {
 			pool := run.Route.Pool.Name()
-			pools.Log(zapcore.InfoLevel, "request cancelled by hand", pool, zap.String("id", c.name), zap.Stringer("phase", phase))
+			pools.Log(zapcore.InfoLevel, "request cancelled", pool, byAdmin, zap.String("id", c.name), zap.Stringer("phase", phase))
 			return c.answer(http.StatusOK, cancelled{c.name, pool, phase})
 		}
 		time.Sleep(cancelPause)

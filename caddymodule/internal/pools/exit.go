@@ -61,7 +61,7 @@ func BeginExit() {
 	exiting.Lock()
 	exiting.began, exiting.was = began, was
 	exiting.Unlock()
-	logExit(zapcore.InfoLevel, "exiting: pools admit nobody more",
+	logExit(zapcore.InfoLevel, "process exits: admission stopped",
 		zap.Int("running", running), zap.Int("waiting", waiting), zap.Int("uploading", uploading))
 	endEndless()
 }
@@ -128,9 +128,9 @@ func summarize(context.Context) {
 			each[pool.Name()] = sum
 		}
 	}
-	level, text := zapcore.InfoLevel, "exiting: all that was admitted has finished"
+	level, text := zapcore.InfoLevel, "process exits: all admitted requests finished"
 	if all.Cut > 0 {
-		level, text = zapcore.WarnLevel, "exiting: what has not finished is cut"
+		level, text = zapcore.WarnLevel, "process exits: unfinished requests cut"
 	}
 	logExit(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
 		zap.Int("left", all.Left), zap.Duration("took", time.Since(began)), zap.Any("pools", each))

@@ -34,7 +34,7 @@ func breakerChanged(pool string, from, to offloader.BreakerState) {
 
 // saturated logs that a pool is saturated now and emits its event.
 func saturated(pool string) {
-	Log(zapcore.InfoLevel, "pool is saturated: requests wait", pool)
+	Log(zapcore.InfoLevel, "pool saturated", pool)
 	emit("offload.saturated", map[string]any{"pool": pool})
 }
 
@@ -44,7 +44,7 @@ func (p *Pool) configure(s offloader.Settings) {
 	was, overridden := p.Settings(), p.Overridden().Count() > 0
 	_ = p.Configure(s)
 	if overridden && p.Overridden().Count() == 0 {
-		Log(zapcore.InfoLevel, "override ended: the pool is configured differently now", p.Name())
+		Log(zapcore.InfoLevel, "override ended: pool reconfigured", p.Name())
 	}
 	p.LogSettings(was, "reload")
 }

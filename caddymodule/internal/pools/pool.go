@@ -49,7 +49,7 @@ func (p *Pool) Destruct() error {
 	p.Entered()
 	if p.used.Load() && !caddy.Exiting() {
 		s := p.Snapshot()
-		Log(zapcore.InfoLevel, "pool removed: what is in it finishes", p.Name(),
+		Log(zapcore.InfoLevel, "pool removed: admitted requests finish", p.Name(),
 			zap.Int("running", s.Running), zap.Int("waiting", s.Waiting), zap.Int("uploading", s.Announced),
 			zap.String("successor", p.successorName()))
 	}
