@@ -24,8 +24,8 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.offload", New: func() caddy.Module { return new(AdminAPI) }}
 }
 
-// Routes are all below one prefix: names of pools hold anything, also slashes,
-// which only the escaped path tells from others.
+// Routes returns one route for all endpoints: names of pools can hold slashes, which only
+// the escaped path distinguishes from separators.
 func (AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: adminPrefix, Handler: caddy.AdminHandlerFunc(serveAdmin)}}
 }
@@ -128,7 +128,7 @@ func (e endpoint) allow() string {
 	return strings.Join(methods, ", ")
 }
 
-// failed is an answer that says what is wrong.
+// failed returns an error response.
 func failed(status int, format string, args ...any) error {
 	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }

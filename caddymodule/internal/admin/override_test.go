@@ -38,7 +38,7 @@ func TestOverridesAreRead(t *testing.T) {
 	}
 }
 
-// show writes what is overridden, with its values.
+// show writes the overridden settings with their values.
 func show(o offloader.Override) string {
 	pool, err := offloader.New("shown", offloader.Settings{Concurrency: 99, Queue: 99, MaxWait: 99, Linger: 99})
 	if err != nil {
@@ -54,7 +54,7 @@ func show(o offloader.Override) string {
 	return strings.Join(slices.Sorted(slices.Values(parts)), " ")
 }
 
-// Whatever is accepted can be applied, and is what was said.
+// Every accepted override can be applied, and has the values of its text.
 func FuzzOverride(f *testing.F) {
 	for _, body := range []string{
 		`{"concurrency": 5, "queue": "0", "max_wait": "1m30s", "order": "auto", "linger": "off"}`, `{"queue": null}`, `{}`, `[]`,

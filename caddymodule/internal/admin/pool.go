@@ -102,7 +102,7 @@ func resetPool(c *adminCall) error {
 	})
 }
 
-// override changes what is overridden, and logs what is different.
+// override changes the overridden settings, and logs the differences.
 func override(p *pools.Pool, change func(*offloader.Override)) error {
 	was := p.Settings()
 	if err := p.Override(change); err != nil {
@@ -112,7 +112,7 @@ func override(p *pools.Pool, change func(*offloader.Override)) error {
 	return nil
 }
 
-// byAdmin is the field of log lines that says who has acted.
+// byAdmin is the field of log lines that names the origin of a change.
 var byAdmin = zap.String("by", "admin")
 
 func forceBreaker(c *adminCall) error {
@@ -149,8 +149,8 @@ func resumePool(c *adminCall) error {
 	})
 }
 
-// drainPool answers 200 when nothing is in flight any more, and 202 if something
-// still is when the wait, none by default, is over.
+// drainPool answers 200 when the pool is empty, and 202 if it is not at the end of the
+// wait, which is none by default.
 func drainPool(c *adminCall) error {
 	pool, err := c.pool()
 	if err != nil {
@@ -201,7 +201,7 @@ func (c *adminCall) listOf(list func(*pools.Pool) []requests.View) error {
 	return c.answer(http.StatusOK, map[string]any{"requests": list(pool)})
 }
 
-// listOfAll lists removed pools too, until what is in them has ended.
+// listOfAll lists removed pools too, until their requests have ended.
 func (c *adminCall) listOfAll(list func(*pools.Pool) []requests.View) error {
 	all := []requests.View{}
 	each := pools.All()

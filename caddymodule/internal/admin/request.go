@@ -20,7 +20,7 @@ const (
 	cancelPause = time.Millisecond
 )
 
-// cancelled says what was cancelled.
+// cancelled describes a cancelled request.
 type cancelled struct {
 	ID    string         `json:"id"`
 	Pool  string         `json:"pool"`
@@ -50,7 +50,7 @@ func cancelRequest(c *adminCall) error {
 	return failed(http.StatusConflict, "request '%s' could not be cancelled: try again", c.name)
 }
 
-// Explanation is what became of a request, as the admin endpoint tells it.
+// Explanation is the end of a request, as the admin endpoint shows it.
 type Explanation struct {
 	ID   string `json:"id"`
 	Pool string `json:"pool"`
@@ -135,7 +135,7 @@ func explainRequest(c *adminCall) error {
 	return failed(http.StatusNotFound, "nothing is known of request '%s': it was served, or is forgotten", c.name)
 }
 
-// defaultExplanations is how many are listed if nobody asks for more.
+// defaultExplanations is how many are listed without a limit in the query.
 const defaultExplanations = 20
 
 func listExplanations(c *adminCall) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// The keys of a pool are a contract with those who read the endpoint.
+// The keys of a pool are a contract with the clients of the endpoint.
 func TestPoolsAsJSON(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

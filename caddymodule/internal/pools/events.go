@@ -41,7 +41,7 @@ var events struct {
 	busy    bool // there is such a goroutine
 }
 
-// emit hands an event to who listens. It never waits.
+// emit hands an event to the handlers of the current configuration. It never waits.
 func emit(name string, data map[string]any) {
 	l := Listening.Load()
 	if l == nil || !l.Events.ShouldEmit(name) {
@@ -84,9 +84,8 @@ func nextEvent() (event, bool) {
 	return e, true
 }
 
-// emit calls the handlers of whoever listens now: a pool outlives the
-// configuration that it had when the event was made. A panic of a handler would
-// end the process here.
+// emit calls the handlers of the current configuration: a pool outlives the configuration
+// that it had when the event was made. A panic of a handler would end the process here.
 func (e event) emit() {
 	defer func() {
 		if v := recover(); v != nil {

@@ -17,15 +17,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// exiting is the end of the process: admission stops, and what was admitted
-// finishes while Caddy's grace period lasts.
+// exiting is the end of the process: admission stops, and admitted requests finish while
+// Caddy's grace period lasts.
 var exiting struct {
 	sync.Mutex
 	began time.Time
 	was   map[*Pool]offloader.Snapshot // when admission stopped
 }
 
-// ended is a context for those who do not want to wait.
+// ended is a context for calls that must not wait.
 var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -43,9 +43,8 @@ var ExitContext, endEndless = context.WithCancel(context.Background())
 
 func init() { caddy.OnExit(summarize) }
 
-// BeginExit stops admission to all pools, and ends streams that would go on for
-// ever. What is in a pool has been admitted, uploads that are under way among it, and
-// the pools that it is going to enter let it in.
+// BeginExit stops admission to all pools, and ends streams without an end. The requests in
+// a pool are admitted, uploads included, and the pools that they enter later admit them.
 func BeginExit() {
 	ExitBegan.Store(true)
 	began, was := time.Now(), make(map[*Pool]offloader.Snapshot)
@@ -76,11 +75,11 @@ func All() []*Pool {
 	return pools
 }
 
-// finale is what has become of what was in flight when admission stopped.
+// finale counts the ends of the requests that were in flight when admission stopped.
 type finale struct {
 	Finished int `json:"finished"`
 	Cut      int `json:"cut"`      // ended by the process's end
-	Rejected int `json:"rejected"` // newcomers, and those who waited for too long
+	Rejected int `json:"rejected"` // new requests, and waiters after max_wait
 	Left     int `json:"left"`
 }
 
@@ -108,8 +107,8 @@ func total[K comparable](counts map[K]uint64) (sum uint64) {
 	return sum
 }
 
-// summarize logs, in one line at the end of the process, what was finished and
-// what was cut, in all and for each pool that was not idle.
+// summarize logs one line at the end of the process: how many requests finished and how
+// many were cut, in all and for each pool that was not idle.
 func summarize(context.Context) {
 	exiting.Lock()
 	began, pools := exiting.began, exiting.was
@@ -142,8 +141,7 @@ func logExit(level zapcore.Level, text string, fields ...zap.Field) {
 	}
 }
 
-// Removed are pools that no configuration names any more while requests are
-// in them.
+// Removed are pools that no configuration names, with requests in them.
 var Removed poolSet
 
 // poolSet is a set of few pools.

@@ -8,10 +8,10 @@ var (
 	RunOpts  = timesOpts("run_seconds", "Time from the permit to its release.")
 )
 
-// timesOpts are classic buckets from a fast answer to the longest report, and
-// native ones for those who scrape them, each at most a tenth wider than the one
-// before. When there are too many of these their resolution is halved; they are
-// never reset, so that counters only grow.
+// timesOpts are classic buckets from a fast answer to the longest report, and native
+// buckets for scrapers that read them, each at most a tenth wider than the one before. When
+// there are too many of these their resolution is halved; they are never reset, so that
+// counters only grow.
 func timesOpts(name, help string) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "offload", Name: name, Help: help,
@@ -28,9 +28,8 @@ func NewHistogramVec(opts prometheus.HistogramOpts) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(opts, []string{"pool"})
 }
 
-// newHistogram makes the histogram of one pool. It is the only one of a vector
-// of its own: metrics of one name must be described alike, by a label whose
-// value is not fixed.
+// newHistogram returns the histogram of one pool, the only one of a separate vector:
+// metrics of one name must have one description, with a label whose value is not fixed.
 func newHistogram(opts prometheus.HistogramOpts, pool string) prometheus.Histogram {
 	return NewHistogramVec(opts).WithLabelValues(pool).(prometheus.Histogram)
 }

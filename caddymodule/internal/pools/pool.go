@@ -25,21 +25,21 @@ type Pool struct {
 	*offloader.Pool
 	Leases Leases[offloader.Settings]
 	used   atomic.Bool // a configuration with it has started
-	gone   atomic.Bool // no configuration names it any more
+	gone   atomic.Bool // no configuration names it
 
 	successor atomic.Pointer[succession] // nil without one
 	spots     atomic.Pointer[[]Spot]     // where the configuration that ruled last has it
-	Waits     prometheus.Histogram       // of those who got a permit, in seconds
+	Waits     prometheus.Histogram       // of admitted requests, in seconds
 	Runs      prometheus.Histogram       // from the permit to its release, in seconds
 
 	Sends    atomic.Uint64 // to backends
 	Requests registry
 }
 
-// Destruct is called when no configuration names the pool any more. Requests that
-// the last one had accepted are in it, or on their way through handlers before
-// "offload": a reload loses none of them. It admits as before, and once they are
-// served nothing refers to it. Only a pause ends, since nothing else could end it.
+// Destruct is called when no configuration names the pool. The requests of the last one are
+// in it, or on their way through handlers before "offload": a reload loses none of them. It
+// admits as before, and when they are served nothing refers to it. Only a pause ends, since
+// no operator can end it.
 func (p *Pool) Destruct() error {
 	p.gone.Store(true)
 	if p.Snapshot().Phase == offloader.PhasePaused {

@@ -118,12 +118,11 @@ func (p *Pool) successorName() string {
 // one of the newer that takes its place.
 type pair struct{ elder, heir *Pool }
 
-// successors matches pools for which the newer configuration has no route any more
-// with those for which only it has one. A pool takes the place of one of its name,
-// which was removed for a while, or of one in front of the same backends; if it is not
-// known what is behind, of one on the same server. Of several that fit, in the order
-// of the configuration, each takes the first that no other has taken, or the first of
-// all if there are more old ones than new ones.
+// successors matches pools without a route in the newer configuration with pools that only
+// the newer one has. A pool succeeds one of its name, which was removed for a while, or one
+// in front of the same backends; if the backends are unknown, one on the same server. Of
+// several candidates, in the order of the configuration, each takes the first that no other
+// has taken, or the first of all if there are more old pools than new ones.
 func successors(older, newer []Spot) []pair {
 	var pairs []pair
 	taken := make(map[*Pool]bool)

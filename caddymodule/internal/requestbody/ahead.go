@@ -14,15 +14,15 @@ import (
 )
 
 // Most calls of gRPC have one message, which is there as soon as their head is. A body that
-// is complete holds no permit for its client, so it needs no share of the half. Nothing in
-// a head tells such calls from streams: where the pool has no permit for a stream at once,
-// the body gets a moment to show that it is none.
+// is complete holds no permit for its client, so it needs no share of the half. No
+// field of a head distinguishes such calls from streams: if the pool has no permit for a
+// stream immediately, the body has a moment to end.
 
 const (
 	// aheadFor is how long a body may take to be complete.
 	aheadFor = 100 * time.Millisecond
 
-	// aheadSize is how much of it may be read meanwhile. It is memory beside the budget.
+	// aheadSize is how much of it may be read meanwhile. This memory is not part of the budget.
 	aheadSize = 64 << 10
 )
 
@@ -90,7 +90,7 @@ func (a *Ahead) Whole(bounds spool.Bounds) *spool.Body {
 	return body
 }
 
-// Read returns what was read ahead, and then the rest.
+// Read returns the bytes that were read ahead, and then the rest.
 func (a *Ahead) Read(p []byte) (int, error) {
 	if n := a.take(p); n > 0 {
 		return n, nil
@@ -99,7 +99,7 @@ func (a *Ahead) Read(p []byte) (int, error) {
 	if n := a.take(p); n > 0 {
 		return n, nil
 	}
-	if a.err != nil { // nobody writes it any more
+	if a.err != nil { // the reading goroutine has ended
 		return 0, a.err
 	}
 	return a.ReadCloser.Read(p)

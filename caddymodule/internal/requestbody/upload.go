@@ -20,7 +20,7 @@ type Upload struct {
 }
 
 // NewUpload returns the client's body. net/http asks clients that wait for a 100
-// Continue by itself; on HTTP/3 nobody would.
+// Continue by itself; on HTTP/3 nothing else does.
 func NewUpload(w http.ResponseWriter, r *http.Request, o spool.Owned) *Upload {
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 	return &Upload{Reader: r.Body, Owned: o, r: r, W: w, asks: waits && r.ProtoMajor >= 3}

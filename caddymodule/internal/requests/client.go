@@ -13,7 +13,8 @@ import (
 // addresses as it likes.
 const networkBits = 64
 
-// ClientOf returns where a request comes from. It takes the client's address as Caddy has determined it, if it has.
+// ClientOf returns the origin of a request: the client's address as Caddy determines it, or
+// that of the connection.
 func ClientOf(r *http.Request, determined string) offloader.Client {
 	host, port, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -25,7 +26,8 @@ func ClientOf(r *http.Request, determined string) offloader.Client {
 	return clientAt(host, port)
 }
 
-// clientAt is the zero value for what is no address, such as a socket of the file system.
+// clientAt returns the zero value for a text that is no address, such as the path of a
+// socket.
 func clientAt(host, port string) (c offloader.Client) {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Clients are told apart by their address, and by their network where they choose that
-// themselves.
+// Clients are distinguished by their address, and by their network if they choose their
+// address in it.
 func TestClientOf(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -1,3 +1,4 @@
-// Package requests holds what is known of single requests: identity, id, progress, client,
-// and the list of those that were not served as usual. It knows no run and starts nothing.
+// Package requests holds the facts about single requests: identity, id, progress, client,
+// and the list of requests that were not served as usual. It uses no run and starts no
+// goroutine.
 package requests

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Bounds of what is remembered for `explain`.
+// Bounds of the list for `explain`.
 const (
 	DefaultExplain = 1024
 	MaxExplain     = 100_000
@@ -22,7 +22,7 @@ var (
 	ExplainLeases = pools.Leases[int]{Apply: Explained.resize}
 )
 
-// Decision is what has become of a request.
+// Decision is the end of a request.
 type Decision uint8
 
 const (
@@ -45,8 +45,8 @@ var decisionNames = [decisionCount]string{"", "rejected", "timed_out", "cancelle
 // String returns the decision's word.
 func (d Decision) String() string { return decisionNames[d] }
 
-// Explanation is what is remembered of one request. It holds no string of the
-// request, each of which would keep all of its head in memory.
+// Explanation describes the end of one request. It holds no string of the request, each of
+// which would keep all of its head in memory.
 type Explanation struct {
 	ID                   ID
 	At                   time.Time
@@ -87,7 +87,7 @@ func (l *explanations) resize(size int) {
 	}
 }
 
-// Add remembers what has become of a request.
+// Add remembers the end of a request.
 func (l *explanations) Add(e *Explanation, who *Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// ID is a request's number within the process. It becomes text only when
-// somebody asks: then it looks random, so that it says nothing of how many
-// requests there are.
+// ID is a request's number within the process. Its text is made on demand and looks random,
+// so that it does not show how many requests there are.
 type ID uint64
 
 // idLength holds 64 bits in digits of 5.
@@ -31,7 +30,7 @@ func (id ID) String() string {
 	return strings.Repeat("0", idLength-len(text)) + text
 }
 
-// WantedID is an id that somebody has asked for.
+// WantedID is an id that a client of the admin endpoint has sent.
 type WantedID uint64
 
 // ParseID reads what String has written.

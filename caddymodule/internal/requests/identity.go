@@ -56,8 +56,8 @@ type View struct {
 	Host   string `json:"host"`
 	// Path has the query with it where the app shows it.
 	Path string `json:"path"`
-	// Abandoned: it holds a permit and nobody waits for it any more. Reason is
-	// why, if it was cancelled.
+	// Abandoned: it holds a permit, and no client receives its answer. Reason is why, if
+	// it was cancelled.
 	Abandoned bool   `json:"abandoned"`
 	Reason    string `json:"reason,omitempty"`
 	// Unspooled is the kind for which its body is passed on as it comes.

@@ -11,7 +11,7 @@ const (
 	noteSize      = maxNoteMethod + maxNoteClient + maxNoteHost + maxNotePath
 )
 
-// note keeps what a request is known by in room of its own.
+// note keeps copies of the texts that identify a request.
 type note struct {
 	text                       [noteSize]byte
 	Method, Client, Host, Path span

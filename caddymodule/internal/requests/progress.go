@@ -31,9 +31,8 @@ func (p Phase) String() string { return phaseNames[p] }
 // MarshalText writes the phase's word.
 func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// Progress is how far a request has come, for those who look at it from other
-// goroutines. Phase and time are one word, so that they fit to each other and
-// cost no lock.
+// Progress is the phase of a request, for readers on other goroutines. Phase and time are one
+// word, so that they are consistent without a lock.
 type Progress struct{ packed atomic.Uint64 }
 
 // processBegan is where times of progress count from.

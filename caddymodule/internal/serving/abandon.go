@@ -25,10 +25,9 @@ type ending struct {
 	unwatchExit func() bool      // ends the watch over the process's exit, nil without
 }
 
-// An abandoned run is one whose answer is of no use any more: its client has left, or
-// was answered without it. Most backends work on all the same, so the run keeps its
-// permit until the backend has answered, or its connection has ended, or its patience
-// has: abandon_timeout after it was abandoned.
+// No client receives the answer of an abandoned run: the client has left, or was answered
+// without it. Most backends continue their work, so the run keeps its permit until the
+// backend has answered or its connection has ended, for abandon_timeout at most.
 
 // noticeAfter is how long a run goes on before its client is watched. Most are over by
 // then, and a watch costs more than a run has to spare.
@@ -78,8 +77,8 @@ func (e *ending) losePatience() {
 	}
 }
 
-// giveUp ends a run that nobody waits for, whatever its backend does. It reports false
-// if the run is over.
+// giveUp ends an abandoned run and its work in the backend. It reports false if the run is
+// over.
 func (e *ending) giveUp(cause error) bool {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
@@ -144,7 +143,7 @@ func (e *ending) presumeBlocked() bool {
 
 func (e *ending) abandon() { e.abandonFor(errClientLeft) }
 
-// abandonFor cuts off a run whose answer is of no use any more.
+// abandonFor cuts off a run whose answer no client receives.
 func (e *ending) abandonFor(cause error) {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 // Deadlines returns when the run that a context belongs to will be cancelled:
 // at firstByte unless its answer has begun, and at end in any case. Zero is
 // never. The context itself has no deadline, so that handlers do not take it for
-// a failure of theirs; those that pass work on can tell how long it is wanted.
+// a failure of theirs; handlers that pass work on learn how long it is of use.
 func Deadlines(ctx context.Context) (firstByte, end time.Time) {
 	for run := runOf(ctx); run != nil; run = run.outer {
 		started := run.arrived.Add(run.waited)

@@ -86,7 +86,7 @@ func (b *runBody) show() {
 }
 
 // hide ends the time in which placeholders are shown the spooled body. The routes that
-// answer an error run after this, and may try elsewhere: they get it anew.
+// answer an error run after this, and may try elsewhere: they get it again.
 func (b *runBody) hide() {
 	if b.spooled == nil {
 		return
@@ -160,7 +160,7 @@ func (b *runBody) clientAtFault() bool {
 // lacks reports whether the run got a body that is not whole.
 func (b *runBody) lacks() bool { return b.spooled != nil && b.spooled.Err() != nil }
 
-// drop gives back what is kept of the body. The server ends the request's context when the
+// drop gives back the memory and the file of the body. The server ends the request's context when the
 // routes that answer an error are done.
 func (b *runBody) drop() {
 	switch {
@@ -178,9 +178,9 @@ type noBody struct{}
 // SetReadDeadline does nothing.
 func (noBody) SetReadDeadline(time.Time) {}
 
-// A resumable upload that breaks off is worth what has come of it: its client asks the
-// backend how much that is, and sends the rest. So the part is handed on, with the break at
-// its end. It waits and runs as any body does, although its client has left.
+// A part of a resumable upload is of use: its client asks the backend for the length that it
+// has, and sends the rest. So a part is passed on, with an error at its end. It waits and
+// runs as any body does, although its client has left.
 
 // errBrokenOff is what a backend's transport gets at the end of a part. It wraps a cancel,
 // so that it is not the upstream's failure.

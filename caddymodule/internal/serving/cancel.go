@@ -12,10 +12,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Interrupt ends the request for an operator, wherever it is: an upload is cut, a
-// waiter refused, a run cancelled as by a timeout, the rest of a response cut
-// short. It reports the phase in which it found it, and false if it was just
-// between two: then ask again.
+// Interrupt cancels the request for an operator in any phase: it cuts an upload, rejects a
+// waiter, cancels a run as a timeout does, cuts the rest of a response short. It reports
+// the phase in which it found the request, and false between two phases: then call again.
 func (run *Run) Interrupt() (requests.Phase, bool) {
 	if run.ticket.Cancel() {
 		return requests.PhaseWaiting, true
@@ -58,8 +57,8 @@ func (e *ending) cancelFor(reason offloader.Reason) bool {
 	return true
 }
 
-// report tells the breaker at once what has ended the run: its permit may come back
-// much later.
+// report reports the outcome to the breaker immediately: the permit may come back much
+// later.
 func (e *ending) report(reason offloader.Reason) {
 	if e.run.body.passed != nil && e.run.body.passed.flows() {
 		e.run.body.passed.failed.Store(true)
@@ -81,7 +80,7 @@ func (e *ending) endAbandoned() bool {
 	return held && e.giveUp(&cancelError{offloader.Cancelled})
 }
 
-// cutUpload makes the reading of the body fail. Its reader is told the reason by
+// cutUpload makes the reading of the body fail. Its reader learns the reason from
 // endUpload.
 func (e *ending) cutUpload() bool {
 	e.run.mu.Lock()

@@ -28,7 +28,7 @@ func (run *Run) finish(err error) error {
 		reply{run}.countCancel()
 		panic(http.ErrAbortHandler) // the answer has begun: cut it short
 	case cut != nil, run.writer.Lost() && run.writer.HeadPassedOn():
-		panic(http.ErrAbortHandler) // what is missing must not look like the end
+		panic(http.ErrAbortHandler) // a cut must not look like the end
 	case run.left, run.writer.Lost():
 		reply{run}.logLeft()
 		return nil
@@ -81,10 +81,10 @@ func (run *Run) end(o offloader.Outcome) {
 	}
 }
 
-// verdict is what a run tells about its backend.
+// verdict is the outcome that a run reports about its backend.
 type verdict struct{ *Run }
 
-// outcomeAs corrects what a run tells about the backend by what ended it.
+// outcomeAs corrects the outcome of a run by the cause that ended it.
 func (run verdict) outcomeAs(o offloader.Outcome) offloader.Outcome {
 	switch {
 	case run.reason == offloader.Cancelled, run.body.clientAtFault():
@@ -97,7 +97,7 @@ func (run verdict) outcomeAs(o offloader.Outcome) offloader.Outcome {
 	return o
 }
 
-// judge says what a returned run tells about the backend.
+// judge returns the outcome of a run that has returned.
 func (run verdict) judge(err error) offloader.Outcome {
 	switch {
 	case err != nil:
@@ -117,7 +117,7 @@ func (run verdict) judge(err error) offloader.Outcome {
 	return judgeStatus(run.writer.Status())
 }
 
-// judgeHead says whether an answer that begins so is a good one, as far as it tells.
+// judgeHead returns the outcome of an answer, as far as its head shows it.
 func (run verdict) judgeHead(status int) offloader.Outcome {
 	if run.grpc && callStatus(run.writer.Header()) != "" {
 		return judgeCall(status, run.writer.Header())
@@ -201,9 +201,8 @@ func (run *Run) leave(err error) {
 	}
 }
 
-// dispose gives back what the run has, once neither its client nor its backend can
-// want it any more. The server ends the request's context when the routes that answer
-// an error are done.
+// dispose gives back the resources of the run when neither its client nor its backend needs
+// them.
 func (run *Run) dispose() {
 	if run.listed {
 		run.Route.Pool.Requests.Remove(&run.entry)

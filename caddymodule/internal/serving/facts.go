@@ -12,7 +12,7 @@ import (
 type facts struct {
 	uploadTook time.Duration // taking its body in
 	arrived    time.Time     // at the queue, after that
-	decided    bool          // it was admitted or refused
+	decided    bool          // it was admitted or rejected
 	waited     time.Duration // until then
 	admitted   bool          // it got a permit
 	took       time.Duration // from there until next returned

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// Status codes of gRPC that tell something about the backend or are answered here, as in
+// Status codes of gRPC that count as outcomes or are answered here, as in
 // google.golang.org/grpc/codes.
 const (
 	grpcCanceled          = 1
@@ -35,10 +35,9 @@ func callStatus(h http.Header) string {
 	return h.Get(http.TrailerPrefix + grpcStatusField)
 }
 
-// judgeCall says what an answer of gRPC tells about the backend. One without a status
-// is cut. That resources are exhausted or that a call is aborted says neither that the
-// backend is well nor that it is not: a quota of the client is used up, or two clients
-// were in each other's way.
+// judgeCall returns the outcome of an answer of gRPC. One without a status is cut. Exhausted
+// resources and aborted calls are excluded: a quota of the client is used up, or two clients
+// conflict.
 func judgeCall(status int, h http.Header) offloader.Outcome {
 	if !bridge.IsGRPC(h) || status != http.StatusOK {
 		return judgeStatus(status)

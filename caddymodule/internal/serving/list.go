@@ -95,7 +95,7 @@ func runAt(ticket *offloader.Ticket) *Run {
 
 var _ pools.Request = (*Run)(nil)
 
-// memory is what is remembered of a run for `explain`.
+// memory records a run for `explain`.
 type memory struct{ *Run }
 
 // remember explains a request that was not served as usual, when it has ended.
@@ -116,8 +116,7 @@ func (run memory) remember() {
 	}
 }
 
-// unheard reports whether the run has answered to nobody: its client was not there
-// any more.
+// unheard reports whether no client received the answer.
 func (run memory) unheard() bool {
 	return run.client.Context().Err() != nil && (run.writer.Lost() || !run.writer.HeadPassedOn())
 }
@@ -129,7 +128,7 @@ func (run memory) wasCancelled() bool {
 	return run.ending.abandoned
 }
 
-// explain remembers what has become of the run.
+// explain records the end of the run.
 func (run memory) explain(d requests.Decision) {
 	pool := run.Route.Pool
 	e := requests.Explanation{

@@ -46,9 +46,9 @@ func (run owner) beginEndless() {
 	}
 }
 
-// GoesOn watches the client of a response that has no helper to notice that it
-// leaves. Most are over before this. A client that left before the answer began is of
-// no concern to a watch that told so then.
+// GoesOn watches the client of a response without a helper that notices its departure. Most
+// responses are over before this. A watch that began earlier has reported a client that left
+// before the answer.
 func (run owner) GoesOn() {
 	switch {
 	case run.rule() == abandonFinish, run.body.broken != nil: // it is known to have left
@@ -71,7 +71,7 @@ func (run owner) Upgraded() {
 	run.permit.Detach()
 }
 
-// ClientLost cancels a run whose response nobody takes any more.
+// ClientLost cancels a run whose response no client receives.
 func (run owner) ClientLost() {
 	if run.rule() != abandonFinish {
 		run.ending.abandon()

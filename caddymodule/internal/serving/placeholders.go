@@ -28,7 +28,7 @@ func (run *Run) replacer() *caddy.Replacer { return replacerOf(run.client) }
 type shown struct{ *Run }
 
 // publish makes the run's numbers known to placeholders and to the access log.
-// They are read when somebody asks. Of nested runs the inner one is shown.
+// They are read on demand. Of nested runs the inner one is shown.
 func (run shown) publish() {
 	if run.show() != run.Run {
 		return

@@ -28,7 +28,7 @@ type answer struct {
 	proxyError httpsfv.Token
 }
 
-// IDField tells the id of a request that we answer ourselves.
+// IDField holds the id of a request that is answered here.
 const IDField = "Offload-Request-Id"
 
 // answerFor is the one place that knows what a reason means in HTTP. The errors
@@ -118,7 +118,7 @@ func NoStore(header http.Header) {
 }
 
 // hadPermit reports whether the run began. Routes for rejected requests do not
-// answer for what was cancelled after that: it was not rejected.
+// answer for runs that are cancelled after that: they were not rejected.
 func (run *Run) hadPermit() bool { return run.admitted }
 
 // PlainRejection answers where the routes of handle_reject do not.
@@ -153,7 +153,7 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 	bridge.LeaveBody(w)
 }
 
-// smallBody is how much of a refused body net/http may read and throw away.
+// smallBody is how much of a rejected body net/http may read and discard.
 const smallBody = 64 << 10
 
 // rejectGRPC sends a response of nothing but trailers, which stand in the
@@ -202,7 +202,7 @@ func ValidStatusName(name string) bool {
 }
 
 // serverTiming is a Server-Timing field. The time of the run is in it only if the
-// run is over, which it is in answers of our own: others begin before that, and a
+// run is over, which it is in answers made here: others begin before that, and a
 // trailer would make them chunked for what few clients read.
 func serverTiming(waited, took time.Duration) string {
 	text := fmt.Sprintf("offload_wait;dur=%.3f", milliseconds(waited))
@@ -255,7 +255,7 @@ func (run reply) refuseBody(err error) error {
 		}
 		return caddyhttp.Error(http.StatusRequestTimeout, err)
 	}
-	if run.client.ProtoMajor == 1 { // nobody knows where the next request begins
+	if run.client.ProtoMajor == 1 { // the begin of the next request is unknown
 		run.w.Header().Set("Connection", "close")
 	}
 	return caddyhttp.Error(http.StatusBadRequest, err)
@@ -288,8 +288,8 @@ func (run reply) answerIfStuck() {
 	run.mu.Lock()
 	ended, reason := run.ended, run.ending.late
 	run.mu.Unlock()
-	// A panic of the client's writer would end the process here, and there is
-	// nobody to hand it to: the goroutine that could is stuck.
+	// A panic of the client's writer would end the process here: the goroutine that could
+	// recover is stuck.
 	defer func() { _ = recover() }()
 	if !ended {
 		run.writer.AnswerStuck(run.emergency(reason))
@@ -334,7 +334,7 @@ func (run reply) countCancel() {
 	}
 }
 
-// logLeft ends a request whose client is not there any more.
+// logLeft ends a request whose client has left.
 func (run reply) logLeft() {
 	if !run.writer.HeadPassedOn() {
 		run.w.WriteHeader(statusClientLeft) // for the log alone

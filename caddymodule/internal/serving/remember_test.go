@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// refusedRun returns a run of a pool that was refused.
+// refusedRun returns a rejected run of a pool.
 func refusedRun(pool *pools.Pool) *Run {
 	r := httptest.NewRequest("GET", "/a/path", nil)
 	return &Run{Route: &Route{Settings: Settings{Pool: pool}}, who: requests.IdentityOf(r, time.Now(), false), record: record{facts: facts{reason: offloader.QueueFull}}}
@@ -26,7 +26,7 @@ func somePool(t testing.TB) *pools.Pool {
 	return &pools.Pool{Pool: pool}
 }
 
-// A refusal under overload must not pay for being remembered.
+// A rejection under overload must not allocate for being recorded.
 func TestExplanationsAllocateNothing(t *testing.T) {
 	run := refusedRun(somePool(t))
 	memory{run}.explain(requests.DecidedRejected) // the first one makes room

@@ -128,8 +128,8 @@ func (run *Run) root() *Run {
 	return run
 }
 
-// Client says where the request comes from, for the turn that its pool keeps when it is
-// refused: by the client's address as Caddy determines it, so trusted_proxies counts.
+// Client returns the origin of the request, for the turn that its pool keeps after a
+// rejection: the client's address as Caddy determines it, so trusted_proxies counts.
 func (run *Run) Client() offloader.Client { return requests.ClientOf(run.client, run.who.Client) }
 
 // Owner says whose the request's body and its response are, for their shares of what

@@ -62,9 +62,9 @@ func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run 
 	return run
 }
 
-// takeBody reads the request's body into the spool, unless it must be passed on
-// as it comes. What would be refused anyway is refused before that. From then on the
-// request belongs to the pool, whatever becomes of that meanwhile.
+// takeBody reads the request's body into the spool, unless it must be passed on as it comes.
+// A request that the pool cannot admit is rejected before that. From then on the request
+// belongs to the pool, even if a reload removes it.
 func (run *Run) takeBody() error {
 	r, rt := run.client, run.Route
 	if r.ContentLength == 0 || r.Body == nil || rt.RequestBounds.Sum() == 0 {
@@ -147,7 +147,7 @@ func (run *Run) acquire() (offloader.Permit, error) {
 }
 
 // waitContext is the context that a request waits with. The time that the client of a
-// call has set ends the wait: to run it after that would be for nobody. An upload that broke
+// call has set ends the wait: after that no client waits for the answer. An upload that broke
 // off waits without its client.
 func (run *Run) waitContext() (context.Context, context.CancelFunc) {
 	ctx := run.client.Context()
@@ -162,7 +162,7 @@ func (run *Run) waitContext() (context.Context, context.CancelFunc) {
 
 // readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
 // a read that waits for the client could not be ended without the connection, and a client
-// that waits to be asked for its body may be refused before that.
+// that waits to be asked for its body may be rejected before that.
 func (run *Run) readAhead(ctx context.Context) error {
 	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
 		return nil
@@ -171,7 +171,7 @@ func (run *Run) readAhead(ctx context.Context) error {
 	err := run.ticket.Announce()
 	run.ticket.CappedBy = requests.UnspooledLimit
 	if err != nil {
-		return err // it would be refused however its body is
+		return err // the pool rejects it with any body
 	}
 	run.Route.Pool.Entered()
 	a := requestbody.ReadAhead(run.client.Body)

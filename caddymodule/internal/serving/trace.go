@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// tracerName names who makes the spans.
+// tracerName is the instrumentation scope of the spans.
 const tracerName = "github.com/caddy-offload/caddy-offload/caddymodule"
 
 // propagator is what Caddy's tracing handler uses: it keeps that to itself, but
@@ -55,7 +55,7 @@ func (sp *spans) begin(name string) trace.Span {
 	return span
 }
 
-// end ends a span with what has become of the run by then.
+// end ends a span with the outcome of the run.
 func (sp *spans) end() {
 	if sp.span == nil {
 		return

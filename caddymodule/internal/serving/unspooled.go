@@ -40,10 +40,10 @@ type clientBody struct {
 	closing atomic.Uint32 // one of closedNot to closedNoMore
 }
 
-// Who may close a body.
+// The side that may close a body.
 const (
 	closedNot    = iota // a handler of the run
-	closedByRun         // nobody, one has
+	closedByRun         // none: one has closed it
 	closedNoMore        // the server, since the run is over
 )
 
@@ -109,9 +109,9 @@ func (b *clientBody) stop() {
 }
 
 // leave gives the body back to the server when the run is over. On HTTP/1 the next request
-// is behind it: the server reads it to its end, or ends the connection. If it was stopped
-// here and then closed by a transport the server may not be able to tell that its end is
-// missing. Otherwise it is as without the run.
+// is behind it: the server reads it to its end, or ends the connection. If it was
+// stopped here and then closed by a transport, the server may not notice that its end is
+// missing. Otherwise nothing differs from a request without the run.
 func (b *clientBody) leave() {
 	if !b.closing.CompareAndSwap(closedNot, closedNoMore) && b.cutShort() && b.run.client.ProtoMajor == 1 {
 		bridge.LeaveBody(b.run.w)
