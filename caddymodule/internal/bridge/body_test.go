@@ -145,7 +145,7 @@ func TestBody(t *testing.T) {
 		play(t, fmt.Sprintf("that is too much is refused by the client's writer, finish %v", finish), func(s *setting) {
 			s.opts.Stream.Bounds = spool.Bounds{}
 			s.opts.Finish = finish
-			s.client.onWrite = func([]byte) error { return errGone } // HTTP/2 has an error of its own
+			s.client.onWrite = func([]byte) error { return errGone } // HTTP/2 has another error
 			s.begin().Header().Set("Content-Length", "4")
 			_, err := s.w.Write(pattern(5))
 			isErr(s.t, "write", err, errGone)
@@ -478,8 +478,8 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// A spool of nothing but a file goes on without it, at the pace of the client, and
-// says what is wrong.
+// A spool of a file alone goes on without the file, at the pace of the client, and reports
+// the error.
 func TestSpoolThatFails(t *testing.T) {
 	t.Parallel()
 	play(t, "loses nothing", func(s *setting) {
@@ -656,8 +656,8 @@ func TestContentLength(t *testing.T) {
 			s.t.Errorf("Content-Length %q", got)
 		}
 	})
-	// net/http counts what it has refused, so that the response is cut off and
-	// not completed by what comes after.
+	// net/http counts the bytes that it has rejected, so that the response is cut and
+	// later bytes do not complete it.
 	play(t, "is not to be exceeded, and then never met", func(s *setting) {
 		s.begin().Header().Set("Content-Length", "10")
 		s.write(4)
@@ -796,7 +796,7 @@ func TestPanic(t *testing.T) {
 			}
 		})
 	}
-	// The budget is checked at the end: this once kept the memory for ever.
+	// The budget is checked at the end: this once kept the memory.
 	play(t, "of the client's writer after the run gives the memory back", func(s *setting) {
 		fail := failAfter(1, errGone)
 		s.client.onWrite = func(p []byte) error {

@@ -105,7 +105,7 @@ func TestWriteDeadline(t *testing.T) {
 	})
 }
 
-// Before the head nobody knows whether the body will be spooled.
+// Before the head it is unknown whether the body will be spooled.
 func TestWriteDeadlineBeforeTheHead(t *testing.T) {
 	t.Parallel()
 	soon := time.Now().Add(time.Hour)

@@ -16,9 +16,9 @@ var (
 	errFinished = errors.New("the response has ended")
 )
 
-// nudger is told of a response that has begun and stays incomplete. It starts
-// the helper: from then on bytes are handed on as they come, and the client's
-// leaving is noticed. Where there is no helper it tells the owner.
+// nudger is called for a response that has begun and stays incomplete. It starts the
+// helper: from then on bytes are handed on as they come, and the departure of the client is
+// noticed. Without a helper it calls the owner.
 type nudger struct{ w *Writer }
 
 // Expired is called by the nudge's timer.
@@ -92,7 +92,7 @@ func (w *Writer) pass(piece stream.Piece) error {
 	return nil
 }
 
-// lose ends a response that cannot reach the client, and tells the owner once.
+// lose ends a response that cannot reach the client, and calls the owner once.
 // With Options.Finish the run may go on, and what it writes is discarded.
 func (w *Writer) lose() {
 	w.mu.Lock()
@@ -117,8 +117,8 @@ func (w *Writer) breakOff(cause error) bool {
 	return first
 }
 
-// Finish ends the response after the run has: it hands on what is left and the
-// trailers, and gives all memory back. cut says that the body is not complete;
+// Finish ends the response after the run has ended: it hands on the rest and the trailers,
+// and gives all memory back. cut says that the body is not complete;
 // then, and after Kill, what came is flushed, and the caller must abort the
 // connection. It returns when the client has it all, so the permit should be back before.
 // A panic of the helper goes on from here, as the identical value.
@@ -160,8 +160,8 @@ func (w *Writer) drain(helper <-chan struct{}) {
 	<-helper
 }
 
-// endHeader hands on what the run has put into the header beside the head:
-// trailers, or all of it if there was no head.
+// endHeader hands on the fields that the run has set after the head: trailers, or the whole
+// header without a head.
 func (w *Writer) endHeader() {
 	w.sending.Lock() // a 1xx or an answer in the run's place may be on its way
 	defer w.sending.Unlock()

@@ -180,7 +180,7 @@ func playScript(t *testing.T, method, bounds uint8, script []byte) {
 		s.w.Finish(nil)
 		plain.infos = plain.infos[:min(len(plain.infos), 32)]
 		if spooled := len(s.owner.heads) == 1 && !s.owner.direct; spooled {
-			bridged.written = plain.written // what is too much does not come so far
+			bridged.written = plain.written // excess bytes do not come so far
 		}
 		if got, want := bridged.outcome(), plain.outcome(); got != want {
 			t.Errorf("the client got\n%s\nwant\n%s", got, want)

@@ -11,7 +11,7 @@ import (
 )
 
 // inform passes a 1xx head on. The transport's goroutine calls it while the run
-// waits for the final head, and sometimes later, when it is of no use any more.
+// waits for the final head, and sometimes later, when it is of no use.
 func (w *Writer) inform(status int) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
@@ -41,7 +41,7 @@ func (w *Writer) mayInform() bool {
 	return true
 }
 
-// commit hands the final head on, once, and tells the owner.
+// commit hands the final head on, once, and calls the owner.
 func (w *Writer) commit(status int) {
 	if status < 100 || status > 999 {
 		// net/http would panic; such a status can only come from a backend.
@@ -128,10 +128,9 @@ func NeverSpooled(h http.Header) bool {
 	return IsGRPC(h) || IsIncremental(h)
 }
 
-// unbuffered reports whether a response asks that each write be handed on at
-// once. The field is nginx's; those who send it expect every proxy to know it. It
-// asks for no delay, not for a client that holds up the run: the body goes through
-// the stream as usual.
+// unbuffered reports whether a response asks that each write be handed on at once. The field
+// is nginx's; backends that send it expect every proxy to know it. It asks for no delay, not
+// for a client that blocks the run: the body goes through the stream as usual.
 func unbuffered(h http.Header) bool { return strings.EqualFold(h.Get("X-Accel-Buffering"), "no") }
 
 // IsGRPC reports whether the content is gRPC. gRPC-Web is made for proxies that

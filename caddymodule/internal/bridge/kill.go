@@ -37,7 +37,7 @@ func (w *Writer) Kill(cause error) bool {
 	switch {
 	case m == spooled:
 		w.stream.End(cause)
-	case writing: // else what it wrote could not be flushed any more
+	case writing: // else its bytes could not be flushed later
 		w.wake()
 	}
 	return false
@@ -91,7 +91,7 @@ func (w *Writer) AnswerStuck(status int, text string, fields http.Header) {
 		h.Set("Connection", "close")
 	}
 	client.WriteHeader(status)
-	_, _ = client.Write([]byte(text)) // nobody is left to tell
+	_, _ = client.Write([]byte(text)) // no caller can handle an error
 	_ = http.NewResponseController(client).Flush()
 }
 

@@ -387,7 +387,7 @@ func failAfter(n int, err error) func([]byte) error {
 }
 
 // serve runs next behind a writer as package caddymodule does, on the
-// connection's own goroutine and under a context of its own.
+// connection's own goroutine and under a separate context.
 func serve(w *bridge.Writer, client http.ResponseWriter, req *http.Request, o bridge.Options, next http.HandlerFunc) {
 	w.Init(client, req, o)
 	returned := false

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// LeaveBody makes net/http answer on HTTP/1 without reading what is left of the
-// request's body, and close the connection after that. It closes its own
+// LeaveBody makes net/http answer on HTTP/1 without reading the rest of the request's body, and close the connection after that. It closes its own
 // direction first and the other one half a second later, since a client that is
 // still sending would lose the answer to a reset. The one thing that leads to all
 // of this is a body that exceeds its limit, so one does.

@@ -21,7 +21,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 )
 
-// flush hands on what was written, as any handler can.
+// flush flushes the response, as any handler can.
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 
 // set sets a field and its values.
@@ -392,7 +392,7 @@ func TestSameAsPlain(t *testing.T) {
 // methodsFor leaves out what takes long and shows little.
 func methodsFor(version, name string) []string {
 	methods := []string{http.MethodGet}
-	if version != "h3" { // where quic-go sniffs for HEAD only if nobody calls WriteHeader
+	if version != "h3" { // where quic-go sniffs for HEAD only without a call of WriteHeader
 		methods = append(methods, http.MethodHead)
 	}
 	switch name {

@@ -29,7 +29,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// site is a server on one version of HTTP with a client of its own.
+// site is a server on one version of HTTP, with its client.
 type site struct {
 	version string
 	url     string
@@ -207,7 +207,7 @@ func TestSlowReader(t *testing.T) {
 	})
 	eachVersion(t, b, func(t *testing.T, s *site) {
 		res := s.get(t)
-		<-returned // although nobody has read a byte
+		<-returned // although the client has read no byte
 		if used := b.budget.Usage(); used.Disk == 0 {
 			t.Errorf("kept: %+v", used)
 		}
@@ -344,8 +344,8 @@ func TestLeavingWhileInformed(t *testing.T) {
 	})
 }
 
-// What a killed run has written to its client reaches it, also where nothing is
-// spooled and nobody has flushed. A client that got nothing would ask again.
+// The bytes that a killed run has written reach its client, also without a spool and without
+// a flush. A client without an answer would ask again.
 func TestKillKeepsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range map[string]spool.Bounds{"not spooled": {}, "spooled": {Memory: 64 * kib}} {
@@ -545,8 +545,8 @@ func (p *progress) untilBlocked() {
 	}
 }
 
-// A client that has stalled its run is let go, though it still does not read: what
-// was kept for it is of no use any more.
+// The bytes kept for a client that has stalled its run are dropped, although it still does
+// not read.
 func TestStalledClientIsLetGo(t *testing.T) {
 	t.Parallel()
 	ended := make(chan any, 3)

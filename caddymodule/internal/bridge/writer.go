@@ -20,9 +20,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
-// inlineLimit is how large a response may grow before the helper hands it on
-// beside the run. Smaller ones are written when the run has ended, without a
-// second goroutine.
+// inlineLimit is how large a response may grow before the helper hands it on during the
+// run. Smaller ones are written when the run has ended, without a second goroutine.
 const inlineLimit = 128 << 10
 
 // leadSize is how much of a body is written on the run's goroutine: with a head
@@ -40,8 +39,8 @@ const usualHeader = 6
 // a broken one could send them without end.
 const maxInformational = 32
 
-// Owner is told what happens to a response. Its methods are called without
-// locks and must not block.
+// Owner follows the course of a response. Its methods are called without locks and must not
+// block.
 type Owner interface {
 	// HeadSent is called once, on the run's goroutine, when the final head has
 	// been handed on. direct says that the body will not be spooled.
@@ -67,9 +66,9 @@ type Options struct {
 	Nudge *timerlist.List
 	// Body is the request's, nil if the run reads it from the connection.
 	Body RequestBody
-	// Finish lets the run write on, to nobody, when the client has left.
+	// Finish lets the run write on, without a reader, when the client has left.
 	Finish bool
-	// Owner may be a spool.Owned, for whom the stream is then.
+	// Owner may be a spool.Owned, to which the stream belongs then.
 	Owner Owner
 }
 
@@ -79,7 +78,7 @@ const (
 	undecided mode = iota // no final head yet
 	spooled               // the body goes to the stream
 	direct                // the body goes to the client at once
-	discarded             // nobody is there to read
+	discarded             // without a reader
 	hijacked
 )
 
@@ -101,7 +100,7 @@ type Writer struct {
 	mu        sync.Mutex // never held while the client or the owner is called
 	mode      mode
 	status    int
-	dead      error // why nothing of the run may reach the client any more
+	dead      error // why no more bytes of the run may reach the client
 	answered  bool  // by AnswerStuck
 	informed  int   // number of 1xx heads
 	declared  int64 // Content-Length, -1 if not known
@@ -223,7 +222,7 @@ func (w *Writer) lead(p []byte) (int, error) {
 	return n, nil
 }
 
-// FlushError hands on what was written so far. It fails when the client is known to have
+// FlushError hands on the bytes written so far. It fails when the client is known to have
 // left, and after the deadline for writing.
 func (w *Writer) FlushError() error {
 	w.commit(http.StatusOK)
@@ -262,7 +261,7 @@ func (w *Writer) flushSpooled() error {
 	return nil
 }
 
-// usable says why nothing of the run may reach the client any more. A write that
+// usable says why no more bytes of the run may reach the client. A write that
 // failed half-way is a reason: on HTTP/3 the next one would go on in the middle of
 // its frame. It requires w.mu.
 func (w *Writer) usable() error {
@@ -278,7 +277,7 @@ func (w *Writer) usable() error {
 }
 
 // goesOn is asked when a body that is not spooled could not be written. It
-// reports whether the run may write on, to nobody.
+// reports whether the run may write on, without a reader.
 func (w *Writer) goesOn(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -300,7 +299,7 @@ func (w *Writer) goesOn(err error) bool {
 // w.mu.
 func (w *Writer) tooMuch() bool { return w.declared >= 0 && w.written > w.declared }
 
-// account counts n more bytes, as net/http would: also those that it refuses.
+// account counts n more bytes, as net/http would: also those that it rejects.
 // It requires w.mu.
 func (w *Writer) account(n int) error {
 	if err := w.usable(); err != nil {

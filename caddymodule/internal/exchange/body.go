@@ -24,7 +24,7 @@ var errClosed = errors.New("read on closed response body")
 type ring struct {
 	memory   *[ringSize]byte
 	from, to int64 // counted from the beginning of the body
-	base     int64 // what is at the beginning of the memory
+	base     int64 // position of the first byte of the memory
 	guessed  bool  // the answer names no type: some writers guess it from the first write
 	first    int64 // so that must be what the source has given first; zero if it has a type
 	err      error // of the source, behind the last byte
@@ -33,7 +33,7 @@ type ring struct {
 }
 
 // free returns the room behind the last byte, up to the end of the memory. An empty
-// ring begins anew, so that its room is in one piece.
+// ring starts at its beginning again, so that its room is in one piece.
 func (r *ring) free() []byte {
 	if r.from == r.to {
 		r.base = r.to
@@ -115,7 +115,7 @@ func (x *Exchange) filled(n int, err error) {
 	signal(x.wake)
 }
 
-// body is the answer's body as the run reads it. Close may be called beside Read.
+// body is the answer's body as the run reads it. Close may be called during Read.
 type body struct {
 	x             *Exchange
 	own, trailers *http.Response // where trailers go to and come from, nil without

@@ -1,5 +1,5 @@
 // Package exchange sends the request of a run to the backend so that the run can
-// leave. An [Exchange] is one call of a [http.RoundTripper] on a goroutine of its own.
+// leave. An [Exchange] is one call of a [http.RoundTripper] on a separate goroutine.
 // The run waits for the head of the answer and reads the body. When it has to answer
 // its client without them it leaves: both return at once, and the goroutine goes on
 // until the backend has answered or its connection has ended. So the owner of the
@@ -107,7 +107,7 @@ func (x *Exchange) reset() {
 	drop(x.wake)
 	drop(x.room)
 	x.inner, x.owner, x.req, x.res, x.err, x.source = nil, nil, nil, nil, nil, nil
-	x.cut, x.finished = false, false // and over until it is begun anew
+	x.cut, x.finished = false, false // and over until it begins again
 	x.sends.reset()
 	x.body, x.ring = body{}, ring{}
 }
@@ -186,7 +186,7 @@ func (x *Exchange) Forget() {
 	x.end()
 }
 
-// end tells the owner, once.
+// end calls the owner, once.
 func (x *Exchange) end() {
 	x.mu.Lock()
 	first, cut := !x.over, x.cut
@@ -263,7 +263,7 @@ func (x *Exchange) dropRest() {
 	_ = x.source.Close()
 }
 
-// drain reads what is left of a body. Its fault is its end.
+// drain reads the rest of a body. An error is its end.
 func (x *Exchange) drain(body io.Reader) {
 	if _, err := io.CopyN(io.Discard, body, drainLimit); err == nil {
 		x.wasCut()
@@ -294,7 +294,7 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// drop takes a signal back that nobody has waited for.
+// drop takes a signal back that no goroutine has waited for.
 func drop(c chan struct{}) {
 	select {
 	case <-c:

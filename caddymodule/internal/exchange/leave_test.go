@@ -236,7 +236,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// An owner that refuses has nothing sent, and its request's body is closed.
+// For an owner that rejects, nothing is sent, and its request's body is closed.
 func TestBeginRefuses(t *testing.T) {
 	o := newOwner()
 	o.refuses = errLeft

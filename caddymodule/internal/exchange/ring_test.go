@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// script is a source that gives what it is told to.
+// script is a source of scripted bytes.
 type script struct {
 	sizes []byte
 	next  byte

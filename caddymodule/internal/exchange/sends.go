@@ -56,11 +56,11 @@ func once(req *http.Request) bool {
 
 // send sends the request, and again where that is right.
 func (x *Exchange) send(req *http.Request) (*http.Response, error) {
-	if x.owner.Resends() == 0 { // then the first send must tell
+	if x.owner.Resends() == 0 { // then the first send must be traced
 		req = x.traced(req)
 	}
 	for {
-		if left := x.leaving(); left != nil { // nobody would have the answer
+		if left := x.leaving(); left != nil { // no caller would get the answer
 			closeBody(req)
 			return nil, left
 		}
@@ -113,7 +113,7 @@ func replayable(req *http.Request) bool {
 	return key || xKey
 }
 
-// traced returns a copy of the request whose send tells whether the backend may notice
+// traced returns a copy of the request whose send reports whether the backend may notice
 // it, as far as a transport says so. The first one does without where there is a resend
 // to lose: a trace costs more than most requests have to spare.
 func (x *Exchange) traced(req *http.Request) *http.Request {

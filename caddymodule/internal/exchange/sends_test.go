@@ -245,7 +245,7 @@ func TestUnwrittenRequestsAreFree(t *testing.T) {
 	}
 }
 
-// noted is a connection that tells when it is closed.
+// noted is a connection that records its close.
 type noted struct {
 	net.Conn
 	closed chan struct{}
