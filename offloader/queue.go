@@ -2,6 +2,7 @@ package offloader
 
 import (
 	"sync"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/list"
 )
@@ -9,6 +10,10 @@ import (
 // moment is a point in time, in nanoseconds since the pool's epoch: monotonic, cheap to
 // read and small.
 type moment int64
+
+// since is the time from an earlier moment. It is zero for one that is later, of a waiter
+// that joined the queue after the clock was read.
+func (m moment) since(then moment) time.Duration { return time.Duration(max(m-then, 0)) }
 
 // waiter is one caller in the queue. The gate's mutex guards its links, and all of its
 // fields until a verdict has been sent.

@@ -113,7 +113,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.NewestFirst = !g.healthy()
 	s.TypicalRun = time.Duration(g.predictedRun())
 	if g.queue.len > 0 {
-		s.OldestWait = time.Duration(now - g.queue.oldest())
+		s.OldestWait = now.since(g.queue.oldest())
 	}
 }
 

@@ -20,7 +20,7 @@ func (g *gate) waiters(now moment) []Waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := make([]Waiter, 0, g.queue.len)
-	add := func(w *waiter) { all = append(all, Waiter{w.ticket, time.Duration(now - w.arrived)}) }
+	add := func(w *waiter) { all = append(all, Waiter{w.ticket, now.since(w.arrived)}) }
 	for e := g.queue.kept.Front(); e != nil; e = e.Next() {
 		add(e.Value)
 	}
