@@ -14,6 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -45,6 +47,93 @@ func (b *runBody) kindName() string {
 		return ""
 	}
 	return b.kind.Word
+}
+
+// take reads the request's body into the spool, unless it must be passed on as it comes.
+// A request that the pool cannot admit is rejected before that. From then on the request
+// belongs to the pool, even if a reload removes it.
+func (b *runBody) take() error {
+	run := b.run
+	r, rt := run.client, run.Route
+	if r.ContentLength == 0 || r.Body == nil || rt.RequestBounds.Sum() == 0 {
+		return nil
+	}
+	kind, refused := rt.Unspooled.Of(r)
+	switch {
+	case refused:
+		return rt.Pool.Reject(requests.IncrementalRefused)
+	case kind != nil:
+		b.kind = kind
+		if rt.Unspooled.Bounds(kind, r) {
+			run.ticket.CappedBy = requests.UnspooledLimit
+		}
+		return nil
+	}
+	if err := run.ticket.Announce(); err != nil {
+		return err
+	}
+	rt.Pool.Entered()
+	err := b.spool()
+	if err != nil {
+		run.ticket.Withdraw()
+	}
+	return err
+}
+
+// spool reads the body while the request is listed as an upload.
+func (b *runBody) spool() error {
+	run, pool := b.run, b.run.Route.Pool
+	run.enter(requests.PhaseUploading, run.arrived)
+	err := b.read()
+	switch cut := b.endUpload(); {
+	case cut:
+		return pool.Reject(offloader.Cancelled)
+	case errors.Is(err, spool.ErrTooLarge):
+		return pool.Reject(requests.BodyTooLarge)
+	case errors.Is(err, spool.ErrFull):
+		run.Route.logSpoolFull("a request body could not be spooled", err)
+		return pool.Reject(requests.SpoolFull)
+	case err != nil && tooSlow(err):
+		run.Route.logTooSlow(run.client)
+	case err == nil && b.spooled.Broken() != nil:
+		run.Route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", b.spooled.Broken())
+	}
+	return err
+}
+
+// endUpload ends the phase in which cutUpload works. It reports whether it has.
+func (b *runBody) endUpload() (cut bool) {
+	run := b.run
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.uploaded()
+	run.progress.Enter(requests.PhaseWaiting, run.arrived)
+	return run.ending.late != 0
+}
+
+// readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
+// a read that waits for the client could not be ended without the connection, and a client
+// that waits to be asked for its body may be rejected before that.
+func (b *runBody) readAhead(ctx context.Context) error {
+	run := b.run
+	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
+		return nil
+	}
+	run.ticket.CappedBy = 0
+	err := run.ticket.Announce()
+	run.ticket.CappedBy = requests.UnspooledLimit
+	if err != nil {
+		return err // the pool rejects it with any body
+	}
+	run.Route.Pool.Entered()
+	a := requestbody.ReadAhead(run.client.Body)
+	a.Await(ctx)
+	if body := a.Whole(run.Route.RequestBounds); body != nil {
+		b.spooled, b.kind, run.ticket.CappedBy = body, nil, 0
+		return nil
+	}
+	b.ahead, run.client.Body = a, a
+	return nil
 }
 
 // pass lets a body through that is not spooled. It comes before the run can be cancelled.

@@ -104,14 +104,14 @@ func (run memory) remember() {
 	case run.ending.tooSlow: // as with a spooled body, its status says it all
 	case run.reason == offloader.Cancelled:
 		run.explain(requests.DecidedCancelled)
-	case run.reason != 0 && run.hadPermit():
+	case run.reason != 0 && run.admitted:
 		run.explain(requests.DecidedTimedOut)
 	case run.reason != 0:
 		run.explain(requests.DecidedRejected)
-	case run.hadPermit() && !run.left && !run.unheard():
-	case run.hadPermit() && !run.wasCancelled():
+	case run.admitted && !run.left && !run.unheard():
+	case run.admitted && !run.wasCancelled():
 		run.explain(requests.DecidedAbandoned)
-	case run.left || run.hadPermit():
+	case run.left || run.admitted:
 		run.explain(requests.DecidedLeft)
 	}
 }

@@ -22,8 +22,6 @@ func replacerOf(r *http.Request) *caddy.Replacer {
 	return repl
 }
 
-func (run *Run) replacer() *caddy.Replacer { return replacerOf(run.client) }
-
 // shown is a run as placeholders and the access log see it.
 type shown struct{ *Run }
 
@@ -33,7 +31,7 @@ func (run shown) publish() {
 	if run.show() != run.Run {
 		return
 	}
-	run.replacer().Map(shown{run.Run}.placeholder)
+	replacerOf(run.client).Map(shown{run.Run}.placeholder)
 	server, ok := run.client.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server == nil || server.Logs == nil {
 		return

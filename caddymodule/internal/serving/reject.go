@@ -80,8 +80,8 @@ func (run reply) reject(rejected *offloader.RejectedError) error {
 		}
 		rejectGRPC(run.w, a.grpc, rejected.Reason.Text())
 		return nil
-	case rt.RejectRoutes != nil && !run.hadPermit():
-		run.replacer().Set("http.offload.reject_status", a.status)
+	case rt.RejectRoutes != nil && !run.admitted:
+		replacerOf(run.client).Set("http.offload.reject_status", a.status)
 		run.body.restore()
 		return rt.RejectRoutes.ServeHTTP(run.w, run.client)
 	case hasErrorRoutes(run.client):
@@ -116,10 +116,6 @@ func NoStore(header http.Header) {
 	}
 	header.Set("Cache-Control", "no-store")
 }
-
-// hadPermit reports whether the run began. Routes for rejected requests do not
-// answer for runs that are cancelled after that: they were not rejected.
-func (run *Run) hadPermit() bool { return run.admitted }
 
 // PlainRejection answers where the routes of handle_reject do not.
 func PlainRejection(w http.ResponseWriter, r *http.Request) error {

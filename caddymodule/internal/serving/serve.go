@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
 // statusClientLeft is what logs say of a request whose client left. It is
@@ -30,7 +29,7 @@ func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	run := newRun(rt, w, r, outer)
 	defer func() { run.leave(err) }()
 	run.ticket.PassDrain = outer != nil && pools.ExitBegan.Load()
-	err = run.takeBody()
+	err = run.body.take()
 	run.spans.beginWait()
 	if err != nil {
 		run.decide()
@@ -62,56 +61,6 @@ func newRun(rt *Route, w http.ResponseWriter, r *http.Request, outer *Run) *Run 
 	return run
 }
 
-// takeBody reads the request's body into the spool, unless it must be passed on as it comes.
-// A request that the pool cannot admit is rejected before that. From then on the request
-// belongs to the pool, even if a reload removes it.
-func (run *Run) takeBody() error {
-	r, rt := run.client, run.Route
-	if r.ContentLength == 0 || r.Body == nil || rt.RequestBounds.Sum() == 0 {
-		return nil
-	}
-	kind, refused := rt.Unspooled.Of(r)
-	switch {
-	case refused:
-		return rt.Pool.Reject(requests.IncrementalRefused)
-	case kind != nil:
-		run.body.kind = kind
-		if rt.Unspooled.Bounds(kind, r) {
-			run.ticket.CappedBy = requests.UnspooledLimit
-		}
-		return nil
-	}
-	if err := run.ticket.Announce(); err != nil {
-		return err
-	}
-	rt.Pool.Entered()
-	err := run.spoolBody()
-	if err != nil {
-		run.ticket.Withdraw()
-	}
-	return err
-}
-
-func (run *Run) spoolBody() error {
-	pool := run.Route.Pool
-	run.enter(requests.PhaseUploading, run.arrived)
-	err := run.body.read()
-	switch cut := run.endUpload(); {
-	case cut:
-		return pool.Reject(offloader.Cancelled)
-	case errors.Is(err, spool.ErrTooLarge):
-		return pool.Reject(requests.BodyTooLarge)
-	case errors.Is(err, spool.ErrFull):
-		run.Route.logSpoolFull("a request body could not be spooled", err)
-		return pool.Reject(requests.SpoolFull)
-	case err != nil && tooSlow(err):
-		run.Route.logTooSlow(run.client)
-	case err == nil && run.body.spooled.Broken() != nil:
-		run.Route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", run.body.spooled.Broken())
-	}
-	return err
-}
-
 // enter notes the phase that the run is in from that time on, and lists it.
 func (run *Run) enter(phase requests.Phase, at time.Time) {
 	run.progress.Enter(phase, at)
@@ -119,15 +68,6 @@ func (run *Run) enter(phase requests.Phase, at time.Time) {
 		run.listed = true
 		run.Route.Pool.Requests.Add(&run.entry, run)
 	}
-}
-
-// endUpload ends the phase in which cutUpload works. It reports whether it has.
-func (run *Run) endUpload() (cut bool) {
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	run.uploaded()
-	run.progress.Enter(requests.PhaseWaiting, run.arrived)
-	return run.ending.late != 0
 }
 
 // acquire gets the run its permit.
@@ -139,7 +79,7 @@ func (run *Run) acquire() (offloader.Permit, error) {
 		if !errors.Is(err, offloader.ErrNotNow) {
 			return permit, err
 		}
-		if err := run.readAhead(ctx); err != nil {
+		if err := run.body.readAhead(ctx); err != nil {
 			return permit, err
 		}
 	}
@@ -158,30 +98,6 @@ func (run *Run) waitContext() (context.Context, context.CancelFunc) {
 		return context.WithDeadline(ctx, run.who.Came.Add(limit))
 	}
 	return ctx, func() {}
-}
-
-// readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
-// a read that waits for the client could not be ended without the connection, and a client
-// that waits to be asked for its body may be rejected before that.
-func (run *Run) readAhead(ctx context.Context) error {
-	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
-		return nil
-	}
-	run.ticket.CappedBy = 0
-	err := run.ticket.Announce()
-	run.ticket.CappedBy = requests.UnspooledLimit
-	if err != nil {
-		return err // the pool rejects it with any body
-	}
-	run.Route.Pool.Entered()
-	a := requestbody.ReadAhead(run.client.Body)
-	a.Await(ctx)
-	if body := a.Whole(run.Route.RequestBounds); body != nil {
-		run.body.spooled, run.body.kind, run.ticket.CappedBy = body, nil, 0
-		return nil
-	}
-	run.body.ahead, run.client.Body = a, a
-	return nil
 }
 
 // serve runs next under the permit. The run stays on this goroutine: Caddy's
