@@ -56,8 +56,7 @@ func (run *Run) cut(err error) error {
 func (run *Run) end(o offloader.Outcome) {
 	run.mu.Lock()
 	run.ended = true
-	run.reason = run.ending.late
-	run.left = run.ending.abandoned
+	run.cutShort(run.ending.late, run.ending.abandoned)
 	unwatch := run.ending.unwatch
 	run.mu.Unlock()
 	run.timeouts.stop()

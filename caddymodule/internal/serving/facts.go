@@ -72,6 +72,14 @@ func (rec *record) clientGone(left bool) {
 	rec.left = left
 }
 
+// cutShort notes why the run was cancelled, zero if it was not, and whether its client has
+// left before its end.
+func (rec *record) cutShort(r offloader.Reason, left bool) {
+	rec.lock.Lock()
+	defer rec.lock.Unlock()
+	rec.reason, rec.left = r, left
+}
+
 // judged notes how the run has ended, in the eyes of its handlers.
 func (rec *record) judged(o offloader.Outcome, left bool) {
 	rec.lock.Lock()
