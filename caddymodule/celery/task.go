@@ -3,16 +3,15 @@ package celery
 import (
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
-	"go.opentelemetry.io/contrib/propagators/autoprop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/arguments"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
@@ -59,18 +58,15 @@ func (h *Handler) complete(task *celery.Task, r *http.Request) error {
 	return nil
 }
 
-// propagator is configured by the environment, like that of Caddy's tracing.
-var propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
-
 // traceContext returns the headers that continue the trace in the worker: from the request's
 // span, or else from the client's headers.
 func traceContext(r *http.Request) map[string]any {
 	ctx := r.Context()
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = propagator().Extract(ctx, propagation.HeaderCarrier(r.Header))
+		ctx = caddyutil.Propagator().Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
 	carrier := make(propagation.MapCarrier)
-	propagator().Inject(ctx, carrier)
+	caddyutil.Propagator().Inject(ctx, carrier)
 	headers := make(map[string]any, len(carrier))
 	for name, value := range carrier {
 		headers[name] = value

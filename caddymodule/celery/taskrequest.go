@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -272,9 +273,6 @@ func (tr *taskRequest) respond(response *render.Response) error {
 // note records the last reported state.
 func (tr *taskRequest) note(result celery.Result) { tr.state = result.State }
 
-// statusClientLeft is logged for a request whose client has left.
-const statusClientLeft = 499
-
 // fail responds to a request that has no result. An outcome of the task itself is the response;
 // other failures are passed to the site's error routes, if there are any.
 func (tr *taskRequest) fail(err error) error {
@@ -284,7 +282,7 @@ func (tr *taskRequest) fail(err error) error {
 	}
 	if tr.left() {
 		if tr.events == nil {
-			tr.w.WriteHeader(statusClientLeft) // for the access log
+			tr.w.WriteHeader(caddyutil.StatusClientLeft) // for the access log
 		}
 		return nil
 	}
@@ -300,7 +298,7 @@ func (tr *taskRequest) fail(err error) error {
 	if seconds := f.retryAfter(); seconds > 0 {
 		tr.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
-	if f.task == nil && hasErrorRoutes(tr.r) {
+	if f.task == nil && caddyutil.HasErrorRoutes(tr.r) {
 		return caddyhttp.Error(f.status, f)
 	}
 	return tr.respond(problem.Response())
@@ -331,10 +329,4 @@ func (tr *taskRequest) id() string {
 func (tr *taskRequest) left() bool {
 	ctx := tr.r.Context()
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded)
-}
-
-// hasErrorRoutes reports whether the site has a handle_errors.
-func hasErrorRoutes(r *http.Request) bool {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
@@ -84,7 +85,7 @@ func (run reply) reject(rejected *offloader.RejectedError) error {
 		replacerOf(run.client).Set("http.offload.reject_status", a.status)
 		run.body.restore()
 		return rt.RejectRoutes.ServeHTTP(run.w, run.client)
-	case hasErrorRoutes(run.client):
+	case caddyutil.HasErrorRoutes(run.client):
 		return caddyhttp.Error(a.status, rejected)
 	}
 	// An error would be logged as one, once for each rejection.
@@ -163,12 +164,6 @@ func setCallStatus(h http.Header, code int, text string) {
 	h.Set("Content-Type", "application/grpc")
 	h.Set(grpcStatusField, strconv.Itoa(code))
 	h.Set("Grpc-Message", text)
-}
-
-// hasErrorRoutes reports whether handle_errors gets to see an error.
-func hasErrorRoutes(r *http.Request) bool {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
 }
 
 // proxyStatus makes one member of a Proxy-Status field.
@@ -333,6 +328,6 @@ func (run reply) countCancel() {
 // logLeft ends a request whose client has left.
 func (run reply) logLeft() {
 	if !run.writer.HeadPassedOn() {
-		run.w.WriteHeader(statusClientLeft) // for the log alone
+		run.w.WriteHeader(caddyutil.StatusClientLeft) // for the log alone
 	}
 }

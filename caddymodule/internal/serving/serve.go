@@ -15,10 +15,6 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// statusClientLeft is what logs say of a request whose client left. It is
-// nginx's invention, and what reverse_proxy uses.
-const statusClientLeft = 499
-
 // ServeHTTP takes a request through the route's pool.
 func (rt *Route) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	outer := runOf(r.Context())

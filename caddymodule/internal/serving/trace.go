@@ -2,23 +2,18 @@ package serving
 
 import (
 	"context"
-	"sync"
 
-	"go.opentelemetry.io/contrib/propagators/autoprop"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 // tracerName is the instrumentation scope of the spans.
 const tracerName = "github.com/caddy-offload/caddy-offload/caddymodule"
-
-// propagator is what Caddy's tracing handler uses: it keeps that to itself, but
-// makes it from the environment, as this does.
-var propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
 
 // spans are those of a run, one after the other.
 type spans struct {
@@ -44,7 +39,7 @@ func (sp *spans) beginRun(ctx context.Context) context.Context {
 	sp.end()
 	sp.span = sp.begin("offload.run")
 	ctx = trace.ContextWithSpan(ctx, sp.span)
-	propagator().Inject(ctx, propagation.HeaderCarrier(sp.run.client.Header))
+	caddyutil.Propagator().Inject(ctx, propagation.HeaderCarrier(sp.run.client.Header))
 	return ctx
 }
 

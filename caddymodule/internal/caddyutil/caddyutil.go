@@ -1,0 +1,27 @@
+// Package caddyutil holds facts about Caddy that several handlers need and Caddy does not
+// export.
+package caddyutil
+
+import (
+	"net/http"
+	"sync"
+
+	"go.opentelemetry.io/contrib/propagators/autoprop"
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// StatusClientLeft is the status that logs show for a request whose client has left. It is
+// nginx's invention, and reverse_proxy uses it.
+const StatusClientLeft = 499
+
+// HasErrorRoutes reports whether the request's server has handle_errors.
+func HasErrorRoutes(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
+}
+
+// Propagator returns the propagator of Caddy's tracing handler, which makes it from the
+// environment and does not export it.
+var Propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })
