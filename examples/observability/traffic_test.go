@@ -38,6 +38,8 @@ func TestTraffic(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*tick)
 	defer cancel()
 	traffic.run(ctx)
+	mu.Lock() // a request of a client that has left may still be on its way
+	defer mu.Unlock()
 	for _, k := range kinds {
 		if body, ok := seen[k.path]; !ok || body != int64(k.body) {
 			t.Errorf("%s was sent with %d bytes (%v), want %d", k.path, body, ok, k.body)
