@@ -356,8 +356,7 @@ func (r *rig) abandonRun() {
 	r.collect(out)
 }
 
-// report says something about a run, at times with a permit that is not valid any
-// more.
+// report reports on a run, at times with a permit that is no longer valid.
 func (r *rig) report() {
 	id, ok := r.pick(false)
 	if !ok {

@@ -194,7 +194,7 @@ func (s *stage) learn(d time.Duration) {
 	s.run(d, offloader.Success)
 }
 
-// want compares what has become of the callers.
+// want compares the results of the callers.
 func (s *stage) want(callers []*caller, want string) {
 	s.t.Helper()
 	got := make([]string, len(callers))

@@ -17,7 +17,7 @@ type moody struct {
 	leave  func()
 }
 
-// joinMoody adds a worker of one queue that knows one task and has two slots.
+// joinMoody adds a worker of one queue that knows one task and runs two at once.
 func (f *fleet) joinMoody(name, queue, task string) *moody {
 	m := new(moody)
 	answers := map[string]string{

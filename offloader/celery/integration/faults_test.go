@@ -211,8 +211,8 @@ func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
 	}
 }
 
-// The queue for replies is gone with all the broker's data: what was sent there
-// is lost, and waiting calls fail at once.
+// The queue for replies is gone with all the broker's data: the replies in it are lost,
+// and waiting calls fail at once.
 func TestTheQueueForRepliesIsGone(t *testing.T) {
 	t.Parallel()
 	c := combination{"amqp", "rpc"}
