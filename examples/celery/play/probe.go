@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// process asks a fast route beside the crowd. It is a process of its own: in the
-// crowd's it would wait for a hundred others, and measure that.
+// process requests a fast route at the same time as the crowd. It is a separate process:
+// in the crowd's it would wait for a hundred others, and measure that.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer

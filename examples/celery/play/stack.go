@@ -18,7 +18,7 @@ import (
 type settings struct {
 	broker, backend string
 	requirements    string // file, relative to the example
-	bystander       string // path that is asked beside the crowd
+	bystander       string // path that is requested at the same time as those of the crowd
 }
 
 // stack is everything that runs: what Celery needs, its worker, the services and
@@ -26,7 +26,7 @@ type settings struct {
 type stack struct {
 	progress *load.Progress
 
-	bystander string // path that is asked beside the crowd
+	bystander string // path that is requested at the same time as those of the crowd
 	folder    string // for what the servers write
 	example   string // folder of the example
 	python    string // folder of Python's commands
@@ -100,7 +100,7 @@ func (s *stack) stop() error {
 // in names a file in the folder of the servers.
 func (s *stack) in(name string) string { return filepath.Join(s.folder, name) }
 
-// addresses are where everybody listens.
+// addresses are those that the servers listen on.
 type addresses struct {
 	redis, rabbitmq, upstream, sanic, caddy, admin string
 }

@@ -37,7 +37,7 @@ func (r *report) table(w io.Writer) error {
 	return err
 }
 
-// rounds explains what is in a line if there was more than one.
+// rounds explains the numbers of a line if there was more than one round.
 func (r *report) rounds() string {
 	if r.Rounds < 2 {
 		return ""
