@@ -65,7 +65,7 @@ func TestAdminListsRequests(t *testing.T) {
 	site.Eventually(t, func() bool { return len(o.requests("running", "listed")) == 1 })
 }
 
-// Queries are shown where somebody wants them, and says so.
+// Queries are shown only with show_query.
 func TestAdminShowsQueries(t *testing.T) {
 	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), "offload {\n\tshow_query\n}\n", `
 	offload {
@@ -176,7 +176,7 @@ func TestAdminCancelsRuns(t *testing.T) {
 					t.Errorf("got %v", a.res.Header)
 				}
 				done++
-				// The backend works on, as far as anybody knows: so does the permit.
+				// The backend may still work, so the run keeps its permit.
 				o.eventually("cancels", func(p object) bool {
 					return p["running"] == 1.0 && p["abandoned"] == 1.0 && p["breaker"] == "closed"
 				})

@@ -273,8 +273,8 @@ func TestAdminControlsPools(t *testing.T) {
 	}
 }
 
-// Who waits in a paused pool that a reload removes is served: nobody could resume it
-// any more.
+// The waiters of a paused pool that a reload removes are served, because the pool can no
+// longer be resumed.
 func TestAdminPausedPoolIsRemoved(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	offload {

@@ -23,8 +23,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// App holds the named pools and what all routes share. It is optional: routes
-// with pools of their own work without any setting here.
+// App holds the named pools and the settings that all routes share. It is optional: routes
+// with separate pools need no setting here.
 type App struct {
 	// Pools that routes name, by name. Any number of routes and sites may
 	// share one.

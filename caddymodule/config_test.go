@@ -86,8 +86,8 @@ func noPools(t *testing.T) {
 	})
 }
 
-// What is wrong in the JSON is refused with a text that says so. The same goes
-// for the Caddyfile: see testdata.
+// Invalid JSON is rejected with an error that names the fault. So is an invalid
+// Caddyfile: see testdata.
 func TestJSONRefused(t *testing.T) {
 	for name, test := range map[string]struct{ app, handler, want string }{
 		"unknown key of a route":           {handler: `{"concurency": 4}`, want: `unknown field "concurency"`},
@@ -410,8 +410,8 @@ func TestSameNameTwice(t *testing.T) {
 	}
 }
 
-// Routes without a name have pools of their own, whose names depend on their
-// settings alone.
+// Routes without a name have separate pools, whose names depend on their settings
+// alone.
 func TestNameless(t *testing.T) {
 	names := func() []string {
 		g := provision(t, `{}`)

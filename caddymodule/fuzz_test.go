@@ -67,9 +67,9 @@ func seed(f *testing.F, part func(text string) (string, bool)) {
 	}
 }
 
-// oneSegment reports whether the text stays within the directive that it is put
-// behind, and has to do with this parser only: `import` reads files, and other
-// directives have errors of their own.
+// oneSegment reports whether the text stays within the directive that it follows, and
+// reaches this parser only: `import` reads files, and other directives return other
+// errors.
 func oneSegment(text string) bool {
 	for _, word := range []string{"import", "handle_reject", "offload"} {
 		if strings.Contains(text, word) {
@@ -98,8 +98,8 @@ func oneSegment(text string) bool {
 	return depth == 0
 }
 
-// parses adapts a Caddyfile. It has to name a line if it refuses it, and must
-// not accept what cannot be loaded.
+// parses adapts a Caddyfile. An error must name a line, and an accepted Caddyfile must
+// load.
 func parses(t *testing.T, text string) {
 	if _, err := caddyfile.Tokenize([]byte(text), "Caddyfile"); err != nil {
 		return // never reaches a directive

@@ -46,7 +46,7 @@ import (
 // `{http.offload.in_flight}` | How many requests wait or run in the pool
 // `{http.offload.breaker_state}` | `closed`, `half_open`, `open` or `off`
 type Handler struct {
-	// A pool of the `offload` app. Default: the route has a pool of its own,
+	// A pool of the `offload` app. Default: the route has a separate pool,
 	// which the fields below configure.
 	Pool string `json:"pool,omitempty"`
 
@@ -66,8 +66,8 @@ type Handler struct {
 	// What happens to the run when the client leaves, or is answered because of a
 	// timeout. `auto` presumes that the backend works on, and lets it, with its
 	// permit; streams of events, gRPC and handlers that notice cancels are cancelled.
-	// `finish` lets a run write on to nobody when its client leaves. `cancel` closes
-	// the connection to the backend at once. Default: `auto`.
+	// `finish` discards the rest of the response when the client leaves. `cancel`
+	// closes the connection to the backend at once. Default: `auto`.
 	OnAbandon string `json:"on_abandon,omitempty"`
 
 	// How much longer the run may keep its permit when its client has left or was
@@ -83,7 +83,7 @@ type Handler struct {
 	Resend int `json:"resend,omitempty"`
 
 	// How much of a request's body is kept before it waits for a permit. A
-	// larger one is refused with status 413. Default: 256 KiB in memory, then
+	// larger one is rejected with status 413. Default: 256 KiB in memory, then
 	// 1 GiB in a file.
 	RequestSpool *SpoolBounds `json:"request_spool,omitempty"`
 
@@ -128,7 +128,7 @@ type Handler struct {
 	route *serving.Route
 }
 
-// SpoolBounds bound what is kept of one body, in bytes.
+// SpoolBounds limit the kept part of one body, in bytes.
 type SpoolBounds struct {
 	// Nothing is kept: the body is passed on as it comes, and the permit is
 	// held for as long as that takes.
@@ -247,7 +247,7 @@ func (h *Handler) openPool(app *App, timeouts routeTimeouts, logger *zap.Logger)
 	return err
 }
 
-// check refuses what makes no sense, for those who do not use a Caddyfile.
+// check returns the errors of a configuration that did not come from a Caddyfile.
 func (h *Handler) check() error {
 	var errs []error
 	fail := func(bad bool, format string, args ...any) {

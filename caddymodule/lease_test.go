@@ -179,8 +179,8 @@ func load(apps string) error {
 	return caddy.Load([]byte(config), true)
 }
 
-// When another app fails to start, in whatever order, nothing has changed
-// meanwhile: the breaker still has its results, and nobody got a permit.
+// When another app fails to start, in any order, nothing has changed meanwhile: the
+// breaker still has its results, and no waiter got a permit.
 func TestFailedStartChangesNothing(t *testing.T) {
 	restoreBudget(t)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -353,7 +353,7 @@ func TestCleanupOfNothing(t *testing.T) {
 }
 
 // `caddy adapt` and `caddy validate` leave nothing behind: no pool, no file, no
-// folder, and no other settings for what is running.
+// folder, and no changed settings of running pools.
 func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 	restoreBudget(t)
 	home := t.TempDir()

@@ -232,7 +232,7 @@ func TestNestedPools(t *testing.T) {
 	}
 }
 
-// A storm of everything at once leaves no permit taken and nobody waiting.
+// A storm of all kinds of requests leaves no permit taken and no waiter.
 func TestStormEndsAtZero(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -128,7 +128,7 @@ func TestGRPCIsRejectedInGRPC(t *testing.T) {
 	}
 }
 
-// A breaker that has tripped refuses, with the rest of its cool-down as advice.
+// A tripped breaker rejects, with the rest of its cool-down in Retry-After.
 func TestBreakerOpens(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -207,8 +207,8 @@ func TestRejectRoutesHaveTheBody(t *testing.T) {
 	}
 }
 
-// A client that is refused while it sends gets its answer first and a reset only
-// some time later. One at once would look to it as if there were no answer.
+// A client that is rejected while it sends gets the response first and a reset only some
+// time later. After an immediate reset it would not see the response.
 func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
 	const pool = `
 	offload {

@@ -41,7 +41,7 @@ func fieldsOf(text string) http.Header {
 	return h
 }
 
-// trickle sends a byte now and then, and begins again when it is refused.
+// trickle sends a byte now and then, and begins again when it is rejected.
 func trickle(version, fields string) func(context.Context, *site.Site, map[string]*http.Client) {
 	return func(ctx context.Context, s *site.Site, clients map[string]*http.Client) {
 		for ctx.Err() == nil {

@@ -135,7 +135,7 @@ func TestGoodHeadsOfCallsSettleProbes(t *testing.T) {
 	a.want(t, 200)
 }
 
-// A call whose time is over while it waits is not run: nobody would have its answer.
+// A call whose deadline passes while it waits is not run: its client no longer waits.
 func TestCallsPastTheirTimeAreNotRun(t *testing.T) {
 	up := newBusy()
 	s, o := serveOperated(t, up, `

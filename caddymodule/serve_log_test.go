@@ -33,7 +33,7 @@ func (b between) holds(n, whole float64) bool {
 	return n >= b.from && (n <= b.to || n+pause.Seconds() <= whole)
 }
 
-// A pause is long enough to be told from no time at all on a busy machine.
+// A pause is long enough to differ from no time at all on a busy machine.
 const pause = 400 * time.Millisecond
 
 func soon() between   { return between{0, .3} }

@@ -113,7 +113,7 @@ func failing(w http.ResponseWriter, r *http.Request) {
 	blocking(w, r)
 }
 
-// A scrape through Caddy says what goes on, and what has.
+// A scrape through Caddy shows current requests and totals.
 func TestMetrics(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(failing), fmt.Sprintf(twoPools, 1, ""))
 	c := s.Clients()["h1"]
@@ -248,7 +248,7 @@ func TestMetricsOfRemovedPools(t *testing.T) {
 	scrape(t, s).want(t, map[string]float64{"admitted_total{pool=own}": 0, "admitted_total{pool=shared}": 2})
 }
 
-// Who asks for them gets native histograms, beside the classic buckets.
+// Scrapes that accept them get native histograms in addition to the classic buckets.
 func TestNativeHistograms(t *testing.T) {
 	s := site.Serve(t, nil, `
 	handle /metrics {

@@ -91,7 +91,7 @@ func TestOwnAnswersAreNotCached(t *testing.T) {
 	}
 }
 
-// statusOfCalls is that of a refused call of gRPC, which there is from HTTP/2 on.
+// statusOfCalls is the status of a rejected gRPC call. There is gRPC from HTTP/2 on.
 func statusOfCalls(t *testing.T) int {
 	if strings.HasSuffix(t.Name(), "/h1") {
 		return http.StatusServiceUnavailable

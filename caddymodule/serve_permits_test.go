@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// busy is an upstream that works until it is told to answer, whether its client is
+// busy is an upstream that works until the test lets it answer, whether its client is
 // there or not.
 type busy struct {
 	site.Counter

@@ -87,7 +87,7 @@ func TestBodiesThatWereReadBefore(t *testing.T) {
 // So it is inside a handle_response, whose reverse_proxy has sent the body before.
 func TestBodiesInsideHandleResponse(t *testing.T) {
 	if testkit.Race {
-		return // a transport looks for more of a body that it has sent, beside the next handler
+		return // a transport reads on in a body that it has sent, at the same time as the next handler
 	}
 	for what, then := range map[string]string{"that sends a GET": "method GET", "that sends it again": ""} {
 		t.Run(what, func(t *testing.T) {

@@ -164,7 +164,7 @@ func TestPartsOfUploadsWaitTheirTurn(t *testing.T) {
 	}
 }
 
-// A client that is only too slow is there to be told so, and the backend has what came.
+// A client that is only too slow gets a response, and the backend has the bytes so far.
 func TestSlowResumableUploads(t *testing.T) {
 	up, all := receives()
 	s := site.ServeGlobal(t, up, "servers {\n protocols h1 h2 h2c h3\n timeouts {\n read_body 500ms\n }\n }", `

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// trickler is a client of one kind and version, against a pool of its own with one permit.
+// trickler is a client of one kind and version, against a separate pool with one permit.
 type trickler struct {
 	name, version, field, value string
 }
@@ -108,9 +108,9 @@ func TestSlowBodiesSayWhatToDo(t *testing.T) {
 	})
 }
 
-// Bodies of the same kinds that nobody may end: a silent stream that has its head, a body
-// that comes fast enough, one that the backend does not take, and one for whose permit
-// nobody waits.
+// Bodies of the same kinds that must not be ended: a silent stream that has its head, a
+// body that comes fast enough, one that the backend does not read, and one without
+// waiters for its permit.
 func TestUnspooledBodiesThatAreLeftAlone(t *testing.T) {
 	cases := []trickler{
 		{"head", "h2", "Content-Type", "application/grpc"},

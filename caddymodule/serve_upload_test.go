@@ -103,8 +103,8 @@ func TestUploadsSurviveReloads(t *testing.T) {
 	}
 }
 
-// A drain waits for uploads that are under way, says that they are left, and refuses
-// new ones before their bodies are read.
+// A drain waits for uploads in progress, shows that they remain, and rejects new ones
+// before their bodies are read.
 func TestDrainWaitsForUploads(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), "offload {\n name drains\n }\n reverse_proxy UPSTREAM")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {

@@ -80,8 +80,8 @@ func atoi(t *testing.T, text string) (n int) {
 	return n
 }
 
-// askSidecar returns status and body for a request for a host. Whoever asks by HTTPS
-// names the host in its handshake as well.
+// askSidecar returns status and body for a request for a host. With HTTPS the handshake
+// names the host as well.
 func askSidecar(t *testing.T, url, socket, host string) string {
 	t.Helper()
 	name, _, _ := strings.Cut(host, ":")

@@ -97,8 +97,8 @@ func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string)
 	return nil
 }
 
-// proxy returns its upstreams. One that handles responses by itself may be asked for
-// permission only (forward_auth): then what is behind counts.
+// proxy returns its upstreams. One with handle_response may only be asked for permission
+// (forward_auth): then the handlers behind count.
 func (w *spotWalk) proxy(h *reverseproxy.Handler, behind []string) []string {
 	for _, response := range h.HandleResponse {
 		w.routes(response.Routes, behind)

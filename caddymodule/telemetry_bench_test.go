@@ -26,8 +26,8 @@ import (
 // What metrics and the fields of the access log cost a request, as a share of what
 // the shortest of proxied requests costs: one that its backend answers at once, over
 // connections that are there already, with an access log. The difference is below the
-// noise of a network, so it is measured at the handler, in turns with and without,
-// and the whole request beside it, client and backend included.
+// noise of a network, so it is measured at the handler, in turns with and without, and
+// then for the whole request, client and backend included.
 //
 //	go test -run '^$' -bench Telemetry -count 5 ./caddymodule
 func BenchmarkTelemetry(b *testing.B) {

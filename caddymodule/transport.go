@@ -14,11 +14,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
-// Transport is what `reverse_proxy` uses in the place of its own transport in a
-// configuration with `offload`. A run can leave the requests that it sends through it,
-// and answer its client while the backend still works, and a request is sent again
-// within bounds only. Other requests pass through. It is put in by itself: nobody has
-// to configure it.
+// Transport replaces the transport of `reverse_proxy` in a configuration with `offload`.
+// A run can leave the requests that it sends through it, and answer its client while the
+// backend still works, and a request is sent again within bounds only. Other requests
+// pass through. It is inserted automatically and needs no configuration.
 type Transport struct {
 	// The transport that does the work. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
