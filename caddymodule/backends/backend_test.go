@@ -51,7 +51,7 @@ type served struct {
 	backend
 	addr    string
 	root    string // folder of its sources
-	folder  string // of its own
+	folder  string // used by this server only
 	journal journal
 }
 
@@ -93,7 +93,7 @@ func (b backend) serve(t *testing.T, commands string, how start) (*served, error
 	}, s.addr)
 }
 
-// fill puts in what is known only when a backend is started.
+// fill inserts the values that are known only when a backend starts.
 func (s *served) fill(text string, workers int) []string {
 	_, port, _ := strings.Cut(s.addr, ":")
 	return strings.Fields(strings.NewReplacer(

@@ -39,7 +39,7 @@ func (a answer) String() string {
 
 var errLeft = errors.New("the client leaves")
 
-// client makes one request on a connection of its own, which ends with it.
+// client sends one request on a separate connection, which ends with it.
 type client struct {
 	route   string // hold or stream
 	seconds float64

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
 )
 
-// How long things take. Ends are told apart by seconds, so that a busy machine does not
-// change the result.
+// Durations. The ends differ by seconds, so that a busy machine does not change the
+// result.
 const (
 	patience  = time.Minute
 	longRun   = 4 * time.Second

@@ -25,8 +25,8 @@ const resultFile = "../../docs/backends.json"
 // quickIdle is the longest idle time that is waited for with every change.
 const quickIdle = 10 * time.Second
 
-// What the page says of a server is what is measured here. Whoever changes a set-up
-// writes the file anew:
+// The measurements of a server are those on the page. After a change of a set-up, write
+// the file again:
 //
 //	.ci/backends --measure
 func TestBackendsAreAsMeasured(t *testing.T) {
@@ -108,7 +108,7 @@ func (b setup) measure(t *testing.T, commands string) measured.Row {
 	return row
 }
 
-// measureChances sees what is not the same each time, and so only looked at for the file.
+// measureChances measures values that vary between runs. Only the file has them.
 func (b setup) measureChances(t *testing.T, commands string, row *measured.Row) {
 	t.Helper()
 	if b.recycle != "" {
@@ -128,7 +128,7 @@ func (b setup) direct(t *testing.T, s *served) direct {
 	return direct{t, s.addr, b.root}
 }
 
-// recycled has a server of its own, whose workers end after some requests.
+// recycled starts a separate server, whose workers end after some requests.
 func (b setup) recycled(t *testing.T, commands string) *measured.Recycled {
 	t.Helper()
 	s, err := b.serve(t, commands, start{workers: 2, extra: b.recycle})
@@ -138,8 +138,8 @@ func (b setup) recycled(t *testing.T, commands string) *measured.Recycled {
 	return recycle(t, b.direct(t, s))
 }
 
-// offloaded has a server of its own, with one worker more than permits where that can
-// be said.
+// offloaded starts a separate server, with one worker more than permits if its number of
+// workers can be set.
 func (b setup) offloaded(t *testing.T, commands string) measured.Through {
 	t.Helper()
 	block := pageCaddyfile(t, b.caddyfile())
@@ -151,8 +151,8 @@ func (b setup) offloaded(t *testing.T, commands string) measured.Through {
 	return b.through(t, s, block)
 }
 
-// compare holds what was seen just now against the file, but for versions, chances, and
-// times that were not waited for.
+// compare compares the new measurements with the file, except for versions, values that
+// vary, and times that were not waited for.
 func compare(t *testing.T, known measured.Result, got measured.Row) {
 	t.Helper()
 	i := slices.IndexFunc(known.Rows, func(r measured.Row) bool { return r.Setup == got.Setup })

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// newcomer is a user in front of a server, who has read the README and no more.
+// newcomer is a set-up by an operator who has only read the README.
 type newcomer struct {
 	backend
 	kind    string

@@ -167,8 +167,8 @@ func (one scenario) check(t *testing.T, answers []answer) {
 }
 
 // operate cancels each request that has run for a while, until all clients are served.
-// It cancels none twice, and none that a timeout is just ending: cancelling what is cut
-// off from its client already takes its permit back, though the backend works on.
+// It cancels none twice, and none that a timeout is just ending: cancelling a run that has
+// lost its client releases its permit, although the backend works on.
 func (p *proxy) operate(name string, until time.Duration, ended <-chan struct{}) {
 	done := map[string]bool{}
 	for {

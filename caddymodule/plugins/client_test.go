@@ -92,7 +92,7 @@ func (v visit) seen(t *testing.T, c versioned, s *site) string {
 	if v.untold {
 		body = io.MultiReader(body)
 	}
-	// Caches go by path and host, and each version is to be asked for anew.
+	// The key of a cache is path and host, and each version must miss it.
 	url := s.url(c.scheme) + "/" + v.path + "/" + strings.ReplaceAll(c.name, "/", "") + strings.ReplaceAll(v.name, " ", "-")
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {

@@ -80,8 +80,8 @@ func TestSitesLookTheSame(t *testing.T) {
 	}
 }
 
-// A full pool refuses at once whatever stands around it, and what stands in front does not
-// keep its answer for later.
+// A full pool rejects at once with any plugin around it, and no plugin in front of it
+// caches the rejection.
 func TestFullPool(t *testing.T) {
 	for _, c := range combinations() {
 		if strings.HasSuffix(c.name, "PHP") || c.name == "inside handle_response" { // which is for POST

@@ -263,7 +263,7 @@ func (x *exchange) addToLog(field string) {
 	}
 }
 
-// sortBoth is for fields whose place depends on who adds them.
+// sortBoth is for fields whose order depends on the handler that adds them.
 func sortBoth(x, y *exchange) {
 	for _, fields := range [][]string{x.answers[0].fields, y.answers[0].fields, x.log, y.log} {
 		sortFields(fields)

@@ -142,7 +142,7 @@ func TestComparePanicLogs(t *testing.T) {
 	}
 	for version := range sites[0].Clients() {
 		for i := range sites {
-			if version != "h3" { // nobody logs those of HTTP/3
+			if version != "h3" { // panics on HTTP/3 are not logged
 				site.Eventually(t, func() bool { return logged(version, i) > 0 })
 			}
 			if n, plain := logged(version, i), logged(version, 0); n != plain {

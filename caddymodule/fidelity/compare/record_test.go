@@ -89,9 +89,9 @@ func cloneMessages(list []message) []message {
 	return list
 }
 
-// agree makes equal what is chance where an answer was cut on HTTP/3, or its client
-// has left: how much of it arrives, and whether its head does. If one body then is
-// not the start of the other, they still differ.
+// agree removes differences that are chance if an answer was cut on HTTP/3, or its client
+// has left: the length of the part that arrives, and whether the head arrives. If neither
+// body is the start of the other, they still differ.
 func (x *exchange) agree(y *exchange) {
 	if !x.partial || !y.partial || len(x.answers) != 1 || len(y.answers) != 1 {
 		return

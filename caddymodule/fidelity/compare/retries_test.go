@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Upstreams that fail, and what is tried instead: there the body arrives whole.
+// Upstreams that fail: the body arrives whole at the one that is tried next.
 func TestCompareRetries(t *testing.T) {
 	trials := []trial{
 		{name: "GET"},

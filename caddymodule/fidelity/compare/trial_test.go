@@ -181,7 +181,7 @@ func pattern(n int) []byte {
 	return bytes.Repeat(text, n/len(text)+1)[:n]
 }
 
-// sized is a body whose length is told.
+// sized is a body of declared length.
 func sized(n int) body {
 	if n == 0 {
 		return body{}
@@ -189,7 +189,7 @@ func sized(n int) body {
 	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n)}
 }
 
-// unsized is a body whose length is not told.
+// unsized is a body without a declared length.
 func unsized(n int) body {
 	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n), untold: true}
 }

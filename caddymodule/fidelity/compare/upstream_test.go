@@ -65,7 +65,7 @@ func (p *play) leave(c *call, r *http.Request) {
 	})
 }
 
-// watchedBody notes what is read.
+// watchedBody records the bytes that are read.
 type watchedBody struct {
 	io.ReadCloser
 	call *call

@@ -41,8 +41,8 @@ func TestClientsThatNeverReadLoseTheirSpool(t *testing.T) {
 	})
 }
 
-// An upload that stops in the middle is given up, and nothing of it is kept. Its
-// client is told.
+// An upload that stops in the middle is ended, and none of it is kept. Its client gets a
+// response.
 func TestUploadsThatStopLoseTheirSpool(t *testing.T) {
 	d := newIdleStage(t)
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {

@@ -17,8 +17,7 @@ import (
 
 var bodiesSize = flag.String("bodies.size", "64MiB", "how large the bodies of the test of large bodies are")
 
-// bodyStage is a Caddy in a process of its own, and an upstream, that pass large
-// bodies.
+// bodyStage is a Caddy in a separate process, and an upstream, that pass large bodies.
 type bodyStage struct {
 	*site.Process
 	started  chan struct{} // closed when there is a process

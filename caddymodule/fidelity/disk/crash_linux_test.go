@@ -22,7 +22,7 @@ import (
 func TestKilledProcessLeavesNoFiles(t *testing.T) {
 	d := newDiskStage(t, t.TempDir(), site.Limits{})
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {
-		if h3, ok := c.Transport.(*http3.Transport); ok { // it cannot tell a dead server from a slow one
+		if h3, ok := c.Transport.(*http3.Transport); ok { // it cannot distinguish a dead server from a slow one
 			h3.QUICConfig = &quic.Config{MaxIdleTimeout: 2 * time.Second}
 		}
 		uploaded := make(chan error, 1)

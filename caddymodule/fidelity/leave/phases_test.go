@@ -98,7 +98,7 @@ func TestLeave(t *testing.T) {
 func (st *leaveStage) leaveUploading(t *testing.T, l *leaver) {
 	before := st.up.Total.Load()
 	v := l.send(t, "/hang")
-	v.body.Write(make([]byte, 100<<10)) // beyond what is kept in memory
+	v.body.Write(make([]byte, 100<<10)) // more than is kept in memory
 	site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
 	v.left()
 	st.left(t, 499)

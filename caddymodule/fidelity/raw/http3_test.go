@@ -51,9 +51,9 @@ func sendHTTP3(t *testing.T, s *site.Site, path string, declared int64, body str
 	return fmt.Sprintf("%d %s cut=%v", res.StatusCode, text, err != nil)
 }
 
-// Nobody below checks that a body has the length that it declares: plain Caddy
-// notices when it has sent half of the request, and says 502. A spool must not
-// make a shorter request of it.
+// No lower layer checks that a body has its declared length: plain Caddy notices when it
+// has sent half of the request, and responds with 502. A spool must not make a shorter
+// request of it.
 func TestRawHTTP3Lengths(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for declared, body := range map[int64]string{0: kit.Smuggled, 4: "body" + kit.Smuggled, 400: "body", 1: ""} {

@@ -25,7 +25,7 @@ type rawUpstream struct {
 	addr string
 
 	mu       sync.Mutex
-	requests []string // without their framing, and what is no request
+	requests []string // without their framing, and text that is no request
 }
 
 func newRawUpstream(t *testing.T) *rawUpstream {
@@ -127,8 +127,8 @@ const (
 	rawPatience = 200 * time.Millisecond
 )
 
-// rawPlay sends text on a connection of its own and returns what comes back: each
-// answer, and whether the connection is closed then.
+// rawPlay sends text on a separate connection and returns the result: each answer, and
+// whether the connection is closed then.
 func rawPlay(t *testing.T, addr, text string, patience time.Duration) []string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -163,8 +163,8 @@ func rawAnswers(conn net.Conn, patience time.Duration) (answers []string) {
 	}
 }
 
-// rawTwins are two sites that a raw upstream is behind. Both are told of names and
-// of nothing else that differs.
+// rawTwins are two sites in front of a raw upstream. They differ by their names and by
+// offload only.
 func rawTwins(t *testing.T, words string) (r *rawUpstream, plain, offloaded *site.Site) {
 	t.Helper()
 	r = newRawUpstream(t)

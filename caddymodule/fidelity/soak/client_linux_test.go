@@ -23,7 +23,7 @@ type soakClient struct {
 	reloads *soakReloads
 	rnd     *rand.Rand
 	clients map[string]*http.Client // by version of HTTP
-	pausing map[string]*http.Client // for those who pause: on HTTP/2 and 3 they hold up others of their connection
+	pausing map[string]*http.Client // for clients that pause: on HTTP/2 and 3 they block others of their connection
 	addr    string
 	clear   string // the address without TLS
 }

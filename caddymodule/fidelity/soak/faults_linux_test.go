@@ -19,7 +19,7 @@ var soakFaults = map[string]func(c *soakCall){
 	"late head":    func(c *soakCall) { c.wait(800 * time.Millisecond); c.answer(http.StatusOK) },
 	"server error": func(c *soakCall) { c.answer(http.StatusInternalServerError) },
 	"overloaded":   func(c *soakCall) { c.w.Header().Set("Retry-After", "1"); c.answer(http.StatusServiceUnavailable) },
-	"blocked": func(c *soakCall) { // it does not notice that nobody is interested any more
+	"blocked": func(c *soakCall) { // it does not notice that its client has left
 		<-time.After(500 * time.Millisecond)
 		c.answer(http.StatusOK)
 	},

@@ -17,7 +17,7 @@ type soakTally struct {
 	lost   []*soakRequest            // cut for no reason that their clients know
 }
 
-// add counts a request by what was done to it and what became of it.
+// add counts a request by its faults and its result.
 func (s *soakTally) add(of map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

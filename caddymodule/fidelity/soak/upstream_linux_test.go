@@ -46,7 +46,7 @@ func (u *soakUpstream) fail(format string, args ...any) {
 	u.wrong = append(u.wrong, fmt.Sprintf(format, args...))
 }
 
-// failures returns what was noted.
+// failures returns the recorded failures.
 func (u *soakUpstream) failures() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -162,7 +162,7 @@ func (c *soakCall) write(from, to int64) bool {
 	return true
 }
 
-// wait pauses, as long as anybody is interested.
+// wait pauses until the end of d or of the request.
 func (c *soakCall) wait(d time.Duration) {
 	select {
 	case <-time.After(d):

@@ -197,7 +197,7 @@ func checkCancels(t *testing.T, s *callee, c rpc.TestServiceClient) {
 	s.hasEnded(t)
 }
 
-// What offload refuses or ends is told in the words of gRPC.
+// Calls that offload rejects or ends get the status of gRPC.
 func TestStreamsGRPCRefusals(t *testing.T) {
 	kit.BesidesCaddysRaces(t, checkGRPCRefusals)
 }

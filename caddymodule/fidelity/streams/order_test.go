@@ -94,7 +94,7 @@ func talk(t *testing.T, c *http.Client, url string) {
 	}
 }
 
-// answerEarly sends a body that nobody reads, and never ends it.
+// answerEarly sends a body that the backend does not read, and never ends it.
 func answerEarly(t *testing.T, c *http.Client, url string) {
 	body, writer := io.Pipe()
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/early", body)

@@ -63,7 +63,7 @@ func TestUpgradesPassThePool(t *testing.T) {
 	}
 }
 
-// A tunnel that holds its permit does so until its end, whoever makes it.
+// A tunnel that holds its permit does so until its end, whichever side ends it.
 func TestUpgradesHoldTheirPermit(t *testing.T) {
 	s, u := upgradeSite(t, "upgrades hold")
 	for version, c := range upgraders(t, s) {
@@ -138,8 +138,8 @@ func TestUpgradesWithEveryAbandon(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its handshake gets no tunnel, and the
-// upstream that gives it one later is told so.
+// A client that leaves in the middle of its handshake gets no tunnel, and an upstream
+// that accepts it later gets a closed connection.
 func TestUpgradesOfClientsThatLeave(t *testing.T) {
 	for _, words := range []string{"upgrades pass", "upgrades hold"} {
 		t.Run(words, func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestUpgradeThatIsIgnored(t *testing.T) {
 	res := ask("/large")
 	defer res.Body.Close()
 	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
-	kit.Idle(t, s) // nobody has read a byte of 8 MiB
+	kit.Idle(t, s) // the client has read no byte of 8 MiB
 	if n, err := io.Copy(io.Discard, res.Body); n != 8<<20 || err != nil {
 		t.Errorf("got %d bytes, %v", n, err)
 	}
