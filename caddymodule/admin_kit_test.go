@@ -25,8 +25,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, doc.Validate(context.Background())
 })
 
-// operator uses the admin endpoint of a running Caddy. Each answer that it gets must
-// be as the document says.
+// operator uses the admin endpoint of a running Caddy. Each answer must have the
+// documented form.
 type operator struct {
 	t    *testing.T
 	addr string

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Requests are listed with what they are known by, and with none of their secrets.
+// The list of requests identifies them and shows none of their secrets.
 func TestAdminListsRequests(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	route {
@@ -103,7 +103,7 @@ func (o *operator) only(pool, phase string) string {
 	return id
 }
 
-// cancel cancels a request, which must be in that phase, and which explain knows then.
+// cancel cancels a request, which must be in that phase, and expects it in explain.
 func (o *operator) cancel(pool, phase string) {
 	o.t.Helper()
 	id := o.only(pool, phase)
@@ -147,8 +147,8 @@ func upstreamOf(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A request is cancelled wherever it is: its client gets the answer for that, or half
-// of one, and the pool is as before.
+// A request is cancelled in any phase: its client gets the response to a cancel, or half
+// of a response, and the pool is as before.
 func TestAdminCancelsRuns(t *testing.T) {
 	for path, status := range map[string]int{"/hang": 503, "/half": 0} {
 		t.Run(path, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestAdminCancelsWaiters(t *testing.T) {
 	})
 }
 
-// A body that does not come to its end is not waited for.
+// A cancel does not wait for the end of the body.
 func TestAdminCancelsUploads(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(upstreamOf), `
 	offload {
@@ -388,7 +388,7 @@ func TestAdminShowsAbandonedRuns(t *testing.T) {
 	})
 }
 
-// What was decided is remembered with the numbers of that moment.
+// Decisions are recorded with the numbers of that moment.
 func TestAdminExplains(t *testing.T) {
 	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), "offload {\n\texplain 3\n}", `
 	offload {

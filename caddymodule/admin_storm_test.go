@@ -94,7 +94,7 @@ func stormRequest(t *testing.T, c *http.Client, url string, i int) {
 	_, _ = io.Copy(io.Discard, res.Body)
 }
 
-// something is what an operator may do at any time.
+// something performs a random action that is allowed at any time.
 func (o *operator) something() {
 	o.t.Helper()
 	switch rand.IntN(9) {

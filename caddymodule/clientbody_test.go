@@ -118,8 +118,8 @@ func TestConnectionEndsWithABodyThatIsCutShort(t *testing.T) {
 	all.Wait()
 }
 
-// A backend that reads no more of a body that its client sends without pause is the one
-// to wait for: the run keeps its permit.
+// If a backend stops reading a body that its client sends without pause, the backend is
+// the slow side: the run keeps its permit.
 func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 	backend, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

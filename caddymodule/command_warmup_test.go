@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Commands say why a pool gives out fewer permits than it has, and what holds them.
+// Commands show why a pool gives out fewer permits than it has, and which runs hold them.
 func TestCommandsShowWarmUps(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	route {

@@ -13,10 +13,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// line is what each error of a Caddyfile has to name.
+// line matches the place that each error of a Caddyfile must name.
 var line = regexp.MustCompile(`\bCaddyfile:[1-9][0-9]*\b`)
 
-// FuzzDirective parses what may stand behind the word "offload" in a site.
+// FuzzDirective parses the text after the directive "offload" in a site.
 func FuzzDirective(f *testing.F) {
 	seed(f, func(text string) (string, bool) {
 		_, rest, ok := strings.Cut(text, "\n\toffload ")
@@ -30,8 +30,7 @@ func FuzzDirective(f *testing.F) {
 	})
 }
 
-// FuzzGlobalOption parses what may stand behind the word "offload" in the
-// global options.
+// FuzzGlobalOption parses the text after the global option "offload".
 func FuzzGlobalOption(f *testing.F) {
 	seed(f, func(text string) (string, bool) {
 		rest, ok := strings.CutPrefix(text, "{\n\toffload ")

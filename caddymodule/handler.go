@@ -24,11 +24,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
-// Handler protects what comes behind it from more work than it can take: each
+// Handler protects the handlers behind it from more work than they can take: each
 // request waits for a permit of a pool, in a bounded queue and only while the
 // pool's breaker is closed. Bodies are kept in memory and then in files, so that
-// slow clients hold no permit. Whatever answers behind it works: `reverse_proxy`,
-// `php_fastcgi`, anything.
+// slow clients hold no permit. It works with any handler that responds, such as
+// `reverse_proxy` and `php_fastcgi`.
 //
 // Placeholders:
 //
@@ -78,8 +78,8 @@ type Handler struct {
 
 	// How often a request may be sent again when the connection to the backend ends
 	// without an answer, by itself and only where HTTP allows it: safe methods, and
-	// others with an `Idempotency-Key`. What the backend cannot have noticed does not
-	// count. -1 is off. Default: 1.
+	// others with an `Idempotency-Key`. Attempts that the backend cannot have noticed
+	// do not count. -1 is off. Default: 1.
 	Resend int `json:"resend,omitempty"`
 
 	// How much of a request's body is kept before it waits for a permit. A
@@ -155,8 +155,8 @@ const (
 	patience = 5 * time.Millisecond
 )
 
-// routeTimeouts of a handler: those that the user has written, and the longest
-// that is in force.
+// routeTimeouts of a handler: those that are configured, and the longest that is in
+// force.
 type routeTimeouts struct {
 	written []caddy.Duration
 	longest time.Duration
@@ -299,8 +299,8 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 	return spool.Bounds{Memory: b.Memory, File: b.File}
 }
 
-// defaultAbandonTimeout gives a run as much time again as it had for its client.
-// Without any timeout the user has said that runs may take as long as they like.
+// defaultAbandonTimeout gives an abandoned run the time of its larger timeout once more,
+// but at least minAbandonTimeout. Without timeouts abandoned runs have no limit either.
 func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	if longest == 0 {
 		return optionvalue.Off
@@ -308,7 +308,7 @@ func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	return caddy.Duration(max(longest, minAbandonTimeout))
 }
 
-// nameless makes a name out of settings, for pools that have none.
+// nameless derives a name from settings, for pools that have none.
 func (a *App) nameless(c PoolConfig) string {
 	text, err := json.Marshal(c)
 	if err != nil {

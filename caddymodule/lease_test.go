@@ -55,7 +55,7 @@ func TestNewestStartedRules(t *testing.T) {
 	}
 }
 
-// start does what Caddy does when all apps have started.
+// start starts the configuration as Caddy does.
 func (g *provisioned) start() {
 	g.t.Helper()
 	if err := g.app.Start(); err != nil {
@@ -66,7 +66,7 @@ func (g *provisioned) start() {
 	}
 }
 
-// inForce is what configurations have made of a pool and of the budget.
+// inForce holds the settings of a pool and of the budget that are in force.
 type inForce struct {
 	concurrency, references, uploads int
 }
@@ -292,8 +292,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A configuration that fails in Provision gives back what it took and no more,
-// wherever it fails, and what fails to be adapted took nothing.
+// A configuration that fails at any place in Provision returns all that it took and no
+// more, and one that cannot be adapted takes nothing.
 func TestFailedProvision(t *testing.T) {
 	restoreBudget(t)
 	alive := provision(t, limited(1))
@@ -345,7 +345,7 @@ func onlyAlive(t *testing.T, names ...string) {
 	})
 }
 
-// What was never provisioned can be cleaned up.
+// A module that was never provisioned can be cleaned up.
 func TestCleanupOfNothing(t *testing.T) {
 	if err := new(App).Cleanup(); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// gather returns what a configuration's registry would.
+// gather returns the metrics as a configuration's registry does.
 func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

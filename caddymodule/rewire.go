@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// rewireOnce does it for the first offload of a configuration.
+// rewireOnce calls rewire for the first offload of a configuration.
 func (a *App) rewireOnce(ctx caddy.Context) {
 	if !a.rewired {
 		a.rewired = true
@@ -68,7 +68,7 @@ func rewireRoutes(routes caddyhttp.RouteList) {
 	}
 }
 
-// rewireText does it in the text of a handler and of all handlers within it.
+// rewireText rewires the text of a handler and of all handlers within it.
 func rewireText(text json.RawMessage) json.RawMessage {
 	if !bytes.Contains(text, []byte(`reverse_proxy`)) {
 		return text

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Clients that leave before the first byte end nothing: the backend is presumed
-// blocked, its permit stays taken, and it never sees more than the limit.
+// Clients that leave before the first byte end no run: the backend is presumed blocked,
+// the permit stays taken, and the backend never has more runs than the limit.
 func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	var up site.Counter
 	work := make(chan struct{})
@@ -83,7 +83,7 @@ func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	}
 }
 
-// What happens to a run whose client leaves before the first byte.
+// on_abandon decides about a run whose client leaves before the first byte.
 func TestOnAbandon(t *testing.T) {
 	tests := []struct {
 		words   string

@@ -57,8 +57,8 @@ func blocking(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "ok")
 }
 
-// What clients get when the pool is full: by the routes for it, by the error
-// routes, plainly, and in gRPC, with the status that was asked for.
+// A full pool answers by handle_reject, by the error routes, plainly, and in gRPC, with
+// the configured status.
 func TestAnswersOfAFullPool(t *testing.T) {
 	const pool = `
 	offload %s {
@@ -263,8 +263,8 @@ func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
 	}
 }
 
-// A gRPC call that fails because its client has given it too little time says
-// nothing about the backend, which ends such calls by itself.
+// A gRPC call that fails because its client has set a short deadline does not count for
+// the breaker. The backend ends such calls itself.
 func TestBreakerIgnoresImpatientCalls(t *testing.T) {
 	for limit, status := range map[string]string{"1m": "", "10S": "14", "": "14"} {
 		t.Run("grpc-timeout "+limit, func(t *testing.T) {

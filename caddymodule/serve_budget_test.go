@@ -119,8 +119,8 @@ func (b *budgetStage) atRest() {
 	})
 }
 
-// Clients that do not read what they have asked for use up what may be kept of
-// responses, and nothing that uploads need, of other pools or of theirs.
+// Clients that do not read their responses use up the budget for responses, but not that
+// for uploads, in any pool.
 func TestStalledReadersLeaveRoomForUploads(t *testing.T) {
 	b := serveTight(t)
 	b.each(func(t *testing.T, c *http.Client, url string) {
@@ -269,8 +269,8 @@ func ended(all []*asked) (n int) {
 	return n
 }
 
-// A folder that cannot be used is shown for as long as that is so, to programs and to
-// people. Bodies stay in memory meanwhile.
+// While the spool folder cannot be used, the admin endpoint and the command show that.
+// Bodies stay in memory meanwhile.
 func TestSpoolFolderThatCannotBeUsedIsShown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {

@@ -44,7 +44,7 @@ func TestHandlersMayBoundTheirWrites(t *testing.T) {
 	})
 }
 
-// What comes after its deadline is not written, and the client gets what came before, cut.
+// Bytes after the write deadline are not written. The client gets those before it, cut.
 func TestWritesAfterTheirDeadlineFail(t *testing.T) {
 	arrived, late := make(chan bool), make(chan error, 1)
 	s, _ := serveHandler(t, "", func(w http.ResponseWriter, _ *http.Request) error {

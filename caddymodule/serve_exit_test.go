@@ -51,7 +51,7 @@ func wantNumbers(t *testing.T, line map[string]any, want map[string]float64) {
 	}
 }
 
-// patience is for clients of a process that ends: whatever they get, they get it.
+// patience is the timeout of clients of a process that ends: longer than any response.
 const patience = 15 * time.Second
 
 // Requests that are in the pool when the process is asked to end finish: those that

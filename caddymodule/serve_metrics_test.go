@@ -24,7 +24,7 @@ import (
 // series are the values of a scrape by name and labels, as they are written.
 type series map[string]float64
 
-// heard asks until it has an answer: in the very moment of a reload Caddy may close
+// heard sends requests until it gets an answer: at the moment of a reload Caddy may close
 // a new connection without one.
 func heard(t *testing.T, c *http.Client, url string) (res *http.Response, body string) {
 	t.Helper()

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// The breaker hears of a timeout when it happens, while the backend still has the permit,
-// and of one run once.
+// The breaker counts a timeout when it happens, while the run still holds its permit, and
+// counts each run once.
 func TestBreakersHearOfTimeoutsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		words string

@@ -161,8 +161,8 @@ func TestCancelsKeepTheirPermits(t *testing.T) {
 	}
 }
 
-// What is abandoned is given up after abandon_timeout, counted from when its client left
-// or was answered, whatever came first. The backend's connection is closed.
+// An abandoned run ends after abandon_timeout, counted from the time when its client left
+// or was answered, whichever came first. The connection to the backend is closed.
 func TestAbandonedRunsAreGivenUp(t *testing.T) {
 	up := newBusy()
 	s, o := serveOperated(t, up, `

@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// readsBefore are what handlers in front may do to the body of a request.
+// readsBefore are the ways in which handlers in front may read the body of a request.
 var readsBefore = map[string]func(r *http.Request) io.ReadCloser{
 	"reads it": func(r *http.Request) io.ReadCloser {
 		_, _ = io.ReadAll(r.Body)
@@ -64,8 +64,8 @@ func (b body) post(t *testing.T, c *http.Client, url string) (status int, text s
 	return res.StatusCode, text
 }
 
-// A handler in front that has read or closed the body, such as a reverse_proxy around a
-// handle_response, is no client that has left. Those behind find what they would find
+// A body that a handler in front has read or closed, such as a reverse_proxy around a
+// handle_response, does not mean that the client has left. Handlers behind get the same as
 // without offload.
 func TestBodiesThatWereReadBefore(t *testing.T) {
 	for name, read := range readsBefore {

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// received is what a backend has got of an upload.
+// received is the part of an upload that a backend has got.
 type received struct {
 	bytes int64
 	err   error // behind them
@@ -78,8 +78,8 @@ var resumables = map[string]string{
 	"first draft": "Upload-Incomplete: ?0\nUpload-Draft-Interop-Version: 1",
 }
 
-// What came of a resumable upload before its client broke off reaches the backend, as cut
-// as it is, under a permit like any other, and says nothing of the backend.
+// The part of a resumable upload before its client broke off reaches the backend, cut,
+// under a permit like any other, and does not count for the breaker.
 func TestResumableUploadsThatBreakOff(t *testing.T) {
 	for _, words := range []string{"", "on_abandon cancel", "request_spool 1KiB 2MiB\n on_abandon finish", "unspooled resumable", "request_spool off"} {
 		up, all := receives()

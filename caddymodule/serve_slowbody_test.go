@@ -44,9 +44,9 @@ func (k trickler) begin(t *testing.T, c *http.Client, url string) (*asked, *io.P
 	return attacker{t: t, c: c, url: url + "/" + k.name, field: k.field, value: k.value}.open()
 }
 
-// A request whose body trickles does not keep a permit from others: it is ended for its
-// client's fault as soon as one waits, its permit comes back, and the breaker hears
-// nothing of it.
+// A request whose body trickles does not keep a permit from others: it is ended as its
+// client's fault as soon as another request waits, its permit is released, and the breaker
+// does not count it.
 func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 	all := tricklers()
 	s, o := serveOperated(t, http.HandlerFunc(discards), routes(all, ""))
@@ -84,8 +84,8 @@ func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 	}
 }
 
-// A client that waits for an answer within a body that is spooled gets 408 in the end, and
-// the log says what to do about it.
+// A client that waits for an answer while its body is spooled gets 408 in the end, and the
+// log names the cure.
 func TestSlowBodiesSayWhatToDo(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	s := site.ServeGlobal(t, http.HandlerFunc(discards),

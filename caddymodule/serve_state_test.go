@@ -346,8 +346,8 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A body that is accepted gets its 100 Continue from us, once and on every version
-// of HTTP, and the upstream hears nothing of the expectation.
+// Offload sends the 100 Continue for an accepted body, once and on every version of HTTP,
+// and the upstream gets no Expect field.
 func TestContinueIsOurs(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := readAll(r.Body)

@@ -189,12 +189,12 @@ func TestReloadStorm(t *testing.T) {
 	}
 }
 
-// processState is what must not grow.
+// processState are the numbers that must not grow.
 type processState struct {
 	goroutines, files, series, references, spooled int
 }
 
-// grownTo allows for what the runtime and the connections to upstreams need.
+// grownTo allows for the runtime and for the connections to upstreams.
 func (s processState) grownTo(now processState) bool {
 	return now.goroutines > s.goroutines+10 || now.files > s.files+10 ||
 		now.series != s.series || now.references != s.references || now.spooled != s.spooled
@@ -256,8 +256,8 @@ func TestOrderSurvivesReloads(t *testing.T) {
 	}
 }
 
-// A pool that a reload removes finishes what came with the configuration that had it,
-// an upload that is under way included.
+// A pool that a reload removes finishes the requests of the configuration that had it,
+// including an upload in progress.
 func TestRemovedPoolsFinish(t *testing.T) {
 	work := make(chan struct{})
 	release := sync.OnceFunc(func() { close(work) })

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A pool that a reload names differently has what the old one's runs leave of the
-// limit, and all of it when these have ended.
+// A pool that a reload renames gets the part of the limit that the runs of the old pool do
+// not use, and all of it when these have ended.
 func TestRenamedPoolsShareTheirLimit(t *testing.T) {
 	work := make(chan struct{})
 	release := sync.OnceFunc(func() { close(work) })

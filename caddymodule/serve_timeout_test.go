@@ -42,7 +42,7 @@ func TestFirstByteTimeout(t *testing.T) {
 	})
 }
 
-// lateAnswer asks for what takes too long, and returns how long its answer took.
+// lateAnswer sends a request that takes too long, and returns the time until its answer.
 func lateAnswer(t *testing.T, c *http.Client, url string) time.Duration {
 	t.Helper()
 	start := time.Now()

@@ -143,8 +143,8 @@ func wantLimited(t *testing.T, kind string, res *http.Response) {
 	}
 }
 
-// A route that has said what it honours has decided how many permits that may take, and
-// what it has not named is like any other body.
+// The kinds that a route names in unspooled may take all permits. Other kinds are spooled
+// like any other body.
 func TestUnspooledLiftsTheHalf(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(discards), `
 	offload {
@@ -295,8 +295,8 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// Calls with one message are no streams: their bodies are there with their heads. However
-// many come at once, they wait for permits like other requests.
+// Calls with one message are no streams: their bodies arrive with their heads. Any number
+// of them at once waits for permits like other requests.
 func TestCallsWithOneMessageNeedNoShare(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

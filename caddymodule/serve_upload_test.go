@@ -76,7 +76,7 @@ func loadFor(t *testing.T, s *site.Site, c *http.Client, url, body string) {
 
 var loads atomic.Int64
 
-// An upload that has begun is served whatever a reload does to its route.
+// An upload that has begun is served after any reload of its route.
 func TestUploadsSurviveReloads(t *testing.T) {
 	const first = "offload /up* {\n name first\n }\n reverse_proxy UPSTREAM"
 	for name, second := range map[string]string{
@@ -128,8 +128,7 @@ func TestDrainWaitsForUploads(t *testing.T) {
 	})
 }
 
-// An upload that ends in any other way is in the pool no more: a drain does not wait
-// for it.
+// An upload that ends in any other way has left the pool: a drain does not wait for it.
 func TestUploadsThatFailLeaveThePool(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), `
 	offload {

@@ -17,9 +17,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A sidecar opens the listener that --from names, and no other; it serves requests
-// for any host there, so that a probe by another name sees the service, not an empty
-// answer.
+// A sidecar opens the listener of --from, and no other. It serves requests for any host
+// there, so that a probe by another name gets the answer of the service, not an empty one.
 func TestSidecarListensThereOnly(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, r.Host+" is down", http.StatusInternalServerError)

@@ -65,8 +65,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return serving.RoundTrip(t.inner, r)
 }
 
-// What reverse_proxy asks a transport for. Each answer is that of the transport behind,
-// or what reverse_proxy takes for granted of one that does not say.
+// The optional methods of a transport of reverse_proxy. Each calls that of the transport
+// behind, or returns the value that reverse_proxy uses for a transport without it.
 
 // TLSEnabled reports whether the transport speaks TLS.
 func (t *Transport) TLSEnabled() bool {

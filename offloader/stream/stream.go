@@ -1,7 +1,7 @@
 // Package stream holds the output of one run while it is produced: bytes, and an end
 // with a cause. One writer produces it for one reader, which may be slower. The bytes
-// go to memory first, then to a file; when both are used up the writer waits. What has
-// been read is given back, so a stream cannot be read a second time.
+// go to memory first, then to a file; when both are used up the writer waits. The reader
+// frees the bytes that it has read, so a stream cannot be read a second time.
 package stream
 
 import (
