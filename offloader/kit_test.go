@@ -141,7 +141,7 @@ func (s *stage) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// at lets time pass until so long after the beginning.
+// at lets time pass until d after the beginning.
 func (s *stage) at(d time.Duration) { s.pass(d - time.Since(s.began)) }
 
 // state names the state of a caller.

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// timesOut lets a caller come whose run exceeds its time: it is reported and
-// abandoned, and keeps its permit.
+// timesOut adds a caller whose run times out: the run is reported and abandoned, and keeps
+// its permit.
 func (s *stage) timesOut() *caller {
 	s.t.Helper()
 	c := s.arrive()

@@ -19,7 +19,7 @@ var (
 	anew = flag.Bool("backends.write", false, "measure all set-ups, and write docs/backends.json")
 )
 
-// resultFile is what the page's table is made from.
+// resultFile is the source of the page's table.
 const resultFile = "../../docs/backends.json"
 
 // quickIdle is the longest idle time that is waited for with every change.
@@ -62,8 +62,8 @@ func TestBackendsAreAsMeasured(t *testing.T) {
 	}
 }
 
-// renewed is a result with other rows, in the order of the set-ups. What was not measured
-// this time, because only some were asked for, is as it was.
+// renewed returns a result with new rows, in the order of the set-ups. Rows that were not
+// measured this time stay.
 func renewed(known measured.Result, rows map[string]measured.Row) measured.Result {
 	for _, old := range known.Rows {
 		if _, ok := rows[old.Setup]; !ok {
@@ -81,7 +81,7 @@ func renewed(known measured.Result, rows map[string]measured.Row) measured.Resul
 	return result
 }
 
-// measure sees all that the table says of a set-up.
+// measure measures the row of a set-up in the table.
 func (b setup) measure(t *testing.T, commands string) measured.Row {
 	t.Helper()
 	row := measured.Row{Setup: b.name, Backend: b.kind}

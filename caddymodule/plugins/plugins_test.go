@@ -113,7 +113,7 @@ func TestFullPool(t *testing.T) {
 	}
 }
 
-// Subscribers of a Mercure hub get updates and stay, whatever stands around it.
+// Subscribers of a Mercure hub get updates and stay, with any plugin around it.
 func TestMercureHub(t *testing.T) {
 	for name, body := range map[string]string{
 		"without offload": "route {\nhub\n" + proxy + "\n}",

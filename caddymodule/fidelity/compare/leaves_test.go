@@ -19,7 +19,7 @@ func tillTheEnd(w http.ResponseWriter, r *http.Request) {
 	p.note("the upstream was told to stop")
 }
 
-// Clients that leave. The upstream learns of it, unless it is presumed to work on.
+// Clients that leave. The upstream is cancelled, unless it is presumed to work on.
 func TestCompareLeaves(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()

@@ -22,7 +22,7 @@ type stage struct {
 
 // client plays the client's part.
 type client interface {
-	// exchange fills x with what comes back.
+	// exchange fills x with the result.
 	exchange(p *play, x *exchange)
 }
 

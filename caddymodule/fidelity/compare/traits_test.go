@@ -15,13 +15,13 @@ const (
 	// Of the upstream, or of the handler in its place.
 	badStatus     // it answers with a status that makes net/http panic
 	flood         // it sends too many 1xx responses
-	diesSilent    // its connection ends before it says anything
+	diesSilent    // its connection ends before it sends anything
 	needsLength   // it takes no upload of unknown length
 	changedBehind // a placeholder reads a value that was changed behind offload
 
 	// Of the answer.
 	unmeasured   // its length is not declared
-	misstated    // it is longer or shorter than it says
+	misstated    // it is longer or shorter than declared
 	typeless     // it has no type, and begins with a large piece
 	flushesFirst // it is flushed before it has a status
 )

@@ -100,8 +100,8 @@ func (b *bodyStage) upload(t *testing.T, c *http.Client, url string, size int64)
 	}
 }
 
-// download reads nothing until the upstream is done: what the network does not
-// hold must be in a file by then.
+// download reads nothing until the upstream is done: the bytes that are not in the
+// network's buffers must be in a file by then.
 func (b *bodyStage) download(t *testing.T, c *http.Client, url string, size int64) {
 	t.Helper()
 	const network = 16 << 20 // buffers and windows of both sides
@@ -131,8 +131,8 @@ func (b *bodyStage) peak(t *testing.T) int64 {
 	return b.Memory("VmHWM")
 }
 
-// judgeMemory compares the peak with that for small bodies. What may come on top
-// is the garbage between two collections, and buffers of connections.
+// judgeMemory compares the peak with that for small bodies. It allows for the garbage
+// between two collections and for the buffers of connections.
 func (b *bodyStage) judgeMemory(t *testing.T, small int64) {
 	bound := int64(48 << 20)
 	if testkit.Race {

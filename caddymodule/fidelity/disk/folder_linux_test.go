@@ -46,7 +46,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// wantWarning checks that the log of the start names the folder and says what to do.
+// wantWarning checks that the log of the start names the folder and the cure.
 func (d *diskStage) wantWarning(t *testing.T) {
 	t.Helper()
 	for _, line := range d.Log() {

@@ -68,7 +68,7 @@ func TestFullDiskCutsResponsesOfClientsThatStall(t *testing.T) {
 	})
 }
 
-// wantLog checks that the log names the folder and the error, and says what to do.
+// wantLog checks that the log names the folder, the error and the cure.
 func (d *diskStage) wantLog(t *testing.T, words ...string) {
 	t.Helper()
 	var line string

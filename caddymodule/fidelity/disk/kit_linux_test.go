@@ -47,8 +47,8 @@ func diskGlobal(dir string) string {
 	return "offload {\n\t\tproxy_status_name edge\n\t\tspool {\n\t\t\tdir " + dir + "\n\t\t}\n\t}"
 }
 
-// sequences answers a GET with a sequence of the size that is asked for, and says
-// of a POST how much of one came.
+// sequences answers a GET with a sequence of the requested size, and a POST with the
+// length of the sequence that it got.
 func sequences(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		j := new(kit.Judge)

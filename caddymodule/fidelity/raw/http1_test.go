@@ -203,9 +203,9 @@ var http1Probes = map[string]string{
 	"pipelined behind HEAD":            "HEAD /first HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
 }
 
-// malformedBodies cannot be read to their end. Plain Caddy has sent half of the
-// request by then and says 502, as if that were the upstream's fault, and takes
-// what follows for the next request.
+// malformedBodies cannot be read to their end. Plain Caddy has sent half of the request by
+// then, responds with 502 as for a fault of the upstream, and parses the following bytes
+// as the next request.
 var malformedBodies = map[string]string{
 	"a chunk extension with a LF":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4;\nbody\r\n0\r\n\r\n",
 	"a chunk extension with a CR":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4;\rx\r\nbody\r\n0\r\n\r\n",
@@ -226,8 +226,8 @@ var malformedBodies = map[string]string{
 	"a trailer that is too large":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX: " + strings.Repeat("x", 10<<10) + "\r\n\r\n",
 }
 
-// ownBodies are taken in by offload itself where it has a spool: it sends the 100
-// Continue, and knows what it will never have room for.
+// ownBodies are read by offload itself where it has a spool: it sends the 100 Continue, and
+// rejects bodies above its bounds.
 var ownBodies = map[string]string{
 	"Expect with a body": rawPost + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
 	"CL of 2^63-1":       rawPost + "Content-Length: 9223372036854775807\r\n\r\nbody",

@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// dialHTTP3 opens a connection whose streams can be used as no client would.
+// dialHTTP3 opens a connection with direct access to its streams.
 func dialHTTP3(t *testing.T, s *site.Site) *http3.ClientConn {
 	t.Helper()
 	conn, err := quic.DialAddr(t.Context(), s.Addr, &tls.Config{
@@ -61,7 +61,7 @@ func TestRawHTTP3Lengths(t *testing.T) {
 			path := fmt.Sprintf("/offloaded/%d", declared)
 			want := sendHTTP3(t, plain, "/plain", declared, body)
 			answer := sendHTTP3(t, offloaded, path, declared, body)
-			if int64(len(body)) >= declared { // then what fits may be sent on before more is seen
+			if int64(len(body)) >= declared { // then the declared part may be sent on before more arrives
 				if answer != want {
 					t.Errorf("the answer is %q, want %q", answer, want)
 				}

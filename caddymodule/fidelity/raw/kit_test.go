@@ -105,14 +105,14 @@ func (r *rawUpstream) record(raw, body []byte, trailer http.Header) {
 	r.requests = append(r.requests, fmt.Sprintf("%s\n\n%q\n%v", strings.Join(rest, "\n"), body, trailer))
 }
 
-// fault keeps what no upstream should get. Plain Caddy lets some of that pass.
+// fault records input that no upstream should get. Plain Caddy passes some of that.
 func (r *rawUpstream) fault(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests = append(r.requests, fmt.Sprintf(format, args...))
 }
 
-// take returns what came since it was called last.
+// take returns the requests since its last call.
 func (r *rawUpstream) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

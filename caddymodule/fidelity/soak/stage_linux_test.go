@@ -20,7 +20,7 @@ type soakPool struct {
 	// exact means that no run is ever cancelled, so that the upstream has the exact
 	// number of runs at each moment. It notices a cancelled run late.
 	exact bool
-	// slow says that a head within a second is early enough.
+	// slow means that a head within a second is early enough.
 	slow bool
 }
 
@@ -132,7 +132,7 @@ func newSoakStage(t *testing.T) *soakStage {
 	return s
 }
 
-// body is that of the site. What differs between reloads is the limit of one pool.
+// body is that of the site. Reloads change the limit of one pool.
 func (s *soakStage) body(shift int) string {
 	var b strings.Builder
 	for _, p := range soakPools {
@@ -157,7 +157,7 @@ func (s *soakStage) body(shift int) string {
 	return b.String()
 }
 
-// level is what a process has taken.
+// level is the amount of resources that a process holds.
 type level struct {
 	goroutines, descriptors int
 	ours                    int // goroutines that are in code of this project

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Each piece of a stream is at its client before the next one is made, whatever it
-// is declared to be and although no backend can ask for a flush.
+// Each piece of a stream reaches its client before the next one is produced, with any
+// declared type and although backends cannot request a flush.
 func TestStreamsArriveInPieces(t *testing.T) {
 	p := newPacer(t)
 	plain, offloaded := pacedTwins(t, p)

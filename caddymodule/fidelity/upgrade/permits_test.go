@@ -118,7 +118,7 @@ func TestUpgradesWaitTheirTurn(t *testing.T) {
 	echoes(t, <-second, websocket.MessageText, "my turn")
 }
 
-// Whatever happens to runs whose client leaves, tunnels work the same.
+// Tunnels work the same with every on_abandon.
 func TestUpgradesWithEveryAbandon(t *testing.T) {
 	for _, words := range []string{"on_abandon finish", "on_abandon cancel", "on_abandon finish\nupgrades hold", "on_abandon cancel\nupgrades hold"} {
 		t.Run(words, func(t *testing.T) {
@@ -169,9 +169,8 @@ func TestUpgradesOfClientsThatLeave(t *testing.T) {
 	}
 }
 
-// A timeout of the first byte is one of the handshake. That of the run ends with
-// the upgrade, since a tunnel lasts as long as it likes, unless it holds its
-// permit.
+// first_byte_timeout limits the handshake. run_timeout ends with the upgrade, since the
+// length of a tunnel is not limited, unless it holds its permit.
 func TestUpgradeTimeouts(t *testing.T) {
 	for words, lasts := range map[string]bool{"upgrades pass": true, "upgrades hold": false} {
 		t.Run(words, func(t *testing.T) {

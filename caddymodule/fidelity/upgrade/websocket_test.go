@@ -89,7 +89,7 @@ func checkCloses(t *testing.T, s *site.Site, c *http.Client) {
 	}
 }
 
-// A tunnel whose one end dies ends at the other.
+// If one end of a tunnel dies, the other end is closed.
 func checkLeaves(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 	conn := dialWS(t, s, c, "/echo")
 	echoes(t, conn, websocket.MessageText, "hello")

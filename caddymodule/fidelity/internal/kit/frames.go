@@ -68,7 +68,7 @@ func (c *HTTP2Conn) Data(stream uint32, end bool, text string) {
 	_ = c.Framer.WriteData(stream, end, []byte(text))
 }
 
-// Answer returns what becomes of a stream.
+// Answer returns the result of a stream.
 func (c *HTTP2Conn) Answer(stream uint32) string {
 	var text string
 	for {
