@@ -30,7 +30,7 @@ var ways = []way{
 	{name: "offload", patience: 20 * time.Second, limit: 30 * time.Second},
 }
 
-// result is what became of one variant on one way.
+// result is the result of one variant on one way.
 type result struct {
 	Variant   string  `json:"variant"`
 	Path      string  `json:"path"`
