@@ -292,7 +292,7 @@ func TestAdminCancelsTunnels(t *testing.T) {
 	o.eventually("cancels", func(p object) bool { return p["upgraded"] == 0.0 })
 }
 
-// A run that ignores its cancel is answered for, and still holds its permit.
+// The client of a run that ignores its cancel is answered, and the run keeps its permit.
 func TestAdminCancelsStuckRuns(t *testing.T) {
 	hang := make(chan struct{})
 	behind := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
@@ -356,8 +356,8 @@ func TestAdminCancelsNestedRuns(t *testing.T) {
 	}
 }
 
-// A client that leaves a run which goes on without it is noticed, although nothing
-// else watches it.
+// The pool notices that a client has left a run that continues, although no handler
+// watches the connection.
 func TestAdminShowsAbandonedRuns(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	offload {

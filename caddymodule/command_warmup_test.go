@@ -40,7 +40,7 @@ func TestCommandsShowWarmUps(t *testing.T) {
 	}
 }
 
-// A mistyped linger is taken back: permits that linger already come back at once.
+// After a mistyped linger is corrected, lingering permits are released at once.
 func TestCommandsTakeBackLinger(t *testing.T) {
 	var up site.Counter
 	s, o := serveOperated(t, hang(&up), `

@@ -23,7 +23,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// The newest of those that have started rules, and one that ends gives way.
+// The newest started configuration is in force. When it ends, an older one takes over.
 func TestNewestStartedRules(t *testing.T) {
 	var applied []int
 	l := pools.Leases[int]{Apply: func(v int) { applied = append(applied, v) }}
@@ -80,8 +80,8 @@ func limited(n int) string {
 	return fmt.Sprintf(`{"pools": {"lives": {"concurrency": %d}}, "spool": {"uploads": %d}}`, n, n)
 }
 
-// A pool outlives configurations, follows the one that started last, and is
-// given up exactly as often as it was taken.
+// A pool outlives configurations, has the settings of the one that started last, and is
+// released exactly as often as it was opened.
 func TestPoolOfSeveralConfigurations(t *testing.T) {
 	restoreBudget(t)
 	first := provision(t, limited(1))
@@ -258,8 +258,8 @@ func fail(t *testing.T, pool *pools.Pool) {
 	permit.Release(offloader.Failure)
 }
 
-// A reload that works counts at once, and leaves one reference however often it
-// happens.
+// A successful reload takes effect at once, and any number of reloads leaves one
+// reference.
 func TestReload(t *testing.T) {
 	restoreBudget(t)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())

@@ -75,7 +75,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// The example's dashboard asks for nothing that is not published.
+// The example's dashboard queries published metrics only.
 func TestDashboardAsksForKnownMetrics(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}}}`).start()

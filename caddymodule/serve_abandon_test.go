@@ -129,8 +129,8 @@ func TestOnAbandon(t *testing.T) {
 	}
 }
 
-// A client that leaves just before the first byte ends its run too, once the answer
-// has begun: it may be one without an end.
+// A client that leaves just before the first byte ends its run too, once the answer has
+// begun: the answer may have no end.
 func TestAnswersThatBeginTooLate(t *testing.T) {
 	for words, cancels := range map[string]bool{"on_abandon auto": true, "on_abandon finish": false} {
 		t.Run(words, func(t *testing.T) {
@@ -203,8 +203,8 @@ func TestLeavingEventsCancels(t *testing.T) {
 	})
 }
 
-// A request passes a pool once, however often its route names it, and takes the
-// permits of different pools in their order.
+// A request passes a pool once, even if its route names the pool several times, and takes
+// the permits of different pools in their order.
 func TestNestedPools(t *testing.T) {
 	s := site.ServeGlobal(t, nil, `
 	offload {

@@ -160,7 +160,7 @@ func TestEventsOfBadHandlers(t *testing.T) {
 	}
 }
 
-// Each change of a pool is one line of the log, and rejections are none.
+// Each change of a pool is one line of the log. Rejections are not logged.
 func TestPoolLog(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "caddy.log")
 	logs := fmt.Sprintf("log {\n output file %s\n level INFO\n }", file)

@@ -160,8 +160,8 @@ func TestExitAfterTheGracePeriod(t *testing.T) {
 	wantNumbers(t, lastLine(t, p, exitCut), map[string]float64{"finished": 0, "cut": 3})
 }
 
-// Streams of events and upgraded connections end when the process does: they would
-// take all of the grace period, and more.
+// Streams of events and upgraded connections end when the process ends: they would exceed
+// the grace period.
 func TestExitEndsStreams(t *testing.T) {
 	p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
@@ -221,8 +221,8 @@ func tunnel(w http.ResponseWriter) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// During Caddy's shutdown delay all goes on as usual, so that load balancers have
-// the time to notice.
+// During Caddy's shutdown delay all requests are served as usual, so that load balancers
+// have time to notice.
 func TestExitWithShutdownDelay(t *testing.T) {
 	p := startLogged(t, nil, "shutdown_delay 1s", `
 	offload {

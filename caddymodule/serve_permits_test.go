@@ -59,9 +59,9 @@ func (o *operator) counts(pool string, running, abandoned int) {
 	})
 }
 
-// A timeout answers the client in full, and at once. Its backend works on, so the permit
-// stays taken until it answers: it never has more to do than the limit, however many
-// clients come and go.
+// At a timeout the client gets a complete answer at once. The backend works on, so the
+// permit stays taken until it answers: it never has more runs than the limit, for any
+// number of clients that come and go.
 func TestTimeoutsKeepTheirPermits(t *testing.T) {
 	for _, timeout := range []string{"first_byte_timeout", "run_timeout"} {
 		t.Run(timeout, func(t *testing.T) {

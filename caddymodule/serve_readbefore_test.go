@@ -84,7 +84,7 @@ func TestBodiesThatWereReadBefore(t *testing.T) {
 	}
 }
 
-// So it is inside a handle_response, whose reverse_proxy has sent the body before.
+// The same holds inside a handle_response, whose reverse_proxy has sent the body before.
 func TestBodiesInsideHandleResponse(t *testing.T) {
 	if testkit.Race {
 		return // a transport reads on in a body that it has sent, at the same time as the next handler

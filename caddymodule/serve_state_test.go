@@ -79,8 +79,8 @@ func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 	}
 }
 
-// Panics of the run reach those outside as the identical value, and its permit
-// comes back.
+// Panics of the run reach outer handlers as the identical value, and its permit is
+// released.
 func TestPanicsKeepTheirIdentity(t *testing.T) {
 	boom := errors.New("boom")
 	for name, value := range map[string]any{"abort": http.ErrAbortHandler, "error": boom} {

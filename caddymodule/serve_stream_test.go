@@ -267,7 +267,7 @@ func TestSlowUploadsHoldNoPermit(t *testing.T) {
 	})
 }
 
-// When all uploads are taken, those that trickle give their places away.
+// When all places of uploads are taken, trickling uploads lose theirs.
 func TestTricklingUploadsGiveWay(t *testing.T) {
 	s := site.ServeGlobal(t, http.HandlerFunc(streamer), `
 	offload {

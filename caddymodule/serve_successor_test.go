@@ -191,7 +191,7 @@ func TestPoolThatComesBack(t *testing.T) {
 	o.eventually("back", func(p object) bool { return p["limit"] == 1.0 && p["lent"] == 0.0 })
 }
 
-// failsToStart is an app that does so.
+// failsToStart is an app that fails to start.
 type failsToStart struct{}
 
 func (failsToStart) CaddyModule() caddy.ModuleInfo {

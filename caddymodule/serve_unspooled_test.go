@@ -220,8 +220,8 @@ func TestUnspooledKindsThatAreNotHonoured(t *testing.T) {
 	}
 }
 
-// The fields mean nothing where they cannot: there the body is spooled, and a slow client
-// holds no permit.
+// If the fields do not apply to the kind of request or to the version of HTTP, the body is
+// spooled, and a slow client holds no permit.
 func TestBodiesThatAreSpooledAllTheSame(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(discards), "offload {\n name ordinary\n }\n reverse_proxy UPSTREAM")
 	for name, tt := range map[string]struct{ version, fields string }{

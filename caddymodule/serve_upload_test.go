@@ -158,8 +158,8 @@ func TestUploadsThatFailLeaveThePool(t *testing.T) {
 	})
 }
 
-// Requests that were let in by one pool pass the next one although a reload has
-// removed both.
+// Requests that one pool has admitted pass the next one, even if a reload has removed
+// both.
 func TestNestedPoolsSurviveReloads(t *testing.T) {
 	nested := "route {\n offload {\n name outer%d\n }\n offload {\n name inner%[1]d\n }\n reverse_proxy UPSTREAM\n }"
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), fmt.Sprintf(nested, 0))

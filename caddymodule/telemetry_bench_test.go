@@ -85,7 +85,7 @@ func timed(n int, do func()) time.Duration {
 // fastest is the time that other processes have disturbed least.
 func fastest(all []time.Duration) time.Duration { return slices.Min(all) }
 
-// silence is a histogram that takes no notice.
+// silence is a histogram that discards all observations.
 type silence struct{ prometheus.Histogram }
 
 func (silence) Observe(float64) {}

@@ -187,7 +187,7 @@ func (s *stage) run(d time.Duration, o offloader.Outcome) {
 	c.release(o)
 }
 
-// learn lets the pool know that a run takes so long. The first round does not count.
+// learn ends runs of length d, so that the pool predicts it. The first round does not count.
 func (s *stage) learn(d time.Duration) {
 	s.t.Helper()
 	s.run(0, offloader.Success)
