@@ -25,8 +25,8 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, doc.Validate(context.Background())
 })
 
-// operator uses the admin endpoint of a running Caddy. Each answer that it gets must
-// be as the document says.
+// operator uses the admin endpoint of a running Caddy. Each answer must have the
+// documented form.
 type operator struct {
 	t    *testing.T
 	addr string
@@ -47,7 +47,7 @@ func serveOperatedWith(t *testing.T, upstream http.Handler, global, body string)
 	return site.ServeGlobal(t, upstream, "admin "+o.addr+"\n"+global, body), o
 }
 
-// get asks for a path of the document, in which name stands for the parameter.
+// get requests a path of the document, with name as its parameter.
 func (o *operator) get(path, name string) object { return o.do(http.MethodGet, path, name, "", 200) }
 
 func (o *operator) post(path, name, body string) object {
@@ -133,7 +133,7 @@ func (o *operator) requests(path, pool string) (all []object) {
 	return all
 }
 
-// eventually polls a pool until it is so.
+// eventually polls a pool until the condition holds.
 func (o *operator) eventually(pool string, ok func(pool object) bool) {
 	o.t.Helper()
 	var last object

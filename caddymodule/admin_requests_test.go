@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Requests are listed with what they are known by, and with none of their secrets.
+// The list of requests identifies them and shows none of their secrets.
 func TestAdminListsRequests(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	route {
@@ -65,7 +65,7 @@ func TestAdminListsRequests(t *testing.T) {
 	site.Eventually(t, func() bool { return len(o.requests("running", "listed")) == 1 })
 }
 
-// Queries are shown where somebody wants them, and says so.
+// Queries are shown only with show_query.
 func TestAdminShowsQueries(t *testing.T) {
 	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), "offload {\n\tshow_query\n}\n", `
 	offload {
@@ -103,7 +103,7 @@ func (o *operator) only(pool, phase string) string {
 	return id
 }
 
-// cancel cancels a request, which must be in that phase, and which explain knows then.
+// cancel cancels a request, which must be in that phase, and expects it in explain.
 func (o *operator) cancel(pool, phase string) {
 	o.t.Helper()
 	id := o.only(pool, phase)
@@ -147,8 +147,8 @@ func upstreamOf(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A request is cancelled wherever it is: its client gets the answer for that, or half
-// of one, and the pool is as before.
+// A request is cancelled in any phase: its client gets the response to a cancel, or half
+// of a response, and the pool is as before.
 func TestAdminCancelsRuns(t *testing.T) {
 	for path, status := range map[string]int{"/hang": 503, "/half": 0} {
 		t.Run(path, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestAdminCancelsRuns(t *testing.T) {
 					t.Errorf("got %v", a.res.Header)
 				}
 				done++
-				// The backend works on, as far as anybody knows: so does the permit.
+				// The backend may still work, so the run keeps its permit.
 				o.eventually("cancels", func(p object) bool {
 					return p["running"] == 1.0 && p["abandoned"] == 1.0 && p["breaker"] == "closed"
 				})
@@ -221,7 +221,7 @@ func TestAdminCancelsWaiters(t *testing.T) {
 	})
 }
 
-// A body that does not come to its end is not waited for.
+// A cancel does not wait for the end of the body.
 func TestAdminCancelsUploads(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(upstreamOf), `
 	offload {
@@ -292,7 +292,7 @@ func TestAdminCancelsTunnels(t *testing.T) {
 	o.eventually("cancels", func(p object) bool { return p["upgraded"] == 0.0 })
 }
 
-// A run that ignores its cancel is answered for, and still holds its permit.
+// The client of a run that ignores its cancel is answered, and the run keeps its permit.
 func TestAdminCancelsStuckRuns(t *testing.T) {
 	hang := make(chan struct{})
 	behind := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
@@ -356,8 +356,8 @@ func TestAdminCancelsNestedRuns(t *testing.T) {
 	}
 }
 
-// A client that leaves a run which goes on without it is noticed, although nothing
-// else watches it.
+// The pool notices that a client has left a run that continues, although no handler
+// watches the connection.
 func TestAdminShowsAbandonedRuns(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	offload {
@@ -388,7 +388,7 @@ func TestAdminShowsAbandonedRuns(t *testing.T) {
 	})
 }
 
-// What was decided is remembered with the numbers of that moment.
+// Decisions are recorded with the numbers of that moment.
 func TestAdminExplains(t *testing.T) {
 	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), "offload {\n\texplain 3\n}", `
 	offload {

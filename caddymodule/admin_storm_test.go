@@ -11,10 +11,9 @@ import (
 	"time"
 )
 
-// While requests of all kinds come and go, an operator does all that can be done.
-// Whatever happens, each client gets an answer or half of one, and in the end nothing
-// is left in the pool. Under the race detector it shows that nobody reads what belongs
-// to a request's goroutine.
+// While requests of all kinds come and go, an operator uses all commands. Each client gets
+// a response or half of one, and in the end the pool is empty. Under the race detector the
+// test shows that no other goroutine reads the data of a request's goroutine.
 func TestAdminStorm(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -95,7 +94,7 @@ func stormRequest(t *testing.T, c *http.Client, url string, i int) {
 	_, _ = io.Copy(io.Discard, res.Body)
 }
 
-// something is what an operator may do at any time.
+// something performs a random action that is allowed at any time.
 func (o *operator) something() {
 	o.t.Helper()
 	switch rand.IntN(9) {

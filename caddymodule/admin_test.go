@@ -38,7 +38,7 @@ func TestAdminFindsPoolsOfAnyName(t *testing.T) {
 	}
 }
 
-// Errors are JSON, and say what to do instead.
+// Errors are JSON, and name the cure.
 func TestAdminErrors(t *testing.T) {
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname a\n\t}\n\toffload {\n\t\tname b\n\t}\n\trespond ok")
 	for name, test := range map[string]struct {
@@ -89,7 +89,7 @@ func TestAdminErrors(t *testing.T) {
 	}
 }
 
-// Every path takes the methods that the document has for it, and says so.
+// Every path accepts the documented methods, and lists them.
 func TestAdminMethods(t *testing.T) {
 	doc, err := document()
 	if err != nil {
@@ -154,8 +154,8 @@ func TestAdminShowsSettings(t *testing.T) {
 	}
 }
 
-// What is overridden counts at once, stays through reloads that do not change the
-// pool, and ends with one that does, or by hand.
+// Overrides take effect at once, stay during reloads that do not change the pool, and end
+// with a reload that does, or with a reset.
 func TestAdminOverrides(t *testing.T) {
 	body := func(words string) string {
 		return "\toffload {\n\t\tname over\n\t\tconcurrency 1\n\t\t" + words + "\n\t}\n\treverse_proxy UPSTREAM"
@@ -192,7 +192,7 @@ func TestAdminOverrides(t *testing.T) {
 	wantForce("other settings", 1, nil)
 }
 
-// What was done by hand outlives reloads, also those that change the pool.
+// Actions of operators outlive reloads, also those that change the pool.
 func TestAdminControlOutlivesReloads(t *testing.T) {
 	body := func(queue int) string {
 		return fmt.Sprintf("\toffload {\n\t\tname held\n\t\tqueue %d\n\t}\n\trespond ok", queue)
@@ -273,8 +273,8 @@ func TestAdminControlsPools(t *testing.T) {
 	}
 }
 
-// Who waits in a paused pool that a reload removes is served: nobody could resume it
-// any more.
+// The waiters of a paused pool that a reload removes are served, because the pool can no
+// longer be resumed.
 func TestAdminPausedPoolIsRemoved(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	offload {

@@ -23,18 +23,18 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// App holds the named pools and what all routes share. It is optional: routes
-// with pools of their own work without any setting here.
+// App holds the named pools and the settings that all routes share. It is optional: routes
+// with separate pools need no setting here.
 type App struct {
 	// Pools that routes name, by name. Any number of routes and sites may
 	// share one.
 	Pools map[string]*PoolConfig `json:"pools,omitempty"`
 
-	// Bounds on what all routes together keep of request and response bodies.
+	// Bounds on the request and response bodies that all routes keep together.
 	Spool *SpoolConfig `json:"spool,omitempty"`
 
-	// The name of this proxy in `Proxy-Status` fields (RFC 9209) on answers
-	// that it makes by itself. Routes may set their own. Default: no such field.
+	// The name of this proxy in `Proxy-Status` fields (RFC 9209) on responses
+	// that it generates. Routes may set their own. Default: no such field.
 	ProxyStatusName string `json:"proxy_status_name,omitempty"`
 
 	// How many of the requests that were not served as usual are remembered
@@ -57,7 +57,7 @@ type App struct {
 	generation *pools.Generation
 }
 
-// claim is what one configuration holds of one pool.
+// claim is the hold of one configuration on one pool.
 type claim struct {
 	pool       *pools.Pool
 	config     PoolConfig
@@ -73,7 +73,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "offload", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision opens the named pools. It changes none that lives already.
+// Provision opens the named pools. It does not change pools that exist.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
 	a.generation = new(pools.Generation)
@@ -158,9 +158,9 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 	return c, nil
 }
 
-// Start makes the settings count if there is no other configuration. If there
-// is, it goes on serving when an app that starts after this one fails, and must
-// not have been changed in between: the settings count from the event "started".
+// Start puts the settings in force if there is no other configuration. If there is one,
+// it continues when an app that starts after this one fails, and must not change before:
+// then the event "started" puts the settings in force.
 func (a *App) Start() error {
 	a.generation.Link(a.findSpots)
 	if pools.BudgetLeases.None() {
@@ -170,7 +170,7 @@ func (a *App) Start() error {
 }
 
 // Handle is called when all apps of this configuration have started, and when it
-// begins to stop. Events of these names that a module emits are none of ours.
+// begins to stop. It ignores events of these names that a module emits.
 func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	if e.Origin() != nil {
 		return nil
@@ -186,9 +186,9 @@ func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	return a.commit()
 }
 
-// stopping is called when Caddy begins to stop the app's configuration. On a
-// reload nothing happens: the next configuration has the same pools. With a
-// shutdown delay the servers go on as usual for so long, and so do the pools.
+// stopping is called when Caddy begins to stop the app's configuration. On a reload it
+// does nothing: the next configuration has the same pools. During a shutdown delay the
+// servers continue as usual, and so do the pools.
 func (a *App) stopping() {
 	if !caddy.Exiting() {
 		return
@@ -204,7 +204,7 @@ func (a *App) stopping() {
 	pools.BeginExit()
 }
 
-// commit makes this configuration's settings count, once.
+// commit puts this configuration's settings in force, once.
 func (a *App) commit() error {
 	if a.budget != nil {
 		return nil
@@ -227,7 +227,7 @@ func (a *App) commit() error {
 // Stop does nothing: requests are still being served.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives the pools up. Requests that are in them still finish there.
+// Cleanup releases the pools. Requests that are in them still finish there.
 func (a *App) Cleanup() error {
 	a.listening.End()
 	pools.Listening.CompareAndSwap(a.listener, nil)

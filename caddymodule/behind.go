@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
-// What handlers behind "offload" may ask of their run.
+// The functions that handlers behind "offload" may call for their run.
 
 // NoticesCancel is for handlers that stop their work when the request's context is
 // cancelled. With on_abandon auto a run of such a handler is cancelled as soon as its
@@ -16,8 +16,8 @@ import (
 func NoticesCancel(ctx context.Context) { serving.NoticesCancel(ctx) }
 
 // Deadlines returns when the run that a context belongs to is cancelled: at firstByte
-// unless its answer has begun, and at end in any case. Zero is never. The context itself
-// has no deadline, so that handlers do not take it for a failure of theirs.
+// unless its response has begun, and at end in any case. Zero is never. The context has no
+// deadline, so that handlers do not count it as their own failure.
 func Deadlines(ctx context.Context) (firstByte, end time.Time) { return serving.Deadlines(ctx) }
 
 // BodyInMemory is a request's body for a handler that needs all of it at once.
@@ -26,10 +26,10 @@ type BodyInMemory = serving.BodyInMemory
 // BodyOptions of [TakeBody].
 type BodyOptions = serving.BodyOptions
 
-// TakeBody reads a request's body for a handler, which closes what it gets. Until it has
-// come it is spooled, and in memory it is part of what all spools may keep: it waits for
-// that until ctx ends. The body of a run that is spooled already is only read: the run's
-// permit bounds how many there are.
+// TakeBody reads a request's body for a handler, which closes the result. It spools the
+// body until that is complete. The memory counts for the budget of all spools: TakeBody
+// waits for room until ctx ends. The body of a run that is spooled already is only read:
+// the permits limit the number of such bodies.
 //
 // The error is spool.ErrTooLarge above the limit, spool.ErrTooSlow below the least
 // rate, wraps spool.ErrFull if there is no room, and is a spool.ReadError otherwise.
@@ -37,6 +37,6 @@ func TakeBody(ctx context.Context, w http.ResponseWriter, r *http.Request, as Bo
 	return serving.TakeBody(ctx, w, r, as)
 }
 
-// NoStore keeps caches from keeping an answer that a handler makes, whatever the site has
-// said before about those of its backend. What the site says afterwards counts.
+// NoStore keeps caches from storing a handler's response, regardless of header fields that
+// the site has set before for those of its backend. Fields that the site sets later count.
 func NoStore(header http.Header) { serving.NoStore(header) }

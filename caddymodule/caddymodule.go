@@ -1,10 +1,10 @@
 // Package caddymodule plugs the engine of package offloader into Caddy: the app
 // "offload" with the named pools, the handler "http.handlers.offload" that puts
-// requests under a pool's admission, their words in the Caddyfile, the part of the
-// admin endpoint that shows and controls pools, and the command "caddy offload".
+// requests under a pool's admission, their directives in the Caddyfile, the part of
+// the admin endpoint that shows and controls pools, and the command "caddy offload".
 //
-// It holds what is Caddy's or HTTP's own. What a pool does is decided in
-// package offloader, what a response writer has to survive in internal/bridge.
+// It holds the parts that belong to Caddy or HTTP. The behaviour of pools is in package
+// offloader, that of response writers in internal/bridge.
 package caddymodule
 
 import (

@@ -75,8 +75,8 @@ func TestBodyOnItsWayIsTheClientsFault(t *testing.T) {
 	res.Body.Close()
 }
 
-// Behind a body that a timeout has cut short no next request is looked for: what is left of
-// it must not be taken for one.
+// After a body that a timeout has cut short the server reads no further request: the rest
+// of the body must not be parsed as one.
 func TestConnectionEndsWithABodyThatIsCutShort(t *testing.T) {
 	s := site.ServeGlobal(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -118,8 +118,8 @@ func TestConnectionEndsWithABodyThatIsCutShort(t *testing.T) {
 	all.Wait()
 }
 
-// A backend that reads no more of a body that its client sends without pause is the one
-// to wait for: the run keeps its permit.
+// If a backend stops reading a body that its client sends without pause, the backend is
+// the slow side: the run keeps its permit.
 func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 	backend, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -190,8 +190,8 @@ func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 	})
 }
 
-// Transports that outlast their request keep off its body, which the routes that answer
-// an error and the access log look at. The race detector tells.
+// Transports that outlast their request do not touch its body, which error routes and the
+// access log read. The race detector reports violations.
 func TestTransportsKeepOffBodiesOfOldRequests(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/all" {

@@ -56,8 +56,8 @@ func (o *operator) offload(args ...string) string {
 	return got.out
 }
 
-// wantText compares text that has some signs of its own each time: ~ stands for a
-// duration, @ for an id, and space for any number of it.
+// wantText compares text with parts that differ each time: in want, ~ stands for a
+// duration, @ for an id, and a space for any number of spaces.
 func wantText(t *testing.T, got, want string) {
 	t.Helper()
 	pattern := regexp.QuoteMeta(strings.TrimSpace(want))
@@ -264,8 +264,8 @@ func TestCommandsCompleteNames(t *testing.T) {
 	}
 }
 
-// A drain says what it still waits for: uploads, and what is left in the pool that this
-// one has replaced.
+// A drain shows its remaining requests: uploads, and those in the pool that this one has
+// replaced.
 func TestCommandsShowUploads(t *testing.T) {
 	const config = "offload {\n name %s\n concurrency 2\n }\n reverse_proxy UPSTREAM"
 	s, o := serveOperated(t, http.HandlerFunc(blocking), fmt.Sprintf(config, "old"))

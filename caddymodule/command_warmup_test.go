@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Commands say why a pool gives out fewer permits than it has, and what holds them.
+// Commands show why a pool gives out fewer permits than it has, and which runs hold them.
 func TestCommandsShowWarmUps(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(blocking), `
 	route {
@@ -40,7 +40,7 @@ func TestCommandsShowWarmUps(t *testing.T) {
 	}
 }
 
-// A mistyped linger is taken back: permits that linger already come back at once.
+// After a mistyped linger is corrected, lingering permits are released at once.
 func TestCommandsTakeBackLinger(t *testing.T) {
 	var up site.Counter
 	s, o := serveOperated(t, hang(&up), `

@@ -53,7 +53,7 @@ func provision(t *testing.T, app string) *provisioned {
 	return g
 }
 
-// end does what Caddy does to a configuration that was replaced.
+// end stops a configuration that was replaced, as Caddy does.
 func (g *provisioned) end() {
 	if err := g.app.Cleanup(); err != nil {
 		g.t.Error(err)
@@ -86,8 +86,8 @@ func noPools(t *testing.T) {
 	})
 }
 
-// What is wrong in the JSON is refused with a text that says so. The same goes
-// for the Caddyfile: see testdata.
+// Invalid JSON is rejected with an error that names the fault. So is an invalid
+// Caddyfile: see testdata.
 func TestJSONRefused(t *testing.T) {
 	for name, test := range map[string]struct{ app, handler, want string }{
 		"unknown key of a route":           {handler: `{"concurency": 4}`, want: `unknown field "concurency"`},
@@ -195,8 +195,8 @@ func defaults(change func(*offloader.Settings)) offloader.Settings {
 	return s
 }
 
-// Zero, or nothing, is the default of every number of a pool, and -1 is off
-// wherever that may be.
+// Zero or no value means the default for every number of a pool, and -1 means off where
+// that is allowed.
 func TestPoolSettings(t *testing.T) {
 	g := provision(t, `{}`)
 	for config, change := range map[string]func(*offloader.Settings){
@@ -410,8 +410,8 @@ func TestSameNameTwice(t *testing.T) {
 	}
 }
 
-// Routes without a name have pools of their own, whose names depend on their
-// settings alone.
+// Routes without a name have separate pools, whose names depend on their settings
+// alone.
 func TestNameless(t *testing.T) {
 	names := func() []string {
 		g := provision(t, `{}`)
@@ -489,8 +489,8 @@ func TestOptionsAreTested(t *testing.T) {
 	}
 }
 
-// The reflection of siteAddress fits this version of Caddy: the files in
-// testdata show it, and what it falls back to is in none of them.
+// The reflection of siteAddress fits this version of Caddy: the fallback is in none of the
+// files in testdata.
 func TestSiteAddressIsFound(t *testing.T) {
 	files, _ := filepath.Glob("testdata/names_*.caddyfiletest")
 	if len(files) == 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Handlers that pass work on can tell until when it is wanted.
+// Handlers that pass work on can read its deadlines.
 func TestDeadlinesOfARun(t *testing.T) {
 	for name, tt := range map[string]struct {
 		words          string

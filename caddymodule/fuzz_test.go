@@ -13,10 +13,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// line is what each error of a Caddyfile has to name.
+// line matches the place that each error of a Caddyfile must name.
 var line = regexp.MustCompile(`\bCaddyfile:[1-9][0-9]*\b`)
 
-// FuzzDirective parses what may stand behind the word "offload" in a site.
+// FuzzDirective parses the text after the directive "offload" in a site.
 func FuzzDirective(f *testing.F) {
 	seed(f, func(text string) (string, bool) {
 		_, rest, ok := strings.Cut(text, "\n\toffload ")
@@ -30,8 +30,7 @@ func FuzzDirective(f *testing.F) {
 	})
 }
 
-// FuzzGlobalOption parses what may stand behind the word "offload" in the
-// global options.
+// FuzzGlobalOption parses the text after the global option "offload".
 func FuzzGlobalOption(f *testing.F) {
 	seed(f, func(text string) (string, bool) {
 		rest, ok := strings.CutPrefix(text, "{\n\toffload ")
@@ -67,9 +66,9 @@ func seed(f *testing.F, part func(text string) (string, bool)) {
 	}
 }
 
-// oneSegment reports whether the text stays within the directive that it is put
-// behind, and has to do with this parser only: `import` reads files, and other
-// directives have errors of their own.
+// oneSegment reports whether the text stays within the directive that it follows, and
+// reaches this parser only: `import` reads files, and other directives return other
+// errors.
 func oneSegment(text string) bool {
 	for _, word := range []string{"import", "handle_reject", "offload"} {
 		if strings.Contains(text, word) {
@@ -98,8 +97,8 @@ func oneSegment(text string) bool {
 	return depth == 0
 }
 
-// parses adapts a Caddyfile. It has to name a line if it refuses it, and must
-// not accept what cannot be loaded.
+// parses adapts a Caddyfile. An error must name a line, and an accepted Caddyfile must
+// load.
 func parses(t *testing.T, text string) {
 	if _, err := caddyfile.Tokenize([]byte(text), "Caddyfile"); err != nil {
 		return // never reaches a directive

@@ -24,11 +24,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
-// Handler protects what comes behind it from more work than it can take: each
+// Handler protects the handlers behind it from more work than they can take: each
 // request waits for a permit of a pool, in a bounded queue and only while the
 // pool's breaker is closed. Bodies are kept in memory and then in files, so that
-// slow clients hold no permit. Whatever answers behind it works: `reverse_proxy`,
-// `php_fastcgi`, anything.
+// slow clients hold no permit. It works with any handler that responds, such as
+// `reverse_proxy` and `php_fastcgi`.
 //
 // Placeholders:
 //
@@ -46,7 +46,7 @@ import (
 // `{http.offload.in_flight}` | How many requests wait or run in the pool
 // `{http.offload.breaker_state}` | `closed`, `half_open`, `open` or `off`
 type Handler struct {
-	// A pool of the `offload` app. Default: the route has a pool of its own,
+	// A pool of the `offload` app. Default: the route has a separate pool,
 	// which the fields below configure.
 	Pool string `json:"pool,omitempty"`
 
@@ -66,8 +66,8 @@ type Handler struct {
 	// What happens to the run when the client leaves, or is answered because of a
 	// timeout. `auto` presumes that the backend works on, and lets it, with its
 	// permit; streams of events, gRPC and handlers that notice cancels are cancelled.
-	// `finish` lets a run write on to nobody when its client leaves. `cancel` closes
-	// the connection to the backend at once. Default: `auto`.
+	// `finish` discards the rest of the response when the client leaves. `cancel`
+	// closes the connection to the backend at once. Default: `auto`.
 	OnAbandon string `json:"on_abandon,omitempty"`
 
 	// How much longer the run may keep its permit when its client has left or was
@@ -78,12 +78,12 @@ type Handler struct {
 
 	// How often a request may be sent again when the connection to the backend ends
 	// without an answer, by itself and only where HTTP allows it: safe methods, and
-	// others with an `Idempotency-Key`. What the backend cannot have noticed does not
-	// count. -1 is off. Default: 1.
+	// others with an `Idempotency-Key`. Attempts that the backend cannot have noticed
+	// do not count. -1 is off. Default: 1.
 	Resend int `json:"resend,omitempty"`
 
 	// How much of a request's body is kept before it waits for a permit. A
-	// larger one is refused with status 413. Default: 256 KiB in memory, then
+	// larger one is rejected with status 413. Default: 256 KiB in memory, then
 	// 1 GiB in a file.
 	RequestSpool *SpoolBounds `json:"request_spool,omitempty"`
 
@@ -128,7 +128,7 @@ type Handler struct {
 	route *serving.Route
 }
 
-// SpoolBounds bound what is kept of one body, in bytes.
+// SpoolBounds limit the kept part of one body, in bytes.
 type SpoolBounds struct {
 	// Nothing is kept: the body is passed on as it comes, and the permit is
 	// held for as long as that takes.
@@ -155,8 +155,8 @@ const (
 	patience = 5 * time.Millisecond
 )
 
-// routeTimeouts of a handler: those that the user has written, and the longest
-// that is in force.
+// routeTimeouts of a handler: those that are configured, and the longest that is in
+// force.
 type routeTimeouts struct {
 	written []caddy.Duration
 	longest time.Duration
@@ -247,7 +247,7 @@ func (h *Handler) openPool(app *App, timeouts routeTimeouts, logger *zap.Logger)
 	return err
 }
 
-// check refuses what makes no sense, for those who do not use a Caddyfile.
+// check returns the errors of a configuration that did not come from a Caddyfile.
 func (h *Handler) check() error {
 	var errs []error
 	fail := func(bad bool, format string, args ...any) {
@@ -299,8 +299,8 @@ func (b *SpoolBounds) bounds() spool.Bounds {
 	return spool.Bounds{Memory: b.Memory, File: b.File}
 }
 
-// defaultAbandonTimeout gives a run as much time again as it had for its client.
-// Without any timeout the user has said that runs may take as long as they like.
+// defaultAbandonTimeout gives an abandoned run the time of its larger timeout once more,
+// but at least minAbandonTimeout. Without timeouts abandoned runs have no limit either.
 func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	if longest == 0 {
 		return optionvalue.Off
@@ -308,7 +308,7 @@ func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
 	return caddy.Duration(max(longest, minAbandonTimeout))
 }
 
-// nameless makes a name out of settings, for pools that have none.
+// nameless derives a name from settings, for pools that have none.
 func (a *App) nameless(c PoolConfig) string {
 	text, err := json.Marshal(c)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 )
 
-// The handler alone, around one that writes 128 bytes, beside that one alone.
-// Its allocations are the difference. Repeat with
+// Benchmarks a handler that writes 128 bytes, without offload and with it. The
+// allocations of offload are the difference. Repeat with
 //
 //	go test -run '^$' -bench Handler ./caddymodule
 func BenchmarkHandler(b *testing.B) {
@@ -32,7 +32,7 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// A refusal by the handler: the pool is full, nobody may wait.
+// Benchmarks a rejection: the pool is full and has no queue.
 func BenchmarkRefusal(b *testing.B) {
 	h := provision(b, `{"name":"refusals","concurrency":1,"queue":0,"breaker":{"off":true}}`)
 	held, release := make(chan struct{}), make(chan struct{})
@@ -55,8 +55,8 @@ func benchmarkOne(h *caddymodule.Handler, next caddyhttp.Handler) {
 	_ = h.ServeHTTP(w, r, next)
 }
 
-// The handler makes at most six allocations of its own, beyond the bridge (which
-// is one) and the run's header map.
+// The handler makes at most six allocations, apart from the bridge (which is one) and
+// the run's header map.
 func TestHandlerAllocations(t *testing.T) {
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		_, err := w.Write([]byte("body"))

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 )
 
-// A run may go on without its client for as long as it could with it, and for 30 s at
-// least; where runs may take as long as they like, so may these.
+// An abandoned run may continue for its timeout once more, and for 30 s at least. Without
+// timeouts it has no limit.
 func TestDefaultAbandonTimeout(t *testing.T) {
 	t.Parallel()
 	for longest, want := range map[time.Duration]caddy.Duration{

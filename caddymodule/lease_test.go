@@ -23,7 +23,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// The newest of those that have started rules, and one that ends gives way.
+// The newest started configuration is in force. When it ends, an older one takes over.
 func TestNewestStartedRules(t *testing.T) {
 	var applied []int
 	l := pools.Leases[int]{Apply: func(v int) { applied = append(applied, v) }}
@@ -55,7 +55,7 @@ func TestNewestStartedRules(t *testing.T) {
 	}
 }
 
-// start does what Caddy does when all apps have started.
+// start starts the configuration as Caddy does.
 func (g *provisioned) start() {
 	g.t.Helper()
 	if err := g.app.Start(); err != nil {
@@ -66,7 +66,7 @@ func (g *provisioned) start() {
 	}
 }
 
-// inForce is what configurations have made of a pool and of the budget.
+// inForce holds the settings of a pool and of the budget that are in force.
 type inForce struct {
 	concurrency, references, uploads int
 }
@@ -80,8 +80,8 @@ func limited(n int) string {
 	return fmt.Sprintf(`{"pools": {"lives": {"concurrency": %d}}, "spool": {"uploads": %d}}`, n, n)
 }
 
-// A pool outlives configurations, follows the one that started last, and is
-// given up exactly as often as it was taken.
+// A pool outlives configurations, has the settings of the one that started last, and is
+// released exactly as often as it was opened.
 func TestPoolOfSeveralConfigurations(t *testing.T) {
 	restoreBudget(t)
 	first := provision(t, limited(1))
@@ -179,8 +179,8 @@ func load(apps string) error {
 	return caddy.Load([]byte(config), true)
 }
 
-// When another app fails to start, in whatever order, nothing has changed
-// meanwhile: the breaker still has its results, and nobody got a permit.
+// When another app fails to start, in any order, nothing has changed meanwhile: the
+// breaker still has its results, and no waiter got a permit.
 func TestFailedStartChangesNothing(t *testing.T) {
 	restoreBudget(t)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -258,8 +258,8 @@ func fail(t *testing.T, pool *pools.Pool) {
 	permit.Release(offloader.Failure)
 }
 
-// A reload that works counts at once, and leaves one reference however often it
-// happens.
+// A successful reload takes effect at once, and any number of reloads leaves one
+// reference.
 func TestReload(t *testing.T) {
 	restoreBudget(t)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -292,8 +292,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A configuration that fails in Provision gives back what it took and no more,
-// wherever it fails, and what fails to be adapted took nothing.
+// A configuration that fails at any place in Provision returns all that it took and no
+// more, and one that cannot be adapted takes nothing.
 func TestFailedProvision(t *testing.T) {
 	restoreBudget(t)
 	alive := provision(t, limited(1))
@@ -345,7 +345,7 @@ func onlyAlive(t *testing.T, names ...string) {
 	})
 }
 
-// What was never provisioned can be cleaned up.
+// A module that was never provisioned can be cleaned up.
 func TestCleanupOfNothing(t *testing.T) {
 	if err := new(App).Cleanup(); err != nil {
 		t.Error(err)
@@ -353,7 +353,7 @@ func TestCleanupOfNothing(t *testing.T) {
 }
 
 // `caddy adapt` and `caddy validate` leave nothing behind: no pool, no file, no
-// folder, and no other settings for what is running.
+// folder, and no changed settings of running pools.
 func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 	restoreBudget(t)
 	home := t.TempDir()

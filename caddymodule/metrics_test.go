@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// gather returns what a configuration's registry would.
+// gather returns the metrics as a configuration's registry does.
 func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -41,7 +41,7 @@ func TestMetricsLint(t *testing.T) {
 }
 
 // documented is a row of the tables in docs/metrics.md: name, type, and the
-// label that comes beside the pool's name, if any.
+// label in addition to the pool's name, if any.
 var documented = regexp.MustCompile("(?m)^\\| `(caddy_offload_[a-z_]+)` \\| ([a-z]+) \\| (?:`([a-z]+)`)? ?\\|")
 
 // The documentation lists each metric with its type and labels, and no other.
@@ -75,7 +75,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// The example's dashboard asks for nothing that is not published.
+// The example's dashboard queries published metrics only.
 func TestDashboardAsksForKnownMetrics(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}}}`).start()
@@ -98,7 +98,7 @@ func TestDashboardAsksForKnownMetrics(t *testing.T) {
 	}
 }
 
-// What is set by hand shows, so that nobody forgets it.
+// Metrics show the settings that operators have overridden, as a reminder.
 func TestMetricsOfWhatIsSetByHand(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}}}`).start()
@@ -124,8 +124,8 @@ func TestMetricsOfWhatIsSetByHand(t *testing.T) {
 	expect(1)
 }
 
-// What is described is what is collected: a registry of Caddy's kind refuses
-// anything else, so that gather would have failed.
+// The described metrics are the collected ones: a registry of Caddy's kind rejects any
+// others, so that gather would have failed.
 func TestMetricsAreDescribed(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}}}`).start()

@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// ordered are directives of docs/plugins.md as a site has them, with what shows where they
-// stand in the adapted configuration.
+// ordered are directives of docs/plugins.md as a site has them, with a text that shows
+// their place in the adapted configuration.
 var ordered = map[string]struct{ directive, mark string }{
 	"tracing":        {"tracing", `"handler":"tracing"`},
 	"map":            {"map {path} {mapped} {\ndefault 1\n}", `"handler":"map"`},
@@ -46,7 +46,7 @@ var ordered = map[string]struct{ directive, mark string }{
 	"file_server":    {"file_server", `"handler":"file_server"`},
 }
 
-// The page says of each directive of Caddy where it stands, and that is so.
+// The page has the actual place of each directive of Caddy.
 func TestOrderIsAsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/plugins.md")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// rewireOnce does it for the first offload of a configuration.
+// rewireOnce calls rewire for the first offload of a configuration.
 func (a *App) rewireOnce(ctx caddy.Context) {
 	if !a.rewired {
 		a.rewired = true
@@ -21,9 +21,9 @@ func (a *App) rewireOnce(ctx caddy.Context) {
 // rewire puts [Transport] into every reverse_proxy that is provisioned after the first
 // offload of a configuration: those behind an offload are among them.
 //
-// It changes configuration that is still text. Once reverse_proxy is provisioned its
-// transport cannot be exchanged any more: active health checks read it from then on,
-// and the HTTP app may be serving before this app starts.
+// It changes configuration that is still text. Once reverse_proxy is provisioned, its
+// transport can no longer be exchanged: active health checks read it from then on, and
+// the HTTP app may be serving before this app starts.
 func rewire(ctx caddy.Context) {
 	for _, module := range ctx.Modules() {
 		switch m := module.(type) {
@@ -68,7 +68,7 @@ func rewireRoutes(routes caddyhttp.RouteList) {
 	}
 }
 
-// rewireText does it in the text of a handler and of all handlers within it.
+// rewireText rewires the text of a handler and of all handlers within it.
 func rewireText(text json.RawMessage) json.RawMessage {
 	if !bytes.Contains(text, []byte(`reverse_proxy`)) {
 		return text
@@ -77,7 +77,7 @@ func rewireText(text json.RawMessage) json.RawMessage {
 	decoder.UseNumber()
 	var value any
 	if decoder.Decode(&value) != nil || !rewireValue(value) {
-		return text // whoever provisions it says what is wrong with it
+		return text // its module returns the error when it is provisioned
 	}
 	changed, err := json.Marshal(value)
 	if err != nil {

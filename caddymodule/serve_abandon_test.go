@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Clients that leave before the first byte end nothing: the backend is presumed
-// blocked, its permit stays taken, and it never sees more than the limit.
+// Clients that leave before the first byte end no run: the backend is presumed blocked,
+// the permit stays taken, and the backend never has more runs than the limit.
 func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	var up site.Counter
 	work := make(chan struct{})
@@ -83,7 +83,7 @@ func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	}
 }
 
-// What happens to a run whose client leaves before the first byte.
+// on_abandon decides about a run whose client leaves before the first byte.
 func TestOnAbandon(t *testing.T) {
 	tests := []struct {
 		words   string
@@ -129,8 +129,8 @@ func TestOnAbandon(t *testing.T) {
 	}
 }
 
-// A client that leaves just before the first byte ends its run too, once the answer
-// has begun: it may be one without an end.
+// A client that leaves just before the first byte ends its run too, once the answer has
+// begun: the answer may have no end.
 func TestAnswersThatBeginTooLate(t *testing.T) {
 	for words, cancels := range map[string]bool{"on_abandon auto": true, "on_abandon finish": false} {
 		t.Run(words, func(t *testing.T) {
@@ -203,8 +203,8 @@ func TestLeavingEventsCancels(t *testing.T) {
 	})
 }
 
-// A request passes a pool once, however often its route names it, and takes the
-// permits of different pools in their order.
+// A request passes a pool once, even if its route names the pool several times, and takes
+// the permits of different pools in their order.
 func TestNestedPools(t *testing.T) {
 	s := site.ServeGlobal(t, nil, `
 	offload {
@@ -232,7 +232,7 @@ func TestNestedPools(t *testing.T) {
 	}
 }
 
-// A storm of everything at once leaves no permit taken and nobody waiting.
+// A storm of all kinds of requests leaves no permit taken and no waiter.
 func TestStormEndsAtZero(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

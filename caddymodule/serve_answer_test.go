@@ -57,8 +57,8 @@ func blocking(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "ok")
 }
 
-// What clients get when the pool is full: by the routes for it, by the error
-// routes, plainly, and in gRPC, with the status that was asked for.
+// A full pool answers by handle_reject, by the error routes, plainly, and in gRPC, with
+// the configured status.
 func TestAnswersOfAFullPool(t *testing.T) {
 	const pool = `
 	offload %s {
@@ -128,7 +128,7 @@ func TestGRPCIsRejectedInGRPC(t *testing.T) {
 	}
 }
 
-// A breaker that has tripped refuses, with the rest of its cool-down as advice.
+// A tripped breaker rejects, with the rest of its cool-down in Retry-After.
 func TestBreakerOpens(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -207,8 +207,8 @@ func TestRejectRoutesHaveTheBody(t *testing.T) {
 	}
 }
 
-// A client that is refused while it sends gets its answer first and a reset only
-// some time later. One at once would look to it as if there were no answer.
+// A client that is rejected while it sends gets the response first and a reset only some
+// time later. After an immediate reset it would not see the response.
 func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
 	const pool = `
 	offload {
@@ -263,8 +263,8 @@ func TestRefusedUploadsGetTheirAnswer(t *testing.T) {
 	}
 }
 
-// A gRPC call that fails because its client has given it too little time says
-// nothing about the backend, which ends such calls by itself.
+// A gRPC call that fails because its client has set a short deadline does not count for
+// the breaker. The backend ends such calls itself.
 func TestBreakerIgnoresImpatientCalls(t *testing.T) {
 	for limit, status := range map[string]string{"1m": "", "10S": "14", "": "14"} {
 		t.Run("grpc-timeout "+limit, func(t *testing.T) {

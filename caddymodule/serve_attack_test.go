@@ -41,7 +41,7 @@ func fieldsOf(text string) http.Header {
 	return h
 }
 
-// trickle sends a byte now and then, and begins again when it is refused.
+// trickle sends a byte now and then, and begins again when it is rejected.
 func trickle(version, fields string) func(context.Context, *site.Site, map[string]*http.Client) {
 	return func(ctx context.Context, s *site.Site, clients map[string]*http.Client) {
 		for ctx.Err() == nil {
@@ -87,8 +87,8 @@ func breaks(ctx context.Context, s *site.Site, clients map[string]*http.Client) 
 	}
 }
 
-// Whatever eight clients try, the honest requests of a default pool are served. How soon
-// is shown in virtual time, in TestHonestCallersBesideUnspooledBodies.
+// During attacks by eight clients, the honest requests of a default pool are served. For
+// their wait see TestHonestCallersBesideUnspooledBodies, in virtual time.
 func TestHonestRequestsBesideAttacks(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/big" {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A handler in front that does not wait for those behind, as caches do, lets the run go on
-// beside the rest of its request. The access log then looks at a run that is under way.
+// A handler in front that does not wait for those behind, as caches do, lets the run
+// continue during the rest of its request. The access log then reads a run in progress.
 func TestRunsBesideTheirRequest(t *testing.T) {
 	begun, release := make(chan bool), make(chan bool)
 	behind := site.HandleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {

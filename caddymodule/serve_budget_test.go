@@ -76,8 +76,8 @@ func clearClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// another is a client like c with a connection of its own, whose window nobody else
-// uses up.
+// another is a client like c with a separate connection, whose window no other client
+// uses.
 func (b *budgetStage) another(t *testing.T, url string) *http.Client {
 	if _, version, _ := strings.Cut(t.Name(), "/"); version != "h2c" {
 		return b.Clients()[version]
@@ -96,7 +96,7 @@ func from(t *testing.T, client, method, url string, body io.Reader) *http.Reques
 	return req
 }
 
-// post uploads n bytes and wants to be told so.
+// post uploads n bytes and expects their number in the response.
 func (b *budgetStage) post(t *testing.T, c *http.Client, req *http.Request, n int64) {
 	t.Helper()
 	req.Body, req.ContentLength = io.NopCloser(io.LimitReader(zeros{}, n)), n
@@ -119,8 +119,8 @@ func (b *budgetStage) atRest() {
 	})
 }
 
-// Clients that do not read what they have asked for use up what may be kept of
-// responses, and nothing that uploads need, of other pools or of theirs.
+// Clients that do not read their responses use up the budget for responses, but not that
+// for uploads, in any pool.
 func TestStalledReadersLeaveRoomForUploads(t *testing.T) {
 	b := serveTight(t)
 	b.each(func(t *testing.T, c *http.Client, url string) {
@@ -142,7 +142,7 @@ func TestStalledReadersLeaveRoomForUploads(t *testing.T) {
 
 const (
 	trickled = 450_000 // bytes of an upload, seven blocks
-	rest     = 30_000  // of it, which come when it is told
+	rest     = 30_000  // of it, sent when the upload ends
 )
 
 // uploadMost uploads all but the rest.
@@ -156,9 +156,9 @@ func uploadMost(c *http.Client, req *http.Request) (a *asked, end func()) {
 	}
 }
 
-// Uploads that trickle use up what their client may have in that pool. Those that
-// were taken in are served, what is too much is refused, and others find room: other
-// clients, and other pools.
+// Uploads that trickle use up the share of their client in that pool. Accepted uploads
+// are served, those above the share are rejected, and there is room for other clients
+// and other pools.
 func TestTricklingUploadsLeaveRoomForOthers(t *testing.T) {
 	b := serveTight(t)
 	b.each(func(t *testing.T, c *http.Client, url string) {
@@ -227,7 +227,7 @@ func TestStalledReadersLeaveRoomForOtherReaders(t *testing.T) {
 
 // One client in one pool does not get all places of uploads.
 func TestUploadsLeavePlaces(t *testing.T) {
-	const most = 27 // of 40: twice what is left, and three
+	const most = 27 // of 40: twice the remaining ones, and three
 	b := serveTight(t)
 	b.each(func(t *testing.T, c *http.Client, url string) {
 		var open []*io.PipeWriter
@@ -269,8 +269,8 @@ func ended(all []*asked) (n int) {
 	return n
 }
 
-// A folder that cannot be used is shown for as long as that is so, to programs and to
-// people. Bodies stay in memory meanwhile.
+// While the spool folder cannot be used, the admin endpoint and the command show that.
+// Bodies stay in memory meanwhile.
 func TestSpoolFolderThatCannotBeUsedIsShown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {

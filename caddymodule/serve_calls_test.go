@@ -46,9 +46,9 @@ func answerCall(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// What a call says of its backend is in its grpc-status, not in its status 200: wherever
-// that comes, and if it does not come at all. HTTP/1 knows no gRPC: there the status of
-// HTTP counts, whatever the type says.
+// The outcome of a gRPC call is that of its grpc-status, not of its status 200: in the
+// head, in the trailer, or missing. HTTP/1 has no gRPC: there the status of HTTP counts,
+// for any content type.
 func TestOutcomesOfCalls(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(answerCall), `
 	offload {
@@ -135,7 +135,7 @@ func TestGoodHeadsOfCallsSettleProbes(t *testing.T) {
 	a.want(t, 200)
 }
 
-// A call whose time is over while it waits is not run: nobody would have its answer.
+// A call whose deadline passes while it waits is not run: its client no longer waits.
 func TestCallsPastTheirTimeAreNotRun(t *testing.T) {
 	up := newBusy()
 	s, o := serveOperated(t, up, `

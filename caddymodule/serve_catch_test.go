@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// catch is the directive "catch": it notes what panics behind it.
+// catch is the directive "catch": it records panics of the handlers behind it.
 type catch struct{}
 
 var caughtPanics chan<- any
@@ -24,7 +24,7 @@ func init() {
 	})
 }
 
-// catching sends what "catch" catches to c.
+// catching sends the panics that "catch" records to c.
 func catching(t *testing.T, c chan<- any) {
 	caughtPanics = c
 	t.Cleanup(func() { caughtPanics = nil })

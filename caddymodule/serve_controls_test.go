@@ -19,8 +19,8 @@ func serveHandler(t *testing.T, words string, f func(w http.ResponseWriter, r *h
 	return serveOperated(t, nil, "offload {\n name controls\n "+words+"\n }\n "+site.HandleBehind(t, f))
 }
 
-// A handler that bounds each of its writes, as a Mercure hub does for each subscriber,
-// takes it for a fault of the program when it cannot.
+// A handler that sets a deadline for each write, as a Mercure hub does for each subscriber,
+// reports a fault of the program if deadlines are not supported.
 func TestHandlersMayBoundTheirWrites(t *testing.T) {
 	s, _ := serveHandler(t, "", func(w http.ResponseWriter, _ *http.Request) error {
 		c := http.NewResponseController(w)
@@ -44,7 +44,7 @@ func TestHandlersMayBoundTheirWrites(t *testing.T) {
 	})
 }
 
-// What comes after its deadline is not written, and the client gets what came before, cut.
+// Bytes after the write deadline are not written. The client gets those before it, cut.
 func TestWritesAfterTheirDeadlineFail(t *testing.T) {
 	arrived, late := make(chan bool), make(chan error, 1)
 	s, _ := serveHandler(t, "", func(w http.ResponseWriter, _ *http.Request) error {
@@ -77,7 +77,7 @@ func TestWritesAfterTheirDeadlineFail(t *testing.T) {
 	})
 }
 
-// A handler gets away from a client that takes nothing, by its own deadline.
+// A handler leaves a client that reads nothing, by its own write deadline.
 func TestDeadlinesEndBlockedWrites(t *testing.T) {
 	late := make(chan error, 1)
 	s, o := serveHandler(t, "response_spool 64KiB", func(w http.ResponseWriter, _ *http.Request) error {
@@ -108,8 +108,8 @@ func TestDeadlinesEndBlockedWrites(t *testing.T) {
 	}
 }
 
-// The deadline for reading is that of the body in the spool. On HTTP/1 one of the
-// connection would look as if the client had left.
+// The read deadline applies to the body in the spool. On HTTP/1 a deadline of the
+// connection would look like a client that has left.
 func TestReadDeadlinesAreTheBodys(t *testing.T) {
 	s, _ := serveHandler(t, "", func(w http.ResponseWriter, r *http.Request) error {
 		c := http.NewResponseController(w)

@@ -52,7 +52,7 @@ func (*recorder) Handle(ctx context.Context, e caddy.Event) error {
 	return nil
 }
 
-// records returns what was recorded since the last call that waited for n events.
+// records waits for n events and returns those that were recorded since its last call.
 func records(t *testing.T, n int) []string {
 	t.Helper()
 	var events []string
@@ -132,7 +132,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Handlers that are slow, or that panic, concern nobody but themselves.
+// Event handlers that are slow, or that panic, affect no request and no other handler.
 func TestEventsOfBadHandlers(t *testing.T) {
 	slow := make(chan struct{})
 	misbehave := func(slow chan struct{}, panics bool) {
@@ -160,7 +160,7 @@ func TestEventsOfBadHandlers(t *testing.T) {
 	}
 }
 
-// Each change of a pool is one line of the log, and rejections are none.
+// Each change of a pool is one line of the log. Rejections are not logged.
 func TestPoolLog(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "caddy.log")
 	logs := fmt.Sprintf("log {\n output file %s\n level INFO\n }", file)

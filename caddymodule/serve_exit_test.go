@@ -30,7 +30,7 @@ func lastLine(t *testing.T, p *site.Process, msg string) map[string]any {
 	return last
 }
 
-// startLogged runs Caddy in a process of its own that logs what our logger says.
+// startLogged runs Caddy in a separate process that logs from level INFO.
 func startLogged(t *testing.T, upstream http.Handler, global, body string) *site.Process {
 	t.Helper()
 	return site.Start(t, upstream, global+"\n\tlog {\n\t\tlevel INFO\n\t}", body, site.Limits{})
@@ -51,11 +51,11 @@ func wantNumbers(t *testing.T, line map[string]any, want map[string]float64) {
 	}
 }
 
-// patience is for clients of a process that ends: whatever they get, they get it.
+// patience is the timeout of clients of a process that ends: longer than any response.
 const patience = 15 * time.Second
 
-// What is in the pool when the process is told to end finishes, uploading, running
-// and waiting; who comes after that is sent away, at once and with advice.
+// Requests that are in the pool when the process is asked to end finish: those that
+// upload, run and wait. Later ones are rejected at once, with Retry-After.
 func TestExitFinishesWhatWasAdmitted(t *testing.T) {
 	for _, version := range []string{"h1", "h2", "h3"} {
 		t.Run(version, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestExitFinishesWhatWasAdmitted(t *testing.T) {
 	}
 }
 
-// When the grace period is over, what is left is cut, and the log says how much.
+// After the grace period the remaining requests are cut, and the log has their number.
 func TestExitAfterTheGracePeriod(t *testing.T) {
 	work := make(chan struct{})
 	defer close(work)
@@ -160,8 +160,8 @@ func TestExitAfterTheGracePeriod(t *testing.T) {
 	wantNumbers(t, lastLine(t, p, exitCut), map[string]float64{"finished": 0, "cut": 3})
 }
 
-// Streams of events and upgraded connections end when the process does: they would
-// take all of the grace period, and more.
+// Streams of events and upgraded connections end when the process ends: they would exceed
+// the grace period.
 func TestExitEndsStreams(t *testing.T) {
 	p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
@@ -221,8 +221,8 @@ func tunnel(w http.ResponseWriter) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// During Caddy's shutdown delay all goes on as usual, so that load balancers have
-// the time to notice.
+// During Caddy's shutdown delay all requests are served as usual, so that load balancers
+// have time to notice.
 func TestExitWithShutdownDelay(t *testing.T) {
 	p := startLogged(t, nil, "shutdown_delay 1s", `
 	offload {
@@ -282,8 +282,8 @@ func TestExitByAdmin(t *testing.T) {
 	wantNumbers(t, lastLine(t, p, exitFinished), map[string]float64{"finished": 1, "cut": 0})
 }
 
-// Under load nobody who was admitted is lost: whoever reached the upstream has its
-// answer, and who has none never reached the handler.
+// Under load no admitted request is lost: a request that reached the upstream gets its
+// response, and one without a response never reached the handler.
 func TestExitUnderLoad(t *testing.T) {
 	for _, version := range []string{"h1", "h2"} {
 		t.Run(version, func(t *testing.T) {
@@ -362,9 +362,9 @@ func TestExitUnderLoad(t *testing.T) {
 	}
 }
 
-// Uploads that are under way when the process is told to end belong to their pool as
-// runs do, also where another pool comes behind it; those that last longer than the
-// grace period are cut, and counted.
+// Uploads in progress when the process is asked to end belong to their pool as runs do,
+// also in front of another pool. Those that last longer than the grace period are cut
+// and counted.
 func TestExitWaitsForUploads(t *testing.T) {
 	const nested = `
 	metrics /metrics
@@ -406,8 +406,8 @@ func TestExitWaitsForUploads(t *testing.T) {
 	})
 }
 
-// Abandoned runs do not hold the exit, whether their client was answered or has left:
-// nothing is waited for that nobody wants.
+// Abandoned runs do not delay the exit, whether their client was answered or has left:
+// no client waits for them.
 func TestExitDoesNotWaitForAbandonedRuns(t *testing.T) {
 	for _, version := range []string{"h1", "h2", "h3"} {
 		t.Run(version, func(t *testing.T) {

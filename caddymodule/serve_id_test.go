@@ -10,8 +10,8 @@ import (
 
 var requestID = regexp.MustCompile(`^[0-9a-v]{13}$`)
 
-// Each answer of our own has the id that the access log and the placeholder have,
-// and no other answer has one.
+// Each response of offload has the id that the access log and the placeholder have, and
+// no other response has one.
 func TestRequestIDs(t *testing.T) {
 	hang := make(chan struct{})
 	behind := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {

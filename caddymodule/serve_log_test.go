@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// logCase is one request and what the access log says of it. A missing field
+// logCase is one request and its line in the access log. A missing field
 // must be missing; a range is for a number of seconds.
 type logCase struct {
 	words   string
@@ -24,16 +24,16 @@ type logCase struct {
 	fields  map[string]any
 }
 
-// between is a range of seconds. A busy machine may need more for what takes no time,
-// but then the whole request takes longer by that, too.
+// between is a range of seconds. A busy machine may exceed it, but then the whole request
+// takes longer by the same time.
 type between struct{ from, to float64 }
 
-// holds reports whether n is in the range, for a request that took so long in all.
+// holds reports whether n is in the range. The request took the time whole.
 func (b between) holds(n, whole float64) bool {
 	return n >= b.from && (n <= b.to || n+pause.Seconds() <= whole)
 }
 
-// A pause is long enough to be told from no time at all on a busy machine.
+// A pause is long enough to differ from no time at all on a busy machine.
 const pause = 400 * time.Millisecond
 
 func soon() between   { return between{0, .3} }
@@ -72,7 +72,7 @@ func upload(size int, pause time.Duration, leaves bool) func(t *testing.T, c *ht
 	}
 }
 
-// slowUpstream answers as its path says.
+// slowUpstream answers according to the path.
 func slowUpstream(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/slow":
@@ -144,8 +144,7 @@ var logCases = map[string]logCase{
 	},
 }
 
-// The access log says what happened to each request, for how long it went on, and
-// nothing else.
+// The access log has the outcome and the times of each request, and no other fields.
 func TestAccessLog(t *testing.T) {
 	behind := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
 		<-time.After(pause)
@@ -179,7 +178,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// wantFields compares what a line of the access log says of offload.
+// wantFields compares the fields of offload in a line of the access log.
 func wantFields(t *testing.T, line map[string]any, pool string, want map[string]any) {
 	t.Helper()
 	got, _ := line["offload"].(map[string]any)

@@ -24,7 +24,7 @@ import (
 // series are the values of a scrape by name and labels, as they are written.
 type series map[string]float64
 
-// heard asks until it has an answer: in the very moment of a reload Caddy may close
+// heard sends requests until it gets an answer: at the moment of a reload Caddy may close
 // a new connection without one.
 func heard(t *testing.T, c *http.Client, url string) (res *http.Response, body string) {
 	t.Helper()
@@ -113,7 +113,7 @@ func failing(w http.ResponseWriter, r *http.Request) {
 	blocking(w, r)
 }
 
-// A scrape through Caddy says what goes on, and what has.
+// A scrape through Caddy shows current requests and totals.
 func TestMetrics(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(failing), fmt.Sprintf(twoPools, 1, ""))
 	c := s.Clients()["h1"]
@@ -248,7 +248,7 @@ func TestMetricsOfRemovedPools(t *testing.T) {
 	scrape(t, s).want(t, map[string]float64{"admitted_total{pool=own}": 0, "admitted_total{pool=shared}": 2})
 }
 
-// Who asks for them gets native histograms, beside the classic buckets.
+// Scrapes that accept them get native histograms in addition to the classic buckets.
 func TestNativeHistograms(t *testing.T) {
 	s := site.Serve(t, nil, `
 	handle /metrics {

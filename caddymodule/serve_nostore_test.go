@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// sayCacheable is what a site says of the answers of its backend.
+// sayCacheable are header fields that a site sets for the answers of its backend.
 const sayCacheable = `
 	header Cache-Control "public, max-age=600"
 	header CDN-Cache-Control "max-age=600"
@@ -91,7 +91,7 @@ func TestOwnAnswersAreNotCached(t *testing.T) {
 	}
 }
 
-// statusOfCalls is that of a refused call of gRPC, which there is from HTTP/2 on.
+// statusOfCalls is the status of a rejected gRPC call. There is gRPC from HTTP/2 on.
 func statusOfCalls(t *testing.T) int {
 	if strings.HasSuffix(t.Name(), "/h1") {
 		return http.StatusServiceUnavailable
@@ -99,8 +99,8 @@ func statusOfCalls(t *testing.T) int {
 	return http.StatusOK
 }
 
-// The same is so for answers in the place of runs that do not return, for uploads that
-// break off, and for what an operator ends.
+// The same holds for answers to runs that do not return, to uploads that break off, and
+// to requests that an operator cancels.
 func TestOwnAnswersToTroubleAreNotCached(t *testing.T) {
 	release := make(chan struct{})
 	stubborn := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
@@ -141,7 +141,7 @@ func TestOwnAnswersToTroubleAreNotCached(t *testing.T) {
 	close(release)
 }
 
-// What the site says of such an answer after it was made counts.
+// Header fields that the site sets after offload has made such an answer count.
 func TestSitesMayHaveOwnAnswersCached(t *testing.T) {
 	const said = "private, max-age=5"
 	for name, body := range map[string]string{

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// The breaker hears of a timeout when it happens, while the backend still has the permit,
-// and of one run once.
+// The breaker counts a timeout when it happens, while the run still holds its permit, and
+// counts each run once.
 func TestBreakersHearOfTimeoutsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		words string
@@ -44,8 +44,8 @@ func TestBreakersHearOfTimeoutsAtOnce(t *testing.T) {
 	}
 }
 
-// A client whose own body does not come is no failure of the backend, and its run does
-// not outlast its timeout, nor an operator's cancel.
+// A client that does not send its body is no failure of the backend, and its run ends with
+// its timeout, or with an operator's cancel.
 func TestStalledUploadsEndWithTheirTimeout(t *testing.T) {
 	var up site.Counter
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,8 +132,8 @@ func TestSpooledBodiesOutliveTheAnswer(t *testing.T) {
 	})
 }
 
-// Backends that answer just when their run is answered for leave nothing behind: each
-// permit comes back once, and each run is listed until then, and no longer.
+// Backends that answer at the moment when the client gets its timeout leave nothing behind:
+// each permit is released once, and each run is listed until then, and no longer.
 func TestAnswersAtTheTimeout(t *testing.T) {
 	var up site.Counter
 	s, o := serveOperatedWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// busy is an upstream that works until it is told to answer, whether its client is
+// busy is an upstream that works until the test lets it answer, whether its client is
 // there or not.
 type busy struct {
 	site.Counter
@@ -59,9 +59,9 @@ func (o *operator) counts(pool string, running, abandoned int) {
 	})
 }
 
-// A timeout answers the client in full, and at once. Its backend works on, so the permit
-// stays taken until it answers: it never has more to do than the limit, however many
-// clients come and go.
+// At a timeout the client gets a complete answer at once. The backend works on, so the
+// permit stays taken until it answers: it never has more runs than the limit, for any
+// number of clients that come and go.
 func TestTimeoutsKeepTheirPermits(t *testing.T) {
 	for _, timeout := range []string{"first_byte_timeout", "run_timeout"} {
 		t.Run(timeout, func(t *testing.T) {
@@ -161,8 +161,8 @@ func TestCancelsKeepTheirPermits(t *testing.T) {
 	}
 }
 
-// What is abandoned is given up after abandon_timeout, counted from when its client left
-// or was answered, whatever came first. The backend's connection is closed.
+// An abandoned run ends after abandon_timeout, counted from the time when its client left
+// or was answered, whichever came first. The connection to the backend is closed.
 func TestAbandonedRunsAreGivenUp(t *testing.T) {
 	up := newBusy()
 	s, o := serveOperated(t, up, `

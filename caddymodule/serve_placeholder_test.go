@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A placeholder shows the request's body also behind the directive, and what it has
-// read still reaches the upstream.
+// A placeholder has the request's body also behind the directive, and the bytes that it
+// has read still reach the upstream.
 func TestBodiesInPlaceholders(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }
 	const global = "offload {\npool one {\n}\npool two {\n}\n}"
@@ -45,8 +45,8 @@ func TestBodiesInPlaceholders(t *testing.T) {
 	}
 }
 
-// Routes that answer an error get the request's body whole, whatever a run has read
-// of it, and so can try elsewhere.
+// Error routes get the whole body of the request, also if a run has read parts of it, so
+// that they can send it to another backend.
 func TestErrorRoutesGetTheBody(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/half" && r.Header.Get("X-Again") == "" {

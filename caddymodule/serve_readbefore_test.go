@@ -12,7 +12,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// readsBefore are what handlers in front may do to the body of a request.
+// readsBefore are the ways in which handlers in front may read the body of a request.
 var readsBefore = map[string]func(r *http.Request) io.ReadCloser{
 	"reads it": func(r *http.Request) io.ReadCloser {
 		_, _ = io.ReadAll(r.Body)
@@ -85,8 +85,8 @@ func (b body) request(t *testing.T, url string) *http.Request {
 	return req
 }
 
-// A handler in front that has read or closed the body, such as a reverse_proxy around a
-// handle_response, is no client that has left. Those behind find what they would find
+// A body that a handler in front has read or closed, such as a reverse_proxy around a
+// handle_response, does not mean that the client has left. Handlers behind get the same as
 // without offload.
 func TestBodiesThatWereReadBefore(t *testing.T) {
 	for name, read := range readsBefore {
@@ -105,10 +105,10 @@ func TestBodiesThatWereReadBefore(t *testing.T) {
 	}
 }
 
-// So it is inside a handle_response, whose reverse_proxy has sent the body before.
+// The same holds inside a handle_response, whose reverse_proxy has sent the body before.
 func TestBodiesInsideHandleResponse(t *testing.T) {
 	if testkit.Race {
-		return // a transport looks for more of a body that it has sent, beside the next handler
+		return // a transport reads on in a body that it has sent, at the same time as the next handler
 	}
 	for what, then := range map[string]string{"that sends a GET": "method GET", "that sends it again": ""} {
 		t.Run(what, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// received is what a backend has got of an upload.
+// received is the part of an upload that a backend has got.
 type received struct {
 	bytes int64
 	err   error // behind them
@@ -78,8 +78,8 @@ var resumables = map[string]string{
 	"first draft": "Upload-Incomplete: ?0\nUpload-Draft-Interop-Version: 1",
 }
 
-// What came of a resumable upload before its client broke off reaches the backend, as cut
-// as it is, under a permit like any other, and says nothing of the backend.
+// The part of a resumable upload before its client broke off reaches the backend, cut,
+// under a permit like any other, and does not count for the breaker.
 func TestResumableUploadsThatBreakOff(t *testing.T) {
 	for _, words := range []string{"", "on_abandon cancel", "request_spool 1KiB 2MiB\n on_abandon finish", "unspooled resumable", "request_spool off"} {
 		up, all := receives()
@@ -164,7 +164,7 @@ func TestPartsOfUploadsWaitTheirTurn(t *testing.T) {
 	}
 }
 
-// A client that is only too slow is there to be told so, and the backend has what came.
+// A client that is only too slow gets a response, and the backend has the bytes so far.
 func TestSlowResumableUploads(t *testing.T) {
 	up, all := receives()
 	s := site.ServeGlobal(t, up, "servers {\n protocols h1 h2 h2c h3\n timeouts {\n read_body 500ms\n }\n }", `

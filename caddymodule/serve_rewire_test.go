@@ -45,9 +45,9 @@ func serveHTTP2(t *testing.T, h http.Handler, secure bool) string {
 	return s.Listener.Addr().String()
 }
 
-// Wherever a reverse_proxy stands behind an offload, and whatever its transport, the
-// client is answered at its timeout, and the permit comes back when the backend has
-// ended, not before.
+// At any place of a reverse_proxy behind an offload, and with any transport, the client is
+// answered at its timeout, and the permit is released when the backend has ended, not
+// before.
 func TestEveryProxyCanBeLeft(t *testing.T) {
 	const offload = "offload {\n name left\n first_byte_timeout 150ms\n breaker off\n }\n"
 	up := newBusy()
@@ -96,8 +96,8 @@ func TestEveryProxyCanBeLeft(t *testing.T) {
 	}
 }
 
-// The configuration as it is written, and shown, says nothing of the transport that is
-// put in.
+// The configuration as adapted, and as shown by the admin endpoint, does not contain the
+// inserted transport.
 func TestAdaptedConfigurationsAreTheUsers(t *testing.T) {
 	s, o := serveOperated(t, newBusy(), "offload\n reverse_proxy UPSTREAM")
 	if text := string(s.Config("offload\n reverse_proxy UPSTREAM")); strings.Contains(text, `"protocol"`) {

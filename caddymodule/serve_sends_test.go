@@ -80,9 +80,9 @@ func (m *mortal) warm(t *testing.T, c *http.Client, url string, n int32) {
 	clients.Wait()
 }
 
-// A request that kills the worker that it is sent to kills two at most, not one for each
-// idle connection, and one where HTTP does not allow to send it again. The client gets
-// 502 like for any backend that ends its connection.
+// A request that kills its worker kills two at most, not one for each idle connection, and
+// only one where HTTP does not allow to send it again. The client gets 502 as for any
+// backend that ends its connection.
 func TestARequestKillsFewWorkers(t *testing.T) {
 	for _, tt := range []struct {
 		words, method string

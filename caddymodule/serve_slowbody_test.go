@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// trickler is a client of one kind and version, against a pool of its own with one permit.
+// trickler is a client of one kind and version, against a separate pool with one permit.
 type trickler struct {
 	name, version, field, value string
 }
@@ -44,9 +44,9 @@ func (k trickler) begin(t *testing.T, c *http.Client, url string) (*asked, *io.P
 	return attacker{t: t, c: c, url: url + "/" + k.name, field: k.field, value: k.value}.open()
 }
 
-// A request whose body trickles does not keep a permit from others: it is ended for its
-// client's fault as soon as one waits, its permit comes back, and the breaker hears
-// nothing of it.
+// A request whose body trickles does not keep a permit from others: it is ended as its
+// client's fault as soon as another request waits, its permit is released, and the breaker
+// does not count it.
 func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 	all := tricklers()
 	s, o := serveOperated(t, http.HandlerFunc(discards), routes(all, ""))
@@ -84,8 +84,8 @@ func TestSlowUnspooledBodiesGiveWay(t *testing.T) {
 	}
 }
 
-// A client that waits for an answer within a body that is spooled gets 408 in the end, and
-// the log says what to do about it.
+// A client that waits for an answer while its body is spooled gets 408 in the end, and the
+// log names the cure.
 func TestSlowBodiesSayWhatToDo(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	s := site.ServeGlobal(t, http.HandlerFunc(discards),
@@ -108,9 +108,9 @@ func TestSlowBodiesSayWhatToDo(t *testing.T) {
 	})
 }
 
-// Bodies of the same kinds that nobody may end: a silent stream that has its head, a body
-// that comes fast enough, one that the backend does not take, and one for whose permit
-// nobody waits.
+// Bodies of the same kinds that must not be ended: a silent stream that has its head, a
+// body that comes fast enough, one that the backend does not read, and one without
+// waiters for its permit.
 func TestUnspooledBodiesThatAreLeftAlone(t *testing.T) {
 	cases := []trickler{
 		{"head", "h2", "Content-Type", "application/grpc"},

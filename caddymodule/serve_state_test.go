@@ -22,7 +22,7 @@ import (
 
 // Outer handlers expand placeholders when the head is written, which touches
 // vars, replacer and log fields; the run behind touches them all the time. None
-// of them has a lock. (Handlers that ran the rest of the chain beside the
+// of them has a lock. (Handlers that ran the rest of the chain concurrently with the
 // request have brought whole servers down: darkweak/souin#337.)
 func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 	name := site.HandleBehind(t, func(w http.ResponseWriter, r *http.Request) error {
@@ -79,8 +79,8 @@ func TestStateOfARequestStaysOnItsGoroutine(t *testing.T) {
 	}
 }
 
-// Panics of the run reach those outside as the identical value, and its permit
-// comes back.
+// Panics of the run reach outer handlers as the identical value, and its permit is
+// released.
 func TestPanicsKeepTheirIdentity(t *testing.T) {
 	boom := errors.New("boom")
 	for name, value := range map[string]any{"abort": http.ErrAbortHandler, "error": boom} {
@@ -116,8 +116,8 @@ func TestPanicsKeepTheirIdentity(t *testing.T) {
 	}
 }
 
-// A reload changes the limits under a living queue and loses nobody in it; one
-// that fails changes nothing.
+// A reload changes the limits of a queue with waiters and loses none of them; one that
+// fails changes nothing.
 func TestReloadUnderAQueue(t *testing.T) {
 	var up site.Counter
 	work := make(chan struct{})
@@ -295,7 +295,7 @@ func TestNeverSpooled(t *testing.T) {
 	}
 }
 
-// A refused upload is refused before its body is asked for.
+// An upload is rejected before its body is requested.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(blocking), `
 	offload {
@@ -315,8 +315,8 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	}
 }
 
-// An upload that is refused while it is being sent is not read to its end before
-// its answer is out: the client learns at once that it may stop.
+// An upload that is rejected while its client sends is not read to its end before the
+// response: the client can stop at once.
 func TestRefusedDuringTheBody(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(blocking), `
 	offload {
@@ -346,8 +346,8 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A body that is accepted gets its 100 Continue from us, once and on every version
-// of HTTP, and the upstream hears nothing of the expectation.
+// Offload sends the 100 Continue for an accepted body, once and on every version of HTTP,
+// and the upstream gets no Expect field.
 func TestContinueIsOurs(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := readAll(r.Body)

@@ -32,7 +32,7 @@ const (
 	stormFiller  = 4 << 10
 )
 
-// storm counts what becomes of requests, each with an id of its own.
+// storm counts the results of requests, each with a unique id.
 type storm struct {
 	arrived sync.Map // at Caddy's handlers
 	ran     sync.Map // at the upstream
@@ -57,9 +57,9 @@ func (s *storm) upstream(t *testing.T) http.HandlerFunc {
 	}
 }
 
-// ask sends requests until it is told to stop. One that has arrived must be
-// answered in full. Caddy itself may close a connection in the very moment in
-// which a request is sent on it: such a request has not been heard.
+// ask sends requests until stop is closed. One that has arrived must be answered in
+// full. Caddy may close a connection in the very moment in which a request is sent on
+// it: such a request counts as unheard.
 func (s *storm) ask(t *testing.T, c *http.Client, url, name string, stop <-chan struct{}) {
 	for i := 0; ; i++ {
 		select {
@@ -89,7 +89,7 @@ func (s *storm) ask(t *testing.T, c *http.Client, url, name string, stop <-chan 
 	}
 }
 
-// arrivals is a handler in front of all others that notes who has arrived.
+// arrivals is a handler in front of all others that records the requests that arrive.
 type arrivals struct{}
 
 var arriving func(id string)
@@ -110,8 +110,8 @@ func (arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 }
 
 // Reloads under many concurrent requests lose none, run none twice, and leave
-// nothing behind. Requests that pass the pool by go through the same reloads and are
-// counted beside, for what Caddy itself does not hear. A hundred in twenty seconds:
+// nothing behind. Requests without a pool go through the same reloads and are counted
+// separately: they show the losses of Caddy itself. A hundred in twenty seconds:
 //
 //	go test -run ReloadStorm -v ./caddymodule -storm.reloads=100
 func TestReloadStorm(t *testing.T) {
@@ -182,19 +182,19 @@ func TestReloadStorm(t *testing.T) {
 	s.Load(body(0))
 	after := stateOf(t, s)
 	for deadline := time.Now().Add(10 * time.Second); before.grownTo(after) && time.Now().Before(deadline); after = stateOf(t, s) {
-		<-time.After(50 * time.Millisecond) // old servers end beside
+		<-time.After(50 * time.Millisecond) // old servers end meanwhile
 	}
 	if before.grownTo(after) {
 		t.Errorf("it was %+v and is %+v", before, after)
 	}
 }
 
-// processState is what must not grow.
+// processState are the numbers that must not grow.
 type processState struct {
 	goroutines, files, series, references, spooled int
 }
 
-// grownTo allows for what the runtime and the connections to upstreams need.
+// grownTo allows for the runtime and for the connections to upstreams.
 func (s processState) grownTo(now processState) bool {
 	return now.goroutines > s.goroutines+10 || now.files > s.files+10 ||
 		now.series != s.series || now.references != s.references || now.spooled != s.spooled
@@ -209,7 +209,7 @@ func stateOf(t *testing.T, s *site.Site) processState {
 	return now
 }
 
-// Who waits keeps its place across reloads, whatever these make of the limits.
+// Waiters keep their places across reloads, however these change the limits.
 func TestOrderSurvivesReloads(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
@@ -256,8 +256,8 @@ func TestOrderSurvivesReloads(t *testing.T) {
 	}
 }
 
-// A pool that a reload removes finishes what came with the configuration that had it,
-// an upload that is under way included.
+// A pool that a reload removes finishes the requests of the configuration that had it,
+// including an upload in progress.
 func TestRemovedPoolsFinish(t *testing.T) {
 	work := make(chan struct{})
 	release := sync.OnceFunc(func() { close(work) })

@@ -97,7 +97,7 @@ func TestEventsArriveAsTheyAreProduced(t *testing.T) {
 	})
 }
 
-// A response of declared length is handed on although nobody flushes it.
+// A response of declared length is handed on without a flush.
 func TestIncompleteResponsesAreHandedOn(t *testing.T) {
 	s := streamingSite(t)
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
@@ -206,7 +206,7 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 	s.EachVersion(func(t *testing.T, _ *http.Client, url string) {
 		var slow []*http.Response
 		for range 4 {
-			// Each on a connection of its own: one has only so much window.
+			// Each on a separate connection, because the window of one is limited.
 			c := s.Clients()[t.Name()[strings.LastIndex(t.Name(), "/")+1:]]
 			site.Eventually(t, func() bool { // until the permit is back
 				res, err := c.Get(url)
@@ -267,7 +267,7 @@ func TestSlowUploadsHoldNoPermit(t *testing.T) {
 	})
 }
 
-// When all uploads are taken, those that trickle give their places away.
+// When all places of uploads are taken, trickling uploads lose theirs.
 func TestTricklingUploadsGiveWay(t *testing.T) {
 	s := site.ServeGlobal(t, http.HandlerFunc(streamer), `
 	offload {
@@ -358,8 +358,8 @@ func TestStallTimeout(t *testing.T) {
 	})
 }
 
-// A handler that ends before the length it has declared has cut its response,
-// also on HTTP/3, where nobody else would notice.
+// A response that ends before its declared length is cut, also on HTTP/3, where no other
+// layer would notice.
 func TestShortResponsesAreCut(t *testing.T) {
 	name := site.HandleBehind(t, func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Length", "100")

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A pool that a reload names differently has what the old one's runs leave of the
-// limit, and all of it when these have ended.
+// A pool that a reload renames gets the part of the limit that the runs of the old pool do
+// not use, and all of it when these have ended.
 func TestRenamedPoolsShareTheirLimit(t *testing.T) {
 	work := make(chan struct{})
 	release := sync.OnceFunc(func() { close(work) })
@@ -56,8 +56,8 @@ func TestRenamedPoolsShareTheirLimit(t *testing.T) {
 	o.eventually("renamed_to", func(p object) bool { return p["predecessors"] == 0.0 })
 }
 
-// However often a pool gets another name under load, nobody is lost and the backend
-// never sees more than the limit.
+// However often a pool gets another name under load, no request is lost and the backend
+// never gets more than the limit.
 func TestRenamesUnderLoad(t *testing.T) {
 	var backend site.Counter
 	const config = "offload {\n name pool%d\n concurrency 3\n queue 1000\n max_wait off\n }\n reverse_proxy UPSTREAM"
@@ -111,8 +111,8 @@ func TestRenamesUnderLoad(t *testing.T) {
 	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }
 
-// What takes the place of a pool is found by what is behind it, in any form that a
-// configuration has.
+// The successor of a pool is found by the handlers behind it, in any form of
+// configuration.
 func TestSuccessorsAreFound(t *testing.T) {
 	const proxy = "\nreverse_proxy UPSTREAM"
 	for name, of := range map[string]struct {
@@ -191,7 +191,7 @@ func TestPoolThatComesBack(t *testing.T) {
 	o.eventually("back", func(p object) bool { return p["limit"] == 1.0 && p["lent"] == 0.0 })
 }
 
-// failsToStart is an app that does so.
+// failsToStart is an app that fails to start.
 type failsToStart struct{}
 
 func (failsToStart) CaddyModule() caddy.ModuleInfo {

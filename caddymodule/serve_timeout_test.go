@@ -17,7 +17,7 @@ func hang(c *site.Counter) http.HandlerFunc {
 	}
 }
 
-// A run whose answer does not begin in time is answered for at once, on every
+// If the answer of a run does not begin in time, its client is answered at once, on every
 // version of HTTP, and the upstream's request is cancelled.
 func TestFirstByteTimeout(t *testing.T) {
 	var up site.Counter
@@ -42,7 +42,7 @@ func TestFirstByteTimeout(t *testing.T) {
 	})
 }
 
-// lateAnswer asks for what takes too long, and returns how long its answer took.
+// lateAnswer sends a request that takes too long, and returns the time until its answer.
 func lateAnswer(t *testing.T, c *http.Client, url string) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -63,8 +63,8 @@ func lateAnswer(t *testing.T, c *http.Client, url string) time.Duration {
 	return took
 }
 
-// A timeout of ours is no failure of an upstream to reverse_proxy: it neither tries
-// again, which would be a second run, nor leaves the upstream out for a while.
+// A timeout of offload is no failure of an upstream to reverse_proxy: it neither tries
+// again, which would be a second run, nor marks the upstream as unhealthy.
 func TestTimeoutsDoNotBlameTheUpstream(t *testing.T) {
 	var up site.Counter
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -127,8 +127,8 @@ func TestRunTimeoutCutsTheResponse(t *testing.T) {
 	})
 }
 
-// A handler that ignores its cancel is answered for: HTTP/1 has a complete
-// answer while the handler still blocks. It keeps its permit.
+// The client of a handler that ignores its cancel is answered: on HTTP/1 it has a complete
+// answer while the handler still blocks. The run keeps its permit.
 func TestStuckRun(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })

@@ -84,7 +84,7 @@ const traced = `
 		reverse_proxy UPSTREAM
 	}`
 
-// traceparents are what the upstream got.
+// traceparents receives the fields that the upstream got.
 var traceparents = make(chan string, 10)
 
 func tracedUpstream(w http.ResponseWriter, r *http.Request) {
@@ -99,8 +99,8 @@ func tracedUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The wait and the run of a traced request are spans, and the run is what the
-// upstream's own spans belong to.
+// The wait and the run of a traced request are spans, and the run is the parent of the
+// upstream's spans.
 func TestSpans(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")

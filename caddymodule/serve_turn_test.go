@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A client that was refused and comes back when it was told to takes the place of one
-// that has no turn. It is known by its address, behind a proxy that is trusted by the
-// one that the proxy names.
+// A rejected client that returns at the time of its Retry-After takes the place of one
+// without a turn. A client is identified by its address, behind a trusted proxy by the
+// address that the proxy sends.
 func TestTurnsOfRefusedClients(t *testing.T) {
 	work := make(chan struct{})
 	release := sync.OnceFunc(func() { close(work) })

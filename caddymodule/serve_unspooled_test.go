@@ -82,8 +82,8 @@ func discards(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, n)
 }
 
-// Requests that decide by their own fields how long they hold a permit get half of them,
-// and a refusal beyond that. Other requests are served beside them.
+// Requests that decide by their header fields how long they hold a permit get at most half
+// of the permits, and are rejected beyond that. Other requests are served meanwhile.
 func TestUnspooledBodiesHoldHalfOfThePermits(t *testing.T) {
 	for _, permits := range []int{1, 4} {
 		s, o := serveOperated(t, http.HandlerFunc(discards), fmt.Sprintf(`
@@ -143,8 +143,8 @@ func wantLimited(t *testing.T, kind string, res *http.Response) {
 	}
 }
 
-// A route that has said what it honours has decided how many permits that may take, and
-// what it has not named is like any other body.
+// The kinds that a route names in unspooled may take all permits. Other kinds are spooled
+// like any other body.
 func TestUnspooledLiftsTheHalf(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(discards), `
 	offload {
@@ -174,8 +174,8 @@ func TestUnspooledLiftsTheHalf(t *testing.T) {
 	})
 }
 
-// What a route does not honour is spooled. A client that must not be kept waiting by that
-// is refused (RFC 10036), before its body is read.
+// Kinds of bodies that a route does not honour are spooled. If a client forbids that delay
+// (RFC 10036), it is rejected before its body is read.
 func TestUnspooledKindsThatAreNotHonoured(t *testing.T) {
 	for _, words := range []string{"unspooled off", "unspooled upgrade"} {
 		s, o := serveOperated(t, http.HandlerFunc(discards), `
@@ -220,8 +220,8 @@ func TestUnspooledKindsThatAreNotHonoured(t *testing.T) {
 	}
 }
 
-// The fields mean nothing where they cannot: there the body is spooled, and a slow client
-// holds no permit.
+// If the fields do not apply to the kind of request or to the version of HTTP, the body is
+// spooled, and a slow client holds no permit.
 func TestBodiesThatAreSpooledAllTheSame(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(discards), "offload {\n name ordinary\n }\n reverse_proxy UPSTREAM")
 	for name, tt := range map[string]struct{ version, fields string }{
@@ -295,8 +295,8 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// Calls with one message are no streams: their bodies are there with their heads. However
-// many come at once, they wait for permits like other requests.
+// Calls with one message are no streams: their bodies arrive with their heads. Any number
+// of them at once waits for permits like other requests.
 func TestCallsWithOneMessageNeedNoShare(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -321,7 +321,7 @@ func TestCallsWithOneMessageNeedNoShare(t *testing.T) {
 	o.counts("unary", 0, 0)
 }
 
-// A stream that waits for its permit loses nothing of what was read meanwhile.
+// A stream that waits for its permit loses none of the bytes that are read meanwhile.
 func TestStreamsThatWait(t *testing.T) {
 	got := make(chan string, 10)
 	busy := newBusy()
@@ -373,8 +373,8 @@ func echoes(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A client cannot ask by its request that the answer be written to it directly: who reads
-// slowly holds no permit.
+// A request cannot ask for a response that is written directly: a slow reader holds no
+// permit.
 func TestRequestFieldsSayNothingOfTheAnswer(t *testing.T) {
 	const size = 8 << 20
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -388,7 +388,7 @@ func TestRequestFieldsSayNothingOfTheAnswer(t *testing.T) {
 				req.Header.Set(name, value)
 				if name == "Upgrade" {
 					if !strings.HasSuffix(t.Name(), "/h1") {
-						continue // its client refuses to send it
+						continue // its client does not send it
 					}
 					req.Header.Set("Connection", "Upgrade")
 				}
@@ -396,7 +396,7 @@ func TestRequestFieldsSayNothingOfTheAnswer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				o.counts("answers", 0, 0) // and nobody has read
+				o.counts("answers", 0, 0) // the client has read nothing yet
 				if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
 					t.Errorf("%s: got %d bytes, %v", field, n, err)
 				}

@@ -76,7 +76,7 @@ func loadFor(t *testing.T, s *site.Site, c *http.Client, url, body string) {
 
 var loads atomic.Int64
 
-// An upload that has begun is served whatever a reload does to its route.
+// An upload that has begun is served after any reload of its route.
 func TestUploadsSurviveReloads(t *testing.T) {
 	const first = "offload /up* {\n name first\n }\n reverse_proxy UPSTREAM"
 	for name, second := range map[string]string{
@@ -103,8 +103,8 @@ func TestUploadsSurviveReloads(t *testing.T) {
 	}
 }
 
-// A drain waits for uploads that are under way, says that they are left, and refuses
-// new ones before their bodies are read.
+// A drain waits for uploads in progress, shows that they remain, and rejects new ones
+// before their bodies are read.
 func TestDrainWaitsForUploads(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), "offload {\n name drains\n }\n reverse_proxy UPSTREAM")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
@@ -128,8 +128,7 @@ func TestDrainWaitsForUploads(t *testing.T) {
 	})
 }
 
-// An upload that ends in any other way is in the pool no more: a drain does not wait
-// for it.
+// An upload that ends in any other way has left the pool: a drain does not wait for it.
 func TestUploadsThatFailLeaveThePool(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), `
 	offload {
@@ -159,8 +158,8 @@ func TestUploadsThatFailLeaveThePool(t *testing.T) {
 	})
 }
 
-// Requests that were let in by one pool pass the next one although a reload has
-// removed both.
+// Requests that one pool has admitted pass the next one, even if a reload has removed
+// both.
 func TestNestedPoolsSurviveReloads(t *testing.T) {
 	nested := "route {\n offload {\n name outer%d\n }\n offload {\n name inner%[1]d\n }\n reverse_proxy UPSTREAM\n }"
 	s, o := serveOperated(t, http.HandlerFunc(echoBody), fmt.Sprintf(nested, 0))

@@ -94,8 +94,7 @@ func TestSettingsAreInTheDescriptionOfTheAdminEndpoint(t *testing.T) {
 	}
 }
 
-// What the table writes as the default of a setting is its value without any
-// configuration.
+// The default of a setting in the table is its value without configuration.
 func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	none, err := PoolConfig{}.settings(0)
 	if err != nil {

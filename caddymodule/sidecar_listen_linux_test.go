@@ -17,9 +17,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A sidecar opens the listener that --from names, and no other; it serves requests
-// for any host there, so that a probe by another name sees the service, not an empty
-// answer.
+// A sidecar opens the listener of --from, and no other. It serves requests for any host
+// there, so that a probe by another name gets the answer of the service, not an empty one.
 func TestSidecarListensThereOnly(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, r.Host+" is down", http.StatusInternalServerError)
@@ -80,8 +79,8 @@ func atoi(t *testing.T, text string) (n int) {
 	return n
 }
 
-// askSidecar returns status and body for a request for a host. Whoever asks by HTTPS
-// names the host in its handshake as well.
+// askSidecar returns status and body for a request for a host. With HTTPS the handshake
+// names the host as well.
 func askSidecar(t *testing.T, url, socket, host string) string {
 	t.Helper()
 	name, _, _ := strings.Cut(host, ":")

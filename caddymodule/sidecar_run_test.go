@@ -73,8 +73,8 @@ func TestSidecarIsFoundByCommands(t *testing.T) {
 	}
 }
 
-// Where another server has its admin endpoint already, the sidecar does without: a
-// reload that is meant for the one must not reach the other.
+// If another server has the address of the admin endpoint, the sidecar starts without one:
+// a reload of one server must not reach the other.
 func TestSidecarLeavesTheAdminEndpointOfOthersAlone(t *testing.T) {
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname mine\n\t}\n\trespond ok")
 	_, out := startSidecar(t, o.addr)

@@ -12,12 +12,12 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 )
 
-// Backed is for handlers behind "offload" that are no reverse_proxy. What they return
-// names their backends: a pool whose route gets another name is succeeded by one in
-// front of the same.
+// Backed is for handlers behind "offload" other than reverse_proxy. Backends returns names
+// of their backends: if a route gives its pool another name, the new pool succeeds the old
+// one in front of the same backends.
 type Backed interface{ Backends() []string }
 
-// findSpots returns those of the configuration.
+// findSpots returns the spots of the configuration.
 func (a *App) findSpots() []pools.Spot {
 	module, err := a.listener.Ctx.AppIfConfigured("http")
 	if err != nil || module == nil {
@@ -42,8 +42,8 @@ func spotsOf(app *caddyhttp.App) []pools.Spot {
 	return all
 }
 
-// spotWalk goes through the routes of a server from the end to the beginning, so that
-// it knows what comes behind.
+// spotWalk visits the routes of a server from the last to the first, so that it has
+// visited the handlers behind each.
 type spotWalk struct {
 	server string
 	named  map[string]*caddyhttp.Route
@@ -51,8 +51,8 @@ type spotWalk struct {
 	found  []pools.Spot
 }
 
-// routes returns the backends in a list of routes. behind are those that come after
-// it; what comes later in the same list counts before these.
+// routes returns the backends in a list of routes. behind are those after the list;
+// backends later in the list take precedence over them.
 func (w *spotWalk) routes(list caddyhttp.RouteList, behind []string) (in []string) {
 	for _, route := range slices.Backward(list) {
 		after := orElse(in, behind)
@@ -97,8 +97,8 @@ func (w *spotWalk) handler(handler caddyhttp.MiddlewareHandler, behind []string)
 	return nil
 }
 
-// proxy returns its upstreams. One that handles responses by itself may be asked for
-// permission only (forward_auth): then what is behind counts.
+// proxy returns its upstreams. One with handle_response may only be asked for permission
+// (forward_auth): then the handlers behind count.
 func (w *spotWalk) proxy(h *reverseproxy.Handler, behind []string) []string {
 	for _, response := range h.HandleResponse {
 		w.routes(response.Routes, behind)

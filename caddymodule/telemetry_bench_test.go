@@ -23,11 +23,11 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// What metrics and the fields of the access log cost a request, as a share of what
-// the shortest of proxied requests costs: one that its backend answers at once, over
-// connections that are there already, with an access log. The difference is below the
-// noise of a network, so it is measured at the handler, in turns with and without,
-// and the whole request beside it, client and backend included.
+// Benchmarks the cost of metrics and of the fields of the access log for a request, as a
+// share of the shortest proxied request: one that its backend answers at once, over
+// existing connections, with an access log. The difference is below the
+// noise of a network, so it is measured at the handler, in turns with and without, and
+// then for the whole request, client and backend included.
 //
 //	go test -run '^$' -bench Telemetry -count 5 ./caddymodule
 func BenchmarkTelemetry(b *testing.B) {
@@ -82,16 +82,16 @@ func timed(n int, do func()) time.Duration {
 	return time.Since(began)
 }
 
-// fastest is what others on the machine have disturbed least.
+// fastest is the time that other processes have disturbed least.
 func fastest(all []time.Duration) time.Duration { return slices.Min(all) }
 
-// silence is a histogram that takes no notice.
+// silence is a histogram that discards all observations.
 type silence struct{ prometheus.Histogram }
 
 func (silence) Observe(float64) {}
 
-// benchmarkSite runs Caddy with one pool in front of a backend, and returns the
-// pool, and what makes a request.
+// benchmarkSite runs Caddy with one pool in front of a backend, and returns the pool and a
+// function that sends a request.
 func benchmarkSite(b *testing.B) (pool *pools.Pool, get func()) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "answer")
@@ -128,8 +128,8 @@ func benchmarkSite(b *testing.B) (pool *pools.Pool, get func()) {
 	}
 }
 
-// benchmarkHandler returns what takes a request through the handler of that pool
-// and, if the server logs, writes the field of the access log.
+// benchmarkHandler returns a function that takes a request through the handler of that
+// pool and, if the server logs, writes the field of the access log.
 func benchmarkHandler(b *testing.B) func(*caddyhttp.Server) {
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Logging: quiet()})
 	if err != nil {

@@ -14,11 +14,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
 
-// Transport is what `reverse_proxy` uses in the place of its own transport in a
-// configuration with `offload`. A run can leave the requests that it sends through it,
-// and answer its client while the backend still works, and a request is sent again
-// within bounds only. Other requests pass through. It is put in by itself: nobody has
-// to configure it.
+// Transport replaces the transport of `reverse_proxy` in a configuration with `offload`.
+// A run can leave the requests that it sends through it, and answer its client while the
+// backend still works, and a request is sent again within bounds only. Other requests
+// pass through. It is inserted automatically and needs no configuration.
 type Transport struct {
 	// The transport that does the work. Default: `http`.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -66,8 +65,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return serving.RoundTrip(t.inner, r)
 }
 
-// What reverse_proxy asks a transport for. Each answer is that of the transport behind,
-// or what reverse_proxy takes for granted of one that does not say.
+// The optional methods of a transport of reverse_proxy. Each calls that of the transport
+// behind, or returns the value that reverse_proxy uses for a transport without it.
 
 // TLSEnabled reports whether the transport speaks TLS.
 func (t *Transport) TLSEnabled() bool {

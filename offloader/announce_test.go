@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// upload lets a caller in whose request is on its way.
+// upload announces a caller that still sends its request.
 func (s *stage) upload() *offloader.Ticket {
 	s.t.Helper()
 	ticket := &offloader.Ticket{Pool: s.pool}
@@ -116,7 +116,7 @@ func TestUpload(t *testing.T) {
 	})
 }
 
-// Whatever ends the way of an upload, it is counted no more and a drain ends.
+// After any end of an upload it is no longer counted, and a drain ends.
 func TestUploadLeaves(t *testing.T) {
 	t.Parallel()
 	for name, scene := range map[string]struct {
@@ -161,7 +161,7 @@ func TestUploadLeaves(t *testing.T) {
 	}
 }
 
-// A caller whose work was let in elsewhere passes a drain, but no more than that.
+// A caller of a call that was admitted before passes a drain, but no other rejection.
 func TestPassDrain(t *testing.T) {
 	t.Parallel()
 	play(t, "drains", nil, func(s *stage) {

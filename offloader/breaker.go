@@ -127,8 +127,8 @@ func (b *breaker) allow(r *reporter) bool {
 	return err == nil
 }
 
-// probe makes sure that the result of a probe comes in time: a probe that hangs would
-// keep the breaker half-open for ever.
+// probe makes sure that the result of a probe comes in time: a probe without an end would
+// keep the breaker half-open.
 func (b *breaker) probe(done func(error)) func(error) {
 	b.probing.Add(1)
 	var once sync.Once

@@ -28,7 +28,7 @@ func (g *gate) capReached(t *Ticket) bool {
 	return t != nil && t.CappedBy != 0 && g.capped >= max(g.concurrency/2, 1)
 }
 
-// beginCapped counts the slot of a capped caller.
+// beginCapped counts the permit of a capped caller.
 func (g *gate) beginCapped(s *slot, t *Ticket) {
 	if t != nil && t.CappedBy != 0 {
 		s.capped = true

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// stream lets a caller come whose request body is not spooled.
+// stream adds a caller whose request body is not spooled.
 func (s *stage) stream() *caller {
 	return s.arriveAt(context.Background(), &offloader.Ticket{Pool: s.pool, CappedBy: unspooledLimit})
 }

@@ -25,7 +25,7 @@ func ExamplePool_Do() {
 	// <nil> 1
 }
 
-// Acquire is for callers that know more about a run than an error says.
+// Acquire is for callers that report more about a run than an error.
 func ExamplePool_Acquire() {
 	ctx := context.Background()
 	settings := offloader.DefaultSettings()

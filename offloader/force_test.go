@@ -128,7 +128,7 @@ func TestBreakerGivenBackToItsRules(t *testing.T) {
 	})
 }
 
-// What was forced outlives new settings, of the breaker too.
+// A forced breaker stays forced with new settings, including those of the breaker.
 func TestForcedBreakerIsConfigured(t *testing.T) {
 	t.Parallel()
 	for name, control := range map[string]offloader.BreakerControl{

@@ -15,13 +15,13 @@ type decision uint8
 
 const (
 	rejectNow decision = iota // with a reason
-	admit                     // a slot was taken
+	admit                     // a permit was taken
 	queueUp                   // the queue has room
 )
 
-// gate hands out slots: at once while there are free ones, else in the order of the
-// queue as they come back. It reads no clock; callers pass the time in where it
-// matters. It calls no other code while it holds its mutex.
+// gate hands out permits: at once while some are free, else in the order of the queue as
+// they come back. It reads no clock: callers pass the time where it matters. It calls no
+// other code while it holds its mutex.
 type gate struct {
 	mu sync.Mutex
 
@@ -38,12 +38,12 @@ type gate struct {
 	queueLimit  int
 	maxWait     time.Duration
 	fifo        bool
-	running     int // slots taken, including lingering and lent ones
+	running     int // permits taken, including lingering and lent ones
 	lingering   int
 	abandoned   int // running without their callers
 	announced   int // calls that prepare and have not acquired yet
 	capped      int // running, and bound to half of the permits
-	lent        int // slots held by runs of elder pools
+	lent        int // permits held by runs of elder pools
 	queue       queue
 	queued      moment // when the last waiter joined, zero for never
 	free        *slot
@@ -57,7 +57,7 @@ type gate struct {
 	idle        chan struct{} // closed when nothing is in flight, nil if no caller waits for that
 }
 
-// enter takes a slot for a newcomer if one is free and the queue is empty.
+// enter takes a permit for a newcomer if one is free and the queue is empty.
 func (g *gate) enter(n *newcomer) (*slot, decision, Reason) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,8 +81,8 @@ func (g *gate) waiting() int {
 	return g.queue.len
 }
 
-// wait queues a newcomer for which enter has answered queueUp. If that has changed
-// meanwhile it answers as enter does, with the slot in w.
+// wait queues a newcomer for which enter returned queueUp. If that has changed meanwhile,
+// it returns what enter returns, with the permit in w.
 func (g *gate) wait(w *waiter, n *newcomer, now moment) (decision, Reason, verdicts) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,8 +119,8 @@ func (g *gate) leave(w *waiter, n *newcomer) bool {
 	return true
 }
 
-// release gives a slot back after a run and hands it to a waiter. Like expire it
-// returns when to look again.
+// release returns a permit after a run and hands it to a waiter. Like expire it returns
+// when to look again.
 func (g *gate) release(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -129,7 +129,7 @@ func (g *gate) release(s *slot, run time.Duration, o Outcome, now moment) (verdi
 	return g.comeFree(s, now), g.due()
 }
 
-// putBack gives back a slot that no run has used.
+// putBack returns a permit that no run has used.
 func (g *gate) putBack(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -138,8 +138,8 @@ func (g *gate) putBack(s *slot, now moment) verdicts {
 	return out
 }
 
-// linger keeps the slot of a run that has ended for a while. It returns what release
-// does.
+// linger keeps the permit of a run that has ended for a while. It returns the same values
+// as release.
 func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdicts, moment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -153,7 +153,7 @@ func (g *gate) linger(s *slot, run time.Duration, o Outcome, now moment) (verdic
 	return out, g.due()
 }
 
-// endLinger gives such a slot back.
+// endLinger returns such a permit.
 func (g *gate) endLinger(s *slot, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -240,7 +240,7 @@ func (g *gate) rejection(n *newcomer) Reason {
 	return r
 }
 
-// letIn gives a newcomer a slot.
+// letIn gives a newcomer a permit.
 func (g *gate) letIn(n *newcomer, now moment) *slot {
 	g.served(&n.client, now)
 	g.arrived(n.ticket)
@@ -275,7 +275,7 @@ func (g *gate) take() *slot {
 	return s
 }
 
-// comeFree gives a slot back that a run has used.
+// comeFree returns a permit that a run has used.
 func (g *gate) comeFree(s *slot, now moment) verdicts {
 	var out verdicts
 	g.freed(now, &out)
@@ -292,8 +292,8 @@ func (g *gate) giveBack(s *slot, now moment, out *verdicts) {
 	g.handOver(now, out)
 }
 
-// handOver gives free slots to waiters, unless the gate is paused. It first rejects
-// waiters that cannot be served in time, so that they get no slot.
+// handOver gives free permits to waiters, unless the gate is paused. It first rejects
+// waiters that cannot be served in time, so that they get no permit.
 func (g *gate) handOver(now moment, out *verdicts) {
 	if len(g.asking) > 0 {
 		g.grant(out)

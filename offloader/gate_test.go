@@ -356,8 +356,7 @@ func (r *rig) abandonRun() {
 	r.collect(out)
 }
 
-// report says something about a run, at times with a permit that is not valid any
-// more.
+// report reports on a run, at times with a permit that is no longer valid.
 func (r *rig) report() {
 	id, ok := r.pick(false)
 	if !ok {
@@ -423,7 +422,7 @@ func (r *rig) cancel() {
 	r.model.say(id, "cancelled")
 }
 
-// checkArrival checks what a waiter has found in the queue, if it still waits.
+// checkArrival checks the queue that a waiter found on arrival, if it still waits.
 func (r *rig) checkArrival(id int, got *Ticket) {
 	r.t.Helper()
 	for _, w := range r.model.queue {
@@ -455,7 +454,7 @@ func (r *rig) pass() {
 	}
 }
 
-// wantDue checks when the gate says that it is to be looked at again.
+// wantDue checks the time at which the gate must be looked at again.
 func (r *rig) wantDue(due moment) {
 	r.t.Helper()
 	if due != r.gate.nextDue() || (due == 0) != (len(r.model.queue) == 0 || r.model.maxWait == 0) {

@@ -141,7 +141,7 @@ func (s *stage) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// at lets time pass until so long after the beginning.
+// at lets time pass until d after the beginning.
 func (s *stage) at(d time.Duration) { s.pass(d - time.Since(s.began)) }
 
 // state names the state of a caller.
@@ -187,14 +187,14 @@ func (s *stage) run(d time.Duration, o offloader.Outcome) {
 	c.release(o)
 }
 
-// learn lets the pool know that a run takes so long. The first round does not count.
+// learn ends runs of length d, so that the pool predicts it. The first round does not count.
 func (s *stage) learn(d time.Duration) {
 	s.t.Helper()
 	s.run(0, offloader.Success)
 	s.run(d, offloader.Success)
 }
 
-// want compares what has become of the callers.
+// want compares the results of the callers.
 func (s *stage) want(callers []*caller, want string) {
 	s.t.Helper()
 	got := make([]string, len(callers))

@@ -113,8 +113,8 @@ func TestDeadlinesOfCallers(t *testing.T) {
 	})
 }
 
-// unnoticed is a context whose deadline has passed before its timer has rung,
-// as happens on a busy machine.
+// unnoticed is a context whose deadline has passed before its timer has fired, as happens
+// on a busy machine.
 type unnoticed struct {
 	context.Context
 	at time.Time
@@ -122,8 +122,8 @@ type unnoticed struct {
 
 func (u *unnoticed) Deadline() (time.Time, bool) { return u.at, true }
 
-// A permit that is handed to a caller in the very moment in which it leaves
-// goes on to the next, whichever of the two was faster.
+// A permit that is handed to a caller at the moment in which it leaves goes to the next
+// one, whichever event was first.
 func TestPermitsOfCallersWhoLeaveAreNotLost(t *testing.T) {
 	t.Parallel()
 	for _, leavesFirst := range []bool{true, false} {

@@ -117,7 +117,7 @@ func (g *gate) inFlightNow() int {
 
 // The methods below require g.mu.
 
-// claim is called before a slot is taken. With a successor it takes one of that pool's
+// claim is called before a permit is taken. With a successor it takes one of that pool's
 // permits, or asks for one if there is none.
 func (g *gate) claim() bool {
 	l := g.loan

@@ -155,7 +155,7 @@ func (m *model) serve(now moment) {
 	}
 }
 
-// decide returns what becomes of a caller at once, or nothing if it may wait.
+// decide returns the immediate result of a caller, or nothing if it may wait.
 func (m *model) decide(id int) string {
 	displaces := m.places > 0 && len(m.queue) > 0 && !m.healthy()
 	switch {

@@ -229,7 +229,7 @@ func TestSettingsOfLivingBreakers(t *testing.T) {
 		s.wantBreaker(offloader.StateClosed)
 		s.outcomes("f")
 		s.wantBreaker(offloader.StateOpen)
-		s.pass(time.Minute) // of the old cool-down nothing is heard
+		s.pass(time.Minute) // the old cool-down has no effect
 		l.entries = l.entries[:2]
 		l.want("closed to open", "closed to open")
 	})

@@ -128,7 +128,7 @@ func TestWaitsThatEnd(t *testing.T) {
 		s.Concurrency, s.MaxWait, s.Queue = 2, 16*second, 8
 	}, func(s *stage) {
 		all := s.arrivals(10)
-		s.pass(10 * second) // loads a model, for all that anybody knows
+		s.pass(10 * second) // the run may have loaded a model
 		all[0].release(offloader.Success)
 		all[1].release(offloader.Success)
 		s.want(all[2:], "admitted admitted waiting waiting waiting waiting waiting waiting")

@@ -120,7 +120,7 @@ func TestOverride(t *testing.T) {
 	})
 }
 
-// An override is there to stay while the configuration says what it said before.
+// An override stays while the configuration stays the same.
 func TestOverrideAndConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

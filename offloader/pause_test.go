@@ -141,7 +141,7 @@ type named string
 
 func (named) Client() offloader.Client { return offloader.Client{} }
 
-// Tickets report what a waiter found, and list it.
+// Tickets report the queue that a waiter found, and list the waiter.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	at := func(s *stage, owner string) (*offloader.Ticket, *caller) {

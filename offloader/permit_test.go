@@ -54,7 +54,7 @@ func TestPermits(t *testing.T) {
 		stale := s.arrive()
 		waiter := s.arrive()
 		stale.release(offloader.Success)
-		for range 3 { // each has the same slot
+		for range 3 { // each reuses the same record
 			s.want([]*caller{waiter}, "admitted")
 			stale.permit.Release(offloader.Success)
 			stale.permit.ReleaseCancelled(offloader.Success)

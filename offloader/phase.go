@@ -30,8 +30,8 @@ func (p Phase) String() string { return phaseNames[p] }
 // Phases lists all phases, in a fixed order.
 func Phases() []Phase { return []Phase{PhaseOpen, PhasePaused, PhaseDraining, PhaseClosed} }
 
-// setPhase changes the phase. The waiters of a pause that ends get free slots, unless
-// the gate is closed: then its caller rejects them. No phase comes after that.
+// setPhase changes the phase. The waiters of a pause that ends get free permits, unless
+// the gate is closed: then its caller rejects them. No phase follows that.
 func (g *gate) setPhase(p Phase, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -57,7 +57,7 @@ func (g *gate) shut() Reason {
 	return 0
 }
 
-// paused reports whether no slot is given out for now.
+// paused reports whether the gate gives out no permits for now.
 func (g *gate) paused() bool { return Phase(g.phase.Load()) == PhasePaused }
 
 // whenIdle returns a channel that is closed when nothing is in flight.

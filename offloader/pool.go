@@ -226,7 +226,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	return true
 }
 
-// begin turns a slot into a permit, unless the breaker has opened meanwhile.
+// begin returns the permit for s, unless the breaker has opened meanwhile.
 func (p *Pool) begin(s *slot, now moment) (Permit, error) {
 	s.started, s.reporter.breaker = now, nil
 	if b := p.breaker.Load(); b != nil && !b.allow(&s.reporter) {

@@ -25,7 +25,7 @@ type crowd struct {
 
 func newCrowd(s *stage) *crowd { return &crowd{s: s, waits: map[string][]time.Duration{}} }
 
-// come lets n callers come whose runs take that long.
+// come adds n callers with runs of that length.
 func (c *crowd) come(n int, run time.Duration) {
 	for range n {
 		c.came++

@@ -60,11 +60,11 @@ func (g *gate) warmDue() moment {
 	return g.warmUp.since + moment(g.warmUp.atMost)
 }
 
-// vacant reports whether a slot is free.
+// vacant reports whether a permit is free.
 func (g *gate) vacant() bool { return g.running < g.concurrency && g.fresh < g.limit }
 
-// givenOut is the number of slots that may be taken now, including the slots of runs
-// that the warm-up does not bound.
+// givenOut is the number of permits that may be taken now, including those of runs that
+// the warm-up does not bound.
 func (g *gate) givenOut() int { return min(g.concurrency, g.running-g.fresh+g.limit) }
 
 // retire ends the part of a run in the warm-up: the run has ended, is abandoned, or its

@@ -23,7 +23,7 @@ func (p Permit) Began() {
 }
 
 // Untimed marks a run whose length is not typical: a stream of events, a tunnel, a
-// connection that was refused. Predictions ignore it, as they ignore abandoned and
+// rejected connection. Predictions ignore it, as they ignore abandoned and
 // cancelled runs.
 func (p Permit) Untimed() {
 	if p.pool != nil {
@@ -54,7 +54,7 @@ func (p Permit) report(o Outcome, timeout bool) {
 
 // report claims the right to report the outcome of a run, which is given once.
 func (g *gate) report(s *slot, generation uint64, o Outcome) (reporter, bool) {
-	g.mu.Lock() // while it is held, the slot goes to no other permit
+	g.mu.Lock() // while it is held, s goes to no other permit
 	defer g.mu.Unlock()
 	if o >= outcomeCount || !s.report(generation, o) {
 		return reporter{}, false
@@ -108,7 +108,7 @@ func (g *gate) ends(s *slot) {
 	}
 }
 
-// abandon counts a run as abandoned, if it still holds its slot.
+// abandon counts a run as abandoned, if it still holds its permit.
 func (g *gate) abandon(s *slot, generation uint64, now moment) verdicts {
 	g.mu.Lock()
 	defer g.mu.Unlock()

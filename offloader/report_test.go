@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// timesOut lets a caller come whose run exceeds its time: it is reported and
-// abandoned, and keeps its permit.
+// timesOut adds a caller whose run times out: the run is reported and abandoned, and keeps
+// its permit.
 func (s *stage) timesOut() *caller {
 	s.t.Helper()
 	c := s.arrive()
@@ -70,7 +70,7 @@ func TestReportedOutcomes(t *testing.T) {
 	play(t, "a report with a permit that was released concerns no other run", fragile, func(s *stage) {
 		stale := s.arrive()
 		stale.release(offloader.Success)
-		c := s.arrive() // has the same slot
+		c := s.arrive() // reuses the record of that permit
 		stale.permit.Report(offloader.Failure)
 		stale.permit.ReportTimeout()
 		stale.permit.Began()
@@ -305,7 +305,7 @@ func TestUntimedRuns(t *testing.T) {
 		"an upgrade":      {func(c *caller) { c.permit.Detach(); c.s.pool.EndDetached() }, false},
 	} {
 		play(t, what, nil, func(s *stage) {
-			for range 2 { // the later ones have the slot of the first
+			for range 2 { // the later ones reuse the record of the first
 				s.learn(second)
 				for range 4 { // more than half of the runs
 					c := s.arrive()

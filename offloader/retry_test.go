@@ -165,7 +165,7 @@ func TestRetryAfterSpreadsACrowd(t *testing.T) {
 			<-time.After(run)
 			return nil
 		}
-		for range 20 { // so that the pool knows
+		for range 20 { // so that the pool can predict
 			if err := p.Do(t.Context(), work); err != nil {
 				t.Fatal(err)
 			}

@@ -82,7 +82,7 @@ func TestRoom(t *testing.T) {
 	})
 }
 
-// Whatever state the pool is in, Check says what Acquire would do at once.
+// In every state of the pool, Check reports what Acquire would do at once.
 func TestCheckAgreesWithAcquire(t *testing.T) {
 	t.Parallel()
 	trip := func(s *stage) { s.run(0, offloader.Failure) }

@@ -87,7 +87,7 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// What the documentation promises of a pool that nothing was set for.
+// A pool without settings has the documented defaults.
 func TestDefaultSettings(t *testing.T) {
 	t.Parallel()
 	s := offloader.DefaultSettings()

@@ -12,13 +12,13 @@ type slot struct {
 	// bits, the reported outcome of its run. Release raises the generation with a
 	// compare-and-swap, which decides between two releases.
 	state atomic.Uint64
-	next  *slot // in the list of free slots
+	next  *slot // in gate.free
 
 	// The holder of the current generation owns these. Others may read them under the
 	// gate's mutex, as long as the generation is the current one.
 	started  moment
 	reporter reporter // to the breaker; zero without one
-	last     bool     // it took the last free slot; written under the gate's mutex
+	last     bool     // it took the last free permit; written under the gate's mutex
 
 	marks // guarded by the gate's mutex, but for cancelled
 }
@@ -32,7 +32,7 @@ type marks struct {
 	began     bool // its response has begun well
 	counted   bool // as a good response in a round of the warm-up
 	judged    bool // the warm-up has counted its outcome
-	cancelled bool // written by the release, which owns the slot
+	cancelled bool // written by the release, which owns the record
 }
 
 // retired is the recovery of runs that the warm-up does not bound.

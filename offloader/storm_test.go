@@ -27,8 +27,8 @@ type storm struct {
 	most    atomic.Int64
 }
 
-// Whatever happens: the backend never sees more than the limit, each permit
-// comes back, and the gauges return to zero.
+// In any case the backend never has more runs than the limit, each permit is released, and
+// the gauges return to zero.
 func TestGaugesReturnToZeroAfterAStorm(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -80,7 +80,7 @@ func (s *storm) rage(resizes bool) {
 	if most := s.most.Load(); !resizes && most > stormConcurrency {
 		s.t.Errorf("the backend saw %d runs at once", most)
 	}
-	<-time.After(time.Second) // what lingers ends
+	<-time.After(time.Second) // lingering permits are released
 	synctest.Wait()
 	wantIdle(s.t, p)
 	if err := p.Close(s.t.Context()); err != nil {
@@ -175,7 +175,7 @@ func (s *storm) call(rnd *rand.Rand) {
 	}
 }
 
-// report says things about a run, at times by several threads at once.
+// report reports on a run, at times from several goroutines at once.
 func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 	outcome := s.outcome(rnd)
 	for range rnd.IntN(3) {
@@ -194,8 +194,8 @@ func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 	}
 }
 
-// upload is a caller whose request takes a while to come in. It reports false if
-// the caller was rejected, or left meanwhile.
+// upload plays a caller that sends its request slowly. It reports false if the caller was
+// rejected, or left meanwhile.
 func (s *storm) upload(rnd *rand.Rand, ticket *offloader.Ticket) bool {
 	if ticket.Announce() != nil {
 		return false

@@ -37,7 +37,7 @@ func succeed(t *testing.T, heir, elder *offloader.Pool) *offloader.Succession {
 	return s
 }
 
-// wantLimit checks the limit of a pool and what its predecessors hold of it.
+// wantLimit checks the limit of a pool and the part that its predecessors hold.
 func (s *stage) wantLimit(p *offloader.Pool, limit, lent int) {
 	s.t.Helper()
 	if got := p.Snapshot(); got.Limit != limit || got.Lent != lent {

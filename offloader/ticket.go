@@ -107,7 +107,7 @@ func (g *gate) cancel(t *Ticket) (verdicts, bool) {
 	return out, true
 }
 
-// enterNow takes a slot for a newcomer if one is free at once, else it returns nil.
+// enterNow takes a permit for a newcomer if one is free at once, else it returns nil.
 func (g *gate) enterNow(n *newcomer) *slot {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -56,8 +56,9 @@ func TestClosedPoolsLeaveNoTimer(t *testing.T) {
 	})
 }
 
-// A timer that rings while its permit is given back early ends no later lingering of
-// the same slot, and a permit that begins to linger as the setting changes keeps to it.
+// A timer that fires while its permit is returned early does not end a later lingering of
+// the same record. A permit that begins to linger as the setting changes follows the new
+// setting.
 func TestLateTimersOfLingeringPermits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ func clientNumber(n int) *Client {
 	return &c
 }
 
-// The table agrees with a plain list of turns, whatever is added and removed.
+// The table agrees with a plain list of turns after any additions and removals.
 func TestTurnsAgreeWithAList(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {

@@ -221,7 +221,7 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// What runs now is what there is to go by while nothing else has ended.
+// Predictions use the current runs while no run has ended.
 func TestRetryAfterLongRuns(t *testing.T) {
 	t.Parallel()
 	play(t, "a pool that has not finished a run goes by the age of those that run", func(s *offloader.Settings) {

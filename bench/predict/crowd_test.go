@@ -16,12 +16,12 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// servedAtTurn is the share of the obedient clients that were refused that has to be
-// served when they come back as they were told.
+// servedAtTurn is the share of the rejected obedient clients that must be served when they
+// return at the time of their Retry-After.
 const servedAtTurn = 0.9
 
-// crowd are clients that come back until they are served: the obedient ones when they
-// were told to, the hasty ones again and again.
+// crowd are clients that return until they are served: the obedient ones at the time of
+// their Retry-After, the hasty ones at a fixed interval.
 type crowd struct {
 	name     string
 	settings offloader.Settings
@@ -63,7 +63,7 @@ func TestTurns(t *testing.T) {
 	publish(t, text.String())
 }
 
-// outcome is what has become of a crowd.
+// outcome holds the results of a crowd.
 type outcome struct {
 	mu             sync.Mutex // guards the rest
 	patient, hasty tally
@@ -89,7 +89,7 @@ func (o *outcome) refused() int { return o.patient.served - o.patient.first }
 
 func (o *outcome) second() float64 { return float64(o.patient.second) / float64(max(o.refused(), 1)) }
 
-// guest is one of a crowd, with an address of its own and a new connection for each try.
+// guest is one of a crowd, with a separate address and a new connection for each try.
 type guest struct{ known offloader.Client }
 
 var guests atomic.Uint64

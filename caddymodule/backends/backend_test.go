@@ -27,7 +27,7 @@ type backend struct {
 	args string
 	// root is put in front of its paths.
 	root string
-	// php says that it speaks FastCGI.
+	// php means that it speaks FastCGI.
 	php bool
 }
 
@@ -51,7 +51,7 @@ type served struct {
 	backend
 	addr    string
 	root    string // folder of its sources
-	folder  string // of its own
+	folder  string // used by this server only
 	journal journal
 }
 
@@ -93,7 +93,7 @@ func (b backend) serve(t *testing.T, commands string, how start) (*served, error
 	}, s.addr)
 }
 
-// fill puts in what is known only when a backend is started.
+// fill inserts the values that are known only when a backend starts.
 func (s *served) fill(text string, workers int) []string {
 	_, port, _ := strings.Cut(s.addr, ":")
 	return strings.Fields(strings.NewReplacer(
@@ -102,7 +102,7 @@ func (s *served) fill(text string, workers int) []string {
 	).Replace(text))
 }
 
-// writeHTTPDConfig also copies what Apache reads after it has given up being root.
+// writeHTTPDConfig also copies the files that Apache reads after it has dropped root.
 func (s *served) writeHTTPDConfig(t *testing.T, workers int) {
 	t.Helper()
 	for _, name := range []string{"wsgi_app.py", "journal.py"} {
@@ -127,7 +127,7 @@ func (s *served) writeHTTPDConfig(t *testing.T, workers int) {
 	}
 }
 
-// openFolder is one that servers can use which give up being root.
+// openFolder returns a folder that servers can use after they have dropped root.
 func openFolder(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -144,7 +144,7 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// cacheFolder is where .ci/backends keeps what it installs without a package.
+// cacheFolder is where .ci/backends keeps servers that have no package.
 func cacheFolder(of string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -171,8 +171,8 @@ func run(t *testing.T, p services.Program, addr string) error {
 	return nil
 }
 
-// pythonCommands is the folder of the commands of what testdata/requirements.txt
-// lists, which .ci/backends installs.
+// pythonCommands is the folder of the commands of the packages in
+// testdata/requirements.txt, which .ci/backends installs.
 func pythonCommands(t *testing.T) string {
 	t.Helper()
 	commands, err := services.PythonCommands(t.Context(), filepath.Join("testdata", "requirements.txt"))

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// answer is what a client got.
+// answer is the response that a client got.
 type answer struct {
 	client string
 	status int // 0 without a head
-	// cut says that the body ended early.
+	// cut means that the body ended early.
 	cut bool
-	// left says that the client did not wait for the answer.
+	// left means that the client did not wait for the answer.
 	left bool
 	took time.Duration
 	err  error
@@ -39,7 +39,7 @@ func (a answer) String() string {
 
 var errLeft = errors.New("the client leaves")
 
-// client makes one request on a connection of its own, which ends with it.
+// client sends one request on a separate connection, which ends with it.
 type client struct {
 	route   string // hold or stream
 	seconds float64

@@ -39,7 +39,7 @@ func (d direct) dial() *conn {
 	return &conn{c, bufio.NewReader(c), d.root}
 }
 
-// ask sends a request on a connection of its own.
+// ask sends a request on a separate connection.
 func (d direct) ask(path string) *conn {
 	d.t.Helper()
 	c := d.dial()

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// journal is the file that a backend writes what goes on inside it to: the order of
-// its lines is the order of what happened.
+// journal is the file to which a backend writes its events: the order of its lines is the
+// order of the events.
 type journal string
 
-// create makes the file, which servers that give up being root may write to.
+// create makes the file. Servers that have dropped root may write to it.
 func (j journal) create(t *testing.T) {
 	t.Helper()
 	if err := os.WriteFile(string(j), nil, 0o666); err != nil {

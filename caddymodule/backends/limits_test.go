@@ -43,8 +43,8 @@ func count(answers []answer, status int) (n int) {
 	return n
 }
 
-// uvicorn counts connections and refuses all when there are as many as its limit: one
-// that equals the pool's is one too few.
+// uvicorn counts connections and rejects all when there are as many as its limit: a limit
+// that equals the pool's is one too low.
 func TestUvicornRefusesAtItsOwnLimit(t *testing.T) {
 	for own, want := range map[int]bool{4: false, 40: true} {
 		t.Run(fmt.Sprint("limit-concurrency ", own), func(t *testing.T) {
@@ -58,8 +58,8 @@ func TestUvicornRefusesAtItsOwnLimit(t *testing.T) {
 	}
 }
 
-// waitress counts connections that wait for nothing, and keeps them: at its limit it
-// answers nobody new until one ends.
+// waitress counts idle connections, and keeps them: at its limit it answers no new client
+// until one ends.
 func TestWaitressStopsAtItsConnections(t *testing.T) {
 	s := begin(t, backend{name: "waitress", args: "waitress-serve --connection-limit 6 --listen ADDR wsgi_app:app"}, start{})
 	var idle []*conn

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
 )
 
-// How long things take. Ends are told apart by seconds, so that a busy machine does not
-// change the result.
+// Durations. The ends differ by seconds, so that a busy machine does not change the
+// result.
 const (
 	patience  = time.Minute
 	longRun   = 4 * time.Second
@@ -44,7 +44,8 @@ func (m measurement) await(word, id string) {
 	}
 }
 
-// leave sees what a handler does whose client has left, and when the next one begins.
+// leave measures whether a handler stops when its client leaves, and whether the next one
+// begins before that.
 func (m measurement) leave() (stops, overlap bool) {
 	m.t.Helper()
 	first := m.direct.ask(m.request("leave-0", longRun))
@@ -64,7 +65,8 @@ func (m measurement) leave() (stops, overlap bool) {
 	return stops, begun < ended
 }
 
-// waiting sees what becomes of requests behind a long one whose clients leave.
+// waiting measures the results of requests that wait behind a long one and whose clients
+// leave.
 func (m measurement) waiting() measured.Waiting {
 	m.t.Helper()
 	const others = 5

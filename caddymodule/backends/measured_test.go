@@ -19,14 +19,14 @@ var (
 	anew = flag.Bool("backends.write", false, "measure all set-ups, and write docs/backends.json")
 )
 
-// resultFile is what the page's table is made from.
+// resultFile is the source of the page's table.
 const resultFile = "../../docs/backends.json"
 
 // quickIdle is the longest idle time that is waited for with every change.
 const quickIdle = 10 * time.Second
 
-// What the page says of a server is what is measured here. Whoever changes a set-up
-// writes the file anew:
+// The measurements of a server are those on the page. After a change of a set-up, write
+// the file again:
 //
 //	.ci/backends --measure
 func TestBackendsAreAsMeasured(t *testing.T) {
@@ -62,8 +62,8 @@ func TestBackendsAreAsMeasured(t *testing.T) {
 	}
 }
 
-// renewed is a result with other rows, in the order of the set-ups. What was not measured
-// this time, because only some were asked for, is as it was.
+// renewed returns a result with new rows, in the order of the set-ups. Rows that were not
+// measured this time stay.
 func renewed(known measured.Result, rows map[string]measured.Row) measured.Result {
 	for _, old := range known.Rows {
 		if _, ok := rows[old.Setup]; !ok {
@@ -81,7 +81,7 @@ func renewed(known measured.Result, rows map[string]measured.Row) measured.Resul
 	return result
 }
 
-// measure sees all that the table says of a set-up.
+// measure measures the row of a set-up in the table.
 func (b setup) measure(t *testing.T, commands string) measured.Row {
 	t.Helper()
 	row := measured.Row{Setup: b.name, Backend: b.kind}
@@ -108,7 +108,7 @@ func (b setup) measure(t *testing.T, commands string) measured.Row {
 	return row
 }
 
-// measureChances sees what is not the same each time, and so only looked at for the file.
+// measureChances measures values that vary between runs. Only the file has them.
 func (b setup) measureChances(t *testing.T, commands string, row *measured.Row) {
 	t.Helper()
 	if b.recycle != "" {
@@ -128,7 +128,7 @@ func (b setup) direct(t *testing.T, s *served) direct {
 	return direct{t, s.addr, b.root}
 }
 
-// recycled has a server of its own, whose workers end after some requests.
+// recycled starts a separate server, whose workers end after some requests.
 func (b setup) recycled(t *testing.T, commands string) *measured.Recycled {
 	t.Helper()
 	s, err := b.serve(t, commands, start{workers: 2, extra: b.recycle})
@@ -138,8 +138,8 @@ func (b setup) recycled(t *testing.T, commands string) *measured.Recycled {
 	return recycle(t, b.direct(t, s))
 }
 
-// offloaded has a server of its own, with one worker more than permits where that can
-// be said.
+// offloaded starts a separate server, with one worker more than permits if its number of
+// workers can be set.
 func (b setup) offloaded(t *testing.T, commands string) measured.Through {
 	t.Helper()
 	block := pageCaddyfile(t, b.caddyfile())
@@ -151,8 +151,8 @@ func (b setup) offloaded(t *testing.T, commands string) measured.Through {
 	return b.through(t, s, block)
 }
 
-// compare holds what was seen just now against the file, but for versions, chances, and
-// times that were not waited for.
+// compare compares the new measurements with the file, except for versions, values that
+// vary, and times that were not waited for.
 func compare(t *testing.T, known measured.Result, got measured.Row) {
 	t.Helper()
 	i := slices.IndexFunc(known.Rows, func(r measured.Row) bool { return r.Setup == got.Setup })

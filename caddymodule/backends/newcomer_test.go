@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// newcomer is a user in front of a server, who has read the README and no more.
+// newcomer is a set-up by an operator who has only read the README.
 type newcomer struct {
 	backend
 	kind    string
@@ -29,11 +29,11 @@ var newcomers = []newcomer{
 // machine makes their runs: more of them would wait too long for that.
 const few = 5
 
-// overtaken is how long a fast request waits at least if a second run comes before it.
-// What waits for one run is faster, also where a busy machine adds to it.
+// overtaken is the least wait of a fast request if a second run comes before it. A request
+// that waits for one run is faster, also on a busy machine.
 const overtaken = 2 * blocking
 
-// reverseProxy is what php_fastcgi stands in for, to the end of the site.
+// reverseProxy matches the part that php_fastcgi replaces, to the end of the site.
 var reverseProxy = regexp.MustCompile(`(?s)\treverse_proxy .*`)
 
 // readme is the first Caddyfile of the README.

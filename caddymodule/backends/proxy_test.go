@@ -71,7 +71,7 @@ func startProxy(t *testing.T, s *served, routes string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A server that listens may still be loading what answers.
+	// A server that listens may still be loading its application.
 	p.eventually("the backend answers", func() bool { return p.fast() == http.StatusOK })
 	return p
 }
@@ -86,7 +86,7 @@ func (p *proxy) fast() int {
 	return res.StatusCode
 }
 
-// gauges are what a pool has to do just now.
+// gauges are the current numbers of a pool.
 type gauges struct {
 	Running   int `json:"running"`
 	Abandoned int `json:"abandoned"`

@@ -21,13 +21,13 @@ const (
 	clients = 8
 )
 
-// recycle sends requests that HTTP does not let anybody repeat to workers that end.
+// recycle sends requests that a proxy must not repeat to workers that end.
 func recycle(t *testing.T, d direct) *measured.Recycled {
 	t.Helper()
 	return &measured.Recycled{Sent: posts, Lost: lost(t, d, false), LostFresh: lost(t, d, true)}
 }
 
-// lost counts what was not served.
+// lost counts the requests that were not served.
 func lost(t *testing.T, d direct, fresh bool) int {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableKeepAlives: fresh}, Timeout: patience}

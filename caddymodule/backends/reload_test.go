@@ -63,7 +63,7 @@ func TestReloadOfPHPFPM(t *testing.T) {
 	}
 }
 
-// reloadPHP returns when PHP-FPM says that it is done, as systemctl does.
+// reloadPHP returns when PHP-FPM reports the end of the reload, as systemctl does.
 func (s *served) reloadPHP(t *testing.T) {
 	t.Helper()
 	before := s.starts(t)

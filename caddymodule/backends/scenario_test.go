@@ -34,9 +34,9 @@ type scenario struct {
 	cancelUntil time.Duration
 	// want are the answers that clients may get.
 	want []string
-	// full says that the pool's limit is reached for certain.
+	// full means that the pool's limit is certainly reached.
 	full bool
-	// prompt says that the first answers come while the backend works on.
+	// prompt means that the first answers come while the backend works on.
 	prompt bool
 }
 
@@ -91,8 +91,8 @@ func mixed(n int) []client {
 	return clients
 }
 
-// Whatever ends requests early, no more of them are inside a backend than the pool has
-// permits. Their clients have their answers in time all the same.
+// If requests end early, for any cause, a backend never has more of them than the pool has
+// permits. Their clients still get their answers in time.
 func TestNeverMoreInsideThanPermits(t *testing.T) {
 	var table results
 	t.Cleanup(func() {
@@ -140,7 +140,7 @@ func (one scenario) play(t *testing.T, s *served, p *proxy, table *results) {
 	}
 }
 
-// check compares the answers with what clients may get.
+// check compares the answers with those that clients may get.
 func (one scenario) check(t *testing.T, answers []answer) {
 	t.Helper()
 	counts := map[string]int{}
@@ -167,8 +167,8 @@ func (one scenario) check(t *testing.T, answers []answer) {
 }
 
 // operate cancels each request that has run for a while, until all clients are served.
-// It cancels none twice, and none that a timeout is just ending: cancelling what is cut
-// off from its client already takes its permit back, though the backend works on.
+// It cancels none twice, and none that a timeout is just ending: cancelling a run that has
+// lost its client releases its permit, although the backend works on.
 func (p *proxy) operate(name string, until time.Duration, ended <-chan struct{}) {
 	done := map[string]bool{}
 	for {

@@ -6,7 +6,7 @@ package backends
 // docs/backends.md.
 type setup struct {
 	backend
-	// kind is what --backend calls it; empty: nothing, since its handlers only await.
+	// kind is its name for --backend. Empty: it has none, since its handlers only await.
 	kind string
 	// versions names the programs that it consists of.
 	versions string

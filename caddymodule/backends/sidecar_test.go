@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 )
 
-// startSidecar starts "caddy offload run" in front of a backend, set by its name alone
-// but for what is added, and returns where it listens.
+// startSidecar starts "caddy offload run" in front of a backend, configured by the name of
+// the backend and the flags in more, and returns its address.
 func startSidecar(t *testing.T, s *served, kind, match string, more ...string) (url string) {
 	t.Helper()
 	addr := services.Loopback + ":" + lab.Port(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
 )
 
-// burst is what comes at once: twelve clients, of which every third leaves early.
+// burst returns twelve clients that come at once. Every third leaves early.
 func burst(route string) []client {
 	clients := slices.Repeat([]client{{route: route, seconds: 0.3}}, 12)
 	for i := range clients {

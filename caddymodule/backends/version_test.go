@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// versionCommands print versions of what is no package of Python.
+// versionCommands print the versions of programs that are not Python packages.
 var versionCommands = map[string][]string{
 	"node":     {"node", "--version"},
 	"express":  {"node", "-p", "require('express/package.json').version"},

@@ -52,5 +52,5 @@ func (tr *taskRequest) mayWait(ctx context.Context, n int) bool {
 	}
 	slots := (n + o.PerSlot - 1) / o.PerSlot
 	enough, err := tr.link.workers.HaveSlots(ctx, slots)
-	return enough || err != nil // on an error the slots are unknown
+	return enough || err != nil // on an error the concurrency is unknown
 }

@@ -118,7 +118,8 @@ func maxBody(b *caddyfileblock.Block) (int64, error) {
 	return n, err
 }
 
-// parseOutstanding parses a number, a number for each slot such as "4x", or "off".
+// parseOutstanding parses a number, a multiple of the workers' concurrency such as "4x",
+// or "off".
 func parseOutstanding(b *caddyfileblock.Block) (*Outstanding, error) {
 	text, err := b.Text()
 	if err != nil || text == "off" {

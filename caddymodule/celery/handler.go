@@ -153,7 +153,7 @@ type TimeLimit struct {
 type Outstanding struct {
 	// The number of requests.
 	Count int `json:"count,omitempty"`
-	// The number of requests for each slot of the workers.
+	// The number of requests for each task that the workers run at once.
 	PerSlot int `json:"per_slot,omitempty"`
 }
 

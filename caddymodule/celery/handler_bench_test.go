@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 )
 
-// The whole way of a request with servers in memory and a worker that echoes: what
-// the handler and the client cost, with the other side. Repeat with
+// Benchmarks the whole way of a request with servers in memory and a worker that echoes: the
+// cost of the handler and the client, including that of the other side. Repeat with
 //
 //	go test -run '^$' -bench Call ./caddymodule/celery
 func BenchmarkCall(b *testing.B) {

@@ -134,7 +134,7 @@ func TestLostResults(t *testing.T) {
 	}
 }
 
-// max_outstanding limits the waiting requests by the workers' slots.
+// max_outstanding limits the waiting requests by the workers' concurrency.
 func TestMaxOutstanding(t *testing.T) {
 	for words, want := range map[string]int{"max_outstanding 3": 3, "max_outstanding 2x": 4} {
 		t.Run(words, func(t *testing.T) {

@@ -30,7 +30,7 @@ func spooled(t *testing.T, addr string) (memory, disk int64) {
 	return answer.Requests.Memory, answer.Requests.Disk
 }
 
-// serveTight runs a site whose spools may keep little. A request body may have half.
+// serveTight runs a site whose spools have a small budget. Request bodies may use half of it.
 func (l *lab) serveTight(words string) (s *site.Site, admin string) {
 	l.t.Helper()
 	admin = site.FreeAddr(l.t)
@@ -96,8 +96,8 @@ func TestBodiesAreOfTheBudget(t *testing.T) {
 	})
 }
 
-// A task that was sent needs its arguments no more: a thousand that wait for results
-// keep no bodies.
+// A task that was sent no longer needs its arguments: a thousand requests that wait for
+// results keep no bodies.
 func TestWaitingRequestsKeepNoBodies(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)

@@ -18,8 +18,8 @@ var odd = map[string]string{
 	"nan": `{"exc_type": "ValueError", "exc_message": [NaN], "exc_module": "builtins"}`,
 }
 
-// The status of an exception is that of its own type, also if Celery has wrapped it or its
-// arguments are not JSON.
+// The type that was raised decides the status of an exception, also if Celery has wrapped
+// it or its arguments are not JSON.
 func TestErrorsGoByTheTypeThatWasRaised(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {

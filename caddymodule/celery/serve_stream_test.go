@@ -170,8 +170,7 @@ func TestProgressOff(t *testing.T) {
 	}
 }
 
-// What a task tries again after is an exception, of which clients learn what detail
-// says.
+// The cause of a retry is an exception, which clients get as configured by detail.
 func TestRetriesAreStreamed(t *testing.T) {
 	const exception = `{"exc_type":"ValueError","exc_message":["secret"],"exc_module":"builtins"}`
 	for detail, meta := range map[string]string{"message": exception, "none": "null"} {

@@ -45,8 +45,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	tr := newTaskRequest(h, w, r)
 	defer tr.dropBody()
 	if tr.streams() && r.Header.Get("Last-Event-ID") != "" {
-		// A browser's EventSource repeats its request when a stream ends, for
-		// whatever reason. The task must not run again; status 204 ends the repeats.
+		// A browser's EventSource repeats its request when a stream ends, for any
+		// reason. The task must not run again; status 204 ends the repeats.
 		caddymodule.NoStore(w.Header())
 		w.WriteHeader(http.StatusNoContent)
 		return nil

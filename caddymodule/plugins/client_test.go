@@ -79,7 +79,7 @@ func versions(t *testing.T) []versioned {
 // arrives before its end differs between two requests to one site.
 const cut = "cut"
 
-// seen is what a client gets to see, in lines.
+// seen returns the response that a client gets, in lines.
 func (v visit) seen(t *testing.T, c versioned, s *site) string {
 	t.Helper()
 	method, body := v.method, io.Reader(nil)
@@ -92,7 +92,7 @@ func (v visit) seen(t *testing.T, c versioned, s *site) string {
 	if v.untold {
 		body = io.MultiReader(body)
 	}
-	// Caches go by path and host, and each version is to be asked for anew.
+	// The key of a cache is path and host, and each version must miss it.
 	url := s.url(c.scheme) + "/" + v.path + "/" + strings.ReplaceAll(c.name, "/", "") + strings.ReplaceAll(v.name, " ", "-")
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
@@ -130,7 +130,7 @@ func contentOf(res *http.Response) ([]byte, error) {
 	return io.ReadAll(z)
 }
 
-// fieldsOf leaves out what differs between two requests to one site.
+// fieldsOf omits fields that differ between two requests to one site.
 func fieldsOf(res *http.Response) []string {
 	var fields []string
 	for name, values := range res.Header {

@@ -80,8 +80,8 @@ func TestSitesLookTheSame(t *testing.T) {
 	}
 }
 
-// A full pool refuses at once whatever stands around it, and what stands in front does not
-// keep its answer for later.
+// A full pool rejects at once with any plugin around it, and no plugin in front of it
+// caches the rejection.
 func TestFullPool(t *testing.T) {
 	for _, c := range combinations() {
 		if strings.HasSuffix(c.name, "PHP") || c.name == "inside handle_response" { // which is for POST
@@ -113,7 +113,7 @@ func TestFullPool(t *testing.T) {
 	}
 }
 
-// Subscribers of a Mercure hub get updates and stay, whatever stands around it.
+// Subscribers of a Mercure hub get updates and stay, with any plugin around it.
 func TestMercureHub(t *testing.T) {
 	for name, body := range map[string]string{
 		"without offload": "route {\nhub\n" + proxy + "\n}",

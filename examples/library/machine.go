@@ -12,8 +12,8 @@ var (
 	errBroken  = errors.New("the machine is broken")
 )
 
-// machine stands for a backend with bounds of its own, such as a GPU, a licence for
-// four seats or an old library that is slow with more than four callers.
+// machine stands for a backend with a limit, such as a GPU, a licence for four seats or an
+// old library that is slow with more than four callers.
 type machine struct {
 	took time.Duration // for one document
 

@@ -26,7 +26,7 @@ func main() {
 	}
 }
 
-// run plays all scenes and writes what happens.
+// run plays all scenes and writes their results.
 func run(ctx context.Context, out io.Writer, documents int) error {
 	say := log.New(out, "", 0).Printf // it has a lock
 	m := &machine{took: 100 * time.Millisecond}

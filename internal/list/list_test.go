@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/list"
 )
 
-// A list has the order of a slice, from both ends, whatever is pushed and removed.
+// A list has the order of a slice, from both ends, after any pushes and removals.
 func TestListAgainstSlice(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))

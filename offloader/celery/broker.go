@@ -37,7 +37,7 @@ type QueueGauge interface {
 // QueueState is the state of a queue at the broker.
 type QueueState struct {
 	// Ready is the number of messages that no worker has taken. Workers take more than
-	// they have slots for.
+	// they run at once.
 	Ready int
 	// Consumers is the number of workers that take from the queue, or -1 if the broker
 	// does not know it.

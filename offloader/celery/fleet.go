@@ -197,7 +197,7 @@ func (w *Workers) Slots(ctx context.Context) (int, error) {
 
 // HaveSlots reports whether the workers run n tasks at once. It returns as soon as enough
 // workers have replied. A silent worker counts with its last reply. If no worker reports its
-// slots, they count as enough.
+// concurrency, it counts as enough.
 func (w *Workers) HaveSlots(ctx context.Context, n int) (bool, error) {
 	enough := func(all map[string]Stats) bool {
 		slots := slotsOf(all)

@@ -96,7 +96,7 @@ type query[T any] struct {
 	decode  func(reply []byte) (T, error)
 }
 
-// Queries by what they return.
+// Queries by the type of their replies.
 var (
 	pingQuery = query[json.RawMessage]{
 		command: Command{Method: "ping"},

@@ -24,7 +24,7 @@ type Message struct {
 	// Headers hold JSON values: nil, bool, numbers, strings, []any and
 	// map[string]any.
 	Headers map[string]any
-	// Body is encoded as ContentType and ContentEncoding say.
+	// Body is encoded by ContentType and ContentEncoding.
 	Body                         []byte
 	ContentType, ContentEncoding string
 }

@@ -108,7 +108,7 @@ func TestWhatBecomesOfATaskWhoseCallerLeft(t *testing.T) {
 // mute is a broker without any optional power.
 type mute struct{ celery.Broker }
 
-// broken is a broker whose commands do not get through.
+// broken is a broker that delivers no commands.
 type broken struct{ *celerytest.Memory }
 
 var errBroken = errors.New("broken")

@@ -17,7 +17,7 @@ type moody struct {
 	leave  func()
 }
 
-// joinMoody adds a worker of one queue that knows one task and has two slots.
+// joinMoody adds a worker of one queue that knows one task and runs two at once.
 func (f *fleet) joinMoody(name, queue, task string) *moody {
 	m := new(moody)
 	answers := map[string]string{
@@ -49,8 +49,8 @@ func ready(t *testing.T, w *celery.Workers, queue string, timeout time.Duration)
 }
 
 // A worker whose pool blocks its loop runs a task for longer than heartbeats are
-// missed. It takes the next one when it is free, so callers that will wait for that
-// are let in.
+// missed. It takes the next one when it is free, so callers that can wait so long are
+// admitted.
 func TestASilentWorkerMayBeBusy(t *testing.T) {
 	t.Parallel()
 	inFleet(t, "it counts for as long as a caller will wait", func(t *testing.T, f *fleet, w *celery.Workers) {

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/refresh"
 )
 
-// Workers collects what is known about the workers behind a broker: from the heartbeats that
-// they send every two seconds, and from their replies to commands. Replies are cached (see
+// Workers collects facts about the workers behind a broker: from the heartbeats that they
+// send every two seconds, and from their replies to commands. Replies are cached (see
 // [refresh.Cached]): any number of callers cause one command at a time.
 type Workers struct {
 	broker    Broker

@@ -129,7 +129,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// Whoever waits for room hears of all that may have made some.
+// Writers that wait for room are woken by every change that may have made some.
 func TestBudgetTellsWhenSomethingComesBack(t *testing.T) {
 	t.Parallel()
 	freed := func(c <-chan struct{}) bool {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// A body whose source fails can be kept, as far as it came, and its readers end as the
-// source has.
+// The beginning of a body whose source fails can be kept, and its readers end with the
+// error of the source.
 func TestBodiesThatAreNotWhole(t *testing.T) {
 	t.Parallel()
 	closed := errors.New("closed")

@@ -35,7 +35,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A body waits for memory that others have, but not for what there never will be.
+// A body waits for memory that others hold, but not for more than the budget has.
 func TestLoadWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -133,7 +133,7 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-// What is lent is beyond everything until there is room for it.
+// Lent blocks exceed all bounds until there is room for them.
 func TestLentBlocks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -164,7 +164,7 @@ func TestLentBlocks(t *testing.T) {
 	}
 }
 
-// What a disk took before it was full stays, and the rest goes elsewhere.
+// Bytes that the disk took before it was full stay there, and the rest goes elsewhere.
 func TestBlocksOfAFullDisk(t *testing.T) {
 	t.Parallel()
 	testkit.WithFileLimit(t, block+100, func(t *testing.T) {

@@ -90,7 +90,7 @@ func TestLeastRateOfUploads(t *testing.T) {
 	}
 }
 
-// What a fast start has earned does not allow to trickle for hours.
+// After a fast start an upload may not trickle for hours.
 func TestLeastRateForgetsAFastStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -155,8 +155,8 @@ func TestFlushOfReadersThatIdle(t *testing.T) {
 	})
 }
 
-// A flush that is asked for in the very moment in which a reader has idled long
-// enough is not taken for the one that the reader makes up itself.
+// A flush that is requested at the moment in which a reader flushes because it was idle is
+// not mistaken for that one.
 func TestFlushIsNotLostToIdling(t *testing.T) {
 	t.Parallel()
 	play(t, "with threads", bounded(4*block, 0), func(s *scene) {
@@ -200,8 +200,8 @@ func TestFlushIsNotLostToIdling(t *testing.T) {
 	})
 }
 
-// Nothing is delivered later than it was produced: whenever the writer pauses
-// after a flush, the reader has all of it, and knows that it is to hand it on.
+// No bytes are delivered late: whenever the writer pauses after a flush, the reader has all
+// bytes, and the signal to hand them on.
 func TestFlushIsNeverLate(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]stream.Options{

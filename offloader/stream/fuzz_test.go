@@ -13,14 +13,14 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
-// history plays a script of writes, flushes, reads and ends, and compares the
-// stream after each step with what a buffer would do.
+// history plays a script of writes, flushes, reads and ends, and compares the stream after
+// each step with a buffer.
 type history struct {
 	*scene
 	bounds  spool.Bounds
 	all     []byte // all that will ever be written
 	writing *step
-	flushed int // how much was written when a flush was last asked for
+	flushed int // bytes written before the last requested flush
 	flushes int
 	ended   bool
 	cause   error
@@ -28,13 +28,13 @@ type history struct {
 	reading *reading
 }
 
-// reading is one reader and what it has read.
+// reading is one reader and the bytes that it has read.
 type reading struct {
 	*stream.Reader
 	next    *step
 	read    int
 	from    int // where the piece began that it has
-	flushes int // that were asked for at its last flush
+	flushes int // requested ones at its last flush
 }
 
 // everything is more than a script of 400 bytes can write.
@@ -108,7 +108,7 @@ func (h *history) end(n int) {
 	}
 }
 
-// got checks what a reader got.
+// got checks the bytes that a reader got.
 func (h *history) got(r *reading) {
 	h.t.Helper()
 	piece, err := r.next.piece, r.next.err

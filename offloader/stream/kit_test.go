@@ -146,7 +146,7 @@ func (st *step) want(n int, err error, after time.Duration) {
 	}
 }
 
-// wantPiece checks what a reader got: the number of bytes, with a + if it is to
+// wantPiece checks the result of a read: the number of bytes, with a + if the reader must
 // flush, or an error.
 func (st *step) wantPiece(want string) {
 	st.s.t.Helper()
@@ -167,7 +167,7 @@ func (st *step) text() string {
 	return fmt.Sprint(len(st.piece.Data))
 }
 
-// wantNext reads on and checks what comes, piece by piece.
+// wantNext reads on and checks each piece.
 func (s *scene) wantNext(r *stream.Reader, want ...string) {
 	s.t.Helper()
 	for _, w := range want {

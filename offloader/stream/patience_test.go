@@ -69,8 +69,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// What was led past the stream is the beginning of a piece: the rest of it
-// fills a block, and the pieces after it are whole ones.
+// Bytes that were led past the stream are the beginning of a piece: its rest fills a block,
+// and the pieces after it are whole.
 func TestPiecesStayInLineWithBlocks(t *testing.T) {
 	t.Parallel()
 	play(t, "in memory", memory(), func(s *scene) {

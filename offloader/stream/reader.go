@@ -37,7 +37,7 @@ type Reader struct {
 type Piece struct {
 	// Data may be empty. It is valid until the next call.
 	Data []byte
-	// Flush says that all bytes up to the end of Data are to be passed on at once.
+	// Flush means that all bytes up to the end of Data must be passed on at once.
 	Flush bool
 }
 

@@ -133,7 +133,7 @@ func TestStall(t *testing.T) {
 	})
 	play(t, "room that is of no use does not prolong it", stalling(bounded(block, 0)), func(s *scene) {
 		w := s.write(2 * block)
-		for range 9 { // others give back what this stream may not take
+		for range 9 { // others release room that this stream may not take
 			s.pass(second)
 			s.budget.Configure(s.budget.Limits())
 			synctest.Wait()

@@ -1,7 +1,7 @@
 // Package stream holds the output of one run while it is produced: bytes, and an end
 // with a cause. One writer produces it for one reader, which may be slower. The bytes
-// go to memory first, then to a file; when both are used up the writer waits. What has
-// been read is given back, so a stream cannot be read a second time.
+// go to memory first, then to a file; when both are used up the writer waits. The reader
+// frees the bytes that it has read, so a stream cannot be read a second time.
 package stream
 
 import (
@@ -313,7 +313,7 @@ func (s *Stream) untilLate() (late <-chan time.Time, stop func()) {
 	return timer.C, func() { timer.Stop() }
 }
 
-// Flush asks the reader to pass on what was written so far as soon as it has it.
+// Flush asks the reader to pass on all bytes written so far as soon as it has them.
 func (s *Stream) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,9 +334,9 @@ func (s *Stream) Lead(n int) {
 	s.wakeReader()
 }
 
-// End ends the stream. A cause says that it is not complete: the reader gets what was
-// written before and then the cause, and a writer that is blocked fails. Only the first
-// end counts.
+// End ends the stream. A cause means that it is not complete: the reader gets the bytes
+// written before and then the cause, and a blocked writer fails. Only the first end
+// counts.
 func (s *Stream) End(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

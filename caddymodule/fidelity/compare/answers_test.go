@@ -103,8 +103,8 @@ var (
 	nonces     = regexp.MustCompile(`'nonce-(\S+)'`)
 )
 
-// sameChance replaces what net/http and file_server choose at random: the boundary
-// between ranges, and the nonce of a list of files.
+// sameChance replaces random values of net/http and file_server: the boundary between
+// ranges, and the nonce of a list of files.
 func sameChance(x *exchange) {
 	for i := range x.answers {
 		m := &x.answers[i]

@@ -46,7 +46,7 @@ func (c roundTripper) exchange(p *play, x *exchange) {
 	x.answers = []message{c.ask(ctx, p, x)}
 	<-left
 	p.upstreamDone()
-	if !c.fresh { // this client gives connections up for reasons of its own
+	if !c.fresh { // with fresh, http.Transport closes connections for other reasons
 		x.after = c.probe()
 	}
 }
@@ -144,7 +144,7 @@ func (r *request) path() string {
 	return r.target
 }
 
-// readAll reads the body of an answer and tells the upstream how far it is.
+// readAll reads the body of an answer and reports its progress to the upstream.
 func (p *play) readAll(body io.Reader, x *exchange) (content []byte, end string) {
 	p.change(func() { p.taken = max(p.taken, 0) })
 	buf := make([]byte, 32<<10)
@@ -163,9 +163,9 @@ func (p *play) readAll(body io.Reader, x *exchange) (content []byte, end string)
 
 var streamNumber = regexp.MustCompile(`stream ID \d+`)
 
-// endOf says how an exchange was cut. On HTTP/1 it is chance whether the client
-// sees the end or a reset of the connection, and on HTTP/3 a reset overtakes what
-// was sent before.
+// endOf returns how an exchange was cut. On HTTP/1 it is chance whether the client
+// sees the end or a reset of the connection, and on HTTP/3 a reset overtakes bytes
+// that were sent before.
 func (p *play) endOf(err error, x *exchange) string {
 	if p.hasLeft() {
 		x.partial = true

@@ -9,8 +9,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decoded replaces a compressed body by what it means. How long it is depends on
-// where it was flushed.
+// decoded replaces a compressed body by its text, because the compressed length depends on
+// the flushes.
 func decoded(x *exchange) {
 	if text, ok := decode(&x.answers[0]); ok {
 		x.answers[0].body = text

@@ -10,10 +10,10 @@ import (
 // deviation is a difference from plain Caddy that is meant.
 type deviation struct {
 	what, reason string
-	// applies says where it is to be seen.
+	// applies reports whether the deviation occurs there.
 	applies func(o offloading, tr *trial, version string) bool
-	// expect makes the record of plain Caddy what offload's must be. Where all is
-	// different it may take that as it is, once it has looked at it.
+	// expect changes the record of plain Caddy into the one that offload must have.
+	// If all is different, it may check that of offload and copy it.
 	expect func(want, got *exchange, tr *trial)
 }
 
@@ -220,7 +220,7 @@ var deviations = []deviation{
 // keeps reports whether the request goes through a spool.
 func (o offloading) keeps(tr *trial) bool { return o.keepsRequests && !tr.has(neverSpooled) }
 
-// tellLength is what a spooled body of unknown length looks like to the upstream.
+// tellLength adds the length that the upstream gets with a spooled body of unknown length.
 func tellLength(m *message, b body) {
 	at := slices.IndexFunc(m.fields, func(f string) bool { return strings.HasPrefix(f, "(length): -1") })
 	if at < 0 {
@@ -263,7 +263,7 @@ func (x *exchange) addToLog(field string) {
 	}
 }
 
-// sortBoth is for fields whose place depends on who adds them.
+// sortBoth is for fields whose order depends on the handler that adds them.
 func sortBoth(x, y *exchange) {
 	for _, fields := range [][]string{x.answers[0].fields, y.answers[0].fields, x.log, y.log} {
 		sortFields(fields)

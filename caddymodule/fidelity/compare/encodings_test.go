@@ -26,8 +26,8 @@ func text(n int, fields ...string) http.HandlerFunc {
 	}
 }
 
-// Compression before and behind offload. Compressed bytes depend on where the text
-// was flushed, so what they mean is compared.
+// Compression before and behind offload. Compressed bytes depend on the flushes, so the
+// test compares the text.
 func TestCompareEncodings(t *testing.T) {
 	accepts := func(list string) request { return request{fields: []string{"Accept-Encoding: " + list}} }
 	trials := []trial{

@@ -44,7 +44,7 @@ func TestCompareFields(t *testing.T) {
 	)
 }
 
-// What the server says of larger heads, and of more than it takes.
+// The server answers the same to large heads, and to those above its limit.
 func TestCompareLargeHeads(t *testing.T) {
 	large := proxy("UPSTREAM", "transport http {", "max_response_header 100KB", "}")
 	large.global = "servers {\nprotocols h1 h2 h2c h3\nmax_header_size 1MB\n}"

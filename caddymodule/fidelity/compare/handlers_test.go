@@ -217,7 +217,7 @@ func TestCompareAuthentication(t *testing.T) {
 	})
 }
 
-// forward_auth asks somebody else first.
+// forward_auth asks another server first.
 func TestCompareForwardAuth(t *testing.T) {
 	auth := func(w http.ResponseWriter, r *http.Request) {
 		switch {

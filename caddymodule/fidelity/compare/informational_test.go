@@ -55,8 +55,8 @@ func TestCompareInformational(t *testing.T) {
 	compare(t, proxied, trials...)
 }
 
-// A client that asks before it sends its body. That it is asked to go on is what
-// matters: in plain Caddy both the server and the upstream may do so.
+// A client that expects 100 Continue before it sends its body must get one: in plain Caddy
+// both the server and the upstream may send it.
 func TestCompareExpectations(t *testing.T) {
 	expecting := func(b body) request {
 		return request{method: "POST", fields: []string{"Expect: 100-continue"}, body: b}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// tillTheEnd writes until it is told to stop, and notes how that was.
+// tillTheEnd writes until its request is cancelled or a write fails, and records that.
 func tillTheEnd(w http.ResponseWriter, r *http.Request) {
 	p := playOf(r.Context())
 	typed(w)
@@ -19,7 +19,7 @@ func tillTheEnd(w http.ResponseWriter, r *http.Request) {
 	p.note("the upstream was told to stop")
 }
 
-// Clients that leave. The upstream learns of it, unless it is presumed to work on.
+// Clients that leave. The upstream is cancelled, unless it is presumed to work on.
 func TestCompareLeaves(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
@@ -61,7 +61,7 @@ func TestCompareLeaves(t *testing.T) {
 	t.Run("events", func(t *testing.T) { compare(t, proxied, trials[3]) })
 }
 
-// leftBehind drops what nobody has seen any more.
+// leftBehind drops the records of events after the client has left.
 func leftBehind(x *exchange) {
 	forgetRead(x)
 	x.log = nil

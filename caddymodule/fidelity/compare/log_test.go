@@ -65,7 +65,7 @@ func (l *accessLog) read(t *testing.T) {
 	}
 }
 
-// take keeps what must be the same of a line.
+// take keeps the parts of a line that must be the same.
 func (l *accessLog) take(text string) {
 	var line struct {
 		Status  int

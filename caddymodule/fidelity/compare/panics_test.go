@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// notice is the directive "notice": it notes what panics behind it, and lets it go
-// on.
+// notice is the directive "notice": it records panics of the handlers behind it, and
+// passes them on.
 type notice struct{}
 
 func init() {
@@ -50,8 +50,8 @@ func (notice) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 
 var errBoom = errors.New("boom")
 
-// Handlers that panic, seen by a handler in front and by the client, and what else
-// only a handler can do.
+// Handlers that panic, seen by a handler in front and by the client, and other acts that
+// only handlers are capable of.
 func TestComparePanics(t *testing.T) {
 	panics := func(v any) http.HandlerFunc {
 		return func(http.ResponseWriter, *http.Request) { panic(v) }
@@ -113,7 +113,7 @@ func TestComparePanics(t *testing.T) {
 	compare(t, route{body: "notice\nOFFLOAD\n" + name}, trials...)
 }
 
-// Panics get into Caddy's log once, by whichever way they came.
+// Each panic is logged by Caddy once, on every path.
 func TestComparePanicLogs(t *testing.T) {
 	name := site.HandleBehind(t, func(_ http.ResponseWriter, r *http.Request) error {
 		panic("boom <" + r.URL.Path + ">")
@@ -142,7 +142,7 @@ func TestComparePanicLogs(t *testing.T) {
 	}
 	for version := range sites[0].Clients() {
 		for i := range sites {
-			if version != "h3" { // nobody logs those of HTTP/3
+			if version != "h3" { // panics on HTTP/3 are not logged
 				site.Eventually(t, func() bool { return logged(version, i) > 0 })
 			}
 			if n, plain := logged(version, i), logged(version, 0); n != plain {
@@ -152,8 +152,8 @@ func TestComparePanicLogs(t *testing.T) {
 	}
 }
 
-// A client that leaves is no failure of the upstream, which goes on to be used, also
-// when its run is given up later.
+// A client that leaves is no failure of the upstream, which stays in use, also when the
+// run is cancelled later.
 func TestComparePassiveHealth(t *testing.T) {
 	var up site.Counter
 	handler := func(w http.ResponseWriter, r *http.Request) {

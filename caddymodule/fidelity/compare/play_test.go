@@ -24,10 +24,10 @@ type play struct {
 	running  int           // calls that have not returned
 	notes    []string      // anything else that must not differ
 	left     bool          // the client has given up
-	vain     []string      // what did not happen
+	vain     []string      // expected events that did not happen
 }
 
-// patience is how long one side waits for the other. Only failures take so long.
+// patience is the longest wait of one side for the other. Only failures reach it.
 const patience = 10 * time.Second
 
 var (
@@ -43,7 +43,7 @@ func newPlay(tr *trial) *play {
 
 type playKey struct{}
 
-// playOf is for what the upstream does.
+// playOf returns the play, for the upstream.
 func playOf(ctx context.Context) *play { return ctx.Value(playKey{}).(*play) }
 
 func (p *play) change(f func()) {

@@ -23,7 +23,7 @@ type rawConn struct {
 	in *bufio.Reader
 	p  *play
 	x  *exchange
-	// goOn is closed when the server has asked for the body, over when it has
+	// goOn is closed when the server has requested the body, over when it has
 	// answered.
 	goOn, over chan struct{}
 	asked      bool
@@ -96,7 +96,7 @@ func (c *rawConn) send() {
 	}
 }
 
-// mayGoOn waits for leave to send the body, if it was asked for.
+// mayGoOn waits for 100 Continue before the body, if the request expects it.
 func (c *rawConn) mayGoOn() bool {
 	if c.proto == "HTTP/1.0" || !slices.Contains(c.p.trial.fields, "Expect: 100-continue") {
 		return true

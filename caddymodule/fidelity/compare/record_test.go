@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// message is what one side got from the other.
+// message is a message that one side got from the other.
 type message struct {
 	start   string // the status or the request line
 	fields  []string
@@ -22,7 +22,7 @@ type message struct {
 type exchange struct {
 	informed []message // 1xx
 	answers  []message // one, but for raw requests
-	after    string    // what becomes of the connection
+	after    string    // state of the connection after the exchange
 	upstream []message
 	log      []string // of the access log
 	notes    []string
@@ -89,9 +89,9 @@ func cloneMessages(list []message) []message {
 	return list
 }
 
-// agree makes equal what is chance where an answer was cut on HTTP/3, or its client
-// has left: how much of it arrives, and whether its head does. If one body then is
-// not the start of the other, they still differ.
+// agree removes differences that are chance if an answer was cut on HTTP/3, or its client
+// has left: the length of the part that arrives, and whether the head arrives. If neither
+// body is the start of the other, they still differ.
 func (x *exchange) agree(y *exchange) {
 	if !x.partial || !y.partial || len(x.answers) != 1 || len(y.answers) != 1 {
 		return
@@ -160,8 +160,8 @@ func forgetLength(x *exchange) {
 	}
 }
 
-// forgetUpstream is for requests that fail on their way: what the upstream sees of
-// them is chance.
+// forgetUpstream is for requests that fail on their way: it is chance how much of them the
+// upstream gets.
 func forgetUpstream(x *exchange) { x.upstream = nil }
 
 // forgetRead is for bodies that are not wanted: how much of them is read is chance.
@@ -175,7 +175,7 @@ func forgetUpload(x *exchange) {
 }
 
 // forgetNoLength is for answers without a body and of unknown length, which
-// reverse_proxy flushes by a timer that may come too late. The server then says
+// reverse_proxy flushes by a timer that may fire too late. The server then declares
 // that they are empty.
 func (x *exchange) forgetNoLength() {
 	m := &x.answers[0]

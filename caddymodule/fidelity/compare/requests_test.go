@@ -55,7 +55,7 @@ func TestCompareRequests(t *testing.T) {
 	)
 }
 
-// What only a client of few manners sends.
+// Requests that only unusual clients send.
 func TestCompareRawRequests(t *testing.T) {
 	send := func(text string) request { return request{raw: text} }
 	const ours = "Host: SITE\nX-Play: PLAY\n"

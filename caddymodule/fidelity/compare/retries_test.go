@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Upstreams that fail, and what is tried instead: there the body arrives whole.
+// Upstreams that fail: the body arrives whole at the one that is tried next.
 func TestCompareRetries(t *testing.T) {
 	trials := []trial{
 		{name: "GET"},
@@ -50,7 +50,7 @@ func TestCompareRetries(t *testing.T) {
 	})
 }
 
-// dropsFirst takes the body of the first request and then says nothing.
+// dropsFirst reads the body of the first request and then sends no answer.
 func dropsFirst(w http.ResponseWriter, r *http.Request) {
 	if playOf(r.Context()).callsSoFar() < 2 {
 		panic(http.ErrAbortHandler)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// inStep writes n parts and waits after each until the client has it. What is
-// delivered later than it was produced makes it wait in vain.
+// inStep writes n parts and waits after each until the client has it. The wait fails if a
+// part is delivered late.
 func inStep(n int, part string, fields ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		addFields(w.Header(), fields)
@@ -31,7 +31,7 @@ func headFirst(fields ...string) http.HandlerFunc {
 	}
 }
 
-// What is produced piece by piece arrives piece by piece.
+// Responses that are produced piece by piece arrive piece by piece.
 func TestCompareStreams(t *testing.T) {
 	compare(t, proxied,
 		trial{name: "events", answer: inStep(5, "data: tick\n\n", "Content-Type: text/event-stream")},
@@ -120,7 +120,7 @@ func TestCompareFullDuplex(t *testing.T) {
 			p.upstreamHas(sent)
 		}
 	}
-	clientHas := func(p *play, sent int64) { // what it has sent came back
+	clientHas := func(p *play, sent int64) { // the client got back the bytes that it sent
 		if sent > 0 {
 			p.clientHas(sent)
 		}

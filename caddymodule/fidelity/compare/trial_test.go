@@ -17,26 +17,26 @@ type trial struct {
 	name string
 	request
 
-	// answer is what the upstream does once it has read the request's body; nil:
-	// it says hello.
+	// answer is the upstream's handler after it has read the request's body. Nil:
+	// it answers with hello.
 	answer http.HandlerFunc
 	// unread: the upstream answers before it has read anything of the body.
 	unread bool
 	// unlogged: the request does not get as far as Caddy.
 	unlogged bool
 
-	// traits are what deviations look for.
+	// traits select the deviations.
 	traits trait
 
 	// on are the versions to be tried, nil: all that can carry the request.
 	on []string
 	// with are the configurations of offload to be tried, nil: all.
 	with []string
-	// normal makes what differs by chance the same in both records.
+	// normal removes differences that are chance from both records.
 	normal func(x *exchange)
 }
 
-// request is what a client sends, in no particular version of HTTP.
+// request is the request of a client, for any version of HTTP.
 type request struct {
 	method string   // empty: GET
 	target string   // empty: /
@@ -50,7 +50,7 @@ type request struct {
 	raw string
 	// answers is how many answers to raw are to come, 0: one.
 	answers int
-	// leave makes the client give up when it returns, nil: it stays.
+	// leave makes the client leave when it returns. Nil: the client stays.
 	leave func(p *play)
 }
 
@@ -58,11 +58,11 @@ type request struct {
 type body struct {
 	open   func(p *play) io.Reader // nil: no body
 	length int64
-	untold bool // the server does not know the length beforehand
+	untold bool // the length is not declared
 }
 
-// versions of HTTP. Those over h1.0 and raw show the very bytes of heads, the
-// others are what usual clients see.
+// versions of HTTP. h1.0 and raw compare the exact bytes of heads, the others the messages
+// that usual clients get.
 var versions = []string{"h1.0", "raw", "h1", "h2", "h2c", "h3"}
 
 var (
@@ -181,7 +181,7 @@ func pattern(n int) []byte {
 	return bytes.Repeat(text, n/len(text)+1)[:n]
 }
 
-// sized is a body whose length is told.
+// sized is a body of declared length.
 func sized(n int) body {
 	if n == 0 {
 		return body{}
@@ -189,7 +189,7 @@ func sized(n int) body {
 	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n)}
 }
 
-// unsized is a body whose length is not told.
+// unsized is a body without a declared length.
 func unsized(n int) body {
 	return body{open: func(*play) io.Reader { return bytes.NewReader(pattern(n)) }, length: int64(n), untold: true}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// upstream does what the trial of a request says, and notes what it has seen.
+// upstream plays the trial of a request, and records the requests that it gets.
 type upstream struct{}
 
 // call is one request as the upstream saw it.
@@ -65,7 +65,7 @@ func (p *play) leave(c *call, r *http.Request) {
 	})
 }
 
-// watchedBody notes what is read.
+// watchedBody records the bytes that are read.
 type watchedBody struct {
 	io.ReadCloser
 	call *call
@@ -86,7 +86,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// says answers with a text of known length.
+// says returns a handler that answers with a text of declared length.
 func says(text string) http.HandlerFunc { return answer(http.StatusOK, text) }
 
 // answer answers with a status, a text of known length, and fields as "Name: value".
@@ -115,8 +115,8 @@ func onConnBytes(text string) http.HandlerFunc {
 	return onConn(func(conn *net.TCPConn, _ *play) { _, _ = io.WriteString(conn, text) })
 }
 
-// onConn answers on the connection itself. In the end it is closed without a
-// reset, whatever the proxy still sends.
+// onConn answers on the connection itself. At the end it is closed without a reset, even
+// if the proxy still sends.
 func onConn(f func(conn *net.TCPConn, p *play)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()

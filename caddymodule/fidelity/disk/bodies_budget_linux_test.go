@@ -8,8 +8,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Clients that do not read may use up all that the process keeps of the responses of
-// one address, which is two thirds of the half for responses. Who reads gets whole answers all the same, at his own pace.
+// Clients that do not read may use up the budget for the responses of one address, which
+// is two thirds of the half for responses. Clients that read still get whole responses,
+// at their own pace.
 func TestSpentBudgetCutsNobody(t *testing.T) {
 	d := &diskStage{dir: t.TempDir()}
 	d.Process = site.Start(t, http.HandlerFunc(sequences), `

@@ -25,8 +25,8 @@ func newIdleStage(t *testing.T) *diskStage {
 	return d
 }
 
-// What was kept for a client that does not read is given up with its connection,
-// and what it has got by then does not look complete.
+// The spool of a client that does not read is released with its connection, and the part
+// of the response that the client has by then does not look complete.
 func TestClientsThatNeverReadLoseTheirSpool(t *testing.T) {
 	d := newIdleStage(t)
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {
@@ -41,8 +41,8 @@ func TestClientsThatNeverReadLoseTheirSpool(t *testing.T) {
 	})
 }
 
-// An upload that stops in the middle is given up, and nothing of it is kept. Its
-// client is told.
+// An upload that stops in the middle is ended, and none of it is kept. Its client gets a
+// response.
 func TestUploadsThatStopLoseTheirSpool(t *testing.T) {
 	d := newIdleStage(t)
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {

@@ -17,8 +17,7 @@ import (
 
 var bodiesSize = flag.String("bodies.size", "64MiB", "how large the bodies of the test of large bodies are")
 
-// bodyStage is a Caddy in a process of its own, and an upstream, that pass large
-// bodies.
+// bodyStage is a Caddy in a separate process, and an upstream, that pass large bodies.
 type bodyStage struct {
 	*site.Process
 	started  chan struct{} // closed when there is a process
@@ -101,8 +100,8 @@ func (b *bodyStage) upload(t *testing.T, c *http.Client, url string, size int64)
 	}
 }
 
-// download reads nothing until the upstream is done: what the network does not
-// hold must be in a file by then.
+// download reads nothing until the upstream is done: the bytes that are not in the
+// network's buffers must be in a file by then.
 func (b *bodyStage) download(t *testing.T, c *http.Client, url string, size int64) {
 	t.Helper()
 	const network = 16 << 20 // buffers and windows of both sides
@@ -132,8 +131,8 @@ func (b *bodyStage) peak(t *testing.T) int64 {
 	return b.Memory("VmHWM")
 }
 
-// judgeMemory compares the peak with that for small bodies. What may come on top
-// is the garbage between two collections, and buffers of connections.
+// judgeMemory compares the peak with that for small bodies. It allows for the garbage
+// between two collections and for the buffers of connections.
 func (b *bodyStage) judgeMemory(t *testing.T, small int64) {
 	bound := int64(48 << 20)
 	if testkit.Race {

@@ -22,7 +22,7 @@ import (
 func TestKilledProcessLeavesNoFiles(t *testing.T) {
 	d := newDiskStage(t, t.TempDir(), site.Limits{})
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {
-		if h3, ok := c.Transport.(*http3.Transport); ok { // it cannot tell a dead server from a slow one
+		if h3, ok := c.Transport.(*http3.Transport); ok { // it cannot distinguish a dead server from a slow one
 			h3.QUICConfig = &quic.Config{MaxIdleTimeout: 2 * time.Second}
 		}
 		uploaded := make(chan error, 1)
@@ -63,8 +63,8 @@ func TestKilledProcessLeavesNoFiles(t *testing.T) {
 // version is the last part of a sub-test's name.
 func version(t *testing.T) string { return filepath.Base(t.Name()) }
 
-// What a crash has left on a system that cannot remove open files is removed when
-// Caddy starts; what others keep in the folder is not.
+// Files that a crash leaves, on a system that cannot remove open files, are removed when
+// Caddy starts. Other files in the folder stay.
 func TestStartRemovesWhatACrashLeft(t *testing.T) {
 	dir := t.TempDir()
 	mine, others := []string{"offload-1.spool", "offload-2.spool"}, []string{"offload-notes.txt", "other.spool", "picture"}

@@ -10,8 +10,8 @@ import (
 
 // A process that has used up its file descriptors stays alive, and works again as
 // soon as there are some. A spool file needs one: without it an upload that needs
-// a file is refused, and a response stays in memory. Requests that come over
-// connections that are there already notice nothing else.
+// a file is rejected, and a response stays in memory. Nothing else changes for
+// requests on existing connections.
 func TestUsedUpDescriptors(t *testing.T) {
 	const descriptors = 100
 	d := newDiskStage(t, t.TempDir(), site.Limits{OpenFiles: descriptors})
@@ -25,7 +25,7 @@ func TestUsedUpDescriptors(t *testing.T) {
 		crowd := d.crowd(t, descriptors)
 		site.Eventually(t, func() bool { return len(d.OpenFiles()) >= descriptors })
 		for version, c := range clients {
-			if version != "h1" { // it would lose its connection with the refusal
+			if version != "h1" { // it would lose its connection with the rejection
 				d.refuses(t, c, url)
 			}
 			d.works(t, c, url, smallBody)

@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A spool folder that cannot be used shows at load. What needs it stays in memory while
-// there is room and is refused then, which harms nothing else.
+// A spool folder that cannot be used is reported at load. Bodies that need it stay in
+// memory while there is room, and are rejected after that, without harm to others.
 func TestFoldersThatCannotBeUsed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -46,7 +46,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// wantWarning checks that the log of the start names the folder and says what to do.
+// wantWarning checks that the log of the start names the folder and the cure.
 func (d *diskStage) wantWarning(t *testing.T) {
 	t.Helper()
 	for _, line := range d.Log() {
@@ -84,8 +84,8 @@ func TestFolderThatCanBeUsed(t *testing.T) {
 	}
 }
 
-// A folder is made when it is needed, for this user alone, also again after
-// somebody has removed it. Bodies that are in it then come to no harm.
+// The folder is created when it is needed, for this user alone, and again after it was
+// removed. Bodies that were in it at that time stay whole.
 func TestFolderThatIsRemoved(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "not", "yet")
 	d := newDiskStage(t, filepath.Join(parent, "there"), site.Limits{})
@@ -114,7 +114,7 @@ func TestFolderThatIsRemoved(t *testing.T) {
 	})
 }
 
-// wantFolder waits until the folder is there, which is for nobody else.
+// wantFolder waits until the folder exists. No other user may have access.
 func (d *diskStage) wantFolder(t *testing.T) {
 	t.Helper()
 	var info fs.FileInfo
@@ -128,8 +128,8 @@ func (d *diskStage) wantFolder(t *testing.T) {
 	}
 }
 
-// A spool of a file alone has nothing to keep a body in when that fails and there is no
-// memory: uploads are refused, and responses go at the pace of their clients.
+// A spool of a file alone has no place for a body when the file fails and there is no
+// memory: uploads are rejected, and responses go at the pace of their clients.
 func TestSpoolsOfAFileAlone(t *testing.T) {
 	const route = `
 	respond /state "{http.offload.in_flight}"

@@ -13,8 +13,8 @@ import (
 
 const fullAt = 1 << 20
 
-// On a full disk an upload that needs a file is refused, with a reason that the
-// client and the log can tell. All that fits into memory works as before.
+// On a full disk an upload that needs a file is rejected, with a reason in the response
+// and in the log. Bodies that fit into memory work as before.
 func TestFullDiskRefusesUploads(t *testing.T) {
 	d := newDiskStage(t, t.TempDir(), site.Limits{FileSize: fullAt})
 	d.EachVersion(func(t *testing.T, c *http.Client, url string) {
@@ -68,7 +68,7 @@ func TestFullDiskCutsResponsesOfClientsThatStall(t *testing.T) {
 	})
 }
 
-// wantLog checks that the log names the folder and the error, and says what to do.
+// wantLog checks that the log names the folder, the error and the cure.
 func (d *diskStage) wantLog(t *testing.T, words ...string) {
 	t.Helper()
 	var line string

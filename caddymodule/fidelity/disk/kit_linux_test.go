@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// diskStage is a Caddy in a process of its own, whose spool has trouble.
+// diskStage is a Caddy in a separate process, whose spool has faults.
 type diskStage struct {
 	*site.Process
 	dir string
@@ -47,8 +47,8 @@ func diskGlobal(dir string) string {
 	return "offload {\n\t\tproxy_status_name edge\n\t\tspool {\n\t\t\tdir " + dir + "\n\t\t}\n\t}"
 }
 
-// sequences answers a GET with a sequence of the size that is asked for, and says
-// of a POST how much of one came.
+// sequences answers a GET with a sequence of the requested size, and a POST with the
+// length of the sequence that it got.
 func sequences(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		j := new(kit.Judge)
@@ -58,7 +58,7 @@ func sequences(w http.ResponseWriter, r *http.Request) {
 	}
 	var size int64
 	fmt.Sscan(r.URL.Query().Get("size"), &size)
-	_, _ = io.Copy(w, kit.Sequence(0).Reader(size)) // what is missing shows at the client
+	_, _ = io.Copy(w, kit.Sequence(0).Reader(size)) // the client notices missing bytes
 }
 
 // upload sends that much of a sequence and returns the answer.
@@ -76,7 +76,7 @@ func (d *diskStage) works(t *testing.T, c *http.Client, url string, size int64) 
 	}
 }
 
-// refuses uploads too much and expects to be told so.
+// refuses uploads too much and expects a rejection.
 func (d *diskStage) refuses(t *testing.T, c *http.Client, url string) {
 	t.Helper()
 	res, answer := d.upload(t, c, url, largeBody)

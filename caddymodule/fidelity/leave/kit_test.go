@@ -70,7 +70,7 @@ func leavers(t *testing.T, s *site.Site) []*leaver {
 
 // visit is one request of a leaver.
 type visit struct {
-	body io.WriteCloser // what it sends
+	body io.WriteCloser // body of the request
 	left func()         // makes it leave and waits until it has
 	head chan error     // of the answer: whether it has come
 }

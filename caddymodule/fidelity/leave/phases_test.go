@@ -75,8 +75,8 @@ func (st *leaveStage) left(t *testing.T, status float64) {
 	}
 }
 
-// A client may leave in any phase of its request, on any version of HTTP. What it
-// held is free at once, but for the permit of a run that is let go on.
+// A client may leave in any phase of its request, on any version of HTTP. Its resources
+// are free at once, except for the permit of a run that continues.
 func TestLeave(t *testing.T) {
 	for word, cancels := range map[string][2]bool{ // before and after the first byte
 		"auto": {false, true}, "finish": {false, false}, "cancel": {true, true},
@@ -98,7 +98,7 @@ func TestLeave(t *testing.T) {
 func (st *leaveStage) leaveUploading(t *testing.T, l *leaver) {
 	before := st.up.Total.Load()
 	v := l.send(t, "/hang")
-	v.body.Write(make([]byte, 100<<10)) // beyond what is kept in memory
+	v.body.Write(make([]byte, 100<<10)) // more than is kept in memory
 	site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
 	v.left()
 	st.left(t, 499)
@@ -168,7 +168,7 @@ func (st *leaveStage) leaveStreaming(t *testing.T, l *leaver, cancels bool) {
 		<-time.After(50 * time.Millisecond)
 		st.goOn <- struct{}{}
 	}
-	st.left(t, 200) // that is what the client has got
+	st.left(t, 200) // the status that the client has got
 	if got := st.cancelled.Load() - before; (got == 1) != cancels {
 		t.Errorf("%d runs were cancelled, want one: %v", got, cancels)
 	}

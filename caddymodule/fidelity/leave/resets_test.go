@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A client that resets what it asks for, as fast as it can, ends up with nothing:
-// no permit, no place and no spool stays taken.
+// A client that resets its requests as fast as it can holds nothing in the end: no permit,
+// no place and no spool stays taken.
 func TestLeaveByResets(t *testing.T) {
 	folder := t.TempDir()
 	s := site.ServeGlobal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

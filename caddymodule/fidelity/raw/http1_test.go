@@ -21,8 +21,8 @@ const (
 	rawLast = "GET /last HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 )
 
-// http1Probes are what attackers send who want a proxy and what is behind it to
-// disagree on where a request ends, or on what it says.
+// http1Probes are requests by which attackers make a proxy and its backend disagree on
+// the end of a request, or on its meaning.
 var http1Probes = map[string]string{
 	"a body of known length": rawPost + "Content-Length: 4\r\n\r\nbody",
 	"a chunked body":         rawPost + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
@@ -203,9 +203,9 @@ var http1Probes = map[string]string{
 	"pipelined behind HEAD":            "HEAD /first HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
 }
 
-// malformedBodies cannot be read to their end. Plain Caddy has sent half of the
-// request by then and says 502, as if that were the upstream's fault, and takes
-// what follows for the next request.
+// malformedBodies cannot be read to their end. Plain Caddy has sent half of the request by
+// then, responds with 502 as for a fault of the upstream, and parses the following bytes
+// as the next request.
 var malformedBodies = map[string]string{
 	"a chunk extension with a LF":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4;\nbody\r\n0\r\n\r\n",
 	"a chunk extension with a CR":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4;\rx\r\nbody\r\n0\r\n\r\n",
@@ -226,15 +226,15 @@ var malformedBodies = map[string]string{
 	"a trailer that is too large":   rawPost + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX: " + strings.Repeat("x", 10<<10) + "\r\n\r\n",
 }
 
-// ownBodies are taken in by offload itself where it has a spool: it sends the 100
-// Continue, and knows what it will never have room for.
+// ownBodies are read by offload itself where it has a spool: it sends the 100 Continue, and
+// rejects bodies above its bounds.
 var ownBodies = map[string]string{
 	"Expect with a body": rawPost + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
 	"CL of 2^63-1":       rawPost + "Content-Length: 9223372036854775807\r\n\r\nbody",
 }
 
-// What plain Caddy refuses is refused, and what it lets pass arrives at the
-// upstream as the same requests.
+// Requests that plain Caddy rejects are rejected, and those that it passes arrive at the
+// upstream unchanged.
 func TestRawHTTP1(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for name, probe := range http1Probes {
@@ -251,8 +251,8 @@ func TestRawHTTP1WithoutSpools(t *testing.T) {
 	}
 }
 
-// A request whose body makes no sense reaches no upstream, is the client's fault,
-// and ends its connection: nobody knows where the next one begins.
+// A request with a malformed body reaches no upstream, counts as the client's fault, and
+// ends its connection: the start of the next request is unknown.
 func TestRawMalformedBodies(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for name, probe := range malformedBodies {
@@ -299,7 +299,7 @@ func TestRawBehindRefusals(t *testing.T) {
 		"a large body":     {fmt.Sprintf(rawPost+"Content-Length: %d\r\n\r\n", len(large)) + large, []string{refused, "closed"}},
 		"a chunked body":   {fmt.Sprintf(rawPost+"Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(kit.Smuggled)) + kit.Smuggled + "\r\n0\r\n\r\n", []string{refused, "closed"}},
 		"an expected body": {fmt.Sprintf(rawPost+"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(kit.Smuggled)) + kit.Smuggled, []string{refused, "closed"}},
-		// The answer comes first; then net/http waits for what was promised.
+		// The answer comes first; then net/http waits for the declared bytes.
 		"a body that lies": {rawPost + "Content-Length: 70000\r\n\r\n" + kit.Smuggled, []string{refused, "waits"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,7 @@ func withTrailer(trailer ...string) func(*kit.HTTP2Conn) {
 	}
 }
 
-// http2Probes are mostly what turns into something else when it is written as
+// http2Probes are mostly requests that change their meaning when they are written as
 // HTTP/1.1 for the upstream.
 var http2Probes = map[string]func(*kit.HTTP2Conn){
 	"no body":                     onlyHead(kit.Head("GET")...),
@@ -191,16 +191,16 @@ func rawPlayHTTP2(t *testing.T, s *site.Site, probe func(*kit.HTTP2Conn), patien
 	return append(answers, c.Answer(3))
 }
 
-// ownHTTP2 are the probes that get another answer on purpose: like on HTTP/1.1
-// offload takes bodies in itself, and a request whose body makes no sense is the
-// client's fault and reaches no upstream. Plain Caddy says 502 of it.
+// ownHTTP2 are the probes that get another answer on purpose: as on HTTP/1.1 offload reads
+// bodies itself, and a request with a malformed body is the client's fault and reaches no
+// upstream. Plain Caddy responds with 502.
 var ownHTTP2 = map[string]string{
 	"Expect":          "100 200 POST",
 	"H2.CL too large": "400 ",
 }
 
-// rawOwnHTTP2 plays a probe that gets another answer on purpose. What the upstream
-// gets too much may be the last of the probe before, but not twice.
+// rawOwnHTTP2 plays a probe that gets another answer on purpose. An extra request at the
+// upstream may be the last of the previous probe, but not twice.
 func rawOwnHTTP2(t *testing.T, r *rawUpstream, offloaded *site.Site, probe func(*kit.HTTP2Conn), want string) {
 	t.Helper()
 	most := 2

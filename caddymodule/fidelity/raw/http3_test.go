@@ -16,7 +16,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// dialHTTP3 opens a connection whose streams can be used as no client would.
+// dialHTTP3 opens a connection with direct access to its streams.
 func dialHTTP3(t *testing.T, s *site.Site) *http3.ClientConn {
 	t.Helper()
 	conn, err := quic.DialAddr(t.Context(), s.Addr, &tls.Config{
@@ -51,9 +51,9 @@ func sendHTTP3(t *testing.T, s *site.Site, path string, declared int64, body str
 	return fmt.Sprintf("%d %s cut=%v", res.StatusCode, text, err != nil)
 }
 
-// Nobody below checks that a body has the length that it declares: plain Caddy
-// notices when it has sent half of the request, and says 502. A spool must not
-// make a shorter request of it.
+// No lower layer checks that a body has its declared length: plain Caddy notices when it
+// has sent half of the request, and responds with 502. A spool must not make a shorter
+// request of it.
 func TestRawHTTP3Lengths(t *testing.T) {
 	r, plain, offloaded := rawTwins(t, "")
 	for declared, body := range map[int64]string{0: kit.Smuggled, 4: "body" + kit.Smuggled, 400: "body", 1: ""} {
@@ -61,7 +61,7 @@ func TestRawHTTP3Lengths(t *testing.T) {
 			path := fmt.Sprintf("/offloaded/%d", declared)
 			want := sendHTTP3(t, plain, "/plain", declared, body)
 			answer := sendHTTP3(t, offloaded, path, declared, body)
-			if int64(len(body)) >= declared { // then what fits may be sent on before more is seen
+			if int64(len(body)) >= declared { // then the declared part may be sent on before more arrives
 				if answer != want {
 					t.Errorf("the answer is %q, want %q", answer, want)
 				}

@@ -25,7 +25,7 @@ type rawUpstream struct {
 	addr string
 
 	mu       sync.Mutex
-	requests []string // without their framing, and what is no request
+	requests []string // without their framing, and text that is no request
 }
 
 func newRawUpstream(t *testing.T) *rawUpstream {
@@ -105,14 +105,14 @@ func (r *rawUpstream) record(raw, body []byte, trailer http.Header) {
 	r.requests = append(r.requests, fmt.Sprintf("%s\n\n%q\n%v", strings.Join(rest, "\n"), body, trailer))
 }
 
-// fault keeps what no upstream should get. Plain Caddy lets some of that pass.
+// fault records input that no upstream should get. Plain Caddy passes some of that.
 func (r *rawUpstream) fault(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests = append(r.requests, fmt.Sprintf(format, args...))
 }
 
-// take returns what came since it was called last.
+// take returns the requests since its last call.
 func (r *rawUpstream) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,8 +127,8 @@ const (
 	rawPatience = 200 * time.Millisecond
 )
 
-// rawPlay sends text on a connection of its own and returns what comes back: each
-// answer, and whether the connection is closed then.
+// rawPlay sends text on a separate connection and returns the result: each answer, and
+// whether the connection is closed then.
 func rawPlay(t *testing.T, addr, text string, patience time.Duration) []string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -163,8 +163,8 @@ func rawAnswers(conn net.Conn, patience time.Duration) (answers []string) {
 	}
 }
 
-// rawTwins are two sites that a raw upstream is behind. Both are told of names and
-// of nothing else that differs.
+// rawTwins are two sites in front of a raw upstream. They differ by their names and by
+// offload only.
 func rawTwins(t *testing.T, words string) (r *rawUpstream, plain, offloaded *site.Site) {
 	t.Helper()
 	r = newRawUpstream(t)

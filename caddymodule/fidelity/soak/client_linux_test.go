@@ -23,12 +23,12 @@ type soakClient struct {
 	reloads *soakReloads
 	rnd     *rand.Rand
 	clients map[string]*http.Client // by version of HTTP
-	pausing map[string]*http.Client // for those who pause: on HTTP/2 and 3 they hold up others of their connection
+	pausing map[string]*http.Client // for clients that pause: on HTTP/2 and 3 they block others of their connection
 	addr    string
 	clear   string // the address without TLS
 }
 
-// soakRequest is what a client sends, and how the upstream behaves to it.
+// soakRequest is a request of a client, and the behaviour of the upstream to it.
 type soakRequest struct {
 	pool, fault  string
 	habit        string // of the client
@@ -46,7 +46,7 @@ const hangs = 20 * time.Second
 // patient is the habit of most clients.
 const patient = "waits for all"
 
-// habits are how a client behaves. It returns what became of its request.
+// habits are the behaviours of clients. Each returns the result of its request.
 var habits = map[string]func(c *soakClient, q *soakRequest) string{
 	patient: func(c *soakClient, q *soakRequest) string { return c.ask(q, hangs, nil, 0) },
 	"leaves": func(c *soakClient, q *soakRequest) string {
@@ -136,7 +136,7 @@ func (c *soakClient) ask(q *soakRequest, patience time.Duration, body io.Reader,
 	return c.judge(q, res, patience)
 }
 
-// failed says what a request is that got no answer, or no whole one.
+// failed classifies a request that got no answer, or only a part of one.
 func (c *soakClient) failed(q *soakRequest, err error, patience time.Duration) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		if patience == hangs {

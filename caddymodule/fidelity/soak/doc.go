@@ -1,3 +1,3 @@
 // Package soak plays a mixed load with faults on both sides, and looks for wrong answers and
-// for what is left behind.
+// for leaks.
 package soak

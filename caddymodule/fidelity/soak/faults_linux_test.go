@@ -11,7 +11,7 @@ import (
 // early is the fault of answering before the request has been read.
 const early = "early answer"
 
-// soakFaults are what an upstream does once it has read the request.
+// soakFaults are the faults of an upstream after it has read the request.
 var soakFaults = map[string]func(c *soakCall){
 	early:          func(c *soakCall) { c.answer(http.StatusOK) },
 	"none":         func(c *soakCall) { c.answer(http.StatusOK) },
@@ -19,7 +19,7 @@ var soakFaults = map[string]func(c *soakCall){
 	"late head":    func(c *soakCall) { c.wait(800 * time.Millisecond); c.answer(http.StatusOK) },
 	"server error": func(c *soakCall) { c.answer(http.StatusInternalServerError) },
 	"overloaded":   func(c *soakCall) { c.w.Header().Set("Retry-After", "1"); c.answer(http.StatusServiceUnavailable) },
-	"blocked": func(c *soakCall) { // it does not notice that nobody is interested any more
+	"blocked": func(c *soakCall) { // it does not notice that its client has left
 		<-time.After(500 * time.Millisecond)
 		c.answer(http.StatusOK)
 	},
@@ -66,7 +66,7 @@ var soakFaults = map[string]func(c *soakCall){
 
 const switches = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: soak\r\nConnection: Upgrade\r\n\r\n"
 
-// echo accepts an upgrade and sends back what comes.
+// echo accepts an upgrade and echoes the bytes.
 func (c *soakCall) echo() {
 	conn, buf, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {

@@ -49,8 +49,8 @@ func (c *soakClient) resets(q *soakRequest) string {
 	return "left"
 }
 
-// halfCloses says that nothing more will come, and reads on. A server may take
-// that for leaving.
+// halfCloses closes its direction of the connection, and reads on. A server may take that
+// for a disconnect.
 func (c *soakClient) halfCloses(q *soakRequest) string {
 	conn, err := c.dial()
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *soakClient) receive(q *soakRequest, from *bufio.Reader) string {
 	return became
 }
 
-// upgrades leaves HTTP, and wants back what it sends.
+// upgrades upgrades its connection, and expects an echo.
 func (c *soakClient) upgrades(q *soakRequest) string {
 	conn, err := c.dial()
 	if err != nil {

@@ -36,9 +36,9 @@ var (
 const crowdSize = 100
 
 // A mixed load with faults on both sides, and reloads in between, leaves Caddy as
-// it was. No answer has a wrong byte or looks whole without being it, nothing
-// hangs, no upstream sees more than its limit, and in the end nothing is still
-// taken: of two equal halves the second must leave no more than the first.
+// it was. No answer has a wrong byte or looks whole when it is cut, nothing hangs, no
+// upstream gets more than its limit, and nothing leaks: of two equal halves the second
+// must leave no more than the first.
 func TestSoak(t *testing.T) {
 	length, seed := *soakFor, *soakSeed
 	if testkit.Race {
@@ -77,8 +77,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// backAt waits until no more is taken than at those earlier times, for what ends
-// by itself.
+// backAt waits until the level is not above those earlier ones, because some resources are
+// released late.
 func (s *soakStage) backAt(t *testing.T, earlier ...level) level {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(100 * time.Millisecond) {

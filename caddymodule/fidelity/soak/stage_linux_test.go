@@ -12,15 +12,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// soakPool is one route with a pool of its own.
+// soakPool is one route with a separate pool.
 type soakPool struct {
 	name  string
 	limit int64  // permits, the most there ever are
 	words string // of its offload
-	// exact says that no run of it is ever cancelled, so that the upstream can
-	// tell at each moment how many go on. Of a cancelled one it hears late.
+	// exact means that no run is ever cancelled, so that the upstream has the exact
+	// number of runs at each moment. It notices a cancelled run late.
 	exact bool
-	// slow says that a head within a second is early enough.
+	// slow means that a head within a second is early enough.
 	slow bool
 }
 
@@ -93,17 +93,17 @@ var soakPools = []soakPool{
 		}`},
 }
 
-// soakStage is a Caddy in a process of its own, under a mixed load.
+// soakStage is a Caddy in a separate process, under a mixed load.
 type soakStage struct {
 	*site.Process
 	dir      string
 	upstream *soakUpstream
 }
 
-// idleTimeout is how long Caddy keeps a connection without requests. It keeps as
-// long what an HTTP/3 connection that has ended still holds, such as the buffers of
-// answers that broke off: the timer of quic-go's server that looks after idle
-// connections begins anew when the streams of an ended one go, and refers to it.
+// idleTimeout is how long Caddy keeps a connection without requests. It also keeps the
+// memory of an ended HTTP/3 connection that long, such as the buffers of cut answers: the
+// timer of quic-go's server for idle connections starts again when the streams of an
+// ended connection end, and refers to the connection.
 const idleTimeout = 2 * time.Second
 
 // mostGoroutines is more than there ever are. While a connection ends during a
@@ -132,13 +132,13 @@ func newSoakStage(t *testing.T) *soakStage {
 	return s
 }
 
-// body is that of the site. What differs between reloads is the limit of one pool.
+// body is that of the site. Reloads change the limit of one pool.
 func (s *soakStage) body(shift int) string {
 	var b strings.Builder
 	for _, p := range soakPools {
 		to := "UPSTREAM"
 		if p.name == "refused" {
-			to = "127.0.0.1:1" // nobody listens there
+			to = "127.0.0.1:1" // a port without a listener
 		}
 		fmt.Fprintf(&b, `
 	handle /%s/* {
@@ -157,7 +157,7 @@ func (s *soakStage) body(shift int) string {
 	return b.String()
 }
 
-// level is what a process has taken.
+// level is the amount of resources that a process holds.
 type level struct {
 	goroutines, descriptors int
 	ours                    int // goroutines that are in code of this project
@@ -168,15 +168,14 @@ func (l level) String() string {
 	return fmt.Sprintf("%d goroutines, %d descriptors, %.1f MiB of heap", l.goroutines, l.descriptors, float64(l.heap)/(1<<20))
 }
 
-// within allows for what is no leak: a goroutine of Caddy's own that is about to
+// within allows for differences that are no leak: goroutines of Caddy that are about to
 // end, and some pages of the heap. One buffer of each request would be far more.
 func (l level) within(before level) bool {
 	return l.goroutines <= before.goroutines+5 && l.descriptors <= before.descriptors+2 && l.heap <= before.heap+1<<19
 }
 
-// rest waits until all requests are over and all that they took has been given
-// back: permits, places, files, goroutines, connections. It returns what is taken
-// then.
+// rest waits until all requests are over and have returned their resources: permits,
+// places, files, goroutines, connections. It returns the level after that.
 func (s *soakStage) rest(t *testing.T) level {
 	t.Helper()
 	client := s.Clients()["h1"]

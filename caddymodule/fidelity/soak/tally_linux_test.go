@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// soakTally counts what happened in a soak.
+// soakTally counts the results of a soak.
 type soakTally struct {
 	mu     sync.Mutex
 	total  int
 	counts map[string]map[string]int // by kind of count
-	wrong  []string                  // what must never happen
-	lost   []*soakRequest            // cut for no reason that their clients know
+	wrong  []string                  // events that must never happen
+	lost   []*soakRequest            // cut without a cause that their clients can see
 }
 
-// add counts a request by what was done to it and what became of it.
+// add counts a request by its faults and its result.
 func (s *soakTally) add(of map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,7 +33,7 @@ func (s *soakTally) add(of map[string]string) {
 	}
 }
 
-// fail notes what must never happen.
+// fail records an event that must never happen.
 func (s *soakTally) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,11 +17,11 @@ import (
 )
 
 // soakUpstream is every upstream of the soak: the first part of the path names
-// the pool that the request came through, the query says how to behave.
+// the pool that the request came through, the query selects the behaviour.
 type soakUpstream struct {
 	pools map[string]*soakGauge
 	mu    sync.Mutex
-	wrong []string // what must never happen
+	wrong []string // events that must never happen
 }
 
 // soakGauge is how many runs of a pool the upstream has at once.
@@ -39,14 +39,14 @@ func newSoakUpstream() *soakUpstream {
 	return u
 }
 
-// fail notes what must never happen.
+// fail records an event that must never happen.
 func (u *soakUpstream) fail(format string, args ...any) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.wrong = append(u.wrong, fmt.Sprintf(format, args...))
 }
 
-// failures returns what was noted.
+// failures returns the recorded failures.
 func (u *soakUpstream) failures() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -162,7 +162,7 @@ func (c *soakCall) write(from, to int64) bool {
 	return true
 }
 
-// wait pauses, as long as anybody is interested.
+// wait pauses until the end of d or of the request.
 func (c *soakCall) wait(d time.Duration) {
 	select {
 	case <-time.After(d):

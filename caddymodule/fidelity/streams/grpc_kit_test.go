@@ -65,7 +65,7 @@ func (s *callee) hang(ctx context.Context) error {
 	return status.FromContextError(ctx.Err()).Err()
 }
 
-// UnaryCall gives back what it gets: the payload, the metadata, the status.
+// UnaryCall echoes the payload, the metadata and the status.
 func (s *callee) UnaryCall(ctx context.Context, in *rpc.SimpleRequest) (*rpc.SimpleResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if v := md.Get("x-head"); len(v) > 0 {
@@ -87,7 +87,7 @@ func (s *callee) UnaryCall(ctx context.Context, in *rpc.SimpleRequest) (*rpc.Sim
 	return &rpc.SimpleResponse{Payload: in.GetPayload()}, nil
 }
 
-// StreamingOutputCall sends messages of the sizes it is asked for.
+// StreamingOutputCall sends messages of the requested sizes.
 func (s *callee) StreamingOutputCall(in *rpc.StreamingOutputCallRequest, out grpc.ServerStreamingServer[rpc.StreamingOutputCallResponse]) error {
 	for _, p := range in.GetResponseParameters() {
 		payload := &rpc.Payload{Body: make([]byte, p.GetSize())}
@@ -101,7 +101,7 @@ func (s *callee) StreamingOutputCall(in *rpc.StreamingOutputCallRequest, out grp
 	return nil
 }
 
-// StreamingInputCall says how much it has got.
+// StreamingInputCall answers with the number of bytes that it got.
 func (s *callee) StreamingInputCall(in grpc.ClientStreamingServer[rpc.StreamingInputCallRequest, rpc.StreamingInputCallResponse]) error {
 	sum := 0
 	for {

@@ -149,7 +149,7 @@ func checkDeadlines(t *testing.T, s *callee, c rpc.TestServiceClient) {
 	defer cancel()
 	_, err := c.UnaryCall(ctx, &rpc.SimpleRequest{Payload: payloadOf(hang)})
 	if code := codeOf(err); code != "deadlineexceeded" && code != "unavailable" {
-		t.Error(err) // the server knows of the deadline as well, and may be first to reset the stream
+		t.Error(err) // the server has the deadline as well, and may be first to reset the stream
 	}
 	s.hasBegun(t)
 	s.hasEnded(t)
@@ -197,7 +197,7 @@ func checkCancels(t *testing.T, s *callee, c rpc.TestServiceClient) {
 	s.hasEnded(t)
 }
 
-// What offload refuses or ends is told in the words of gRPC.
+// Calls that offload rejects or ends get the status of gRPC.
 func TestStreamsGRPCRefusals(t *testing.T) {
 	kit.BesidesCaddysRaces(t, checkGRPCRefusals)
 }

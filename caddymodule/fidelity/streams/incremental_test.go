@@ -43,7 +43,7 @@ func checkIncremental(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantHeld(t, s) // nobody reads, and nothing is kept
+				wantHeld(t, s) // the client does not read, and nothing is kept
 				if n, err := io.Copy(io.Discard, res.Body); n != 32<<20 || err != nil {
 					t.Errorf("got %d bytes, %v", n, err)
 				}

@@ -20,8 +20,8 @@ import (
 // pieceSize is that of each piece of the streams below.
 const pieceSize = 64
 
-// streamKinds are how backends stream. Each piece is one write of theirs, and
-// nothing else tells a proxy that it should go on.
+// streamKinds are the ways in which backends stream. Each piece is one write of the
+// backend, and the proxy gets no other signal to hand it on.
 var streamKinds = map[string]struct{ head, before, after string }{
 	"events":         {"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n", "40\r\n", "\r\n"},
 	"lines":          {"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n", "40\r\n", "\r\n"},
@@ -32,8 +32,8 @@ var streamKinds = map[string]struct{ head, before, after string }{
 	"known length": {"Content-Length: 6400000\r\n", "", ""},
 }
 
-// pacer is a backend that sends one piece of a stream when it is told to, with the
-// time in it. The path says of which kind.
+// pacer is a backend that sends one piece of a stream at each signal of the test, with
+// the time in it. The path selects the kind.
 type pacer struct {
 	addr  string
 	start time.Time

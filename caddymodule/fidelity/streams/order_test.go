@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// Each piece of a stream is at its client before the next one is made, whatever it
-// is declared to be and although no backend can ask for a flush.
+// Each piece of a stream reaches its client before the next one is produced, with any
+// declared type and although backends cannot request a flush.
 func TestStreamsArriveInPieces(t *testing.T) {
 	p := newPacer(t)
 	plain, offloaded := pacedTwins(t, p)
@@ -94,7 +94,7 @@ func talk(t *testing.T, c *http.Client, url string) {
 	}
 }
 
-// answerEarly sends a body that nobody reads, and never ends it.
+// answerEarly sends a body that the backend does not read, and never ends it.
 func answerEarly(t *testing.T, c *http.Client, url string) {
 	body, writer := io.Pipe()
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/early", body)

@@ -21,8 +21,8 @@ type halfConn interface {
 	CloseWrite() error
 }
 
-// halfCloser is an upstream whose tunnels are answered when their client has sent
-// all, or which end first.
+// halfCloser is an upstream that answers a tunnel when its client has sent all, or ends its
+// half first.
 func halfCloser(w http.ResponseWriter, r *http.Request) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -33,7 +33,7 @@ func halfCloser(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/first" {
 		io.WriteString(conn, "that is all")
 		conn.(halfConn).CloseWrite()
-		io.Copy(io.Discard, buf) // what comes through plain Caddy now depends on chance
+		io.Copy(io.Discard, buf) // the part that passes plain Caddy now is chance
 		return
 	}
 	n, err := io.Copy(io.Discard, buf)
@@ -62,7 +62,7 @@ func tunnelOf(t *testing.T, addr string, secure bool, path string) (halfConn, *b
 	return conn, br
 }
 
-// An end of a tunnel that ends its half still hears the other, as far as it does
+// An end of a tunnel that closes its half still receives from the other, as far as it does
 // through plain Caddy.
 func TestUpgradeHalfClose(t *testing.T) {
 	plain, offloaded := site.ServeTwins(t, http.HandlerFunc(halfCloser), "", "offload {\nname half\nconcurrency 1\nqueue 0\n}", `
@@ -84,7 +84,7 @@ func TestUpgradeHalfClose(t *testing.T) {
 	kit.Idle(t, offloaded)
 }
 
-// halfClose plays both orders of the ends and says what all heard.
+// halfClose plays both orders of the ends and returns the bytes that each received.
 func halfClose(t *testing.T, s *site.Site, secure bool) string {
 	addr := s.Clear
 	if secure {

@@ -64,7 +64,7 @@ func (u *tunnels) tunnel(w http.ResponseWriter, r *http.Request, word, arg strin
 		code, _ := strconv.Atoi(arg)
 		c.Close(websocket.StatusCode(code), "because")
 	case "dies":
-		c.Read(r.Context()) // returns at once: it dies when it is told something
+		c.Read(r.Context()) // ends without a closing handshake after the first message
 	case "pings":
 		done := c.CloseRead(context.Background())
 		err := c.Ping(done)
@@ -101,7 +101,7 @@ func (u *tunnels) lastEnd() websocket.StatusCode {
 }
 
 // extended makes WebSockets of extended CONNECT requests (RFC 8441, RFC 9220).
-// The client library only knows those of HTTP/1.1, so it is told of one.
+// The client library supports those of HTTP/1.1 only, so it is shown one.
 type extended struct {
 	http.RoundTripper
 	mark func(*http.Request)

@@ -63,7 +63,7 @@ func TestUpgradesPassThePool(t *testing.T) {
 	}
 }
 
-// A tunnel that holds its permit does so until its end, whoever makes it.
+// A tunnel that holds its permit does so until its end, whichever side ends it.
 func TestUpgradesHoldTheirPermit(t *testing.T) {
 	s, u := upgradeSite(t, "upgrades hold")
 	for version, c := range upgraders(t, s) {
@@ -118,7 +118,7 @@ func TestUpgradesWaitTheirTurn(t *testing.T) {
 	echoes(t, <-second, websocket.MessageText, "my turn")
 }
 
-// Whatever happens to runs whose client leaves, tunnels work the same.
+// Tunnels work the same with every on_abandon.
 func TestUpgradesWithEveryAbandon(t *testing.T) {
 	for _, words := range []string{"on_abandon finish", "on_abandon cancel", "on_abandon finish\nupgrades hold", "on_abandon cancel\nupgrades hold"} {
 		t.Run(words, func(t *testing.T) {
@@ -138,8 +138,8 @@ func TestUpgradesWithEveryAbandon(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its handshake gets no tunnel, and the
-// upstream that gives it one later is told so.
+// A client that leaves in the middle of its handshake gets no tunnel, and an upstream
+// that accepts it later gets a closed connection.
 func TestUpgradesOfClientsThatLeave(t *testing.T) {
 	for _, words := range []string{"upgrades pass", "upgrades hold"} {
 		t.Run(words, func(t *testing.T) {
@@ -169,9 +169,8 @@ func TestUpgradesOfClientsThatLeave(t *testing.T) {
 	}
 }
 
-// A timeout of the first byte is one of the handshake. That of the run ends with
-// the upgrade, since a tunnel lasts as long as it likes, unless it holds its
-// permit.
+// first_byte_timeout limits the handshake. run_timeout ends with the upgrade, since the
+// length of a tunnel is not limited, unless it holds its permit.
 func TestUpgradeTimeouts(t *testing.T) {
 	for words, lasts := range map[string]bool{"upgrades pass": true, "upgrades hold": false} {
 		t.Run(words, func(t *testing.T) {
@@ -214,7 +213,7 @@ func TestUpgradeThatIsIgnored(t *testing.T) {
 	res := ask("/large")
 	defer res.Body.Close()
 	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
-	kit.Idle(t, s) // nobody has read a byte of 8 MiB
+	kit.Idle(t, s) // the client has read no byte of 8 MiB
 	if n, err := io.Copy(io.Discard, res.Body); n != 8<<20 || err != nil {
 		t.Errorf("got %d bytes, %v", n, err)
 	}

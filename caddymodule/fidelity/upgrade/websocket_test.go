@@ -13,13 +13,13 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// A tunnel carries what it is given, both ways, and its end, whoever makes it.
+// A tunnel carries all bytes in both directions, and its end from either side.
 func TestUpgradeWebSocket(t *testing.T) {
 	checkTunnels(t, "h1", "h3")
 }
 
-// Go's servers offer tunnels over HTTP/2 only if they are told to when the
-// process starts.
+// Go's servers offer tunnels over HTTP/2 only if an environment variable asks for it when
+// the process starts.
 func TestUpgradeExtendedConnectHTTP2(t *testing.T) {
 	kit.InProcessWith(t, "GODEBUG=http2xconnect=1", func(t *testing.T) { checkTunnels(t, "h2") })
 }
@@ -67,7 +67,7 @@ func checkEcho(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 
 func checkPings(t *testing.T, s *site.Site, c *http.Client) {
 	conn := dialWS(t, s, c, "/echo")
-	reads := conn.CloseRead(kit.Soon(t)) // or nobody would see the pong
+	reads := conn.CloseRead(kit.Soon(t)) // else the pong would not be read
 	if err := conn.Ping(kit.Soon(t)); err != nil {
 		t.Error(err)
 	}
@@ -89,7 +89,7 @@ func checkCloses(t *testing.T, s *site.Site, c *http.Client) {
 	}
 }
 
-// A tunnel whose one end dies ends at the other.
+// If one end of a tunnel dies, the other end is closed.
 func checkLeaves(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 	conn := dialWS(t, s, c, "/echo")
 	echoes(t, conn, websocket.MessageText, "hello")

@@ -1,8 +1,8 @@
 // Command play starts everything that this example consists of - Redis, RabbitMQ,
 // a Celery worker, the Sanic service and Caddy - and plays a crowd of 100 clients
 // with 5 requests each (25 where they only wait) on every way to wait for a task,
-// without offload and with it, while a probe asks /ping beside them. One table says
-// what came of it.
+// without offload and with it, while a probe requests /ping at the same time. One table
+// shows the results.
 //
 //	go run ./examples/celery/play                            RabbitMQ, results in Redis
 //	go run ./examples/celery/play -broker redis -backend rpc

@@ -2,8 +2,8 @@ package main
 
 import "slices"
 
-// rows returns one line for each variant and way: what the rounds add up to, with
-// the median of what cannot be added.
+// rows returns one line for each variant and way: the sums of counts over the rounds, and
+// the medians of all other numbers.
 func (r *report) rows() []result {
 	rounds := map[string][]result{}
 	var paths []string

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// process asks a fast route beside the crowd. It is a process of its own: in the
-// crowd's it would wait for a hundred others, and measure that.
+// process requests a fast route at the same time as the crowd. It is a separate process:
+// in the crowd's it would wait for a hundred others, and measure that.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -38,7 +38,7 @@ func startProbe(ctx context.Context, url string, w way) (*process, error) {
 	return p, nil
 }
 
-// end waits for the answers that are still open, and returns what came of all.
+// end waits for the open answers, and returns the results of all.
 func (p *process) end() (load.Route, error) {
 	p.stdin.Close()
 	if err := p.cmd.Wait(); err != nil {
@@ -51,12 +51,12 @@ func (p *process) end() (load.Route, error) {
 	return r, nil
 }
 
-// probe is what that process does: it asks until its input ends.
+// probe is the work of that process: it sends requests until its input ends.
 func probe(ctx context.Context, url string, patience time.Duration) error {
 	enough := make(chan struct{})
 	go func() {
 		defer close(enough)
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends, in whichever way
+		_, _ = io.Copy(io.Discard, os.Stdin) // any end or error stops the probe
 	}()
 	c := load.NewClient(patience)
 	defer c.Close()

@@ -18,7 +18,7 @@ type report struct {
 	Backend    string   `json:"backend"`
 	Bystander  string   `json:"bystander"`
 	Rounds     int      `json:"rounds"`
-	LoadBefore string   `json:"load_before"` // of the machine; empty where it can't be told
+	LoadBefore string   `json:"load_before"` // of the machine; empty where it cannot be read
 	LoadAfter  string   `json:"load_after"`
 	Runs       []result `json:"runs"`
 }

@@ -23,14 +23,14 @@ type way struct {
 	limit    time.Duration // of the whole run
 }
 
-// Without a pool clients may wait for ever, so they give up and the run is
-// stopped. With it nobody should have to: these limits are a guard.
+// Without a pool clients may wait without limit, so they give up and the run is
+// stopped. With a pool none should have to: these limits are a guard.
 var ways = []way{
 	{name: "direct", patience: 5 * time.Second, limit: 15 * time.Second},
 	{name: "offload", patience: 20 * time.Second, limit: 30 * time.Second},
 }
 
-// result is what became of one variant on one way.
+// result is the result of one variant on one way.
 type result struct {
 	Variant   string  `json:"variant"`
 	Path      string  `json:"path"`
@@ -44,7 +44,7 @@ type result struct {
 	mustNotLose bool // the proxy called the task behind offload
 }
 
-// play plays one variant on one way, with a service that nobody has used before.
+// play plays one variant on one way, with a new service.
 func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 	stop, err := s.startService(ctx)
 	if err != nil {
@@ -57,8 +57,8 @@ func (s *stack) play(ctx context.Context, v variant, w way) (result, error) {
 	if err := load.Ready(ctx, c, base+"/ping"); err != nil {
 		return result{}, err
 	}
-	// Whoever comes first waits for connections to be made, which says nothing of
-	// either way.
+	// The first request waits for new connections, which says nothing about either
+	// way.
 	c.Fetch(ctx, base+path(v, ways[0]), load.Digest{})
 
 	stopped, cancel := context.WithTimeout(ctx, w.limit)

@@ -14,20 +14,20 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/services"
 )
 
-// settings say what to start.
+// settings select the servers to start.
 type settings struct {
 	broker, backend string
 	requirements    string // file, relative to the example
-	bystander       string // path that is asked beside the crowd
+	bystander       string // path that is requested at the same time as those of the crowd
 }
 
-// stack is everything that runs: what Celery needs, its worker, the services and
+// stack is everything that runs: the servers of Celery, its worker, the services and
 // Caddy.
 type stack struct {
 	progress *load.Progress
 
-	bystander string // path that is asked beside the crowd
-	folder    string // for what the servers write
+	bystander string // path that is requested at the same time as those of the crowd
+	folder    string // for the files of the servers
 	example   string // folder of the example
 	python    string // folder of Python's commands
 	env       []string
@@ -100,7 +100,7 @@ func (s *stack) stop() error {
 // in names a file in the folder of the servers.
 func (s *stack) in(name string) string { return filepath.Join(s.folder, name) }
 
-// addresses are where everybody listens.
+// addresses are those that the servers listen on.
 type addresses struct {
 	redis, rabbitmq, upstream, sanic, caddy, admin string
 }

@@ -63,7 +63,7 @@ func (s *stack) startCaddy(ctx context.Context) error {
 		Program: services.Program{
 			Name: "Caddy",
 			Args: []string{s.in("caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"},
-			// What it saves on its own account is not the user's.
+			// Its data and saved configuration must not replace the user's.
 			Env: []string{"XDG_DATA_HOME=" + s.in("data"), "XDG_CONFIG_HOME=" + s.in("config")},
 		},
 		ready: services.Listening(s.caddy),

@@ -37,7 +37,7 @@ func (r *report) table(w io.Writer) error {
 	return err
 }
 
-// rounds explains what is in a line if there was more than one.
+// rounds explains the numbers of a line if there was more than one round.
 func (r *report) rounds() string {
 	if r.Rounds < 2 {
 		return ""
@@ -62,7 +62,7 @@ func (r *report) verdict() string {
 	return fmt.Sprintf("\nThe celery directive behind offload answered %d of %d.\n", calls, calls)
 }
 
-// kinds says what became of the requests that were lost, the most frequent first.
+// kinds lists the errors of the lost requests, the most frequent first.
 func (one *result) kinds(bystander string) string {
 	kinds := slices.SortedFunc(maps.Keys(one.Errors), func(a, b string) int {
 		return cmp.Or(one.Errors[b]-one.Errors[a], strings.Compare(a, b))

@@ -13,8 +13,8 @@ type variant struct {
 	waits bool        // for nothing but time, so that a run is over soon
 }
 
-// each is how many requests each client makes. A run of 0.4 s says little: one pause
-// of the machine in it looks like half the speed.
+// each is the number of requests of each client. A run of 0.4 s is too short: one pause of
+// the machine halves its speed.
 func (v variant) each() int {
 	if v.waits {
 		return eachWaiting
@@ -22,7 +22,7 @@ func (v variant) each() int {
 	return each
 }
 
-// factorial is what all routes that call the task answer.
+// factorial is the answer of all routes that call the task.
 var factorial = load.DigestOf("2432902008176640000")
 
 // variants are all routes, in the order of the table.

@@ -8,7 +8,7 @@ import (
 )
 
 // Proxy is a TCP proxy between clients and a server that injects faults of a network: cut
-// connections, refused connections, and stalls.
+// connections, rejected connections, and stalls.
 type Proxy struct {
 	listener net.Listener
 	server   string

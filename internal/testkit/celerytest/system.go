@@ -1,6 +1,6 @@
-// Package celerytest provides what tests of Celery clients share: a broker and backend in
-// memory, a fake worker, a proxy that injects faults of the network, and a suite that every
-// broker and backend must pass.
+// Package celerytest provides the shared parts of tests of Celery clients: a broker and
+// backend in memory, a fake worker, a proxy that injects faults of the network, and a suite
+// that every broker and backend must pass.
 package celerytest
 
 import (

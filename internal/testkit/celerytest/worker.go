@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Work is a worker with one slot that takes tasks from a queue until the context ends. It
+// Work is a worker that takes tasks from a queue, one at a time, until the context ends. It
 // reports the states that play returns for each task, in order.
 func Work(ctx context.Context, s System, queue string, play func(*celery.Message) [][]byte) error {
 	for {

@@ -83,7 +83,7 @@ func TestIdleConnectionsStay(t *testing.T) {
 	l.wantEnd(call, "1", nil)
 }
 
-// A connection that is silent without being closed is given up after three
+// A connection that is silent without being closed is replaced after three
 // heartbeats.
 func TestConnectionsThatAreSilentAreReplaced(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ type publisher struct {
 	pending  map[uint64]*unconfirmed // by number, guarded by mu
 	returned map[string]bool         // tasks whose queue is absent, until confirmed; guarded by mu
 	blocked  string                  // why the server accepts nothing, empty if it does; guarded by mu
-	lost     bool                    // no more confirmations come, guarded by mu
+	lost     bool                    // no further confirmations come, guarded by mu
 	gone     chan struct{}           // closed with lost
 }
 

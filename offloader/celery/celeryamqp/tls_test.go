@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryamqp"
 )
 
-// encrypt listens with TLS, passes on to a server in the clear, and returns what
-// a client needs to trust it.
+// encrypt listens with TLS, passes on to a server in the clear, and returns a
+// configuration with which clients trust it.
 func encrypt(t *testing.T, to string) (addr string, trust *tls.Config) {
 	t.Helper()
 	certified := httptest.NewTLSServer(nil) // has a certificate for the loopback

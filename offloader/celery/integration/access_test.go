@@ -179,7 +179,7 @@ func certificate(t *testing.T) (folder string) {
 	return folder
 }
 
-// Sentinel says which server is the master, also after that has changed.
+// Sentinel names the master, also after that has changed.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	master := lab.StartRedis(t)

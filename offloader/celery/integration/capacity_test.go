@@ -81,8 +81,9 @@ func TestFiveHundredCalls(t *testing.T) {
 	}
 }
 
-// Slots of workers are kept busy: tasks of 0.2 s in 50 slots. The prefetch is
-// Celery's own: with threads it acknowledges late, and takes too few with less.
+// The threads of workers are kept busy: tasks of 0.2 s on 50 threads. The prefetch is
+// Celery's default: with threads Celery acknowledges late, and takes too few tasks with
+// less.
 func TestSlotsAreKeptBusy(t *testing.T) {
 	c := combination{"amqp", "redis"}
 	b := newDirectBench(t, c, lab.WorkerOptions{Slots: 50, Pool: "threads"})

@@ -80,8 +80,8 @@ func (b *bench) load(callers int, stop <-chan struct{}) (ended *tally, wait func
 	return ended, all.Wait
 }
 
-// Whatever happens to the servers while calls are made, each call ends with its
-// result or with an error that says why not, and afterwards all is as before.
+// During any fault of the servers, each call ends with its result or with an error that
+// names the cause. After the fault all works as before.
 func TestServersThatFailUnderLoad(t *testing.T) {
 	t.Parallel()
 	for _, c := range combinations {
@@ -211,8 +211,8 @@ func TestTheBrokerGoesWhileTasksRun(t *testing.T) {
 	}
 }
 
-// The queue for replies is gone with all the broker's data: what was sent there
-// is lost, and waiting calls fail at once.
+// The queue for replies is gone with all the broker's data: the replies in it are lost,
+// and waiting calls fail at once.
 func TestTheQueueForRepliesIsGone(t *testing.T) {
 	t.Parallel()
 	c := combination{"amqp", "rpc"}
@@ -233,10 +233,9 @@ func TestTheQueueForRepliesIsGone(t *testing.T) {
 	})
 }
 
-// A broker that keeps its data loses no task that it has accepted, also when it
-// is killed, and waiting calls continue to wait. That is for queues that RabbitMQ has
-// had for a while: one that was declared just before may be gone with all that is
-// in it, whatever was confirmed.
+// A broker with durable data loses no accepted task when it is killed, and waiting calls
+// continue to wait. This holds for queues that RabbitMQ has had for a while: a queue that
+// was declared just before may be lost with all its messages, including confirmed ones.
 func TestABrokerThatIsKilledLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for _, c := range combinations {
@@ -290,7 +289,7 @@ func (p *place) killBroker() {
 }
 
 // Redis closes the connection of a subscriber whose unsent data exceeds a limit. The caller of
-// that task hears why; all others get theirs.
+// that task gets the cause; all others get their results.
 func TestAHugeResultHarmsNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []combination{{"redis", "redis"}, {"amqp", "rpc"}} {

@@ -12,8 +12,8 @@ import (
 )
 
 // A worker of the pool solo is silent while it runs a task, for longer than heartbeats
-// are missed. It counts as there, and as one that knows its tasks, and runs the next task
-// when it is free.
+// are missed. It counts as alive, with its tasks, and runs the next task when it is
+// free.
 func TestASilentWorkerMayBeBusy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, onRedis[0], lab.WorkerOptions{Pool: "solo", Slots: 1}, celery.Settings{})

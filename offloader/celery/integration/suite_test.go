@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// mixed is a system whose tasks go one way and whose results come another.
+// mixed is a system with one server for tasks and another one for results.
 type mixed struct {
 	celerytest.System
 	results celerytest.System

@@ -123,7 +123,7 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 		for _, c := range byBroker {
 			t.Run(version+" "+c.String(), func(t *testing.T) {
 				t.Parallel()
-				// The worker prefetches the tasks in its slots and those that wait.
+				// The worker takes the tasks that it runs and those that wait.
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeOn})
 				trace, read := b.trace()
 				busy := b.start(celery.Task{Name: "lab.sleep", Args: []any{2}})
@@ -188,7 +188,7 @@ func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				call.Abandon() // the slot is free then, and the next one runs
+				call.Abandon() // the worker is free then, and runs the next task
 				eventually(t, "the next running", func() bool { return read() == "xx" })
 				b.client.Revoke(watched.ID(), true)
 				ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
@@ -204,8 +204,8 @@ func TestARunningTaskIsTerminatedIfThatIsSet(t *testing.T) {
 }
 
 // A worker whose machine is lost reports nothing, so the caller's deadline ends the wait. A
-// restarted worker takes the next task; its other slot may run the old task again, if that was
-// not acknowledged.
+// restarted worker takes the next task; its other process may run the old task again, if that
+// was not acknowledged.
 func TestAWorkerThatDiesUnderATask(t *testing.T) {
 	t.Parallel()
 	for _, c := range byBroker {

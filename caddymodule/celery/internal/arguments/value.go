@@ -1,8 +1,8 @@
-// Package arguments builds the arguments of a task from a request, as configured. It knows
-// neither Caddy nor the handler.
+// Package arguments builds the arguments of a task from a request, as configured. It
+// depends on neither Caddy nor the handler.
 //
-// The configuration alone decides the type of an argument. Whatever a client sends, a string
-// stays a string, and a number is a number or an error.
+// The configuration alone decides the type of an argument. For any input of a client, a
+// string stays a string, and a number is a number or an error.
 package arguments
 
 import (

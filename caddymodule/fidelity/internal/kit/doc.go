@@ -1,3 +1,3 @@
-// Package kit is what the tests of fidelity share: bodies whose bytes tell their place,
-// routes that count their requests, HTTP/2 frame by frame, and processes of their own.
+// Package kit has the parts that the tests of fidelity share: bodies whose bytes show their
+// offset, routes that count their requests, HTTP/2 frame by frame, and separate processes.
 package kit

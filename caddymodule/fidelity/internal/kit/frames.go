@@ -37,7 +37,7 @@ func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 	c := &HTTP2Conn{t: t, Conn: conn, Framer: http2.NewFramer(conn, conn), Patience: Patience}
 	c.Framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.fields = hpack.NewEncoder(&c.block)
-	_, _ = io.WriteString(conn, http2.ClientPreface) // what is not sent shows in the answers
+	_, _ = io.WriteString(conn, http2.ClientPreface) // a failure shows in the answers
 	_ = c.Framer.WriteSettings()
 	return c
 }
@@ -68,7 +68,7 @@ func (c *HTTP2Conn) Data(stream uint32, end bool, text string) {
 	_ = c.Framer.WriteData(stream, end, []byte(text))
 }
 
-// Answer returns what becomes of a stream.
+// Answer returns the result of a stream.
 func (c *HTTP2Conn) Answer(stream uint32) string {
 	var text string
 	for {
@@ -110,8 +110,7 @@ func Head(method string, more ...string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":authority", "127.0.0.1", ":path", "/first"}, more...)
 }
 
-// Smuggled is what must never come out as a request of its own where the
-// server takes it for a body.
+// Smuggled is a body that the server must never parse as a request.
 const Smuggled = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 // Patience is the longest wait for more from a server that may wait for more itself.

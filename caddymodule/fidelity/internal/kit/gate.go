@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
-// gate is the directive "gate": it counts the requests that have come and are not
-// answered, in whatever phase they are.
+// gate is the directive "gate": it counts the requests that have arrived and are not
+// answered, in any phase.
 type gate struct{}
 
 // InGate counts the requests in all gates.
@@ -56,7 +56,7 @@ const StateRoute = `
 	respond /state "{http.offload.in_flight}"
 	`
 
-// Soon is a context for what takes no time.
+// Soon is a context for calls that take no time.
 func Soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(cancel)

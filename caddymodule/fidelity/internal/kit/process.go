@@ -11,8 +11,8 @@ import (
 
 const childEnv = "FIDELITY_CHILD"
 
-// InProcessWith runs a test in a process of its own, with one more variable in its
-// environment, for what is decided when a process starts.
+// InProcessWith runs a test in a separate process, with one more variable in its
+// environment, for settings that are read when a process starts.
 func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(childEnv) != "" {
@@ -28,7 +28,7 @@ func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
 
 // caddysRaces are those of Caddy itself: it counts the bytes of bodies and of
 // tunnels without a lock. A transport of HTTP/2 may read a request's body when the
-// answer is there already, and a reload writes into tunnels beside their copiers.
+// answer is there already, and a reload writes into tunnels while they are copied.
 const caddysRaces = `
 race:caddyhttp.(*lengthReader)
 race:caddyhttp.(*hijackedConn)

@@ -62,7 +62,7 @@ func (r *sequenceReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Judge is written to what should be the sequence, from its first byte on.
+// Judge is a writer that checks bytes against the sequence, from its first byte on.
 type Judge struct {
 	Sequence
 	At   int64
@@ -86,7 +86,7 @@ func (j *Judge) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WrongByte is what a judge says of the first one, with some of those behind it.
+// WrongByte is the error of a judge: the first wrong byte, with some of those behind it.
 type WrongByte struct {
 	at        int64
 	got, want []byte

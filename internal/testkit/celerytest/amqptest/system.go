@@ -1,4 +1,4 @@
-// Package amqptest provides what tests of AMQP clients need: an AMQP server in the test's
+// Package amqptest provides tools for tests of AMQP clients: an AMQP server in the test's
 // process with faults to order, and the AMQP side of a Celery worker, for that server or a
 // real one.
 package amqptest

@@ -1,4 +1,4 @@
-// Package redistest provides what tests of Redis clients need: a Redis server in the test's
+// Package redistest provides tools for tests of Redis clients: a Redis server in the test's
 // process with faults to order, and the Redis side of a Celery worker, for that server or a
 // real one.
 package redistest

@@ -57,7 +57,7 @@ type Lifetimes struct {
 // also limit its own time, since callers may wait for it without a deadline.
 type Fetch[T any] func(ctx context.Context, publish func(T)) error
 
-// New returns an empty cache of what fetch returns. Refreshes run in the group.
+// New returns an empty cache of the values of fetch. Refreshes run in the group.
 func New[T any](g *Group, l Lifetimes, fetch Fetch[T]) *Cached[T] {
 	return &Cached[T]{group: g, lifetimes: l, fetch: fetch}
 }

@@ -1,5 +1,5 @@
-// Package watch provides what backends share: the table of watchers by task, and the state of
-// the connection to a server.
+// Package watch provides the shared parts of backends: the table of watchers by task, and the
+// state of the connection to a server.
 package watch
 
 import (
