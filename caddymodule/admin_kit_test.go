@@ -137,14 +137,16 @@ func (o *operator) requests(path, pool string) (all []object) {
 func (o *operator) eventually(pool string, ok func(pool object) bool) {
 	o.t.Helper()
 	var last object
+	met := false
 	defer func() {
-		if o.t.Failed() {
+		if !met {
 			o.t.Logf("pool '%s' is %v", pool, last)
 		}
 	}()
 	site.Eventually(o.t, func() bool {
 		last = o.get("pools/{name}", pool)
-		return ok(last)
+		met = ok(last)
+		return met
 	})
 }
 
