@@ -66,14 +66,7 @@ func BeginExit() {
 }
 
 // All are the living ones and those that were removed but are not empty.
-func All() []*Pool {
-	pools := Removed.List()
-	Table.Range(func(_, v any) bool {
-		pools = append(pools, v.(*Pool))
-		return true
-	})
-	return pools
-}
+func All() []*Pool { return append(Removed.List(), named()...) }
 
 // finale counts the ends of the requests that were in flight when admission stopped.
 type finale struct {

@@ -134,14 +134,19 @@ func (p *Pool) EveryRequest() []Request {
 	return all
 }
 
-// Living returns the pools that a configuration names, by name. Nothing slow may
-// happen while their table is locked.
+// Living returns the pools that a configuration names, by name.
 func Living() []*Pool {
-	var all []*Pool
+	all := named()
+	slices.SortFunc(all, func(a, b *Pool) int { return strings.Compare(a.Name(), b.Name()) })
+	return all
+}
+
+// named returns the pools that a configuration names. Nothing slow may happen while their
+// table is locked.
+func named() (all []*Pool) {
 	Table.Range(func(_, v any) bool {
 		all = append(all, v.(*Pool))
 		return true
 	})
-	slices.SortFunc(all, func(a, b *Pool) int { return strings.Compare(a.Name(), b.Name()) })
 	return all
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"path"
 	"regexp"
 	"strings"
@@ -31,13 +29,9 @@ func checkLanguage(name string, content []byte) ([]finding, error) {
 // checkComments returns the findings of the language rules in the comments of a Go file.
 // The names that the file declares are allowed.
 func checkComments(name string, content []byte) ([]finding, error) {
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, name, content, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		return nil, fmt.Errorf("parse: %w", err)
-	}
-	if ast.IsGenerated(file) {
-		return nil, nil
+	fset, file, err := parseGo(name, content)
+	if err != nil || file == nil {
+		return nil, err
 	}
 	names := declared(file)
 	applies := func(t term, match string) bool { return !t.documents && !names[match] }

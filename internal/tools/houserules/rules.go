@@ -42,15 +42,24 @@ func markersIn(name string, first int, text string) []finding {
 	return findings
 }
 
-// checkGo applies all rules to a Go file.
-func checkGo(name string, content []byte) ([]finding, error) {
+// parseGo parses a Go file with its comments. The file is nil if it is generated.
+func parseGo(name string, content []byte) (*token.FileSet, *ast.File, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, name, content, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
-		return nil, fmt.Errorf("parse: %w", err)
+		return nil, nil, fmt.Errorf("parse: %w", err)
 	}
 	if ast.IsGenerated(file) {
-		return nil, nil
+		return nil, nil, nil
+	}
+	return fset, file, nil
+}
+
+// checkGo applies all rules to a Go file.
+func checkGo(name string, content []byte) ([]finding, error) {
+	fset, file, err := parseGo(name, content)
+	if err != nil || file == nil {
+		return nil, err
 	}
 	findings := markersInGo(name, fset, file)
 	if strings.HasSuffix(name, "_test.go") {
