@@ -14,26 +14,21 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/bench/internal/load"
 	"github.com/caddy-offload/caddy-offload/bench/internal/scenario"
 	"github.com/caddy-offload/caddy-offload/bench/internal/target"
 	"github.com/caddy-offload/caddy-offload/bench/internal/upstream"
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("bench", func(ctx context.Context) error { return run(ctx, os.Args[1:]) })
 }
 
 // run is the bench itself, or one of the processes that it starts.
@@ -59,10 +54,12 @@ type options struct {
 	quick     bool
 	rounds    int
 	only      []target.Name
+	sizes     []int  // of s1, in bytes
 	out       string // folder of the results; empty: print only
 	caddy     string // built program; empty: build it
+	before    string // an earlier one, to compare with; empty without
 	scenarios []scenario.Scenario
-	command   string // command that repeats this run
+	flags     []string // as on the command line
 }
 
 func parse(args []string) (options, error) {
@@ -71,27 +68,41 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "few and short repetitions; results are printed, not kept")
 	flags.IntVar(&o.rounds, "rounds", 0, "repetitions (default: as each scenario needs)")
 	flags.StringVar(&o.caddy, "caddy", "", "measure this program instead of building ./cmd/caddy")
+	flags.StringVar(&o.before, "before", "", "compare with this earlier program too, as the target offload-before")
 	flags.StringVar(&o.out, "out", "", "folder for the results (default: bench/results, none with -quick)")
 	only := flags.String("targets", "", "measure only these targets, separated by commas")
+	sizes := flags.String("sizes", "", "measure only these sizes of s1, in bytes, separated by commas")
 	flags.Usage = func() { usage(flags) }
 	if err := flags.Parse(args); err != nil {
 		return options{}, fmt.Errorf("command line: %w", err)
 	}
-	for name := range strings.SplitSeq(*only, ",") {
-		if name != "" {
-			o.only = append(o.only, target.Name(name))
-		}
+	for name := range strings.FieldsFuncSeq(*only, isComma) {
+		o.only = append(o.only, target.Name(name))
 	}
-	o.command = strings.Join(append([]string{"go", "run", "./bench"}, args...), " ")
+	for text := range strings.FieldsFuncSeq(*sizes, isComma) {
+		size, err := strconv.Atoi(text)
+		if err != nil {
+			return options{}, fmt.Errorf("flag -sizes: %w", err)
+		}
+		o.sizes = append(o.sizes, size)
+	}
+	o.flags = args[:len(args)-flags.NArg()]
 	var err error
 	o.scenarios, err = scenario.Find(flags.Args())
 	return o, err
 }
 
+// command returns the command that repeats one scenario.
+func (o options) command(s scenario.Scenario) string {
+	return strings.Join(slices.Concat([]string{"go", "run", "./bench"}, o.flags, []string{s.Name}), " ")
+}
+
+func isComma(r rune) bool { return r == ',' }
+
 func usage(flags *flag.FlagSet) {
 	fmt.Fprintln(flags.Output(), "usage: go run ./bench [flags] [scenario ...]\n\nscenarios (default: all)")
 	for _, s := range scenario.All() {
-		fmt.Fprintf(flags.Output(), "  %-4s %s\n", s.Name, s.Title)
+		fmt.Fprintf(flags.Output(), "  %-9s %s\n", s.Name, s.Title)
 	}
 	fmt.Fprintln(flags.Output(), "\nflags")
 	flags.PrintDefaults()
@@ -111,7 +122,7 @@ func measure(ctx context.Context, o options) (err error) {
 	if o.out == "" && !o.quick {
 		o.out = filepath.Join(env.Root, "bench", "results")
 	}
-	missed := 0
+	missed, undecided := 0, 0
 	for _, s := range o.scenarios {
 		fmt.Fprintln(os.Stderr, s.Title)
 		began := time.Now()
@@ -120,13 +131,14 @@ func measure(ctx context.Context, o options) (err error) {
 			return err
 		}
 		missed += report.Missed()
+		undecided += report.Undecided()
 		text := describe(ctx, env, o, s, began) + report.String()
 		fmt.Println(text)
 		if err := keep(o.out, s.Name, text); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%d aims missed\n", missed)
+	fmt.Fprintf(os.Stderr, "%d aims missed, %d not decided\n", missed, undecided)
 	return nil
 }
 

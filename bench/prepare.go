@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,18 +28,15 @@ func prepare(ctx context.Context, o options, dir string) (*scenario.Env, error) 
 		return nil, err
 	}
 	env := &scenario.Env{
-		Root: root, Dir: dir, Self: self, Quick: o.quick, Rounds: o.rounds, Only: o.only, Log: os.Stderr,
+		Root: root, Dir: dir, Self: self, Quick: o.quick, Rounds: o.rounds, Only: o.only, Sizes: o.sizes, Log: os.Stderr,
 	}
-	if env.Programs, err = findPrograms(ctx, root); err != nil {
+	if env.Programs, err = findPrograms(ctx, root, o.only); err != nil {
 		return nil, err
 	}
-	if env.Programs.Caddy = o.caddy; o.caddy == "" {
-		env.Programs.Caddy = filepath.Join(dir, "caddy")
-		fmt.Fprintln(os.Stderr, "building ./cmd/caddy")
-		build := exec.CommandContext(ctx, "go", "build", "-o", env.Programs.Caddy, "./cmd/caddy")
-		build.Dir, build.Stderr = root, os.Stderr
-		if err := build.Run(); err != nil {
-			return nil, fmt.Errorf("building Caddy: %w", err)
+	env.Programs.Before, env.Programs.Caddy = o.before, o.caddy
+	if o.caddy == "" {
+		if env.Programs.Caddy, err = env.Build(ctx, "caddy", "./cmd/caddy"); err != nil {
+			return nil, err
 		}
 	}
 	return env, nil
@@ -52,9 +50,9 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return filepath.Dir(string(bytes.TrimSpace(gomod))), nil
 }
 
-// findPrograms finds the other proxies and installs missing ones.
-func findPrograms(ctx context.Context, root string) (target.Programs, error) {
-	programs, err := lookPrograms()
+// findPrograms finds the programs that the targets need and installs missing ones.
+func findPrograms(ctx context.Context, root string, only []target.Name) (target.Programs, error) {
+	programs, err := lookPrograms(only)
 	if err == nil {
 		return programs, nil
 	}
@@ -63,13 +61,16 @@ func findPrograms(ctx context.Context, root string) (target.Programs, error) {
 	if runErr := setup.Run(); runErr != nil {
 		return target.Programs{}, fmt.Errorf("bench/setup: %w", errors.Join(err, runErr))
 	}
-	return lookPrograms()
+	return lookPrograms(only)
 }
 
-func lookPrograms() (target.Programs, error) {
+func lookPrograms(only []target.Name) (target.Programs, error) {
 	var p target.Programs
 	var missing error
 	for name, place := range map[string]*string{"haproxy": &p.HAProxy, "nginx": &p.NGINX, "taskset": &p.Taskset} {
+		if !needs(only, name) {
+			continue
+		}
 		path, err := exec.LookPath(name)
 		if err != nil {
 			// Debian's PATH of ordinary users does not have the folders of
@@ -85,21 +86,30 @@ func lookPrograms() (target.Programs, error) {
 	return p, nil
 }
 
+// needs reports whether one of the targets needs the program. Without targets all are
+// measured. The names of HAProxy's and NGINX's targets begin with those of their
+// programs.
+func needs(only []target.Name, program string) bool {
+	return program == "taskset" || len(only) == 0 || slices.ContainsFunc(only, func(n target.Name) bool {
+		return strings.HasPrefix(string(n), program)
+	})
+}
+
 // describe returns the head of a result: the command that repeats it, and the
 // machine.
 func describe(ctx context.Context, env *scenario.Env, o options, s scenario.Scenario, began time.Time) string {
-	// A run of several scenarios is repeated with one command for each.
-	command := o.command
-	if len(o.scenarios) > 1 {
-		command = "go run ./bench " + s.Name
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", s.Title)
-	fmt.Fprintf(&b, "repeat    %s\n", command)
+	fmt.Fprintf(&b, "repeat    %s\n", o.command(s))
 	fmt.Fprintf(&b, "date      %s, took %s\n", began.UTC().Format(time.RFC3339), time.Since(began).Round(time.Second))
 	fmt.Fprintf(&b, "machine   %d cores, %s, %s %s\n", runtime.NumCPU(), cpuModel(), firstLine(ctx, "uname", "-sr"), runtime.GOARCH)
-	fmt.Fprintf(&b, "programs  %s, Caddy %s, %s, %s\n", runtime.Version(), firstWord(firstLine(ctx, env.Programs.Caddy, "version")),
-		firstLine(ctx, env.Programs.HAProxy, "-v"), firstLine(ctx, env.Programs.NGINX, "-v"))
+	fmt.Fprintf(&b, "programs  %s, Caddy %s", runtime.Version(), firstWord(firstLine(ctx, env.Programs.Caddy, "version")))
+	for _, peer := range []string{env.Programs.HAProxy, env.Programs.NGINX} {
+		if peer != "" {
+			fmt.Fprintf(&b, ", %s", firstLine(ctx, peer, "-v"))
+		}
+	}
+	b.WriteByte('\n')
 	fmt.Fprintf(&b, "commit    %s\n\n", firstLine(ctx, "git", "-C", env.Root, "describe", "--always", "--dirty"))
 	return b.String()
 }

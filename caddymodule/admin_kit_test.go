@@ -13,6 +13,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -143,7 +144,7 @@ func (o *operator) eventually(pool string, ok func(pool object) bool) {
 			o.t.Logf("pool '%s' is %v", pool, last)
 		}
 	}()
-	site.Eventually(o.t, func() bool {
+	testkit.Eventually(o.t, func() bool {
 		last = o.get("pools/{name}", pool)
 		met = ok(last)
 		return met

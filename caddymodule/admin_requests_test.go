@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -62,7 +63,7 @@ func TestAdminListsRequests(t *testing.T) {
 	for _, w := range waiters {
 		w.want(t, 200)
 	}
-	site.Eventually(t, func() bool { return len(o.requests("running", "listed")) == 1 })
+	testkit.Eventually(t, func() bool { return len(o.requests("running", "listed")) == 1 })
 }
 
 // Queries are shown only with show_query.
@@ -92,7 +93,7 @@ func (o *operator) only(pool, phase string) string {
 	if phase == "waiting" {
 		list = phase
 	}
-	site.Eventually(o.t, func() bool {
+	testkit.Eventually(o.t, func() bool {
 		all := o.requests(list, pool)
 		if len(all) != 1 || all[0]["phase"] != phase {
 			return false
@@ -111,7 +112,7 @@ func (o *operator) cancel(pool, phase string) {
 	if got["id"] != id || got["pool"] != pool || got["phase"] != phase {
 		o.t.Errorf("cancelled %v, want %s in phase %s", got, id, phase)
 	}
-	site.Eventually(o.t, func() bool {
+	testkit.Eventually(o.t, func() bool {
 		e := o.get("explain/{id}", id)
 		if e["decision"] == "pending" {
 			return false
@@ -152,7 +153,11 @@ func upstreamOf(w http.ResponseWriter, r *http.Request) {
 func TestAdminCancelsRuns(t *testing.T) {
 	for path, status := range map[string]int{"/hang": 503, "/half": 0} {
 		t.Run(path, func(t *testing.T) {
-			s, o := serveOperated(t, http.HandlerFunc(upstreamOf), `
+			entered := make(chan struct{}, 1)
+			s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				entered <- struct{}{}
+				upstreamOf(w, r)
+			}), `
 	offload {
 		name cancels
 		breaker {
@@ -166,6 +171,7 @@ func TestAdminCancelsRuns(t *testing.T) {
 				o := &operator{t, o.addr}
 				a := ask(t, c, url+path)
 				id := o.only("cancels", "running")
+				testkit.Receive(t, entered) // a run that has sent nothing leaves no backend at work
 				if path == "/half" {
 					<-a.head
 				}
@@ -238,7 +244,7 @@ func TestAdminCancelsUploads(t *testing.T) {
 		id := o.only("cancels", "uploading")
 		o.post("requests/{id}/cancel", id, "")
 		a.want(t, 503)
-		site.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "cancelled" })
+		testkit.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "cancelled" })
 	})
 }
 
@@ -265,7 +271,7 @@ func TestAdminCancelsTheRest(t *testing.T) {
 		if n, err := io.Copy(io.Discard, res.Body); err == nil {
 			t.Errorf("got all %d bytes", n)
 		}
-		site.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "cancelled" })
+		testkit.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "cancelled" })
 	})
 }
 
@@ -384,7 +390,7 @@ func TestAdminShowsAbandonedRuns(t *testing.T) {
 		}
 		close(busy)
 		o.eventually("leaves", func(p object) bool { return p["abandoned"] == 0.0 && p["running"] == 0.0 })
-		site.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "abandoned" })
+		testkit.Eventually(t, func() bool { return o.get("explain/{id}", id)["decision"] == "abandoned" })
 	})
 }
 
@@ -432,7 +438,7 @@ func TestAdminExplains(t *testing.T) {
 		t.Errorf("explained as %v", e)
 	}
 	var decisions []string
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		decisions = nil
 		for _, e := range o.get("explain", "")["explanations"].([]any) {
 			decisions = append(decisions, e.(object)["decision"].(string))

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // While requests of all kinds come and go, an operator uses all commands. Each client gets
@@ -17,7 +19,7 @@ import (
 func TestAdminStorm(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		<-time.After(time.Duration(rand.IntN(4)) * time.Millisecond)
+		testkit.Pause(time.Duration(rand.IntN(4)) * time.Millisecond)
 		_, _ = w.Write(make([]byte, rand.IntN(300<<10)))
 	}), `
 	offload {

@@ -49,7 +49,7 @@ func TestAdminErrors(t *testing.T) {
 		"unknown pool":        {"GET", "pools/{name}", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
 		"unknown pool, list":  {"GET", "pools/{name}/waiting", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
 		"unknown pool, drain": {"POST", "pools/{name}/drain", "c", "", 404, "no pool 'c'; known pools: 'a', 'b'"},
-		"no JSON":             {"PATCH", "pools/{name}", "a", "concurrency 5", 400, "want a JSON object of settings: "},
+		"no JSON":             {"PATCH", "pools/{name}", "a", "concurrency 5", 400, "bad body: want a JSON object of settings: "},
 		"nothing":             {"PATCH", "pools/{name}", "a", "{}", 400, "no setting to change: want one or more of concurrency, queue, max_wait, order, linger"},
 		"unknown setting":     {"PATCH", "pools/{name}", "a", `{"breaker": "off"}`, 400, "unknown setting 'breaker': want one of concurrency, queue, max_wait, order, linger"},
 		"unknown null":        {"PATCH", "pools/{name}", "a", `{"breaker": null}`, 400, "unknown setting 'breaker'"},
@@ -97,6 +97,9 @@ func TestAdminMethods(t *testing.T) {
 	}
 	_, o := serveOperated(t, nil, "\toffload {\n\t\tname a\n\t}\n\trespond ok")
 	for path, item := range doc.Paths.Map() {
+		if strings.HasPrefix(path, "/offload/jobs") {
+			continue // of the plugin for jobs
+		}
 		want := strings.Join(slices.Sorted(maps.Keys(item.Operations())), ", ")
 		res, text := o.raw("PURGE", strings.NewReplacer("{name}", "a", "{id}", "0123456789abc").Replace(path), "")
 		if res.StatusCode != 405 || res.Header.Get("Allow") != want || !strings.Contains(string(text), "method PURGE is not allowed here: want "+want) {
@@ -119,6 +122,7 @@ func TestAdminShowsSettings(t *testing.T) {
 		breaker {
 			failure_ratio off
 			consecutive_failures 3
+			slow_ratio 0.5 2s
 			cool_down 1h
 		}
 	}
@@ -132,7 +136,8 @@ func TestAdminShowsSettings(t *testing.T) {
 		"concurrency": "off", "queue": 7.0, "max_wait": "1m30s", "order": "auto", "linger": "1.5s",
 		"breaker": object{
 			"failure_ratio": "off", "min_requests": 20.0, "consecutive_failures": 3.0, "window": "3m",
-			"cool_down": "1h", "probes": 1.0, "probe_timeout": "1m1s",
+			"slow_ratio": "0.5 2s", "statuses": "5xx", "hold": "off",
+			"cool_down": "1h", "probes": 1.0, "probe_timeout": "1m1s", "scope": "pool",
 		},
 	}
 	got := o.get("pools/{name}", "shown")["settings"].(object)

@@ -2,29 +2,47 @@ package caddymodule
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/claims"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobroute"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/metrics"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/state"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
+// process is the state of the process, the only one outside of tests. Caddy creates an app
+// for each configuration, and calls functions like [TakeBody] without one, so the state is
+// a package variable.
+var process = state.NewProcess()
+
 // App holds the named pools and the settings that all routes share. It is optional: routes
-// with separate pools need no setting here.
+// with separate pools need no setting here. A pool limits how many requests run at once,
+// and how many wait; handlers `offload` name it:
+//
+//	{
+//		"pools": {"reports": {"concurrency": 4, "queue": 50, "max_wait": "30s"}},
+//		"spool": {"memory": 268435456, "disk": 8589934592}
+//	}
 type App struct {
 	// Pools that routes name, by name. Any number of routes and sites may
 	// share one.
@@ -46,6 +64,13 @@ type App struct {
 	// hold secrets. Default: without.
 	ShowQuery bool `json:"show_query,omitempty"`
 
+	// The settings of jobs that all routes share, such as their store. They need the plugin
+	// `caddymodule/jobs`, whose documentation has the fields. Default: the plugin's defaults,
+	// if a route has jobs.
+	Jobs json.RawMessage `json:"jobs,omitempty"`
+
+	process   *state.Process
+	jobs      jobroute.Guests
 	claims    map[string]*claim // by pool name
 	rewired   bool
 	limits    spool.Limits
@@ -55,28 +80,33 @@ type App struct {
 	explained *pools.Lease[int]
 
 	generation *pools.Generation
+	unbalanced error // see balance; written once, before the first request
 }
 
-// claim is the hold of one configuration on one pool.
+// claim is the use of one pool by one configuration.
 type claim struct {
 	pool       *pools.Pool
 	config     PoolConfig
 	longestRun time.Duration
 	inline     bool // defined by a route
-	lease      *pools.Lease[offloader.Settings]
-}
+	used       bool // by a route
+	shadow     bool // its routes let all requests through
+	jobs       bool // of its routes
 
-func defaultSpoolDir() string { return filepath.Join(caddy.AppDataDir(), "offload", "spool") }
+	warnedOfQueue bool // see warnOfShortQueue
+
+	lease *pools.Lease[offloader.Settings]
+}
 
 // CaddyModule describes the module.
 func (App) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "offload", New: func() caddy.Module { return new(App) }}
+	return caddy.ModuleInfo{ID: "offload", New: func() caddy.Module { return &App{process: process} }}
 }
 
 // Provision opens the named pools. It does not change pools that exist.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.claims = make(map[string]*claim)
-	a.generation = new(pools.Generation)
+	a.generation = pools.NewGeneration(a.process.Pools)
 	eventsApp, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -87,13 +117,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("subscribing to '%s': %w", name, err)
 		}
 	}
-	if err := ctx.GetMetricsRegistry().Register(metrics.Collector{}); err != nil {
+	if err := ctx.GetMetricsRegistry().Register(metrics.Collector{Process: a.process}); err != nil {
 		return fmt.Errorf("registering the metrics: %w", err)
 	}
 	if a.limits, err = a.Spool.limits(); err != nil {
 		return err
 	}
-	if !serving.ValidStatusName(a.ProxyStatusName) {
+	if !answers.ValidProxyName(a.ProxyStatusName) {
 		return fmt.Errorf("proxy_status_name '%s' must be printable ASCII", a.ProxyStatusName)
 	}
 	if a.Explain < optionvalue.Off || a.Explain > requests.MaxExplain {
@@ -110,10 +140,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
+	if jobroute.IsSet(a.Jobs) {
+		return a.loadJobs()
+	}
 	return nil
 }
 
-// named returns a pool of this app for a route with those timeouts.
+// named returns a pool of this app for a route with these timeouts.
 func (a *App) named(name string, timeouts routeTimeouts) (*pools.Pool, error) {
 	c := a.claims[name]
 	if c == nil || c.inline {
@@ -123,25 +156,36 @@ func (a *App) named(name string, timeouts routeTimeouts) (*pools.Pool, error) {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
 	}
 	c.longestRun = max(c.longestRun, timeouts.longest)
-	return c.pool, nil
+	return c.pool, c.use(timeouts.shadow)
 }
 
-// own returns a pool that a route defines for itself. The same definition may
-// come twice, when one site listens on several addresses.
+// use records the mode of a route of the pool. All routes of a pool must have the same
+// mode: in mode shadow, requests that are let through would take permits from requests that
+// wait for one.
+func (c *claim) use(shadow bool) error {
+	if c.used && c.shadow != shadow {
+		return fmt.Errorf("pool '%s' has routes with 'mode shadow' and others without: write it in all of them, or give some another pool", c.pool.Name())
+	}
+	c.used, c.shadow = true, shadow
+	return nil
+}
+
+// own returns a pool that a route defines for itself. The same definition may come twice,
+// when one site listens on several addresses.
 func (a *App) own(name string, config PoolConfig, timeouts routeTimeouts) (*pools.Pool, error) {
 	if c := a.claims[name]; c != nil {
 		if !c.inline || !sameConfig(c.config, config) {
 			return nil, fmt.Errorf("pool '%s' is defined twice", name)
 		}
 		c.longestRun = max(c.longestRun, timeouts.longest)
-		return c.pool, nil
+		return c.pool, c.use(timeouts.shadow)
 	}
 	c, err := a.claim(name, config, timeouts.longest)
 	if err != nil {
 		return nil, err
 	}
 	c.inline = true
-	return c.pool, nil
+	return c.pool, c.use(timeouts.shadow)
 }
 
 func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*claim, error) {
@@ -149,28 +193,86 @@ func (a *App) claim(name string, config PoolConfig, longestRun time.Duration) (*
 	if err != nil {
 		return nil, fmt.Errorf("pool '%s': %w", name, err)
 	}
-	pool, err := pools.Open(name, settings)
+	pool, err := a.process.Pools.Open(name, settings)
 	if err != nil {
 		return nil, err
 	}
 	c := &claim{pool: pool, config: config, longestRun: longestRun}
 	a.claims[name] = c
+	c.warnOfHold()
 	return c, nil
 }
 
-// Start puts the settings in force if there is no other configuration. If there is one,
-// it continues when an app that starts after this one fails, and must not change before:
-// then the event "started" puts the settings in force.
+// warnOfHold logs that requests cannot wait as long as a breaker would hold them.
+func (c *claim) warnOfHold() {
+	b, wait := c.config.Breaker, c.config.MaxWait
+	if b == nil || wait <= 0 || b.Hold <= wait {
+		return
+	}
+	c.pool.Logger().Warn("breaker hold is longer than max_wait: requests that already wait when the breaker trips are rejected by max_wait before the hold ends",
+		zap.Duration("hold", time.Duration(b.Hold)), zap.Duration("max_wait", time.Duration(wait)),
+		zap.String("hint", "raise 'max_wait' to 'hold' at least, or lower 'hold'"))
+}
+
+// warnOfShortQueue logs, once for each pool of a configuration, that its queue is shorter
+// than the number of runs in a second. Clients that obey Retry-After come back at whole
+// seconds. Then the pool serves as many of them as it has permits and places, and idles for
+// the rest of the second.
+func (a *App) warnOfShortQueue(pool *pools.Pool, logger *zap.Logger) {
+	c := a.claims[pool.Name()]
+	if c.warnedOfQueue || c.config.Queue == nil {
+		return
+	}
+	s, err := c.config.settings(0)
+	if err != nil {
+		return // cannot happen: the pool was made with them
+	}
+	// Only a pool that existed before this configuration has a typical run.
+	want, short := shortQueue(s, pool.Snapshot().TypicalRun)
+	if !short {
+		return
+	}
+	c.warnedOfQueue = true
+	fields := []zap.Field{
+		zap.String("pool", pool.Name()), zap.Int("queue", s.Queue),
+		zap.String("hint", "set 'queue' to the runs of one second at least, or 'reject_hold 1s' in the route; 'queue 0' alone is for clients that do not retry"),
+	}
+	if want > 0 {
+		fields = append(fields, zap.Int("runs_in_a_second", want))
+	}
+	logger.Warn("queue has fewer places than runs that end in a second: rejected clients come back together at whole seconds (Retry-After), and the pool idles in between", fields...)
+}
+
+// Start applies the settings if this is the first configuration. If there is another one,
+// it continues when an app that starts later fails, so its settings must not change before
+// all apps have started: the event "started" then applies the new ones.
 func (a *App) Start() error {
 	a.generation.Link(a.findSpots)
-	if pools.BudgetLeases.None() {
+	if a.unbalanced != nil {
+		return a.unbalanced
+	}
+	if err := a.jobs.Open(); err != nil {
+		return err
+	}
+	if a.process.BudgetLeases.None() {
 		return a.commit()
 	}
 	return nil
 }
 
-// Handle is called when all apps of this configuration have started, and when it
-// begins to stop. It ignores events of these names that a module emits.
+// findSpots returns the spots of the configuration.
+func (a *App) findSpots() []pools.Spot {
+	module, err := a.listener.Ctx.AppIfConfigured("http")
+	if err != nil || module == nil {
+		return nil
+	}
+	l := layoutOf(module.(*caddyhttp.App))
+	a.unbalanced = a.balance(l)
+	return l.spots
+}
+
+// Handle is called when all apps of this configuration have started, and when the
+// configuration begins to stop. It ignores events of these names that other modules emit.
 func (a *App) Handle(_ context.Context, e caddy.Event) error {
 	if e.Origin() != nil {
 		return nil
@@ -179,15 +281,82 @@ func (a *App) Handle(_ context.Context, e caddy.Event) error {
 		a.stopping()
 		return nil
 	}
-	// Not from Start: the events app may still be taking subscriptions then.
+	// Start must not do this, since the events app may still be taking subscriptions then.
 	if a.listening == nil {
-		a.listening = pools.ListeningLeases.Start(a.listener)
+		a.listening = a.process.Pools.Events.Listeners.Start(a.listener)
 	}
 	return a.commit()
 }
 
-// stopping is called when Caddy begins to stop the app's configuration. On a reload it
-// does nothing: the next configuration has the same pools. During a shutdown delay the
+// balance checks that runs of pools with upstream_concurrency are bound to upstreams, and
+// makes the upstreams known to their pools.
+func (a *App) balance(l layout) error {
+	bound := make(map[*reverseproxy.Handler]bool)
+	for _, name := range slices.Sorted(maps.Keys(a.claims)) {
+		c := a.claims[name]
+		if limits := c.config.UpstreamConcurrency; limits == nil || limits.Off {
+			continue
+		}
+		if err := c.balance(l.behind[c.pool], bound); err != nil {
+			return fmt.Errorf("pool '%s' has upstream_concurrency, and %w", name, err)
+		}
+	}
+	var unbound []string
+	for _, h := range l.proxies {
+		if text := strings.Join(upstreams(h), " "); policyOf(h) != nil && !bound[h] && !slices.Contains(unbound, text) {
+			unbound = append(unbound, text)
+		}
+	}
+	for _, text := range unbound {
+		pools.Logger().Warn("no pool in front of lb_policy offload has upstream_concurrency: it balances by the number of requests only",
+			zap.String("upstreams", text), zap.String("hint", "write 'upstream_concurrency' in the pool in front of it"))
+	}
+	return nil
+}
+
+// balance returns an error if no proxy binds the runs of the pool. It notes those that do.
+func (c *claim) balance(proxies []*reverseproxy.Handler, bound map[*reverseproxy.Handler]bool) error {
+	var known, others []string
+	dynamic := false
+	for _, h := range proxies {
+		policy := policyOf(h)
+		if policy == nil {
+			others = append(others, strings.Join(upstreams(h), " "))
+			continue
+		}
+		bound[h] = true
+		known = append(known, upstreams(h)...)
+		dynamic = dynamic || h.DynamicUpstreams != nil
+		if h.DynamicUpstreams == nil {
+			policy.Announce(c.pool, h.Upstreams)
+		}
+	}
+	for _, text := range slices.Compact(others) {
+		if len(known) == 0 {
+			return fmt.Errorf("the reverse_proxy to %s behind it has another load balancing policy: write 'lb_policy offload' in its block", text)
+		}
+		// It may serve requests only that the pool never gets.
+		c.pool.Logger().Warn("a reverse_proxy behind a pool with upstream_concurrency has another load balancing policy: it does not limit requests to its upstreams",
+			zap.String("upstreams", text), zap.String("hint", "write 'lb_policy offload' in its block"))
+	}
+	if !dynamic && len(known) > 0 && !slices.ContainsFunc(known, optionvalue.HasPlaceholder) {
+		c.warnOfAddresses(known)
+	}
+	return nil
+}
+
+// warnOfAddresses logs the addresses with numbers that no proxy has.
+func (c *claim) warnOfAddresses(known []string) {
+	for _, address := range slices.Sorted(maps.Keys(c.config.UpstreamConcurrency.Of)) {
+		if !slices.Contains(known, address) {
+			c.pool.Logger().Warn("upstream_concurrency has an address that no reverse_proxy behind the pool has",
+				zap.String("address", address), zap.String("known", strings.Join(slices.Compact(slices.Sorted(slices.Values(known))), " ")))
+		}
+	}
+}
+
+// stopping is called when Caddy begins to stop the configuration. On a reload it does
+// nothing, since the next configuration has the same pools. During a shutdown delay the
 // servers continue as usual, and so do the pools.
 func (a *App) stopping() {
 	if !caddy.Exiting() {
@@ -198,49 +367,50 @@ func (a *App) stopping() {
 		delay = time.Duration(module.(*caddyhttp.App).ShutdownDelay)
 	}
 	if delay > 0 {
-		time.AfterFunc(delay, pools.BeginExit)
+		time.AfterFunc(delay, func() { a.process.Exit.Begin(a.process.Pools) })
 		return
 	}
-	pools.BeginExit()
+	a.process.Exit.Begin(a.process.Pools)
 }
 
-// commit puts this configuration's settings in force, once.
+// commit applies this configuration's settings, once.
 func (a *App) commit() error {
 	if a.budget != nil {
 		return nil
 	}
-	a.budget = pools.BudgetLeases.Start(a.limits)
+	a.budget = a.process.BudgetLeases.Start(a.limits)
 	a.generation.Rule()
-	a.explained = requests.ExplainLeases.Start(optionvalue.OrDefault(a.Explain, requests.DefaultExplain))
+	a.explained = a.process.ExplainLeases.Start(optionvalue.OrDefault(a.Explain, requests.DefaultExplain))
 	spool.Sweep(a.limits.Dir)
-	pools.WarnOfFolder(a.limits.Dir)
+	state.WarnOfFolder(a.limits.Dir)
 	for name, c := range a.claims {
-		settings, err := c.config.settings(c.longestRun)
+		settings, err := c.inForce()
 		if err != nil {
 			return fmt.Errorf("pool '%s': %w", name, err)
 		}
 		c.lease = c.pool.Leases.Start(settings)
+		c.pool.SetShadow(c.shadow)
 	}
+	a.jobs.Bind(a.process.Exit.Context)
 	return nil
 }
 
 // Stop does nothing: requests are still being served.
 func (a *App) Stop() error { return nil }
 
-// Cleanup releases the pools. Requests that are in them still finish there.
+// Cleanup releases the pools. Requests that are in a pool still finish there.
 func (a *App) Cleanup() error {
 	a.listening.End()
-	pools.Listening.CompareAndSwap(a.listener, nil)
 	a.listening = nil
 	a.budget.End()
 	a.budget = nil
 	a.explained.End()
 	a.explained = nil
 	a.generation.End()
-	var errs []error
+	errs := []error{a.jobs.Close()}
 	for name, c := range a.claims {
 		c.lease.End()
-		_, err := pools.Table.Delete(name)
+		_, err := a.process.Pools.Named.Delete(name)
 		errs = append(errs, err)
 	}
 	a.claims = nil
@@ -253,3 +423,15 @@ var (
 	_ caddy.CleanerUpper  = (*App)(nil)
 	_ caddyevents.Handler = (*App)(nil)
 )
+
+// loadJobs loads the guest of the app, unless that was done before.
+func (a *App) loadJobs() error { return a.jobs.LoadApp(a.listener.Ctx, a.Jobs) }
+
+// inForce returns the settings of the pool in this configuration.
+func (c *claim) inForce() (offloader.Settings, error) {
+	s, err := c.config.settings(c.longestRun)
+	if c.jobs {
+		s = claims.WithJobs(s)
+	}
+	return s, err
+}

@@ -7,17 +7,12 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobroute"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
 )
-
-// appOptions are the options of the global option.
-var appOptions = []string{"pool", "spool", "proxy_status_name", "explain", "show_query"}
-
-// spoolOptions are the options that bound the spools of the process.
-var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 
 // parseApp reads the global option:
 //
@@ -33,6 +28,7 @@ var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
 //		proxy_status_name <name>
 //		explain           <n>|off
 //		show_query
+//		jobs { <options of the plugin> }
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // option name
@@ -40,7 +36,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, d.Err("the option is given twice: use one block")
 	}
 	if d.NextArg() {
-		return nil, d.Errf("unexpected '%s': the option takes a block only, and pools are defined in it", d.Val())
+		return nil, d.Errf("unexpected '%s': the global option 'offload' takes a block only; define pools in it", d.Val())
 	}
 	app := new(App)
 	b := caddyfileblock.New(d, "pool")
@@ -63,6 +59,8 @@ func (a *App) parse(b *caddyfileblock.Block) (err error) {
 		a.Explain, err = b.Count(optionvalue.Counts{Least: 1, Most: requests.MaxExplain, MayBeOff: true})
 	case "show_query":
 		a.ShowQuery, err = true, b.Flag()
+	case "jobs":
+		a.Jobs, err = jobroute.ParseApp(b)
 	default:
 		err = unrecognized(b.D, "the option", appOptions)
 	}
@@ -109,10 +107,10 @@ func (c *SpoolConfig) parse(d *caddyfile.Dispenser) error {
 	})
 }
 
-// parseStatusName reads the name at the start of Proxy-Status fields.
+// parseStatusName reads the name of this proxy for the field Proxy-Status.
 func parseStatusName(b *caddyfileblock.Block) (string, error) {
 	name, err := b.Text()
-	if err == nil && (name == "" || !serving.ValidStatusName(name)) {
+	if err == nil && (name == "" || !answers.ValidProxyName(name)) {
 		return "", b.D.Errf("bad %s value '%s': want printable ASCII", b.Option, name)
 	}
 	return name, err

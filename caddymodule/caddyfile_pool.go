@@ -5,28 +5,68 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfilesite"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 )
 
-// poolOptions are the options of a pool except its name.
-var poolOptions = append(settings.Pool.Names(), "breaker")
-
 // parse reads the line of the current option, which is one of poolOptions.
 func (c *PoolConfig) parse(b *caddyfileblock.Block) (err error) {
-	if b.Option == "breaker" {
+	switch b.Option {
+	case "breaker":
 		c.Breaker, err = parseBreaker(b)
+	case "upstream_concurrency":
+		err = c.parseUpstreams(b)
+	default:
+		err = parseSetting(b, settings.Pool, c)
+	}
+	if err != nil {
 		return err
 	}
-	return parseSetting(b, settings.Pool, c)
+	if err := c.checkHold(); err != nil {
+		return b.At.WrapErr(err)
+	}
+	return nil
 }
 
-// parseSetting reads the value of the current option into the field of config that has
-// the option's name in JSON.
+// parseUpstreams reads
+//
+//	upstream_concurrency <n>|off {
+//		<address> <n>
+//	}
+func (c *PoolConfig) parseUpstreams(outer *caddyfileblock.Block) error {
+	if err := parseSetting(outer, settings.Pool, c); err != nil {
+		return err
+	}
+	limits := c.UpstreamConcurrency
+	b := caddyfileblock.New(outer.D)
+	return b.Each(outer.D.Nesting(), func() error {
+		if limits.Off {
+			return b.At.Err("'upstream_concurrency off' takes no block: write a number for each upstream, or leave the block out")
+		}
+		n, err := b.Count(optionvalue.AtLeast(1, false))
+		if err != nil {
+			return err
+		}
+		if limits.Of == nil {
+			limits.Of = make(map[string]int)
+		}
+		limits.Of[b.Option] = n
+		return nil
+	})
+}
+
+// parseSetting reads the value of the current option into a field of config: the one whose
+// JSON name is the option's name.
 func parseSetting(b *caddyfileblock.Block, table settings.Table, config any) error {
-	object, err := caddyfileblock.Read(b, func(text string) ([]byte, error) { return table.JSON(b.Option, text) })
+	read := caddyfileblock.Read[[]byte]
+	if table.Many(b.Option) {
+		read = caddyfileblock.ReadAll[[]byte]
+	}
+	object, err := read(b, func(text string) ([]byte, error) { return table.JSON(b.Option, text) })
 	if err != nil {
 		return err
 	}
@@ -40,7 +80,7 @@ func parseSetting(b *caddyfileblock.Block, table settings.Table, config any) err
 // or
 //
 //	breaker {
-//		<setting> <value>
+//		<setting> <value>...
 //	}
 //
 // with the settings of settings.Breaker.
@@ -61,8 +101,8 @@ func parseBreaker(outer *caddyfileblock.Block) (*BreakerConfig, error) {
 	if b.Option == "" {
 		return nil, outer.At.Err("an empty breaker: leave it out for the default, or write 'breaker off'")
 	}
-	if c.FailureRatio == optionvalue.Off && c.ConsecutiveFailures == 0 {
-		return nil, outer.At.Err("a breaker without a rule: set failure_ratio or consecutive_failures, or write 'breaker off'")
+	if c.FailureRatio == optionvalue.Off && c.ConsecutiveFailures == 0 && (c.SlowRatio == nil || c.SlowRatio.Off) {
+		return nil, outer.At.Err("a breaker without a rule: set failure_ratio, consecutive_failures or slow_ratio, or write 'breaker off'")
 	}
 	return c, nil
 }
@@ -85,13 +125,13 @@ func (c *BreakerConfig) parse(b *caddyfileblock.Block) error {
 //		breaker   off|{ ... }
 //	}
 //
-// with the settings of settings.Pool.
+// with the settings of settings.Pool. Short placeholders are as in a site.
 func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 	if !d.AllArgs(&name) {
 		return "", nil, d.Err("wrong argument count: 'pool' takes one name")
 	}
-	if name == "" || looksLikeMatcher(name) {
-		return "", nil, d.Errf("bad pool name '%s': want a name that does not look like a matcher", name)
+	if name == "" || caddyfilesite.LooksLikeMatcher(name) {
+		return "", nil, d.Errf("bad pool name '%s': a name must not be empty or '*', nor begin with '/' or '@', since Caddy reads that as a matcher", name)
 	}
 	c = new(PoolConfig)
 	b := caddyfileblock.New(d)
@@ -101,5 +141,14 @@ func parsePool(d *caddyfile.Dispenser) (name string, c *PoolConfig, err error) {
 		}
 		return c.parse(b)
 	})
+	c.FairBy = longPlaceholders(c.FairBy)
 	return name, c, err
+}
+
+// longPlaceholders replaces short placeholders, such as {client_ip}, by their full names.
+// In the blocks of sites, Caddy does that.
+func longPlaceholders(text string) string {
+	segment := caddyfile.Segment{{Text: text}}
+	httpcaddyfile.NewShorthandReplacer().ApplyToSegment(&segment)
+	return segment[0].Text
 }

@@ -2,25 +2,23 @@ package caddymodule
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfilesite"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfilewarn"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/claims"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/deadline"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobroute"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
-
-// routeOptions are the options of a route.
-var routeOptions = []string{
-	"run_timeout", "first_byte_timeout", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
-	"abandon_timeout", "resend", "upgrades", "reject_status", "handle_reject", "proxy_status_name", "server_timing",
-}
 
 // parseHandler reads the directive:
 //
@@ -29,6 +27,10 @@ var routeOptions = []string{
 //		<options of a pool, without <pool>>
 //		run_timeout        <duration>|off
 //		first_byte_timeout <duration>|off
+//		max_time           <duration>|off
+//		deadline           <placeholder>
+//		deadline_header    <name>
+//		mode               enforce|shadow
 //		on_abandon         auto|finish|cancel
 //		abandon_timeout    <duration>|off
 //		resend             <n>|off
@@ -38,24 +40,32 @@ var routeOptions = []string{
 //		stall_timeout      <duration>|off
 //		upgrades           pass|hold
 //		reject_status      <code>
+//		timeout_status     <code>
+//		reject_hold        <duration>|off
 //		handle_reject      { <routes> }
+//		jobs               { <options of the plugin> }
 //		proxy_status_name  <name>
 //		server_timing
+//		request_id
+//		class              <name>|<placeholder>
+//		key                <placeholder>
+//		cost               <n>|<placeholder>|json <field>[/<divisor>]
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	matcher := peekMatcher(h)
+	p := routeParser{helper: h, handler: new(Handler), at: h.Token(), matcher: peekMatcher(h), lines: make(map[string]caddyfile.Token)}
 	matcherSet, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, h.WrapErr(err)
 	}
-	p := routeParser{helper: h, handler: new(Handler)}
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
-	p.name(matcher)
+	if err := p.name(); err != nil {
+		return nil, err
+	}
 	return h.NewRoute(matcherSet, p.handler), nil
 }
 
@@ -66,37 +76,21 @@ func peekMatcher(h httpcaddyfile.Helper) string {
 		h.Reset()
 		h.Next()
 	}()
-	if h.NextArg() && looksLikeMatcher(h.Val()) {
+	if h.NextArg() && caddyfilesite.LooksLikeMatcher(h.Val()) {
 		return h.Val()
 	}
 	return ""
 }
 
-// looksLikeMatcher reports whether Caddy reads an argument as a matcher.
-func looksLikeMatcher(arg string) bool {
-	return arg == "*" || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "@")
-}
-
-// looksLikePath reports whether an argument in place of a pool is a pattern of paths.
-func looksLikePath(arg string) bool {
-	return strings.ContainsAny(arg, "*/") || strings.HasPrefix(arg, ".")
-}
-
-// pathOf returns the pattern of paths that was probably meant.
-func pathOf(arg string) string {
-	switch arg[0] {
-	case '*':
-		return arg
-	case '.':
-		return "*" + arg
-	}
-	return "/" + arg
-}
-
 type routeParser struct {
 	helper  httpcaddyfile.Helper
 	handler *Handler
-	app     *App // the global option
+	app     *App                       // the global option
+	matcher string                     // its text, empty without one
+	at      caddyfile.Token            // the directive
+	header  *caddyfile.Dispenser       // at deadline_header, nil without
+	lines   map[string]caddyfile.Token // of its options
+	claims  claimLines
 }
 
 func (p *routeParser) parse() (err error) {
@@ -105,42 +99,42 @@ func (p *routeParser) parse() (err error) {
 	}
 	d := p.helper.Dispenser
 	d.Next() // directive
-	if d.NextArg() {
-		if err := p.pool(d.Val()); err != nil {
-			return err
+	if args := d.RemainingArgs(); len(args) > 0 {
+		if len(args) > 1 || p.app.Pools[args[0]] == nil {
+			a := adviser{matcher: p.matcher, pools: p.app.Pools, taken: namesOf(p.helper), hasOption: p.helper.Option("offload") != nil}
+			return d.Err(a.advice(args))
 		}
-		if d.NextArg() {
-			return d.Errf("unexpected '%s': offload takes a matcher and the name of a pool, nothing more", d.Val())
-		}
+		p.handler.Pool = args[0]
 	}
 	b := caddyfileblock.New(d)
-	return b.Each(0, func() error {
+	err = b.Each(0, func() error {
+		p.lines[b.Option] = b.At.Token()
 		if err := p.option(b); err != nil {
 			return err
 		}
 		return p.contradictions(b)
 	})
+	if err == nil && p.handler.limitMissing() {
+		err = p.header.Err("deadline_header without a limit: there is no rest of the time to put into the field; write 'max_time', 'deadline' or 'run_timeout' too, or leave it out")
+	}
+	if err == nil {
+		err = p.checkClaims()
+	}
+	if err == nil && p.handler.MaxTime > 0 {
+		p.warnOfTimes()
+	}
+	return err
 }
 
-// pool sets the pool that the route names, which must be defined.
-func (p *routeParser) pool(name string) error {
-	switch {
-	case p.app.Pools[name] != nil:
-		p.handler.Pool = name
-		return nil
-	case namesOf(p.helper)[name]:
-		return p.helper.Errf("pool '%s' belongs to another route: to share it, define it in the global option, as in 'offload { pool %s { ... } }'",
-			name, name)
-	case strings.HasSuffix(name, ".php"):
-		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, and would not include pretty URLs: write '@dynamic {', 'not {', 'file', 'not path *.php', '}', '}' on separate lines, and then 'offload @dynamic'",
-			name)
-	case looksLikePath(name):
-		return p.helper.Errf("'%s' is neither a pool nor an inline matcher, which begins with '/' or is '*': define a named one, as in '@blocking path %s', and write 'offload @blocking'",
-			name, pathOf(name))
+// warnOfTimes warns of timeouts that contradict max_time.
+func (p *routeParser) warnOfTimes() {
+	h := p.handler
+	written := func(name string, d caddy.Duration) caddyfilewarn.Option {
+		return caddyfilewarn.Option{Name: name, Value: time.Duration(d), At: p.lines[name]}
 	}
-	known := slices.Collect(maps.Keys(p.app.Pools))
-	return p.helper.Errf("unknown pool '%s': define it in the global option, as in 'offload { pool %s { ... } }'%s%s",
-		name, name, suggest.KnownPools(known), suggest.DidYouMean("; ", name, known))
+	caddyfilewarn.Check(p.helper, p.at, h.Pool, written("max_time", h.MaxTime), []caddyfilewarn.Option{
+		written("run_timeout", h.RunTimeout), written("first_byte_timeout", h.FirstByteTimeout), written("max_wait", h.MaxWait),
+	})
 }
 
 func (p *routeParser) option(b *caddyfileblock.Block) error {
@@ -183,6 +177,14 @@ func (p *routeParser) routeOption(b *caddyfileblock.Block) (err error) {
 		h.RunTimeout, err = b.Duration(true)
 	case "first_byte_timeout":
 		h.FirstByteTimeout, err = b.Duration(true)
+	case "max_time":
+		h.MaxTime, err = b.Duration(true)
+	case "deadline":
+		h.Deadline, err = deadlineText(b)
+	case "deadline_header":
+		h.DeadlineHeader, err = p.deadlineHeader(b)
+	case "mode":
+		h.Mode, err = b.Choice(modeEnforce, modeShadow)
 	case "on_abandon":
 		h.OnAbandon, err = b.Choice("auto", "finish", "cancel")
 	case "abandon_timeout":
@@ -201,14 +203,107 @@ func (p *routeParser) routeOption(b *caddyfileblock.Block) (err error) {
 		h.Upgrades, err = b.Choice("pass", "hold")
 	case "reject_status":
 		h.RejectStatus, err = b.ErrorStatus()
+	case "timeout_status":
+		h.TimeoutStatus, err = b.ErrorStatus()
+	case "reject_hold":
+		h.RejectHold, err = rejectHold(b)
+	case "jobs":
+		p.handler.Jobs, err = jobroute.ParseRoute(p.helper, b)
 	case "handle_reject":
 		h.HandleReject, err = p.rejectRoutes(b)
 	case "proxy_status_name":
 		h.ProxyStatusName, err = parseStatusName(b)
 	case "server_timing":
 		h.ServerTiming, err = true, b.Flag()
+	case "request_id":
+		h.RequestID, err = true, b.Flag()
+	default:
+		err = p.claimOption(b)
 	}
 	return err
+}
+
+func (p *routeParser) deadlineHeader(b *caddyfileblock.Block) (string, error) {
+	name, err := b.Name()
+	if err != nil {
+		return "", err
+	}
+	if err := deadline.CheckHeader(name); err != nil {
+		return "", b.At.WrapErr(err)
+	}
+	at := b.At
+	p.header = &at
+	return name, nil
+}
+
+func deadlineText(b *caddyfileblock.Block) (string, error) {
+	text, err := b.Name()
+	if err != nil {
+		return "", err
+	}
+	if err := deadline.Check(text); err != nil {
+		return "", b.At.WrapErr(err)
+	}
+	return text, nil
+}
+
+// claimLines holds the lines of the options class, key and cost, by name.
+type claimLines map[string]caddyfile.Dispenser
+
+// claimOption reads an option about the class, the key or the cost of requests.
+func (p *routeParser) claimOption(b *caddyfileblock.Block) (err error) {
+	h, o := p.handler, claims.Options{}
+	switch b.Option {
+	case "class":
+		h.Class, err = b.Name()
+		o.Class = h.Class
+	case "key":
+		h.Key, err = b.Name()
+		o.Key = h.Key
+	case "cost":
+		h.Cost, err = caddyfileblock.ReadAll(b, func(text string) (string, error) { return text, nil })
+		o.Cost = h.Cost
+	}
+	if err != nil {
+		return err
+	}
+	if p.claims == nil {
+		p.claims = make(claimLines)
+	}
+	p.claims[b.Option] = b.At
+	if err := claims.Check(o); err != nil {
+		return b.At.WrapErr(err)
+	}
+	return nil
+}
+
+// checkClaims rejects a class or a key that the pool of the route does not allow, at the
+// line of the option. It runs after the block, since the settings of the pool may follow
+// the option.
+func (p *routeParser) checkClaims() error {
+	config := p.handler.PoolConfig
+	if p.handler.Pool != "" {
+		config = *p.app.Pools[p.handler.Pool]
+	}
+	settings, err := config.settings(0)
+	if err != nil {
+		return nil // reported when the configuration is loaded
+	}
+	for name, o := range map[string]claims.Options{"class": {Class: p.handler.Class}, "key": {Key: p.handler.Key}} {
+		if _, err := claims.New(o, settings); err != nil {
+			at := p.claims[name]
+			return at.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func rejectHold(b *caddyfileblock.Block) (caddy.Duration, error) {
+	d, err := b.Duration(true)
+	if err == nil && d > maxRejectHold {
+		err = b.At.Errf("reject_hold %s is above 1s: it delays rejections by a part of a second only, so write 1s at most", time.Duration(d))
+	}
+	return d, err
 }
 
 func unspooled(b *caddyfileblock.Block) ([]string, error) {
@@ -252,26 +347,33 @@ func (p *routeParser) contradictions(b *caddyfileblock.Block) error {
 	if err := checkWindow(breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
 		return b.At.Errf("%s%w", owner, err)
 	}
+	if err := checkSlow(h.Breaker, h.FirstByteTimeout, h.RunTimeout); err != nil {
+		return b.At.WrapErr(err)
+	}
 	return nil
 }
 
-// name names the route's own pool if the Caddyfile does not. The name stays the same
-// across reloads: site, matcher, and a number if that is taken.
-func (p *routeParser) name(matcher string) {
-	h := p.handler
-	if h.Pool != "" || h.Name != "" {
-		return
+// name sets the name of the route's own pool if the Caddyfile has none. The name is the
+// same after a reload: matchers, site, and a number if that name is taken.
+func (p *routeParser) name() error {
+	base := caddyfilesite.Name(p.helper, p.at, p.matcher)
+	if p.handler.Pool == "" && p.handler.Name == "" {
+		p.handler.Name = p.freeName(base)
 	}
-	names := namesOf(p.helper)
-	base := strings.TrimSpace(siteAddress(p.helper) + " " + matcher)
-	h.Name = base
-	for n := 2; names[h.Name] || p.app.Pools[h.Name] != nil; n++ {
-		h.Name = fmt.Sprintf("%s #%d", base, n)
-	}
-	names[h.Name] = true
+	return p.nameJobs(base)
 }
 
-// namesOf returns the names of routes' own pools that have been read of this Caddyfile.
+// freeName returns base, with a number if that name is taken.
+func (p *routeParser) freeName(base string) string {
+	name, names := base, namesOf(p.helper)
+	for n := 2; names[name] || p.app.Pools[name] != nil; n++ {
+		name = fmt.Sprintf("%s #%d", base, n)
+	}
+	names[name] = true
+	return name
+}
+
+// namesOf returns the names of routes' own pools that were read from this Caddyfile so far.
 func namesOf(h httpcaddyfile.Helper) map[string]bool {
 	const key = "offload.names"
 	names, ok := h.State[key].(map[string]bool)
@@ -280,4 +382,19 @@ func namesOf(h httpcaddyfile.Helper) map[string]bool {
 		h.State[key] = names
 	}
 	return names
+}
+
+// nameJobs gives the jobs of a route in a named pool a name, unless they have one. Those of a
+// route with a separate pool have that pool's name.
+func (p *routeParser) nameJobs(base string) error {
+	h := p.handler
+	if h.Pool == "" || !jobroute.IsSet(h.Jobs) {
+		return nil
+	}
+	name, err := jobroute.NameOf(h.Jobs)
+	if err != nil || name != "" {
+		return err
+	}
+	h.Jobs, err = jobroute.WithName(h.Jobs, p.freeName(base))
+	return err
 }

@@ -1,15 +1,26 @@
 package caddymodule
 
 import (
-	"slices"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyfileblock"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 )
+
+// appOptions are the options of the global option.
+var appOptions = []string{"pool", "spool", "proxy_status_name", "explain", "show_query", "jobs"}
+
+// spoolOptions are the options that bound the spools of the process.
+var spoolOptions = []string{"dir", "memory", "disk", "uploads", "min_rate"}
+
+// poolOptions are the options of a pool except its name.
+var poolOptions = append(settings.Pool.Names(), "breaker")
+
+// routeOptions are the options of a route.
+var routeOptions = []string{
+	"run_timeout", "first_byte_timeout", "max_time", "deadline", "deadline_header", "mode", "on_abandon", "request_spool", "response_spool", "unspooled", "stall_timeout",
+	"abandon_timeout", "resend", "upgrades", "reject_status", "reject_hold", "timeout_status", "handle_reject", "proxy_status_name", "server_timing",
+	"request_id", "class", "key", "cost", "jobs",
+}
 
 // bounds reads the size in memory and, optionally, the size of the file.
 func bounds(b *caddyfileblock.Block) (*SpoolBounds, error) {
@@ -31,7 +42,7 @@ func bounds(b *caddyfileblock.Block) (*SpoolBounds, error) {
 		return nil, boundsCount(b)
 	}
 	if !s.Off && s.Memory+s.File <= 0 {
-		return nil, b.D.Errf("bad %s: nothing would fit; write 'off' to spool nothing", b.Option)
+		return nil, b.D.Errf("bad %s: both sizes are zero; set one above zero, or write 'off' to spool nothing", b.Option)
 	}
 	return &s, nil
 }
@@ -47,28 +58,4 @@ func size(b *caddyfileblock.Block) (int64, error) {
 
 func boundsCount(b *caddyfileblock.Block) error {
 	return b.At.Errf("wrong argument count: '%s' takes a size in memory and optionally one in a file, or 'off' alone", b.Option)
-}
-
-// unrecognized rejects the current option of a block that has other options. It names
-// the block that the option belongs to, or the option that was probably meant.
-func unrecognized(d *caddyfile.Dispenser, block string, options []string) error {
-	option, hint := d.Val(), ""
-	for _, home := range []struct {
-		options []string
-		text    string
-	}{
-		{poolOptions, ": it belongs to the block of a pool"},
-		{settings.Breaker.Names(), ": it belongs to the block of 'breaker'"},
-		{slices.Concat(routeOptions, []string{"name"}), ": it belongs to the block of an 'offload' directive"},
-		{spoolOptions, ": it belongs to the block of 'spool' in the global option 'offload'"},
-		{appOptions, ": it belongs to the global option 'offload'"},
-	} {
-		if slices.Contains(home.options, option) {
-			hint = home.text
-		}
-	}
-	if hint == "" {
-		hint = suggest.DidYouMean(": ", option, options)
-	}
-	return d.Errf("unrecognized subdirective '%s' of %s%s", option, block, hint)
 }

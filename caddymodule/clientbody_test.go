@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -19,7 +20,7 @@ func feed(w *io.PipeWriter, chunk string, pause time.Duration) {
 		if _, err := io.WriteString(w, chunk); err != nil {
 			return
 		}
-		<-time.After(pause)
+		testkit.Pause(pause)
 	}
 }
 
@@ -175,7 +176,7 @@ func TestBackendThatReadsNoBodyKeepsThePermit(t *testing.T) {
 			t.Errorf("%d more requests came to the blocked backend, want none", n)
 		}
 		conn.Close()
-		site.Eventually(t, func() bool { // the permit is back
+		testkit.Eventually(t, func() bool { // the permit is back
 			if status := upload(); status == http.StatusServiceUnavailable {
 				return false
 			}
@@ -197,7 +198,7 @@ func TestTransportsKeepOffBodiesOfOldRequests(t *testing.T) {
 		if r.URL.Path == "/all" {
 			io.Copy(io.Discard, r.Body)
 		}
-		<-time.After(60 * time.Millisecond)
+		testkit.Pause(60 * time.Millisecond)
 	}), `
 	offload {
 		name old

@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/cli"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/usage"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/version"
 )
 
 func init() {
@@ -22,7 +24,9 @@ running server through its admin endpoint.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(sidecar.Command())
 			cmd.AddCommand(cli.Commands()...)
-			cmd.RunE, cmd.DisableFlagsInUseLine = cli.Unknown, true
+			cmd.RunE, cmd.DisableFlagsInUseLine = usage.Unknown, true
+			cmd.SetFlagErrorFunc(usage.FlagError)
+			cmd.Version = version.Text()
 		},
 	})
 }

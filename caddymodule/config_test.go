@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,9 +15,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/adapttest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -80,7 +79,7 @@ func (g *provisioned) mustHandler(config string) *Handler {
 // noPools fails the test if a pool is alive.
 func noPools(t *testing.T) {
 	t.Helper()
-	pools.Table.Range(func(name, _ any) bool {
+	process.Pools.Named.Range(func(name, _ any) bool {
 		t.Errorf("pool '%s' is alive", name)
 		return true
 	})
@@ -101,6 +100,8 @@ func TestJSONRefused(t *testing.T) {
 		"null pool":                        {app: `{"pools": {"a": null}}`, want: "pool 'a': settings must not be null"},
 		"pool without a name":              {app: `{"pools": {"": {}}}`, want: "the name of a pool must not be empty"},
 		"pool and name":                    {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "name": "a"}`, want: "set either 'pool' or 'name'"},
+		"jobs without their plugin":        {handler: `{"name": "a", "jobs": {}}`, want: "jobs need the plugin caddymodule/jobs"},
+		"jobs of the app":                  {app: `{"jobs": {}}`, want: "xcaddy build --with github.com/caddy-offload/caddy-offload/caddymodule/jobs"},
 		"unknown pool":                     {handler: `{"pool": "a"}`, want: "unknown pool 'a': define it in the offload app"},
 		"name of the app's pool":           {app: `{"pools": {"a": {}}}`, handler: `{"name": "a"}`, want: "pool 'a' is defined twice"},
 		"pool and concurrency":             {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "concurrency": 1}`, want: "settings of pool 'a' belong to the offload app"},
@@ -109,11 +110,29 @@ func TestJSONRefused(t *testing.T) {
 		"pool and order":                   {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "order": "auto"}`, want: "settings of pool 'a' belong to the offload app"},
 		"pool and breaker":                 {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "breaker": {}}`, want: "settings of pool 'a' belong to the offload app"},
 		"pool and linger":                  {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "linger": -1}`, want: "settings of pool 'a' belong to the offload app"},
+		"pool and classes":                 {app: `{"pools": {"a": {}}}`, handler: `{"pool": "a", "classes": [{"name": "b", "weight": 1}]}`, want: "settings of pool 'a' belong to the offload app"},
+		"fair_by":                          {handler: `{"fair_by": "me"}`, want: "bad fair_by value 'me': want a placeholder"},
+		"per_key":                          {handler: `{"per_key": -2}`, want: "per_key must not be negative"},
+		"queue_per_key":                    {handler: `{"queue_per_key": -2}`, want: "queue_per_key must not be negative"},
+		"class without a name":             {handler: `{"classes": [{"weight": 1}]}`, want: "classes must have names"},
+		"class without a weight":           {handler: `{"classes": [{"name": "a"}]}`, want: "the weight of class 'a' must be from 1 to 1000, not 0"},
+		"class twice":                      {handler: `{"classes": [{"name": "a", "weight": 1}, {"name": "a", "weight": 2}]}`, want: "class 'a' is listed twice"},
+		"unknown class":                    {app: `{"pools": {"a": {"classes": [{"name": "b", "weight": 1}]}}}`, handler: `{"pool": "a", "class": "c"}`, want: "unknown class 'c': want one of b, or a placeholder"},
+		"class of no pool":                 {handler: `{"class": "c"}`, want: "class 'c' of a pool without classes"},
+		"key of no pool":                   {handler: `{"key": "{http.request.host}"}`, want: "key '{http.request.host}' of a pool that does not count by key"},
+		"cost":                             {handler: `{"cost": "0"}`, want: "bad cost value '0'"},
 		"order":                            {handler: `{"order": "lifo"}`, want: "unknown order 'lifo'"},
 		"on_abandon":                       {handler: `{"on_abandon": "ignore"}`, want: "unknown on_abandon 'ignore': want auto, finish or cancel"},
+		"max_time":                         {handler: `{"max_time": -2}`, want: "max_time must not be negative"},
+		"deadline":                         {handler: `{"deadline": "5s"}`, want: "a fixed time is 'max_time 5s'"},
+		"deadline_header":                  {handler: `{"max_time": 1, "deadline_header": "a b"}`, want: "bad deadline_header value 'a b'"},
+		"deadline_header alone":            {handler: `{"deadline_header": "a"}`, want: "deadline_header without max_time, deadline or run_timeout: there is no rest of the time to put into the field"},
+		"mode":                             {handler: `{"mode": "watch"}`, want: "unknown mode 'watch': want enforce or shadow"},
 		"upgrades":                         {handler: `{"upgrades": "off"}`, want: "unknown upgrades 'off': want pass or hold"},
 		"reject_status below":              {handler: `{"reject_status": 399}`, want: "reject_status 399 is no error status"},
 		"reject_status above":              {handler: `{"reject_status": 600}`, want: "reject_status 600 is no error status"},
+		"timeout_status below":             {handler: `{"timeout_status": 399}`, want: "timeout_status 399 is no error status"},
+		"timeout_status above":             {handler: `{"timeout_status": 600}`, want: "timeout_status 600 is no error status"},
 		"proxy_status_name of a route":     {handler: `{"proxy_status_name": "é"}`, want: "proxy_status_name 'é' must be printable ASCII"},
 		"explain, negative":                {app: `{"explain": -2}`, want: "explain must be from 1 to 100000, or -1 for off"},
 		"explain, too many":                {app: `{"explain": 100001}`, want: "explain must be from 1 to 100000, or -1 for off"},
@@ -132,6 +151,17 @@ func TestJSONRefused(t *testing.T) {
 		"breaker consecutive_failures":     {handler: `{"breaker": {"consecutive_failures": -2}}`, want: "breaker consecutive_failures must not be negative"},
 		"breaker window":                   {handler: `{"breaker": {"window": -1}}`, want: "breaker window must not be negative"},
 		"breaker cool_down":                {handler: `{"breaker": {"cool_down": -1}}`, want: "breaker cool_down must be positive"},
+		"breaker hold":                     {handler: `{"breaker": {"hold": -2}}`, want: "breaker hold must not be negative"},
+		"breaker hold without places":      {handler: `{"queue": 0, "breaker": {"hold": "5s"}}`, want: "breaker hold 5s lets requests wait, and queue 0 has no place for them"},
+		"breaker hold of a pool":           {app: `{"pools": {"a": {"queue": 0, "breaker": {"hold": "5s"}}}}`, want: "pool 'a': breaker hold 5s lets requests wait"},
+		"breaker slow_ratio, empty":        {handler: `{"breaker": {"slow_ratio": {}}}`, want: "breaker slow_ratio: set a 'ratio' above 0 and up to 1 and a 'time' above zero, or 'off' alone"},
+		"breaker slow_ratio above":         {handler: `{"breaker": {"slow_ratio": {"ratio": 2, "time": 1}}}`, want: "breaker slow_ratio: set"},
+		"breaker slow_ratio, no time":      {handler: `{"breaker": {"slow_ratio": {"ratio": 0.5}}}`, want: "breaker slow_ratio: set"},
+		"breaker slow_ratio, only time":    {handler: `{"breaker": {"slow_ratio": {"time": "2s"}}}`, want: "breaker slow_ratio: set"},
+		"breaker slow_ratio off and more":  {handler: `{"breaker": {"slow_ratio": {"off": true, "time": "2s"}}}`, want: "breaker slow_ratio: set"},
+		"breaker slow_ratio, slower":       {handler: `{"run_timeout": "1s", "first_byte_timeout": -1, "breaker": {"slow_ratio": {"ratio": 0.5, "time": "2s"}}}`, want: "breaker slow_ratio would count no run, since the timeout 1s ends each before it has taken 2s"},
+		"breaker statuses":                 {handler: `{"breaker": {"statuses": ["5xx", 600]}}`, want: "bad statuses value '600': want codes from 400 to 599, or the classes 4xx and 5xx"},
+		"breaker statuses, no list":        {handler: `{"breaker": {"statuses": 429}}`, want: "cannot unmarshal number"},
 		"breaker probes":                   {handler: `{"breaker": {"probes": -1}}`, want: "breaker probes must be at least 1"},
 		"breaker probe_timeout":            {handler: `{"breaker": {"probe_timeout": -1}}`, want: "breaker probe_timeout must not be negative"},
 		"breaker without a rule":           {handler: `{"breaker": {"failure_ratio": -1}}`, want: "breaker has no rule"},
@@ -146,8 +176,8 @@ func TestJSONRefused(t *testing.T) {
 		"request_spool below":              {handler: `{"request_spool": {"memory": -1}}`, want: "request_spool: sizes must not be negative"},
 		"response_spool below":             {handler: `{"response_spool": {"file": -1}}`, want: "response_spool: sizes must not be negative"},
 		"request_spool above":              {handler: `{"request_spool": {"memory": 5000000000000000000}}`, want: "request_spool: sizes must not be above"},
-		"request_spool without room":       {handler: `{"request_spool": {}}`, want: "request_spool: set sizes of which one is above zero, or 'off' alone"},
-		"request_spool off with a size":    {handler: `{"request_spool": {"off": true, "file": 1}}`, want: "request_spool: set sizes of which one is above zero, or 'off' alone"},
+		"request_spool without room":       {handler: `{"request_spool": {}}`, want: "request_spool: set 'memory' or 'file' above zero, or 'off' without them"},
+		"request_spool off with a size":    {handler: `{"request_spool": {"off": true, "file": 1}}`, want: "request_spool: set 'memory' or 'file' above zero, or 'off' without them"},
 		"routes of handle_reject":          {handler: `{"handle_reject": [{"handle": [{"handler": "nobody"}]}]}`, want: "handle_reject: "},
 		"all at once":                      {handler: `{"upgrades": "off", "stall_timeout": -2}`, want: "stall_timeout must not be negative\nunknown upgrades"},
 	} {
@@ -230,10 +260,25 @@ func TestPoolSettings(t *testing.T) {
 		`{"breaker": {"failure_ratio": -1, "consecutive_failures": 3}}`: func(s *offloader.Settings) {
 			s.Breaker.FailureRatio, s.Breaker.ConsecutiveFailures = 0, 3
 		},
-		`{"breaker": {"window": 0}}`:           func(*offloader.Settings) {},
-		`{"breaker": {"window": "1m"}}`:        func(s *offloader.Settings) { s.Breaker.Window = time.Minute },
-		`{"breaker": {"cool_down": 0}}`:        func(*offloader.Settings) {},
-		`{"breaker": {"cool_down": "3s"}}`:     func(s *offloader.Settings) { s.Breaker.CoolDown = 3 * time.Second },
+		`{"breaker": {"window": 0}}`:                 func(*offloader.Settings) {},
+		`{"breaker": {"window": "1m"}}`:              func(s *offloader.Settings) { s.Breaker.Window = time.Minute },
+		`{"breaker": {"cool_down": 0}}`:              func(*offloader.Settings) {},
+		`{"breaker": {"cool_down": "3s"}}`:           func(s *offloader.Settings) { s.Breaker.CoolDown = 3 * time.Second },
+		`{"breaker": {"slow_ratio": null}}`:          func(*offloader.Settings) {},
+		`{"breaker": {"slow_ratio": {"off": true}}}`: func(*offloader.Settings) {},
+		`{"breaker": {"slow_ratio": {"ratio": 0.3, "time": "2s"}}}`: func(s *offloader.Settings) {
+			s.Breaker.SlowRatio, s.Breaker.SlowAfter = 0.3, 2*time.Second
+		},
+		`{"breaker": {"failure_ratio": -1, "slow_ratio": {"ratio": 1, "time": 1}}}`: func(s *offloader.Settings) {
+			s.Breaker.FailureRatio, s.Breaker.SlowRatio, s.Breaker.SlowAfter = 0, 1, 1
+		},
+		`{"breaker": {"statuses": []}}`:           func(*offloader.Settings) {},
+		`{"breaker": {"statuses": ["5xx"]}}`:      func(*offloader.Settings) {},
+		`{"breaker": {"statuses": ["4xx", 503]}}`: func(s *offloader.Settings) { s.Breaker.Statuses = "4xx 503" },
+		`{"breaker": {"hold": 0}}`:                func(*offloader.Settings) {},
+		`{"breaker": {"hold": -1}}`:               func(*offloader.Settings) {},
+		`{"breaker": {"hold": "3s"}}`:             func(s *offloader.Settings) { s.Breaker.Hold = 3 * time.Second },
+
 		`{"breaker": {"probes": 0}}`:           func(*offloader.Settings) {},
 		`{"breaker": {"probes": 3}}`:           func(s *offloader.Settings) { s.Breaker.Probes = 3 },
 		`{"breaker": {"probe_timeout": 0}}`:    func(*offloader.Settings) {},
@@ -263,21 +308,21 @@ func TestPoolSettings(t *testing.T) {
 func TestRouteSettings(t *testing.T) {
 	g := provision(t, `{"proxy_status_name": "app"}`)
 	type route struct {
-		firstByte, runTime *timerlist.List
+		firstByte, runTime time.Duration
 		stall              time.Duration
 		request, response  spool.Bounds
-		rejectStatus       int
+		statuses           answers.Statuses
 		statusName         string
 	}
 	bounds := spool.Bounds{Memory: 256 << 10, File: 1 << 30}
 	for config, change := range map[string]func(*route){
 		`{}`:                                func(*route) {},
 		`{"first_byte_timeout": 0}`:         func(*route) {},
-		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = timerlist.New(0) },
-		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = timerlist.New(3 * time.Second) },
+		`{"first_byte_timeout": -1}`:        func(r *route) { r.firstByte = 0 },
+		`{"first_byte_timeout": "3s"}`:      func(r *route) { r.firstByte = 3 * time.Second },
 		`{"run_timeout": 0}`:                func(*route) {},
 		`{"run_timeout": -1}`:               func(*route) {},
-		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = timerlist.New(3 * time.Second) },
+		`{"run_timeout": "3s"}`:             func(r *route) { r.runTime = 3 * time.Second },
 		`{"stall_timeout": 0}`:              func(*route) {},
 		`{"stall_timeout": -1}`:             func(r *route) { r.stall = 0 },
 		`{"stall_timeout": "3s"}`:           func(r *route) { r.stall = 3 * time.Second },
@@ -287,17 +332,19 @@ func TestRouteSettings(t *testing.T) {
 		`{"response_spool": {"file": 3}}`:   func(r *route) { r.response = spool.Bounds{File: 3} },
 		`{"response_spool": {"off": true}}`: func(r *route) { r.response = spool.Bounds{} },
 		`{"reject_status": 0}`:              func(*route) {},
-		`{"reject_status": 429}`:            func(r *route) { r.rejectStatus = 429 },
+		`{"reject_status": 429}`:            func(r *route) { r.statuses.Reject = 429 },
+		`{"timeout_status": 0}`:             func(*route) {},
+		`{"timeout_status": 500}`:           func(r *route) { r.statuses.Timeout = 500 },
 		`{"proxy_status_name": ""}`:         func(*route) {},
 		`{"proxy_status_name": "route"}`:    func(r *route) { r.statusName = "route" },
 	} {
 		t.Run(config, func(t *testing.T) {
 			h := g.mustHandler(config)
 			got := route{
-				h.route.FirstByte, h.route.RunTime, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
-				h.route.RejectStatus, h.route.ProxyStatusName,
+				h.route.FirstByteTimeout, h.route.RunTimeout, h.route.Response.Stall, h.route.RequestBounds, h.route.Response.Bounds,
+				h.route.Statuses, h.route.ProxyStatusName,
 			}
-			want := route{timerlist.New(60 * time.Second), timerlist.New(0), 60 * time.Second, bounds, bounds, 503, "app"}
+			want := route{60 * time.Second, 0, 60 * time.Second, bounds, bounds, answers.Statuses{Reject: 503, Timeout: 504}, "app"}
 			change(&want)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
@@ -392,7 +439,7 @@ func TestSameNameTwice(t *testing.T) {
 	if one.pool != two.pool {
 		t.Error("two pools of one name")
 	}
-	if n, _ := pools.Table.References("one"); n != 1 {
+	if n, _ := process.Pools.Named.References("one"); n != 1 {
 		t.Errorf("%d references by one configuration", n)
 	}
 	for _, config := range []string{
@@ -444,15 +491,8 @@ var optionsOf = map[reflect.Type][]string{
 func TestOptionsAreKeys(t *testing.T) {
 	exceptions := []string{"pool", "pools", "off"} // a block with a name; what a route names; an argument
 	for config, options := range optionsOf {
-		var keys []string
-		for field := range config.Fields() {
-			if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" {
-				keys = append(keys, key)
-			}
-		}
 		drop := func(s string) bool { return slices.Contains(exceptions, s) }
-		keys, options := slices.DeleteFunc(keys, drop), slices.DeleteFunc(slices.Clone(options), drop)
-		slices.Sort(keys)
+		keys, options := slices.DeleteFunc(adapttest.Keys(config), drop), slices.DeleteFunc(slices.Clone(options), drop)
 		slices.Sort(options)
 		if !slices.Equal(keys, options) {
 			t.Errorf("%s has the keys %q and the options %q", config, keys, options)
@@ -460,33 +500,11 @@ func TestOptionsAreKeys(t *testing.T) {
 	}
 }
 
-// Each option has a file in testdata where it works and one where it does not.
+// Each option has a file in testdata where it works and one where it does not. The plugin for
+// jobs has those of its option: without the plugin it works nowhere.
 func TestOptionsAreTested(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	works, fails := make(map[string]bool), make(map[string]bool)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		caddyfile, result, _ := strings.Cut(string(text), "----------\n")
-		for line := range strings.SplitSeq(caddyfile, "\n") {
-			option, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if json.Valid([]byte(result)) {
-				works[option] = true
-			} else if regexp.MustCompile(`\b` + option + `\b`).MatchString(result) {
-				fails[option] = true
-			}
-		}
-	}
-	for _, option := range slices.Concat(slices.Collect(maps.Values(optionsOf))...) {
-		if !works[option] || !fails[option] {
-			t.Errorf("'%s': works somewhere %v, fails somewhere %v", option, works[option], fails[option])
-		}
-	}
+	options := slices.Concat(slices.Collect(maps.Values(optionsOf))...)
+	adapttest.Options(t, slices.DeleteFunc(options, func(s string) bool { return s == "jobs" }))
 }
 
 // The reflection of siteAddress fits this version of Caddy: the fallback is in none of the
@@ -504,5 +522,19 @@ func TestSiteAddressIsFound(t *testing.T) {
 		if strings.Contains(string(text), fmt.Sprintf("%q: %q", "name", "site")) {
 			t.Errorf("%s: the site's address was not found", file)
 		}
+	}
+}
+
+// Routes of one pool have one mode, in any order.
+func TestModesOfOnePoolMustAgree(t *testing.T) {
+	for _, modes := range [][2]string{{"shadow", ""}, {"enforce", "shadow"}, {"shadow", "shadow"}, {"", "enforce"}} {
+		g := provision(t, `{"pools": {"a": {}}}`)
+		g.mustHandler(`{"pool": "a", "mode": "` + modes[0] + `"}`)
+		_, err := g.handler(`{"pool": "a", "mode": "` + modes[1] + `"}`)
+		differ := (modes[0] == "shadow") != (modes[1] == "shadow")
+		if differ && (err == nil || !strings.Contains(err.Error(), "pool 'a' has routes with 'mode shadow' and others without")) || !differ && err != nil {
+			t.Errorf("%q: got %v", modes, err)
+		}
+		g.end()
 	}
 }

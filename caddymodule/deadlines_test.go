@@ -20,6 +20,8 @@ func TestDeadlinesOfARun(t *testing.T) {
 		"neither":           {"offload {\nfirst_byte_timeout off\n}", 0, 0},
 		"outside of a run":  {"", 0, 0},
 		"the shorter ones":  {"offload {\nfirst_byte_timeout 5s\nrun_timeout 9s\n}\noffload {\nfirst_byte_timeout 7s\nrun_timeout 8s\n}", 5 * time.Second, 8 * time.Second},
+		"the whole":         {"offload {\nfirst_byte_timeout off\nmax_time 7s\n}", 0, 7 * time.Second},
+		"the shorter whole": {"offload {\nfirst_byte_timeout 5s\nrun_timeout 9s\nmax_time 8s\n}", 5 * time.Second, 8 * time.Second},
 		"what the outer is": {"offload {\nfirst_byte_timeout 5s\n}\noffload {\nfirst_byte_timeout off\n}", 5 * time.Second, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

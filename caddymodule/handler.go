@@ -1,8 +1,7 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,13 +13,21 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/claims"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/deadline"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/discard"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobhost"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobroute"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/serving"
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/shadow"
 	"github.com/caddy-offload/caddy-offload/offloader/stream"
 )
 
@@ -28,7 +35,16 @@ import (
 // request waits for a permit of a pool, in a bounded queue and only while the
 // pool's breaker is closed. Bodies are kept in memory and then in files, so that
 // slow clients hold no permit. It works with any handler that responds, such as
-// `reverse_proxy` and `php_fastcgi`.
+// `reverse_proxy` and `php_fastcgi`. The handlers after it in the route are what it
+// protects:
+//
+//	{
+//		"match": [{"path": ["/report/*"]}],
+//		"handle": [
+//			{"handler": "offload", "name": "reports", "concurrency": 1, "max_wait": "10s"},
+//			{"handler": "reverse_proxy", "upstreams": [{"dial": "127.0.0.1:8000"}]}
+//		]
+//	}
 //
 // Placeholders:
 //
@@ -56,12 +72,49 @@ type Handler struct {
 
 	PoolConfig
 
+	// The class of the route's requests in the pool: the name of one, or text with
+	// placeholders such as `{http.auth.user.role}`. A value that is not listed is the
+	// default class. Clients choose their class if the placeholder lets them. Default: the
+	// default class.
+	Class string `json:"class,omitempty"`
+
+	// The key of the route's requests, as text with placeholders, in the place of the
+	// pool's `fair_by`.
+	Key string `json:"key,omitempty"`
+
+	// How many permits a request takes: a number, text with placeholders, or
+	// `json <field>/<divisor>`, as in `json max_tokens/1024`: the number in that field of
+	// a spooled JSON body, by the divisor and rounded up. Default: 1.
+	Cost string `json:"cost,omitempty"`
+
 	// The longest run, until the upstream's last byte. Default: off.
 	RunTimeout caddy.Duration `json:"run_timeout,omitempty"`
+
+	// The longest time that a request may use in all: for its body, its wait, its run and
+	// all resends. No run starts after it. -1 is off. Default: off.
+	MaxTime caddy.Duration `json:"max_time,omitempty"`
+
+	// The time that the client allows for its request, as a text with placeholders, such as
+	// `{http.request.header.Request-Timeout}`. Values are seconds (`2.5`), durations (`1500ms`)
+	// or the form of `grpc-timeout` (`2S`); others are ignored. With this option the fields
+	// `grpc-timeout` and `Prefer: wait` of the request count too. The shortest of them and of
+	// `max_time` is the limit. Default: clients set no limit.
+	Deadline string `json:"deadline,omitempty"`
+
+	// The name of a field that has the rest of the time for the backend, in milliseconds, at
+	// least 1. It replaces what the client has sent, and is computed again for each resend. It
+	// ends with the shortest of `max_time`, `deadline` and `run_timeout`. The field
+	// `grpc-timeout` has its own form. Default: no such field.
+	DeadlineHeader string `json:"deadline_header,omitempty"`
 
 	// The longest time until the head of the answer; 1xx do not count. -1 is
 	// off. Default: 60s.
 	FirstByteTimeout caddy.Duration `json:"first_byte_timeout,omitempty"`
+
+	// Whether the pool's decisions are carried out (`enforce`), or only counted and logged while
+	// each request is let through at once (`shadow`). All routes of a pool have the same mode.
+	// Default: `enforce`.
+	Mode string `json:"mode,omitempty"`
 
 	// What happens to the run when the client leaves, or is answered because of a
 	// timeout. `auto` presumes that the backend works on, and lets it, with its
@@ -73,7 +126,7 @@ type Handler struct {
 	// How much longer the run may keep its permit when its client has left or was
 	// answered because of a timeout, while the backend still works. -1 is off: until
 	// it ends. Default: the larger of the two timeouts once more, 30s at least; off
-	// if both are.
+	// if both are. A shorter `max_time` counts in their place.
 	AbandonTimeout caddy.Duration `json:"abandon_timeout,omitempty"`
 
 	// How often a request may be sent again when the connection to the backend ends
@@ -111,8 +164,19 @@ type Handler struct {
 	// Default: 503.
 	RejectStatus int `json:"reject_status,omitempty"`
 
-	// Routes that answer rejected requests. Default: the server's error
-	// routes, else a plain answer.
+	// The status when `run_timeout`, `first_byte_timeout` or `max_time` ends a run before its
+	// answer has begun, from 400 to 599. Many clients send a request again by themselves after
+	// a 504, a POST too, and the run may go on. Default: 504.
+	TimeoutStatus int `json:"timeout_status,omitempty"`
+
+	// The longest time for which the answer to a request that is rejected because of a full
+	// queue is held, up to 1s: for the fraction of a second that `Retry-After` cannot say,
+	// so that clients that are rejected together come back one after the other. On HTTP/1
+	// only, and for 256 requests of the process at a time. -1 is off. Default: off.
+	RejectHold caddy.Duration `json:"reject_hold,omitempty"`
+
+	// Routes that answer rejected requests. Default: the server's error routes, else an
+	// answer by the kind of client: gRPC, an event source, a page, JSON, or plain text.
 	HandleReject caddyhttp.RouteList `json:"handle_reject,omitempty"`
 
 	// The name of this proxy in `Proxy-Status` fields (RFC 9209). Default: the
@@ -123,44 +187,42 @@ type Handler struct {
 	// to answers to timeouts that of the run.
 	ServerTiming bool `json:"server_timing,omitempty"`
 
+	// Adds the request's id to all answers, in the field `Offload-Request-Id`, and not
+	// only to those that are made here. `server_timing` does so too.
+	RequestID bool `json:"request_id,omitempty"`
+
+	// Requests that the route keeps as jobs, which outlive their clients. It needs the
+	// plugin `caddymodule/jobs`, whose documentation has its fields. Default: none.
+	Jobs json.RawMessage `json:"jobs,omitempty"`
+
 	app   *App
 	pool  *pools.Pool
 	route *serving.Route
-}
+	jobs  jobhost.Route // nil without jobs
 
-// SpoolBounds limit the kept part of one body, in bytes.
-type SpoolBounds struct {
-	// Nothing is kept: the body is passed on as it comes, and the permit is
-	// held for as long as that takes.
-	Off bool `json:"off,omitempty"`
-	// How much in memory.
-	Memory int64 `json:"memory,omitempty"`
-	// How much more in a file.
-	File int64 `json:"file,omitempty"`
+	shadow *shadow.Route // nil unless the mode is shadow
 }
 
 // Defaults of a route.
 const (
 	defaultFirstByteTimeout = 60 * time.Second
 	defaultStallTimeout     = 60 * time.Second
-	minAbandonTimeout       = 30 * time.Second
 	defaultResends          = 1
 	maxResends              = 100
 	defaultRejectStatus     = http.StatusServiceUnavailable
-	defaultSpoolMemory      = 256 << 10
-	defaultSpoolFile        = 1 << 30
+	defaultTimeoutStatus    = http.StatusGatewayTimeout
+	maxRejectHold           = caddy.Duration(time.Second)
 
-	// patience is how long a run waits for a client that keeps up before its
-	// response goes to a file.
+	// patience is how long a run waits for a fast client before its response goes to a
+	// file.
 	patience = 5 * time.Millisecond
 )
 
-// routeTimeouts of a handler: those that are configured, and the longest that is in
-// force.
-type routeTimeouts struct {
-	written []caddy.Duration
-	longest time.Duration
-}
+// Values of the option mode.
+const (
+	modeEnforce = "enforce"
+	modeShadow  = "shadow"
+)
 
 // CaddyModule describes the module.
 func (Handler) CaddyModule() caddy.ModuleInfo {
@@ -176,6 +238,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	app := appModule.(*App)
 	app.rewireOnce(ctx)
 	h.app = app
+	place := jobroute.Place{Pool: cmp.Or(h.Pool, h.Name), Text: rewireText(caddyconfig.JSON(h, nil))}
 	if err := h.check(); err != nil {
 		return err
 	}
@@ -183,20 +246,39 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	runTime := time.Duration(optionvalue.OrDefault(h.RunTimeout, 0))
 	timeouts := routeTimeouts{
 		written: []caddy.Duration{h.FirstByteTimeout, h.RunTimeout},
-		longest: max(firstByte, runTime),
+		longest: h.longestRun(firstByte, runTime),
+		shadow:  h.Mode == modeShadow,
 	}
 	if err := h.openPool(app, timeouts, ctx.Logger()); err != nil {
 		return err
 	}
+	if h.RejectHold <= 0 {
+		app.warnOfShortQueue(h.pool, ctx.Logger())
+	}
 	s := h.settings(firstByte, runTime)
+	if s.Claims, err = h.claims(app); err != nil {
+		return err
+	}
 	s.Logger = ctx.Logger()
 	if len(h.HandleReject) > 0 {
 		if err := h.HandleReject.Provision(ctx); err != nil {
 			return fmt.Errorf("handle_reject: %w", err)
 		}
-		s.RejectRoutes = h.HandleReject.Compile(caddyhttp.HandlerFunc(serving.PlainRejection))
+		s.RejectRoutes = h.HandleReject
+	}
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok {
+		server.RegisterConnContext(bridge.ConnContext)
+		server.RegisterConnContext(discard.ConnContext)
 	}
 	h.route = serving.NewRoute(s)
+	place.Route, place.Server = h.route, server
+	if h.jobs, err = app.loadRouteJobs(ctx, h.Jobs, h.pool.Name(), place); err != nil {
+		return err
+	}
+	if h.Mode == modeShadow {
+		h.shadow = shadowOf(s)
+	}
 	return nil
 }
 
@@ -205,32 +287,107 @@ func (h *Handler) settings(firstByte, runTime time.Duration) serving.Settings {
 	rule, _ := serving.ParseAbandonRule(h.OnAbandon)
 	unspooled, _ := requestbody.ParseKinds(h.Unspooled)
 	return serving.Settings{
+		Process:          h.app.process,
 		Pool:             h.pool,
 		Ready:            func() { h.app.generation.Link(h.app.findSpots) },
 		FirstByteTimeout: firstByte,
 		RunTimeout:       runTime,
+		Deadline:         deadline.Rule{MaxTime: h.maxTime(), Client: h.Deadline, Header: h.DeadlineHeader},
 		OnAbandon:        rule,
-		AbandonTimeout:   time.Duration(optionvalue.OrDefault(h.AbandonTimeout, defaultAbandonTimeout(max(firstByte, runTime)))),
+		AbandonTimeout:   time.Duration(optionvalue.OrDefault(h.AbandonTimeout, defaultAbandonTimeout(h.longestRun(firstByte, runTime)))),
 		Resends:          optionvalue.OrDefault(h.Resend, defaultResends),
 		HoldUpgrades:     h.Upgrades == "hold",
 		RequestBounds:    h.RequestSpool.bounds(),
 		Unspooled:        unspooled,
 		Response: stream.Options{
-			Budget:   pools.Budget,
+			Budget:   h.app.process.Budget,
 			Bounds:   h.ResponseSpool.bounds(),
 			Patience: patience,
 			Stall:    time.Duration(optionvalue.OrDefault(h.StallTimeout, caddy.Duration(defaultStallTimeout))),
 		},
-		RejectStatus:    optionvalue.OrDefault(h.RejectStatus, defaultRejectStatus),
+		Statuses: answers.Statuses{
+			Reject:  optionvalue.OrDefault(h.RejectStatus, defaultRejectStatus),
+			Timeout: optionvalue.OrDefault(h.TimeoutStatus, defaultTimeoutStatus),
+		},
+		RejectHold:      time.Duration(optionvalue.OrDefault(h.RejectHold, 0)),
 		ProxyStatusName: optionvalue.OrDefault(h.ProxyStatusName, h.app.ProxyStatusName),
 		ServerTiming:    h.ServerTiming,
+		ShowID:          h.ServerTiming || h.RequestID,
 		ShowQuery:       h.app.ShowQuery,
 	}
 }
 
-// ServeHTTP takes a request through the route's pool.
+// limitMissing reports whether deadline_header is set without any limit whose rest it could
+// send.
+func (h *Handler) limitMissing() bool {
+	return h.DeadlineHeader != "" && h.MaxTime <= 0 && h.RunTimeout <= 0 && h.Deadline == ""
+}
+
+func (h *Handler) maxTime() time.Duration {
+	return time.Duration(optionvalue.OrDefault(h.MaxTime, 0))
+}
+
+// longestRun returns the time after which a run of the route is ended, zero for never.
+func (h *Handler) longestRun(firstByte, runTime time.Duration) time.Duration {
+	longest, most := max(firstByte, runTime), h.maxTime()
+	if longest == 0 || (most > 0 && most < longest) {
+		return most
+	}
+	return longest
+}
+
+func (h *Handler) spot() (pool *pools.Pool, rejects, jobs caddyhttp.RouteList) {
+	if h.jobs != nil {
+		jobs = h.jobs.Routes()
+	}
+	return h.pool, h.HandleReject, jobs
+}
+
+// shadowOf returns a route with these settings that lets all requests through.
+func shadowOf(s serving.Settings) *shadow.Route {
+	return &shadow.Route{
+		Pool: s.Pool, Exit: s.Process.Exit.Context, Ready: s.Ready,
+		Claims: s.Claims, Deadline: s.Deadline, FirstByteTimeout: s.FirstByteTimeout, RunTimeout: s.RunTimeout,
+		HoldUpgrades: s.HoldUpgrades, RequestBounds: s.RequestBounds, Unspooled: s.Unspooled,
+	}
+}
+
+// ServeHTTP takes a request through the route's pool, unless it becomes a job.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.jobs == nil {
+		return h.serve(w, r, next)
+	}
+	next = h.jobs.Routes().Compile(next) // they run the requests that are no jobs, too
+	if h.jobs.Takes(w.Header(), r) {
+		return h.jobs.Serve(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			return h.serve(w, r, next)
+		}))
+	}
+	return h.serve(w, r, next)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.shadow != nil {
+		return h.shadow.ServeHTTP(w, r, next)
+	}
 	return h.route.ServeHTTP(w, r, next)
+}
+
+// claims returns the rules for claims in the route's pool, whose settings are valid.
+func (h *Handler) claims(app *App) (*claims.Rules, error) {
+	config := h.PoolConfig
+	if h.Pool != "" {
+		config = *app.Pools[h.Pool]
+	}
+	settings, err := config.settings(0)
+	if err != nil {
+		return nil, err
+	}
+	return claims.New(h.claimOptions(), settings)
+}
+
+func (h *Handler) claimOptions() claims.Options {
+	return claims.Options{Class: h.Class, Key: h.Key, Cost: h.Cost}
 }
 
 func (h *Handler) openPool(app *App, timeouts routeTimeouts, logger *zap.Logger) (err error) {
@@ -239,7 +396,7 @@ func (h *Handler) openPool(app *App, timeouts routeTimeouts, logger *zap.Logger)
 		return err
 	}
 	if h.Name == "" {
-		h.Name = app.nameless(h.PoolConfig)
+		h.Name = nameless(h.PoolConfig, func(name string) bool { return app.claims[name] != nil })
 		logger.Warn("this pool has no name: it keeps its state across reloads only while its settings do not change",
 			zap.String("pool", h.Name))
 	}
@@ -260,72 +417,30 @@ func (h *Handler) check() error {
 		"the settings of pool '%s' belong to the offload app, not to a route that names it", h.Pool)
 	fail(h.RunTimeout < optionvalue.Off, "run_timeout must not be negative")
 	fail(h.FirstByteTimeout < optionvalue.Off, "first_byte_timeout must not be negative")
+	fail(h.MaxTime < optionvalue.Off, "max_time must not be negative")
 	fail(h.StallTimeout < optionvalue.Off, "stall_timeout must not be negative")
 	fail(h.AbandonTimeout < optionvalue.Off, "abandon_timeout must not be negative")
 	fail(h.Resend < optionvalue.Off, "resend must not be negative")
 	fail(h.RunTimeout > 0 && h.FirstByteTimeout > h.RunTimeout, "first_byte_timeout is above run_timeout")
+	fail(h.limitMissing(), "deadline_header without max_time, deadline or run_timeout: there is no rest of the time to put into the field")
+	fail(!slices.Contains([]string{"", modeEnforce, modeShadow}, h.Mode), "unknown mode '%s': want enforce or shadow", h.Mode)
 	fail(!slices.Contains([]string{"", "pass", "hold"}, h.Upgrades), "unknown upgrades '%s': want pass or hold", h.Upgrades)
 	fail(h.RejectStatus != 0 && (h.RejectStatus < 400 || h.RejectStatus > 599), "reject_status %d is no error status", h.RejectStatus)
-	fail(!serving.ValidStatusName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
+	fail(h.TimeoutStatus != 0 && (h.TimeoutStatus < 400 || h.TimeoutStatus > 599), "timeout_status %d is no error status", h.TimeoutStatus)
+	fail(!answers.ValidProxyName(h.ProxyStatusName), "proxy_status_name '%s' must be printable ASCII", h.ProxyStatusName)
+	fail(h.RejectHold < optionvalue.Off, "reject_hold must not be negative")
+	fail(h.Mode == modeShadow && jobroute.IsSet(h.Jobs), "jobs in mode shadow: jobs need the permits of their pool, so set mode to enforce, or leave jobs out")
+	fail(h.RejectHold > maxRejectHold, "reject_hold %s is above 1s: it delays rejections by a part of a second only, so set 1s at most", time.Duration(h.RejectHold))
 	_, err := serving.ParseAbandonRule(h.OnAbandon)
-	errs = append(errs, err)
+	errs = append(errs, err, deadline.Check(h.Deadline), deadline.CheckHeader(h.DeadlineHeader))
 	_, err = requestbody.ParseKinds(h.Unspooled)
 	errs = append(errs, err, h.RequestSpool.check("request_spool"), h.ResponseSpool.check("response_spool"),
-		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
+		checkWindow(h.Breaker, h.FirstByteTimeout, h.RunTimeout), checkSlow(h.Breaker, h.FirstByteTimeout, h.RunTimeout))
 	return errors.Join(errs...)
 }
 
-func (b *SpoolBounds) check(word string) error {
-	switch {
-	case b == nil:
-		return nil
-	case b.Memory < 0 || b.File < 0:
-		return fmt.Errorf("%s: sizes must not be negative", word)
-	case b.Memory > optionvalue.MaxSize || b.File > optionvalue.MaxSize:
-		return fmt.Errorf("%s: sizes must not be above %d", word, int64(optionvalue.MaxSize))
-	case b.Off != (b.Memory+b.File == 0):
-		return fmt.Errorf("%s: set sizes of which one is above zero, or 'off' alone", word)
-	}
-	return nil
-}
-
-func (b *SpoolBounds) bounds() spool.Bounds {
-	switch {
-	case b == nil:
-		return spool.Bounds{Memory: defaultSpoolMemory, File: defaultSpoolFile}
-	case b.Off:
-		return spool.Bounds{}
-	}
-	return spool.Bounds{Memory: b.Memory, File: b.File}
-}
-
-// defaultAbandonTimeout gives an abandoned run the time of its larger timeout once more,
-// but at least minAbandonTimeout. Without timeouts abandoned runs have no limit either.
-func defaultAbandonTimeout(longest time.Duration) caddy.Duration {
-	if longest == 0 {
-		return optionvalue.Off
-	}
-	return caddy.Duration(max(longest, minAbandonTimeout))
-}
-
-// nameless derives a name from settings, for pools that have none.
-func (a *App) nameless(c PoolConfig) string {
-	text, err := json.Marshal(c)
-	if err != nil {
-		return "unnamed" // cannot happen: it came from JSON
-	}
-	sum := sha256.Sum256(text)
-	for n := 1; ; n++ {
-		name := fmt.Sprintf("unnamed-%s-%d", hex.EncodeToString(sum[:4]), n)
-		if a.claims[name] == nil {
-			return name
-		}
-	}
-}
-
-func sameConfig(a, b PoolConfig) bool { return reflect.DeepEqual(a, b) }
-
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ spot                        = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -72,8 +72,8 @@ type inForce struct {
 }
 
 func nowInForce(pool *pools.Pool) inForce {
-	n, _ := pools.Table.References(pool.Name())
-	return inForce{pool.Settings().Concurrency, n, pools.Budget.Limits().Uploads}
+	n, _ := process.Pools.Named.References(pool.Name())
+	return inForce{pool.Settings().Concurrency, n, process.Budget.Limits().Uploads}
 }
 
 func limited(n int) string {
@@ -115,15 +115,15 @@ func TestPoolOfSeveralConfigurations(t *testing.T) {
 	second.end()
 	second.end() // once more does nothing
 	noPools(t)
-	if !pools.BudgetLeases.None() {
+	if !process.BudgetLeases.None() {
 		t.Error("the budget is still leased")
 	}
 }
 
 // restoreBudget brings the process's budget back for other tests.
 func restoreBudget(t *testing.T) {
-	limits := pools.Budget.Limits()
-	t.Cleanup(func() { pools.Budget.Configure(limits) })
+	limits := process.Budget.Limits()
+	t.Cleanup(func() { process.Budget.Configure(limits) })
 }
 
 // An event of Caddy's name that another module emits starts nothing.
@@ -211,7 +211,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	for pool.Snapshot().Waiting == 0 {
 		runtime.Gosched()
 	}
-	listens := pools.Listening.Load()
+	listens := process.Pools.Events.Listeners.Last()
 	for range 20 { // apps start in random order
 		err := load(`{"offload_test_bad_start": {}, "offload": {"pools": {"lives": {"concurrency": 2, "breaker": {"consecutive_failures": 30}}}, "spool": {"uploads": 2}}}`)
 		if err == nil || !strings.Contains(err.Error(), "bad start") {
@@ -221,7 +221,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	if got, want := nowInForce(pool), (inForce{1, 1, 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if listens == nil || pools.Listening.Load() != listens {
+	if listens == nil || process.Pools.Events.Listeners.Last() != listens {
 		t.Error("another configuration gets the events")
 	}
 	leave()
@@ -237,7 +237,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 func living(t *testing.T, name string) *pools.Pool {
 	t.Helper()
 	var pool *pools.Pool
-	pools.Table.Range(func(key, v any) bool {
+	process.Pools.Named.Range(func(key, v any) bool {
 		if key == name {
 			pool = v.(*pools.Pool)
 		}
@@ -268,7 +268,7 @@ func TestReload(t *testing.T) {
 			t.Error(err)
 		}
 		noPools(t)
-		if pools.Listening.Load() != nil {
+		if process.Pools.Events.Listeners.Last() != nil {
 			t.Error("a configuration that has ended gets the events")
 		}
 	})
@@ -285,10 +285,10 @@ func TestReload(t *testing.T) {
 		if got, want := nowInForce(pool), (inForce{n, 1, n}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		if now := pools.Listening.Load(); now == nil || now == listens {
+		if now := process.Pools.Events.Listeners.Last(); now == nil || now == listens {
 			t.Error("an old configuration gets the events")
 		}
-		listens = pools.Listening.Load()
+		listens = process.Pools.Events.Listeners.Last()
 	}
 }
 
@@ -337,7 +337,7 @@ func TestFailedProvision(t *testing.T) {
 // onlyAlive fails the test if a pool but these is alive.
 func onlyAlive(t *testing.T, names ...string) {
 	t.Helper()
-	pools.Table.Range(func(name, _ any) bool {
+	process.Pools.Named.Range(func(name, _ any) bool {
 		if !slices.Contains(names, name.(string)) {
 			t.Errorf("pool '%s' is alive", name)
 		}
@@ -364,7 +364,7 @@ func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 	alive.start()
 	pool := living(t, "lives")
 	fail(t, pool)
-	before, settings, limits := nowInForce(pool), pool.Settings(), pools.Budget.Limits()
+	before, settings, limits := nowInForce(pool), pool.Settings(), process.Budget.Limits()
 	text := strings.ReplaceAll(`{
 	offload {
 		pool lives {
@@ -404,8 +404,8 @@ func TestAdaptAndValidateHaveNoSideEffect(t *testing.T) {
 		}
 	}
 	onlyAlive(t, "lives")
-	if got := nowInForce(pool); got != before || !reflect.DeepEqual(pool.Settings(), settings) || pools.Budget.Limits() != limits {
-		t.Errorf("got %+v, %+v, %+v", got, pool.Settings(), pools.Budget.Limits())
+	if got := nowInForce(pool); got != before || !reflect.DeepEqual(pool.Settings(), settings) || process.Budget.Limits() != limits {
+		t.Errorf("got %+v, %+v, %+v", got, pool.Settings(), process.Budget.Limits())
 	}
 	_ = filepath.WalkDir(home, func(path string, _ fs.DirEntry, _ error) error {
 		if path != home {

@@ -15,6 +15,7 @@ const asCaddy = "OFFLOAD_TEST_AS_CADDY"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCaddy) != "" {
+		site.RepeatTermination()
 		caddycmd.Main()
 		return
 	}

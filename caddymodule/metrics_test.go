@@ -19,7 +19,7 @@ import (
 func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.Collector{})
+	registry.MustRegister(metrics.Collector{Process: process})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -31,13 +31,26 @@ func gather(t *testing.T) []*dto.MetricFamily {
 func TestMetricsLint(t *testing.T) {
 	restoreBudget(t)
 	provision(t, `{"pools": {"one": {}, "two": {"concurrency": -1, "breaker": {"off": true}}}}`).start()
-	problems, err := testutil.CollectAndLint(metrics.Collector{})
+	problems, err := testutil.CollectAndLint(metrics.Collector{Process: process})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
+}
+
+// completePool starts a pool that has each metric.
+func completePool(t *testing.T) {
+	t.Helper()
+	provision(t, `{"pools": {"one": {"classes": [{"name": "normal", "weight": 1}]}}}`).start()
+	pool := living(t, "one")
+	settings := pool.Configured()
+	settings.UpstreamConcurrency = 1
+	if err := pool.Configure(settings); err != nil {
+		t.Fatal(err)
+	}
+	pool.ReportUpstreams([]offloader.UpstreamState{{Name: "127.0.0.1:8000", Available: true}})
 }
 
 // documented is a row of the tables in docs/metrics.md: name, type, and the
@@ -47,12 +60,13 @@ var documented = regexp.MustCompile("(?m)^\\| `(caddy_offload_[a-z_]+)` \\| ([a-
 // The documentation lists each metric with its type and labels, and no other.
 func TestMetricsAreDocumented(t *testing.T) {
 	restoreBudget(t)
-	provision(t, `{"pools": {"one": {}}}`).start()
+	completePool(t)
 	text, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofPool, ofProcess, _ := strings.Cut(string(text), "## Of the process")
+	ofCore, _, _ := strings.Cut(string(text), "## Of jobs") // the plugin for jobs has the others
+	ofPool, ofProcess, _ := strings.Cut(ofCore, "## Of the process")
 	var want, got []string
 	for i, part := range []string{ofPool, ofProcess} {
 		for _, row := range documented.FindAllStringSubmatch(part, -1) {
@@ -92,6 +106,9 @@ func TestDashboardAsksForKnownMetrics(t *testing.T) {
 		t.Errorf("it asks for %d metrics", len(asked))
 	}
 	for _, name := range asked {
+		if strings.HasPrefix(name, "caddy_offload_jobs_") {
+			continue // of the plugin for jobs
+		}
 		if !slices.Contains(known, strings.TrimSuffix(name, "_bucket")) {
 			t.Errorf("it asks for %s", name)
 		}
@@ -128,9 +145,9 @@ func TestMetricsOfWhatIsSetByHand(t *testing.T) {
 // others, so that gather would have failed.
 func TestMetricsAreDescribed(t *testing.T) {
 	restoreBudget(t)
-	provision(t, `{"pools": {"one": {}}}`).start()
+	completePool(t)
 	described := make(chan *prometheus.Desc, 100)
-	metrics.Collector{}.Describe(described)
+	metrics.Collector{Process: process}.Describe(described)
 	if got, want := len(described), len(gather(t)); got != want {
 		t.Errorf("%d metrics are described, %d published", got, want)
 	}

@@ -3,11 +3,14 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
 )
 
 // rewireOnce calls rewire for the first offload of a configuration.
@@ -18,12 +21,13 @@ func (a *App) rewireOnce(ctx caddy.Context) {
 	}
 }
 
-// rewire puts [Transport] into every reverse_proxy that is provisioned after the first
-// offload of a configuration: those behind an offload are among them.
+// rewire wraps the transport of each reverse_proxy in [Transport], if the reverse_proxy is
+// provisioned after the first offload of a configuration, as those behind an offload are.
+// It also puts a handler in front of error routes.
 //
-// It changes configuration that is still text. Once reverse_proxy is provisioned, its
-// transport can no longer be exchanged: active health checks read it from then on, and
-// the HTTP app may be serving before this app starts.
+// It changes configuration that is still JSON. Once reverse_proxy is provisioned, its
+// transport can no longer be exchanged: active health checks read it from then on, and the
+// HTTP app may be serving before this app starts.
 func rewire(ctx caddy.Context) {
 	for _, module := range ctx.Modules() {
 		switch m := module.(type) {
@@ -45,13 +49,27 @@ func rewire(ctx caddy.Context) {
 }
 
 func rewireServer(s *caddyhttp.Server) {
-	rewireRoutes(s.Routes)
 	if s.Errors != nil {
 		rewireRoutes(s.Errors.Routes)
+		s.Errors.Routes = rewireErrors(s)
 	}
+	rewireRoutes(s.Routes)
 	for _, route := range s.NamedRoutes {
 		rewireRoutes(caddyhttp.RouteList{*route}) // they share the handlers' texts
 	}
+}
+
+// rewireErrors puts a handler in front of the error routes of a server, which may answer
+// requests that offload has rejected. If the server's handlers are provisioned already, it
+// is too late for that.
+func rewireErrors(s *caddyhttp.Server) caddyhttp.RouteList {
+	routes := s.Errors.Routes
+	isText := func(route caddyhttp.Route) bool { return route.HandlersRaw != nil }
+	if len(routes) == 0 || !slices.ContainsFunc(s.Routes, isText) {
+		return routes
+	}
+	front := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{answers.ErrorRoutes{}}}
+	return slices.Insert(routes, 0, front)
 }
 
 func rewireResponses(handlers []caddyhttp.ResponseHandler) {
@@ -68,7 +86,7 @@ func rewireRoutes(routes caddyhttp.RouteList) {
 	}
 }
 
-// rewireText rewires the text of a handler and of all handlers within it.
+// rewireText changes the JSON of a handler and of all handlers within it.
 func rewireText(text json.RawMessage) json.RawMessage {
 	if !bytes.Contains(text, []byte(`reverse_proxy`)) {
 		return text

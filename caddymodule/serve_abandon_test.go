@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 	var up site.Counter
 	work := make(chan struct{})
-	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		up.Enter()
 		defer up.Leave()
 		<-work // like a blocked loop: it does not notice that its client left
@@ -38,14 +39,14 @@ func TestLeavingClientsDoNotFreePermits(t *testing.T) {
 		up.Most.Store(0)
 		before := up.Total.Load()
 		var leaving sync.WaitGroup
+		allIn := make(chan struct{})
+		leave := sync.OnceFunc(func() { close(allIn) })
+		defer leave()
 		for range 10 {
-			leaving.Go(func() {
-				site.Leave(t, c, url, func() {
-					site.Eventually(t, func() bool { return up.Now.Load() == 2 })
-					<-time.After(200 * time.Millisecond)
-				})
-			})
+			leaving.Go(func() { site.Leave(t, c, url, func() { <-allIn }) })
 		}
+		o.eventually("blocked", func(p object) bool { return p["waiting"] == 8.0 && up.Now.Load() == 2 })
+		leave()
 		leaving.Wait()
 		logged += 8
 		s.AccessLog(logged) // the server knows that they left
@@ -112,10 +113,11 @@ func TestOnAbandon(t *testing.T) {
 				}
 				return nil
 			})
-			s := site.Serve(t, nil, "\n\toffload {\n\t\tname abandon\n\t\t"+tt.words+"\n\t}\n\troute {\n\t\t"+name+"\n\t}")
+			s, o := serveOperated(t, nil, "\n\toffload {\n\t\tname abandon\n\t\t"+tt.words+"\n\t}\n\troute {\n\t\t"+name+"\n\t}")
 			site.Leave(t, s.Clients()["h2"], "https://"+s.Addr, func() { <-started })
 			if !tt.cancels {
-				<-time.After(100 * time.Millisecond)
+				o.eventually("abandon", func(p object) bool { return p["abandoned"] == 1.0 })
+				testkit.Quiet(100 * time.Millisecond)
 				close(release)
 			}
 			if got := <-cancelled; got != tt.cancels {
@@ -136,7 +138,7 @@ func TestAnswersThatBeginTooLate(t *testing.T) {
 		t.Run(words, func(t *testing.T) {
 			begin := make(chan struct{})
 			var up site.Counter
-			s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				up.Enter()
 				defer up.Leave()
 				<-begin
@@ -146,7 +148,7 @@ func TestAnswersThatBeginTooLate(t *testing.T) {
 						return
 					}
 					http.NewResponseController(w).Flush()
-					<-time.After(20 * time.Millisecond)
+					testkit.Pause(20 * time.Millisecond)
 				}
 				up.Total.Add(1000) // it came to its end
 			}), `
@@ -160,11 +162,11 @@ func TestAnswersThatBeginTooLate(t *testing.T) {
 			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 				before := up.Total.Load()
 				site.Leave(t, c, url, func() {
-					site.Eventually(t, func() bool { return up.Total.Load() > before })
+					testkit.Eventually(t, func() bool { return up.Total.Load() > before })
 				})
-				<-time.After(100 * time.Millisecond) // the server knows by then
+				o.eventually("late-answers", func(p object) bool { return p["abandoned"] == 1.0 })
 				begin <- struct{}{}
-				site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+				testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 				if ended := up.Total.Load()-before >= 1000; ended == cancels {
 					t.Errorf("it came to its end: %v, want %v", ended, !cancels)
 				}
@@ -197,9 +199,9 @@ func TestLeavingEventsCancels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 		res.Body.Close()
-		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 	})
 }
 
@@ -286,7 +288,7 @@ func TestStormEndsAtZero(t *testing.T) {
 	}
 	storm.Wait()
 	c := s.Clients()["h1"]
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		_, body := site.Get(t, c, "https://"+s.Addr+"/state")
 		return body == "1" // this request itself
 	})
@@ -330,11 +332,11 @@ func TestClientFaultsWithoutSpools(t *testing.T) {
 				}
 			}()
 			io.WriteString(writer, "some of it")
-			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 			cancel()
 			writer.CloseWithError(context.Canceled)
 			<-done
-			site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 
 			res, err := c.Get(url)
 			if err != nil || res.StatusCode != 200 {
@@ -342,7 +344,30 @@ func TestClientFaultsWithoutSpools(t *testing.T) {
 			}
 			_, _ = io.ReadFull(res.Body, make([]byte, 1<<20))
 			res.Body.Close()
-			site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		}
 	})
+}
+
+// A run whose time for the backend ends while its handler returns is given up too. It used to
+// keep its permit, and its backend connection, for as long as the backend worked.
+func TestGivenUpWhileTheHandlerReturns(t *testing.T) {
+	s := site.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), `
+	offload {
+		name givenup
+		concurrency 40
+		first_byte_timeout 20ms
+		abandon_timeout 1us
+		breaker off
+	}
+	reverse_proxy UPSTREAM`)
+	c := s.Clients()["h1"]
+	for range 10 {
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() { site.Get(t, c, "https://"+s.Addr) })
+		}
+		all.Wait()
+		testkit.Eventually(t, func() bool { return caddymodule.Running("givenup") == 0 })
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -35,7 +36,7 @@ func holdOne(t *testing.T, s *site.Site, c *http.Client, path string) {
 		}
 		res.Body.Close()
 	}()
-	site.Eventually(t, func() bool { return blocked.Now.Load() > 0 })
+	testkit.Eventually(t, func() bool { return blocked.Now.Load() > 0 })
 	t.Cleanup(func() {
 		close(busy)
 		<-done
@@ -269,7 +270,7 @@ func TestBreakerIgnoresImpatientCalls(t *testing.T) {
 	for limit, status := range map[string]string{"1m": "", "10S": "14", "": "14"} {
 		t.Run("grpc-timeout "+limit, func(t *testing.T) {
 			s := site.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-				<-time.After(5 * time.Millisecond)
+				testkit.Pause(5 * time.Millisecond)
 				panic(http.ErrAbortHandler)
 			}), `
 	offload {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -53,7 +54,7 @@ func trickle(version, fields string) func(context.Context, *site.Site, map[strin
 				res.Body.Close()
 			}
 			body.Close()
-			<-time.After(20 * time.Millisecond)
+			testkit.Pause(20 * time.Millisecond)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func TestHonestRequestsBesideAttacks(t *testing.T) {
 			return
 		}
 		io.Copy(io.Discard, r.Body)
-		<-time.After(5 * time.Millisecond)
+		testkit.Pause(5 * time.Millisecond)
 	}), "offload {\n name attacked\n }\n reverse_proxy UPSTREAM")
 	for name, attack := range attacks {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,7 @@ func TestHonestRequestsBesideAttacks(t *testing.T) {
 			for range 8 {
 				attackers.Go(func() { attack(ctx, s, theirs) })
 			}
-			<-time.After(300 * time.Millisecond) // it has what it can get
+			testkit.Pause(300 * time.Millisecond) // the attack takes all that it can get
 			const each = 50
 			lost := make([]int, 3)
 			for i, c := range []string{"h1", "h2", "h3"} {

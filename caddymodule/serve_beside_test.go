@@ -24,7 +24,8 @@ func TestRunsBesideTheirRequest(t *testing.T) {
 	})
 	ended := make(chan error)
 	front := site.HandleInFront(t, func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-		own := context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+		own := context.WithoutCancel(r.Context()) // else the run is cut short if it goes on for a second after its client
+		own = context.WithValue(own, caddy.ReplacerCtxKey, caddy.NewReplacer())
 		own = context.WithValue(own, caddyhttp.VarsCtxKey, make(map[string]any))
 		alone := r.Clone(own)
 		go func() { ended <- next.ServeHTTP(httptest.NewRecorder(), alone) }()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -41,6 +42,11 @@ func serveTight(t *testing.T) *budgetStage {
 	}
 	offload /b* {
 		name b
+	}
+	offload /keyed* {
+		name keyed
+		concurrency 100
+		fair_by {http.request.header.X-User}
 	}
 	reverse_proxy UPSTREAM`)
 	return b
@@ -108,12 +114,12 @@ func (b *budgetStage) post(t *testing.T, c *http.Client, req *http.Request, n in
 // half waits until a direction has at least that much on disk.
 func (b *budgetStage) untilDisk(half string, n float64) {
 	b.operator.t.Helper()
-	site.Eventually(b.operator.t, func() bool { return b.get("spool", "")[half].(object)["disk_bytes"].(float64) >= n })
+	testkit.Eventually(b.operator.t, func() bool { return b.get("spool", "")[half].(object)["disk_bytes"].(float64) >= n })
 }
 
 func (b *budgetStage) atRest() {
 	b.operator.t.Helper()
-	site.Eventually(b.operator.t, func() bool {
+	testkit.Eventually(b.operator.t, func() bool {
 		all := b.get("spool", "")["usage"].(object)
 		return all["memory_bytes"] == 0.0 && all["disk_bytes"] == 0.0 && all["uploads"] == 0.0
 	})
@@ -227,20 +233,49 @@ func TestStalledReadersLeaveRoomForOtherReaders(t *testing.T) {
 
 // One client in one pool does not get all places of uploads.
 func TestUploadsLeavePlaces(t *testing.T) {
+	uploadsLeavePlaces(t, "/a",
+		func(t *testing.T, url string, _ int) *http.Request {
+			return from(t, "192.0.2.1", http.MethodPost, url, nil)
+		},
+		func(t *testing.T, url string) *http.Request { return from(t, "192.0.2.2", http.MethodPost, url, nil) })
+}
+
+// In a pool that counts by key, no key gets all places, from any number of addresses.
+func TestUploadsOfAKeyLeavePlaces(t *testing.T) {
+	of := func(t *testing.T, user, client, url string) *http.Request {
+		req := from(t, client, http.MethodPost, url, nil)
+		req.Header.Set("X-User", user)
+		return req
+	}
+	uploadsLeavePlaces(t, "/keyed",
+		func(t *testing.T, url string, i int) *http.Request {
+			return of(t, "greedy", fmt.Sprint("192.0.2.", i), url)
+		},
+		func(t *testing.T, url string) *http.Request { return of(t, "modest", "192.0.2.1", url) })
+}
+
+// uploadsLeavePlaces makes uploads of a greedy client, which leave places to it in other pools,
+// and to a modest client.
+func uploadsLeavePlaces(
+	t *testing.T, path string,
+	greedy func(t *testing.T, url string, i int) *http.Request, modest func(t *testing.T, url string) *http.Request,
+) {
 	const most = 27 // of 40: twice the remaining ones, and three
 	b := serveTight(t)
 	b.each(func(t *testing.T, c *http.Client, url string) {
 		var open []*io.PipeWriter
 		var all []*asked
-		for range 35 {
+		for i := range 35 {
 			body, writer := io.Pipe()
-			all = append(all, askFor(b.another(t, url), from(t, "192.0.2.1", http.MethodPost, url+"/a", body)))
+			req := greedy(t, url+path, i)
+			req.Body = body
+			all = append(all, askFor(b.another(t, url), req))
 			io.WriteString(writer, "x")
 			open = append(open, writer)
 		}
-		site.Eventually(t, func() bool { return ended(all) == 35-most })
-		b.post(t, c, from(t, "192.0.2.1", http.MethodPost, url+"/b", nil), 10)
-		b.post(t, c, from(t, "192.0.2.2", http.MethodPost, url+"/a", nil), 10)
+		testkit.Eventually(t, func() bool { return ended(all) == 35-most })
+		b.post(t, c, greedy(t, url+"/b", 1), 10)
+		b.post(t, c, modest(t, url+path), 10)
 		for _, writer := range open {
 			go writer.Close()
 		}

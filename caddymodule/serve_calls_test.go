@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -90,7 +91,7 @@ func TestOutcomesOfCalls(t *testing.T) {
 					if res.StatusCode != 200 {
 						t.Errorf("%s in %s: got %d", status, where, res.StatusCode)
 					}
-					site.Eventually(t, func() bool {
+					testkit.Eventually(t, func() bool {
 						_, now := ended("")
 						return now == all+1
 					})
@@ -128,7 +129,7 @@ func TestGoodHeadsOfCallsSettleProbes(t *testing.T) {
 	c := s.Clients()["h2"]
 	call(t, c, "https://"+s.Addr+"/trailers/14", "")
 	o.eventually("probed", func(p object) bool { return p["breaker"] != "closed" })
-	site.Eventually(t, func() bool { return o.get("pools/{name}", "probed")["breaker"] == "half_open" })
+	testkit.Eventually(t, func() bool { return o.get("pools/{name}", "probed")["breaker"] == "half_open" })
 	a := askFor(c, callRequest(t, "https://"+s.Addr+"/stream", ""))
 	o.eventually("probed", func(p object) bool { return p["breaker"] == "closed" && p["running"] == 1.0 })
 	work <- struct{}{}
@@ -150,7 +151,7 @@ func TestCallsPastTheirTimeAreNotRun(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			c := s.Clients()[version]
 			first := askFor(c, callRequest(t, "https://"+s.Addr, ""))
-			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 			before, begin := up.Total.Load(), time.Now()
 			res, _ := call(t, c, "https://"+s.Addr, "200m")
 			if res.StatusCode != 200 || res.Header.Get("Grpc-Status") != "4" {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -117,7 +118,7 @@ func TestReadDeadlinesAreTheBodys(t *testing.T) {
 		_, late := io.ReadAll(r.Body)
 		_ = c.SetReadDeadline(time.Time{})
 		rest, err := io.ReadAll(r.Body)
-		<-time.After(10 * time.Millisecond) // for what would be noticed on the connection
+		testkit.Quiet(10 * time.Millisecond) // for an effect of the deadline on the connection
 		_, _ = fmt.Fprintf(w, "%t %q %v %v", errors.Is(late, os.ErrDeadlineExceeded), rest, err, r.Context().Err())
 		return nil
 	})

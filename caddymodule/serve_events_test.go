@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -38,6 +39,9 @@ func (*recorder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (*recorder) Handle(ctx context.Context, e caddy.Event) error {
+	if e.Data["pool"] != "eventful" {
+		return nil // of another test, whose pool lives on for a moment
+	}
 	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	recorded.Lock()
 	recorded.events = append(recorded.events, repl.ReplaceAll("{event.name} {event.data.pool} {event.module}", ""))
@@ -56,7 +60,7 @@ func (*recorder) Handle(ctx context.Context, e caddy.Event) error {
 func records(t *testing.T, n int) []string {
 	t.Helper()
 	var events []string
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		recorded.Lock()
 		defer recorded.Unlock()
 		if len(recorded.events) < n {
@@ -104,7 +108,7 @@ func TestEvents(t *testing.T) {
 			heard(t, c, "https://"+s.Addr+"/fails")
 		}
 		events := records(t, 2)
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			res, _ := site.Get(t, c, "https://"+s.Addr)
 			return res.StatusCode == 200
 		})
@@ -124,7 +128,7 @@ func TestEvents(t *testing.T) {
 	holdOne(t, s, c, "/hold")
 	for range 3 { // they wait one after the other
 		site.Leave(t, c, "https://"+s.Addr, func() {
-			site.Eventually(t, func() bool { return scrape(t, s)[`waiting{pool="eventful"}`] == 1 })
+			testkit.Eventually(t, func() bool { return scrape(t, s)[`waiting{pool="eventful"}`] == 1 })
 		})
 	}
 	if got := records(t, 1); !slices.Equal(got, []string{"offload.saturated eventful offload"}) {
@@ -149,14 +153,15 @@ func TestEventsOfBadHandlers(t *testing.T) {
 			t.Fatal("no answer")
 		}
 	}
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		res, _ := site.Get(t, c, "https://"+s.Addr)
 		return res.StatusCode == 200
 	})
 	records(t, 1)
 	close(slow)
-	if got := records(t, 2); len(got) != 2 {
-		t.Errorf("got %q after one whose handler has panicked", got)
+	var got []string // the later ones come although the handler of each has panicked
+	for len(got) == 0 || got[len(got)-1] != "offload.breaker_closed eventful offload" {
+		got = append(got, records(t, 1)...)
 	}
 }
 
@@ -169,7 +174,7 @@ func TestPoolLog(t *testing.T) {
 	lines := func(n int) []map[string]any {
 		t.Helper()
 		var all []map[string]any
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			all = slices.DeleteFunc(ourLog(file), func(line map[string]any) bool {
 				return line["pool"] != "eventful" // a pool of another test may change meanwhile
 			})
@@ -185,7 +190,10 @@ func TestPoolLog(t *testing.T) {
 	s.Load(fmt.Sprintf(eventful, "9s") + "\nheader X-Other yes")
 	s.Load("respond \"nothing\"")
 	var got []string
-	for _, line := range lines(4) {
+	for i, line := range lines(4) {
+		if _, ok := line["cool_down"]; ok != (i == 0) || line["hold"] != nil {
+			t.Errorf("the cool-down is %v and the hold %v in line %v", line["cool_down"], line["hold"], line)
+		}
 		got = append(got, fmt.Sprintf("%s: %s %s %v %v %v", line["level"], line["msg"], line["pool"], line["from"], line["to"], line["by"]))
 	}
 	want := []string{

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -19,7 +21,7 @@ import (
 func lastLine(t *testing.T, p *site.Process, msg string) map[string]any {
 	t.Helper()
 	var last map[string]any
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		for _, line := range p.Log() {
 			if line["msg"] == msg {
 				last = line
@@ -98,7 +100,7 @@ func TestExitFinishesWhatWasAdmitted(t *testing.T) {
 				}
 			})
 			io.WriteString(rest, "begin")
-			site.Eventually(t, func() bool {
+			testkit.Eventually(t, func() bool {
 				now := scrape(t, p.Site)
 				return now[`running{pool="exits"}`] == 2 && now[`waiting{pool="exits"}`] == 4 && now[`uploading{pool="exits"}`] == 1
 			})
@@ -151,7 +153,7 @@ func TestExitAfterTheGracePeriod(t *testing.T) {
 			}
 		})
 	}
-	site.Eventually(t, func() bool { return scrape(t, p.Site)[`in_flight{pool="exits"}`] == 3 })
+	testkit.Eventually(t, func() bool { return scrape(t, p.Site)[`in_flight{pool="exits"}`] == 3 })
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -231,7 +233,7 @@ func TestExitWithShutdownDelay(t *testing.T) {
 	respond "{http.shutting_down}"`)
 	c := p.Clients()["h2"]
 	p.Signal(syscall.SIGTERM)
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		res, body := site.Get(t, c, "https://"+p.Addr)
 		if res.StatusCode != 200 {
 			t.Fatalf("got %d", res.StatusCode)
@@ -265,7 +267,7 @@ func TestExitByAdmin(t *testing.T) {
 			t.Errorf("got %d %q", res.StatusCode, body)
 		}
 	})
-	site.Eventually(t, func() bool { return scrape(t, p.Site)[`running{pool="exits"}`] == 1 })
+	testkit.Eventually(t, func() bool { return scrape(t, p.Site)[`running{pool="exits"}`] == 1 })
 	var stopping sync.WaitGroup
 	stopping.Go(func() { // it answers when all has ended
 		if err := p.AskToStop(); err != nil {
@@ -288,11 +290,13 @@ func TestExitUnderLoad(t *testing.T) {
 	for _, version := range []string{"h1", "h2"} {
 		t.Run(version, func(t *testing.T) {
 			var seen sync.Map
+			var runs atomic.Int64
 			p := startLogged(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if n, again := seen.LoadOrStore(r.Header.Get("X-Id"), 1); again {
 					t.Errorf("%s came %v times", r.Header.Get("X-Id"), n.(int)+1)
 				}
-				<-time.After(20 * time.Millisecond)
+				runs.Add(1)
+				testkit.Pause(20 * time.Millisecond)
 				io.WriteString(w, "done")
 			}), "grace_period 15s", `
 	offload {
@@ -331,7 +335,7 @@ func TestExitUnderLoad(t *testing.T) {
 					}
 				})
 			}
-			<-time.After(500 * time.Millisecond)
+			testkit.Eventually(t, func() bool { return runs.Load() >= 100 })
 			p.Signal(syscall.SIGTERM)
 			code := p.Wait()
 			clients.Wait()
@@ -381,7 +385,7 @@ func TestExitWaitsForUploads(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			p := startLogged(t, http.HandlerFunc(echoBody), "grace_period 15s", nested)
 			up := beginUpload(t, p.Clients()[version], "https://"+p.Addr+"/work/")
-			site.Eventually(t, func() bool { return scrape(t, p.Site)[`uploading{pool="exits"}`] == 1 })
+			testkit.Eventually(t, func() bool { return scrape(t, p.Site)[`uploading{pool="exits"}`] == 1 })
 			p.Signal(syscall.SIGTERM)
 			wantNumbers(t, lastLine(t, p, exitBegins), map[string]float64{"running": 0, "waiting": 0, "uploading": 1})
 			up.end()
@@ -395,7 +399,7 @@ func TestExitWaitsForUploads(t *testing.T) {
 	t.Run("cut", func(t *testing.T) {
 		p := startLogged(t, http.HandlerFunc(echoBody), "grace_period 500ms", nested)
 		up := beginUpload(t, p.Clients()["h1"], "https://"+p.Addr+"/work/")
-		site.Eventually(t, func() bool { return scrape(t, p.Site)[`uploading{pool="exits"}`] == 1 })
+		testkit.Eventually(t, func() bool { return scrape(t, p.Site)[`uploading{pool="exits"}`] == 1 })
 		p.Signal(syscall.SIGTERM)
 		if code := p.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
@@ -430,9 +434,9 @@ func TestExitDoesNotWaitForAbandonedRuns(t *testing.T) {
 				t.Errorf("got %d", res.StatusCode)
 			}
 			site.Leave(t, c, "https://"+p.Addr+"/closed", func() {
-				site.Eventually(t, func() bool { return up.Now.Load() == 2 })
+				testkit.Eventually(t, func() bool { return up.Now.Load() == 2 })
 			})
-			site.Eventually(t, func() bool {
+			testkit.Eventually(t, func() bool {
 				now := scrape(t, p.Site)
 				return now[`abandoned{pool="exits"}`] == 1 && now[`abandoned{pool="exits-too"}`] == 1
 			})

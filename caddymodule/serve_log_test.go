@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -44,7 +45,7 @@ func get(t *testing.T, c *http.Client, url string) { site.Get(t, c, url) }
 // leaveAfter gives a request up after a while.
 func leaveAfter(d time.Duration) func(t *testing.T, c *http.Client, url string) {
 	return func(t *testing.T, c *http.Client, url string) {
-		site.Leave(t, c, url, func() { <-time.After(d) })
+		site.Leave(t, c, url, func() { testkit.Pause(d) })
 	}
 }
 
@@ -57,7 +58,7 @@ func upload(size int, pause time.Duration, leaves bool) func(t *testing.T, c *ht
 		body, w := io.Pipe()
 		go func() {
 			io.WriteString(w, "begin")
-			<-time.After(pause)
+			testkit.Pause(pause)
 			if leaves {
 				cancel()
 				return
@@ -76,7 +77,7 @@ func upload(size int, pause time.Duration, leaves bool) func(t *testing.T, c *ht
 func slowUpstream(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/slow":
-		<-time.After(pause)
+		testkit.Pause(pause)
 	case "/hang":
 		<-r.Context().Done()
 		return
@@ -147,7 +148,7 @@ var logCases = map[string]logCase{
 // The access log has the outcome and the times of each request, and no other fields.
 func TestAccessLog(t *testing.T) {
 	behind := site.HandleBehind(t, func(http.ResponseWriter, *http.Request) error {
-		<-time.After(pause)
+		testkit.Pause(pause)
 		return nil
 	})
 	for name, test := range logCases {

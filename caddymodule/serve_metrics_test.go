@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -28,7 +29,7 @@ type series map[string]float64
 // a new connection without one.
 func heard(t *testing.T, c *http.Client, url string) (res *http.Response, body string) {
 	t.Helper()
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		var err error
 		if res, err = c.Get(url); err != nil {
 			return false
@@ -139,7 +140,7 @@ func TestMetrics(t *testing.T) {
 	var waiter sync.WaitGroup
 	site.Leave(t, c, url+"/busy/left", func() {
 		waiter.Go(func() {
-			site.Eventually(t, func() bool { return scrape(t, s)[`waiting{pool="busy"}`] == 1 })
+			testkit.Eventually(t, func() bool { return scrape(t, s)[`waiting{pool="busy"}`] == 1 })
 			if res, _ := site.Get(t, c, url+"/busy/rejected"); res.StatusCode != 503 {
 				t.Errorf("got %d", res.StatusCode)
 			}
@@ -153,7 +154,7 @@ func TestMetrics(t *testing.T) {
 	for range 3 {
 		site.Get(t, c, url+"/fails")
 	}
-	site.Eventually(t, func() bool { return scrape(t, s)[`left_total{pool="busy"}`] == 1 })
+	testkit.Eventually(t, func() bool { return scrape(t, s)[`left_total{pool="busy"}`] == 1 })
 	scrape(t, s).want(t, map[string]float64{
 		"admitted_total{pool=busy}": 2, "runs_total{outcome=success,pool=busy}": 1, "run_seconds_count{pool=busy}": 1,
 		"rejections_total{pool=busy,reason=queue_full}":    1,

@@ -3,8 +3,8 @@ package caddymodule_test
 import (
 	"net/http"
 	"testing"
-	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -46,10 +46,6 @@ func backendStops(t *testing.T, outside, inside string) {
 			t.Fatalf("got %v, %v, want 504", res, err)
 		}
 		res.Body.Close()
-		select {
-		case <-stopped:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the backend was kept")
-		}
+		testkit.Receive(t, stopped) // the backend is not kept
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -76,16 +77,19 @@ func TestStalledUploadsEndWithTheirTimeout(t *testing.T) {
 			req.ContentLength = 1000
 			a := askFor(c, req)
 			io.WriteString(rest, "some of it")
-			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
-			least := time.Second
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
+			id, reason := o.only("stalled", "running"), "run_timeout"
 			if operated {
-				o.post("requests/{id}/cancel", o.only("stalled", "running"), "")
-				least = 0
+				o.post("requests/{id}/cancel", id, "")
+				reason = "cancelled"
 			}
 			o.counts("stalled", 0, 0)
-			site.Eventually(t, func() bool { return up.Now.Load() == 0 })
-			if took := time.Since(begin); took < least || took > least+900*time.Millisecond {
-				t.Errorf("operated %v: the permit came back after %s", operated, took)
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
+			if took := time.Since(begin); !operated && took < time.Second {
+				t.Errorf("the permit came back after %s", took)
+			}
+			if e := o.get("explain/{id}", id); e["reason"] != reason {
+				t.Errorf("operated %v: the run ended because of %v", operated, e["reason"])
 			}
 			if p := o.get("pools/{name}", "stalled"); p["breaker"] != "closed" {
 				t.Errorf("operated %v: the breaker is %v", operated, p["breaker"])
@@ -128,22 +132,23 @@ func TestSpooledBodiesOutliveTheAnswer(t *testing.T) {
 			t.Errorf("the backend has got %d bytes", n)
 		}
 		o.counts("spooled", 0, 0)
-		site.Eventually(t, func() bool { return len(o.requests("running", "spooled")) == 0 })
+		testkit.Eventually(t, func() bool { return len(o.requests("running", "spooled")) == 0 })
 	})
 }
 
 // Backends that answer at the moment when the client gets its timeout leave nothing behind:
-// each permit is released once, and each run is listed until then, and no longer.
+// each permit is released once, and each run is listed until then, and no longer. How many are
+// in the backend says nothing here, since most are given up.
 func TestAnswersAtTheTimeout(t *testing.T) {
 	var up site.Counter
 	s, o := serveOperatedWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		up.Enter()
 		defer up.Leave()
-		<-time.After(19*time.Millisecond + time.Duration(up.Total.Load()%8)*500*time.Microsecond)
+		testkit.Pause(19*time.Millisecond + time.Duration(up.Total.Load()%8)*500*time.Microsecond)
 		if r.URL.Path == "/late" {
 			io.WriteString(w, "begin")
 			http.NewResponseController(w).Flush()
-			<-time.After(2 * time.Millisecond)
+			testkit.Pause(2 * time.Millisecond)
 		}
 	}), "offload {\n pool outer {\n concurrency 30\n breaker off\n }\n pool inner {\n concurrency 10\n queue 100\n breaker off\n }\n }\n", `
 	route {
@@ -179,9 +184,6 @@ func TestAnswersAtTheTimeout(t *testing.T) {
 	storm.Wait()
 	for _, pool := range []string{"outer", "inner"} {
 		o.counts(pool, 0, 0)
-		site.Eventually(t, func() bool { return len(o.requests("running", pool)) == 0 })
-	}
-	if most := up.Most.Load(); most > 10+10 { // those that were given up may be about to end
-		t.Errorf("the upstream has had %d at once", most)
+		testkit.Eventually(t, func() bool { return len(o.requests("running", pool)) == 0 })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -48,7 +49,7 @@ func (b *busy) end(t *testing.T, n int) {
 	for range n {
 		b.work <- struct{}{}
 	}
-	site.Eventually(t, func() bool { return b.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return b.Now.Load() == 0 })
 }
 
 // counts waits for the pool to have so many runs, of which so many are abandoned.
@@ -139,7 +140,7 @@ func TestCancelsKeepTheirPermits(t *testing.T) {
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		for _, path := range []string{"/", "/closed"} {
 			a := ask(t, c, url+path)
-			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 			id := o.only("kept", "running")
 			o.post("requests/{id}/cancel", id, "")
 			a.want(t, 503)
@@ -181,7 +182,7 @@ func TestAbandonedRunsAreGivenUp(t *testing.T) {
 			begin := time.Now()
 			if leaves {
 				site.Leave(t, c, url+"/closed", func() {
-					site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+					testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 				})
 			} else if res, _ := site.Get(t, c, url+"/closed"); res.StatusCode != 504 {
 				t.Errorf("got %d", res.StatusCode)
@@ -256,7 +257,7 @@ func TestLongStreamsThatAreLeftAreCut(t *testing.T) {
 		}
 		io.CopyN(io.Discard, res.Body, 100)
 		res.Body.Close()
-		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		o.counts("long", 0, 0)
 	})
 }

@@ -7,9 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -33,13 +36,8 @@ func receives() (http.Handler, chan received) {
 
 func wantPart(t *testing.T, all chan received, bytes int64) {
 	t.Helper()
-	select {
-	case got := <-all:
-		if got.bytes != bytes || got.err == nil {
-			t.Errorf("the backend has got %d bytes and %v, want %d bytes and an error", got.bytes, got.err, bytes)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("the backend has got nothing")
+	if got := testkit.Receive(t, all); got.bytes != bytes || got.err == nil {
+		t.Errorf("the backend has got %d bytes and %v, want %d bytes and an error", got.bytes, got.err, bytes)
 	}
 }
 
@@ -48,9 +46,35 @@ const (
 	partUpload  = 600_000
 )
 
-// breakOff sends a part of an upload, and leaves when the server has it.
-func breakOff(t *testing.T, c *http.Client, url string, fields string, sent func()) {
+// bodies counts the bytes of uploads in front of offload.
+type bodies struct{ read atomic.Int64 }
+
+// directive returns the directive that counts the reads of bodies.
+func (b *bodies) directive(t *testing.T) string {
+	return site.HandleInFront(t, func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+		if r.Method != http.MethodGet {
+			r.Body = &countedBody{r.Body, &b.read}
+		}
+		return next.ServeHTTP(w, r)
+	}) + "\n"
+}
+
+// countedBody adds the bytes that are read of it.
+type countedBody struct {
+	io.ReadCloser
+	read *atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(int64(n))
+	return n, err
+}
+
+// breakOff sends a part of an upload, and leaves when the server has read it.
+func (b *bodies) breakOff(t *testing.T, c *http.Client, url string, fields string, sent func()) {
 	t.Helper()
+	before := b.read.Load()
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	body, rest := io.Pipe()
@@ -66,7 +90,7 @@ func breakOff(t *testing.T, c *http.Client, url string, fields string, sent func
 	a := askFor(c, req)
 	io.WriteString(rest, strings.Repeat("x", partUpload))
 	sent()
-	<-time.After(100 * time.Millisecond) // the last bytes are on their way
+	testkit.Eventually(t, func() bool { return b.read.Load() == before+partUpload })
 	leave()
 	rest.CloseWithError(context.Canceled)
 	<-a.done
@@ -83,7 +107,8 @@ var resumables = map[string]string{
 func TestResumableUploadsThatBreakOff(t *testing.T) {
 	for _, words := range []string{"", "on_abandon cancel", "request_spool 1KiB 2MiB\n on_abandon finish", "unspooled resumable", "request_spool off"} {
 		up, all := receives()
-		s, o := serveOperated(t, up, `
+		var b bodies
+		s, o := serveOperated(t, up, b.directive(t)+`
 		offload {
 			name resumes
 			breaker {
@@ -96,7 +121,7 @@ func TestResumableUploadsThatBreakOff(t *testing.T) {
 		s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 			for name, fields := range resumables {
 				t.Run(name, func(t *testing.T) {
-					breakOff(t, c, url, fields, func() {
+					b.breakOff(t, c, url, fields, func() {
 						if spooled {
 							o.eventually("resumes", func(p object) bool { return p["uploading"] == 1.0 })
 						}
@@ -124,6 +149,7 @@ func TestResumableUploadsThatBreakOff(t *testing.T) {
 // there is no place for it, it is lost.
 func TestPartsOfUploadsWaitTheirTurn(t *testing.T) {
 	up, all := receives()
+	var b bodies
 	busy := newBusy()
 	s, o := serveOperatedWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
@@ -131,7 +157,7 @@ func TestPartsOfUploadsWaitTheirTurn(t *testing.T) {
 			return
 		}
 		up.ServeHTTP(w, r)
-	}), "offload {\n pool outer\n pool inner {\n concurrency 1\n queue 1\n max_wait off\n }\n }\n", `
+	}), "offload {\n pool outer\n pool inner {\n concurrency 1\n queue 1\n max_wait off\n }\n }\n", b.directive(t)+`
 	route {
 		offload outer
 		offload inner
@@ -139,12 +165,12 @@ func TestPartsOfUploadsWaitTheirTurn(t *testing.T) {
 	}`)
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		holder := ask(t, c, url)
-		site.Eventually(t, func() bool { return busy.Now.Load() == 1 })
-		breakOff(t, c, url, resumables["tus"], func() {
+		testkit.Eventually(t, func() bool { return busy.Now.Load() == 1 })
+		b.breakOff(t, c, url, resumables["tus"], func() {
 			o.eventually("outer", func(p object) bool { return p["uploading"] == 1.0 })
 		})
 		o.untilWaiting("inner", 1)
-		breakOff(t, c, url, resumables["draft"], func() {
+		b.breakOff(t, c, url, resumables["draft"], func() {
 			o.eventually("outer", func(p object) bool { return p["uploading"] == 1.0 })
 		})
 		o.eventually("outer", func(p object) bool { return p["running"] == 2.0 && p["uploading"] == 0.0 }) // the second is lost
@@ -194,9 +220,10 @@ func TestSlowResumableUploads(t *testing.T) {
 // Uploads that cannot be resumed are lost with their clients: half of one is of no use.
 func TestOtherUploadsThatBreakOff(t *testing.T) {
 	up, all := receives()
-	s, o := serveOperated(t, up, "offload {\n name others\n }\n reverse_proxy UPSTREAM")
+	var b bodies
+	s, o := serveOperated(t, up, b.directive(t)+"offload {\n name others\n }\n reverse_proxy UPSTREAM")
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
-		breakOff(t, c, url, "Content-Type: application/octet-stream", func() {
+		b.breakOff(t, c, url, "Content-Type: application/octet-stream", func() {
 			o.eventually("others", func(p object) bool { return p["uploading"] == 1.0 })
 		})
 		o.eventually("others", func(p object) bool { return p["uploading"] == 0.0 })

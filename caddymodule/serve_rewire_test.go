@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -83,7 +84,7 @@ func TestEveryProxyCanBeLeft(t *testing.T) {
 			if res, _ := site.Get(t, c, "https://"+s.Addr); res.StatusCode != want {
 				t.Errorf("got %d", res.StatusCode)
 			}
-			site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+			testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 			o.counts("left", 1, 1)
 			select {
 			case <-up.gone:
@@ -115,10 +116,10 @@ func TestConfigurationsWithoutOffload(t *testing.T) {
 	s := site.Serve(t, up, "reverse_proxy UPSTREAM")
 	c := s.Clients()["h2"]
 	site.Leave(t, c, "https://"+s.Addr+"/closed", func() { // reverse_proxy cancels by itself
-		site.Eventually(t, func() bool { return up.Now.Load() == 1 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 1 })
 	})
 	<-up.gone
-	site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 }
 
 // Active health checks go through the same transport, with its scheme.
@@ -153,7 +154,7 @@ func TestHealthChecksGoThrough(t *testing.T) {
 				}
 				w.Write([]byte("answer"))
 			}), "offload\n"+body)
-			site.Eventually(t, func() bool { return up.Total.Load() > before+2 })
+			testkit.Eventually(t, func() bool { return up.Total.Load() > before+2 })
 			if res, text := site.Get(t, s.Clients()["h1"], "https://"+s.Addr); res.StatusCode != 200 || text != "answer" {
 				t.Errorf("got %d %q", res.StatusCode, text)
 			}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -73,7 +74,7 @@ func (m *mortal) warm(t *testing.T, c *http.Client, url string, n int32) {
 	for range n {
 		clients.Go(func() { site.Get(t, c, url+"/warm") })
 	}
-	site.Eventually(t, func() bool { return m.now.Load() == n })
+	testkit.Eventually(t, func() bool { return m.now.Load() == n })
 	for range n {
 		m.answer <- struct{}{}
 	}

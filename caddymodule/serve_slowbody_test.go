@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -98,7 +99,7 @@ func TestSlowBodiesSayWhatToDo(t *testing.T) {
 	io.WriteString(rest, "are you there?")
 	a.want(t, 408)
 	rest.Close()
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		for _, line := range site.Lines(file) {
 			if line["logger"] == "http.handlers.offload" && line["content_type"] == "application/talk" {
 				return strings.Contains(line["hint"].(string), "unspooled")
@@ -150,7 +151,7 @@ func TestUnspooledBodiesThatAreLeftAlone(t *testing.T) {
 	}
 	go feed(ends["fast"], strings.Repeat("x", 1000), 100*time.Millisecond)
 	go ends["untaken"].Write(make([]byte, 4<<20)) // more than is under way
-	<-time.After(7 * time.Second)
+	testkit.Quiet(7 * time.Second)
 	for _, k := range cases {
 		if p := o.get("pools/{name}", k.name); p["running"] != 1.0 || p["ended_total"].(object)["excluded"] != 0.0 {
 			t.Errorf("%s: %v running, ended %v", k.name, p["running"], p["ended_total"])

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -141,7 +142,7 @@ func TestReloadUnderAQueue(t *testing.T) {
 		_, err := io.WriteString(w, "done")
 		return err
 	})
-	s := site.ServeGlobal(t, nil, "grace_period 1m", body(1, ""))
+	s, o := serveOperatedWith(t, nil, "grace_period 1m", body(1, ""))
 	var all sync.WaitGroup
 	for range 10 {
 		for _, c := range s.Clients() {
@@ -153,18 +154,17 @@ func TestReloadUnderAQueue(t *testing.T) {
 			break
 		}
 	}
-	site.Eventually(t, func() bool { return up.Now.Load() == 1 })
-	<-time.After(100 * time.Millisecond)
+	o.eventually("reloads", func(p object) bool { return p["waiting"] == 9.0 && up.Now.Load() == 1 })
 	broken := bytes.Replace(s.Config(body(5, "")), []byte(`"handler":"own"`), []byte(`"handler":"missing"`), 1)
 	if err := caddy.Load(broken, true); err == nil {
 		t.Fatal("the broken configuration has loaded")
 	}
-	<-time.After(50 * time.Millisecond)
+	testkit.Quiet(50 * time.Millisecond)
 	if now := up.Now.Load(); now != 1 {
 		t.Errorf("%d run after a reload that failed, want 1", now)
 	}
 	s.Load(body(4, ""))
-	site.Eventually(t, func() bool { return up.Now.Load() == 4 })
+	testkit.Eventually(t, func() bool { return up.Now.Load() == 4 })
 	for range 50 {
 		s.Load(body(4, fmt.Sprintf("header X-Load %d", up.Total.Load())))
 	}

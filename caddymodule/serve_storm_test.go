@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -52,7 +53,7 @@ func (s *storm) upstream(t *testing.T) http.HandlerFunc {
 			s.up.Enter()
 			defer s.up.Leave()
 		}
-		<-time.After(time.Duration(10+len(id)%3*10) * time.Millisecond)
+		testkit.Pause(time.Duration(10+len(id)%3*10) * time.Millisecond)
 		io.WriteString(w, id+strings.Repeat("x", stormFiller))
 	}
 }
@@ -162,7 +163,7 @@ func TestReloadStorm(t *testing.T) {
 	}
 	began := time.Now()
 	for n := range *stormReloads {
-		<-time.After(time.Until(began.Add(time.Duration(n+1) * stormPause)))
+		testkit.Pause(time.Until(began.Add(time.Duration(n+1) * stormPause)))
 		s.Load(body(n + 1))
 	}
 	took := time.Since(began)
@@ -180,11 +181,11 @@ func TestReloadStorm(t *testing.T) {
 		c.CloseIdleConnections()
 	}
 	s.Load(body(0))
-	after := stateOf(t, s)
-	for deadline := time.Now().Add(10 * time.Second); before.grownTo(after) && time.Now().Before(deadline); after = stateOf(t, s) {
-		<-time.After(50 * time.Millisecond) // old servers end meanwhile
-	}
-	if before.grownTo(after) {
+	var after processState
+	if !testkit.Poll(10*time.Second, func() bool { // old servers end meanwhile
+		after = stateOf(t, s)
+		return !before.grownTo(after)
+	}) {
 		t.Errorf("it was %+v and is %+v", before, after)
 	}
 }
@@ -245,7 +246,7 @@ func TestOrderSurvivesReloads(t *testing.T) {
 				t.Errorf("%s got %d", path, res.StatusCode)
 			}
 		})
-		site.Eventually(t, func() bool { return scrape(t, s)[`in_flight{pool="ordered"}`] == float64(n+1) })
+		testkit.Eventually(t, func() bool { return scrape(t, s)[`in_flight{pool="ordered"}`] == float64(n+1) })
 		s.Load(body(n)) // with fewer places than there are waiters, or none
 		s.Load(body(3))
 	}
@@ -287,7 +288,7 @@ func TestRemovedPoolsFinish(t *testing.T) {
 		}
 	})
 	io.WriteString(rest, "begin")
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		now := scrape(t, s)
 		return now[`in_flight{pool="removed"}`] == 2 && now[`uploading{pool="removed"}`] == 1
 	})
@@ -299,5 +300,5 @@ func TestRemovedPoolsFinish(t *testing.T) {
 	release()
 	admitted.Wait()
 	uploading.Wait()
-	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+	testkit.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }

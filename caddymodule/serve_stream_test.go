@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -208,7 +209,7 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 		for range 4 {
 			// Each on a separate connection, because the window of one is limited.
 			c := s.Clients()[t.Name()[strings.LastIndex(t.Name(), "/")+1:]]
-			site.Eventually(t, func() bool { // until the permit is back
+			testkit.Eventually(t, func() bool { // until the permit is back
 				res, err := c.Get(url)
 				if err != nil {
 					t.Fatal(err)
@@ -221,7 +222,7 @@ func TestSlowReadersHoldNoPermit(t *testing.T) {
 				return false
 			})
 		}
-		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		for _, res := range slow {
 			if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
 				t.Errorf("got %d bytes, %v", n, err)
@@ -296,9 +297,9 @@ func TestTricklingUploadsGiveWay(t *testing.T) {
 		}()
 		io.WriteString(writer, "slow")
 	}
-	site.Eventually(t, func() bool { return scrape(t, s)["uploads"] == 3 })
+	testkit.Eventually(t, func() bool { return scrape(t, s)["uploads"] == 3 })
 	for _, c := range s.Clients() {
-		site.Eventually(t, func() bool { // after five seconds
+		testkit.Eventually(t, func() bool { // after five seconds
 			req, _ := http.NewRequest(http.MethodPost, "https://"+s.Addr+"/echo", strings.NewReader("quick"))
 			res, body := site.Do(t, c, req)
 			return res.StatusCode == 200 && strings.HasPrefix(body, "5 ")
@@ -345,7 +346,7 @@ func TestStallTimeout(t *testing.T) {
 		}
 		defer res.Body.Close()
 		start := time.Now()
-		site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+		testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -64,7 +65,7 @@ func TestRenamesUnderLoad(t *testing.T) {
 	s := site.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		backend.Enter()
 		defer backend.Leave()
-		<-time.After(10 * time.Millisecond)
+		testkit.Pause(10 * time.Millisecond)
 		echoBody(w, r)
 	}), fmt.Sprintf(config, 0))
 	done := make(chan struct{})
@@ -81,7 +82,7 @@ func TestRenamesUnderLoad(t *testing.T) {
 					body, writer := io.Pipe()
 					go func() {
 						io.WriteString(writer, "one,")
-						<-time.After(20 * time.Millisecond)
+						testkit.Pause(20 * time.Millisecond)
 						io.WriteString(writer, "two")
 						writer.Close()
 					}()
@@ -98,17 +99,21 @@ func TestRenamesUnderLoad(t *testing.T) {
 			})
 		}
 	}
+	runSome := func() {
+		before := backend.Total.Load()
+		testkit.Eventually(t, func() bool { return backend.Total.Load() > before+40 })
+	}
 	for n := range 8 {
-		<-time.After(150 * time.Millisecond)
+		runSome()
 		s.Load(fmt.Sprintf(config, n+1))
 	}
-	<-time.After(150 * time.Millisecond)
+	runSome()
 	close(done)
 	clients.Wait()
 	if got := backend.Most.Load(); got != 3 {
 		t.Errorf("the backend saw %d requests at once, want up to 3", got)
 	}
-	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+	testkit.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }
 
 // The successor of a pool is found by the handlers behind it, in any form of

@@ -13,6 +13,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -41,7 +42,7 @@ func (*exporter) Shutdown(context.Context) error { return nil }
 func (e *exporter) named(t *testing.T, n int) map[string]sdktrace.ReadOnlySpan {
 	t.Helper()
 	named := map[string]sdktrace.ReadOnlySpan{}
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		e.Lock()
 		defer e.Unlock()
 		if len(e.spans) < n {
@@ -137,7 +138,7 @@ func TestSpans(t *testing.T) {
 			if len(wait.Attributes()) != 1 {
 				t.Errorf("the wait has %v", wait.Attributes())
 			}
-			site.Eventually(t, func() bool { return caddymodule.Running("inner") == 0 })
+			testkit.Eventually(t, func() bool { return caddymodule.Running("inner") == 0 })
 		})
 	}
 	t.Run("nested", func(t *testing.T) {

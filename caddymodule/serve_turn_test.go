@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -43,17 +44,17 @@ func TestTurnsOfRefusedClients(t *testing.T) {
 		return func() bool { return scrape(t, s)[`in_flight{pool="turns"}`] == float64(n) }
 	}
 	all.Go(func() { ask("10.0.0.8") })
-	site.Eventually(t, inFlight(1))
+	testkit.Eventually(t, inFlight(1))
 	waiter := make(chan int, 1)
 	all.Go(func() { waiter <- ask("10.0.0.9").StatusCode })
-	site.Eventually(t, inFlight(2))
+	testkit.Eventually(t, inFlight(2))
 
 	refused := ask("10.0.0.1")
 	seconds, err := strconv.Atoi(refused.Header.Get("Retry-After"))
 	if refused.StatusCode != http.StatusServiceUnavailable || err != nil || seconds > 2 {
 		t.Fatalf("got %d, Retry-After %q", refused.StatusCode, refused.Header.Get("Retry-After"))
 	}
-	<-time.After(time.Duration(seconds) * time.Second)
+	testkit.Pause(time.Duration(seconds) * time.Second)
 	if got := ask("10.0.0.2").StatusCode; got != http.StatusServiceUnavailable {
 		t.Errorf("a client without a turn got %d", got)
 	}

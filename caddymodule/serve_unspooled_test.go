@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -302,7 +303,7 @@ func TestConversations(t *testing.T) {
 func TestCallsWithOneMessageNeedNoShare(t *testing.T) {
 	s, o := serveOperated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
-		<-time.After(5 * time.Millisecond)
+		testkit.Pause(5 * time.Millisecond)
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Grpc-Status", "0")
 	}), "offload {\n name unary\n concurrency 2\n max_wait off\n order fifo\n }\n reverse_proxy UPSTREAM")
@@ -338,7 +339,7 @@ func TestStreamsThatWait(t *testing.T) {
 	eachKind(t, s, func(t *testing.T, a attacker) {
 		for _, size := range []int{0, 1000, 200_000} {
 			holder := ask(t, a.c, a.url)
-			site.Eventually(t, func() bool { return busy.Now.Load() == 1 })
+			testkit.Eventually(t, func() bool { return busy.Now.Load() == 1 })
 			stream, rest := a.open()
 			written := make(chan struct{})
 			go func() {

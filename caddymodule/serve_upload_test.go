@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -62,7 +63,7 @@ func loadFor(t *testing.T, s *site.Site, c *http.Client, url, body string) {
 	t.Helper()
 	mark := fmt.Sprint(loads.Add(1))
 	s.Load("header X-Load " + mark + "\n" + body)
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		c.CloseIdleConnections()
 		res, err := c.Get(url)
 		if err != nil {
@@ -98,7 +99,7 @@ func TestUploadsSurviveReloads(t *testing.T) {
 				up.end()
 				up.wantEcho(t)
 			})
-			site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+			testkit.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 		})
 	}
 }
@@ -173,7 +174,7 @@ func TestNestedPoolsSurviveReloads(t *testing.T) {
 		up.end()
 		up.wantEcho(t)
 	})
-	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+	testkit.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }
 
 // A request that is in a handler before "offload" while a reload removes the pool is
@@ -195,7 +196,7 @@ func TestRequestsOnTheirWaySurviveReloads(t *testing.T) {
 	for _, c := range s.Clients() {
 		all = append(all, ask(t, c, "https://"+s.Addr))
 	}
-	site.Eventually(t, func() bool { return blocked.Now.Load() == 3 })
+	testkit.Eventually(t, func() bool { return blocked.Now.Load() == 3 })
 	if p := o.get("pools/{name}", "behind"); p["running"] != 0.0 {
 		t.Errorf("the pool is %v", p)
 	}
@@ -204,5 +205,5 @@ func TestRequestsOnTheirWaySurviveReloads(t *testing.T) {
 	for _, a := range all {
 		a.want(t, 200)
 	}
-	site.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
+	testkit.Eventually(t, func() bool { return caddymodule.Removed() == 0 })
 }

@@ -11,16 +11,19 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
 )
 
-// Every option of the Caddyfile has a flag, and no flag is for anything else.
+// Every option of the Caddyfile has a flag, apart from the block of the plugin for jobs, and no
+// flag is for anything else.
 func TestSidecarHasAFlagForEachOption(t *testing.T) {
-	want := []string{"from", "to", "match", "backend", "keepalive", "root", "admin", "access-log", "print"}
+	want := []string{"from", "to", "match", "backend", "keepalive", "root", "admin", "ready", "grace", "shutdown-delay", "access-log", "print"}
 	for prefix, options := range map[string][]string{
 		"":         slices.Concat(poolOptions, routeOptions, []string{"name", "explain", "show_query"}),
 		"breaker-": settings.Breaker.Names(),
 		"spool-":   spoolOptions,
 	} {
 		for _, option := range options {
-			want = append(want, prefix+strings.ReplaceAll(option, "_", "-"))
+			if option != "jobs" {
+				want = append(want, prefix+strings.ReplaceAll(option, "_", "-"))
+			}
 		}
 	}
 	var got []string

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -53,8 +54,8 @@ func TestSidecarListensThereOnly(t *testing.T) {
 				_ = cmd.Process.Signal(os.Interrupt)
 				_ = cmd.Wait() // it ends by the signal, whatever its exit code is
 			})
-			site.Eventually(t, func() bool { return strings.Contains(out.String(), "caddy offload: ") })
-			site.Eventually(t, func() bool { // its certificate takes a moment
+			testkit.Eventually(t, func() bool { return strings.Contains(out.String(), "caddy offload: ") })
+			testkit.Eventually(t, func() bool { // its certificate takes a moment
 				return strings.HasPrefix(askSidecar(t, fill(test.dial), socket, "example.com"), "500 ")
 			})
 			for _, host := range []string{"example.com", "localhost", "127.0.0.1:" + port} {

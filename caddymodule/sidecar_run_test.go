@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -51,7 +52,7 @@ func startSidecar(t *testing.T, admin string, args ...string) (url string, out *
 		_ = cmd.Wait() // it ends by the signal, whatever its exit code is
 	})
 	url = "http://127.0.0.1:" + port
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		res, err := http.Get(url)
 		if err != nil {
 			return false

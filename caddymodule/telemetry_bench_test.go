@@ -59,13 +59,13 @@ func BenchmarkTelemetry(b *testing.B) {
 func BenchmarkScrape(b *testing.B) {
 	for n := range 100 {
 		name := fmt.Sprint("scraped", n)
-		if _, err := pools.Open(name, offloader.DefaultSettings()); err != nil {
+		if _, err := process.Pools.Open(name, offloader.DefaultSettings()); err != nil {
 			b.Fatal(err)
 		}
-		defer func() { _, _ = pools.Table.Delete(name) }()
+		defer func() { _, _ = process.Pools.Named.Delete(name) }()
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.Collector{})
+	registry.MustRegister(metrics.Collector{Process: process})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := registry.Gather(); err != nil {
@@ -114,7 +114,7 @@ func benchmarkSite(b *testing.B) (pool *pools.Pool, get func()) {
 			b.Error(err)
 		}
 	})
-	pools.Table.Range(func(_, v any) bool {
+	process.Pools.Named.Range(func(_, v any) bool {
 		pool = v.(*pools.Pool)
 		return true
 	})

@@ -60,13 +60,13 @@ func (t *Transport) Cleanup() error {
 	return t.own.Cleanup()
 }
 
-// RoundTrip sends a request, for a run in a way that it can leave.
+// RoundTrip sends a request. A run can leave it before the backend has answered.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return serving.RoundTrip(t.inner, r)
 }
 
-// The optional methods of a transport of reverse_proxy. Each calls that of the transport
-// behind, or returns the value that reverse_proxy uses for a transport without it.
+// The optional methods of a transport of reverse_proxy. Each calls the same method of the
+// inner transport, or returns the value that reverse_proxy uses for a transport without it.
 
 // TLSEnabled reports whether the transport speaks TLS.
 func (t *Transport) TLSEnabled() bool {

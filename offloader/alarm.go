@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// alarm is the timer of a queue, or of a warm-up. It may ring early, if the waiter that
-// it was set for has left; it is then set again. That is cheaper than to reset it
-// whenever the queue moves.
+// alarm is the timer for the next timeout in a queue, or for the next step of a warm-up. It
+// is not reset when the waiter with that timeout leaves: it rings early, finds nothing to
+// do and is set again. That is cheaper than a reset for each waiter.
 type alarm struct {
 	ring func() // called on the timer's goroutine; it must not block
 
@@ -17,7 +17,7 @@ type alarm struct {
 	closed bool
 }
 
-// set makes the alarm ring at that moment or before. Zero means never.
+// set makes the alarm ring at the moment at, or before. If at is zero, it changes nothing.
 func (a *alarm) set(at, now moment) {
 	if at == 0 {
 		return

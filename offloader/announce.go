@@ -1,21 +1,20 @@
 package offloader
 
-// Announce enters a caller that still prepares, such as one that reads its input. A
-// caller that would be rejected now is rejected now, before it does that work. From
-// then on the call belongs to the pool: it is counted as announced, Drain and Close
-// wait for it, and Acquire admits it although the pool drains by then. It is not in the
-// queue and holds no permit.
+// Announce registers a caller that prepares its run, for example reads its input. It
+// rejects the caller if Acquire would reject it now, which saves that work. An announced
+// call belongs to the pool: snapshots count it, Drain and Close wait for it, and Acquire
+// admits it even if the pool drains by then. It is not in the queue and holds no permit.
 //
 // Acquire ends the announcement, whatever it returns; so does Withdraw.
 func (t *Ticket) Announce() error {
 	p := t.Pool
 	if p.breakerRejects() {
-		return p.reject(p.breakerReason())
+		return p.rejectNewcomer(t, p.breakerReason())
 	}
 	n := newcomer{ticket: t}
 	p.recognize(&n)
 	if r := p.gate.announce(&n); r != 0 {
-		return p.reject(r)
+		return p.rejectNewcomer(t, r)
 	}
 	return nil
 }
@@ -29,8 +28,14 @@ func (t *Ticket) Withdraw() {
 }
 
 func (g *gate) announce(n *newcomer) Reason {
+	if g.refuses(n) {
+		return QueueFull
+	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
+	if n.ticket.shares() {
+		g.share()
+	}
 	t, r := n.ticket, g.rejection(n)
 	if r == 0 && !t.announced {
 		t.announced = true
@@ -41,15 +46,15 @@ func (g *gate) announce(n *newcomer) Reason {
 
 func (g *gate) withdraw(t *Ticket) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	g.arrived(t)
 	g.wakeIfIdle()
 }
 
 // The methods below require g.mu.
 
-// arrived ends an announcement. If the caller is admitted or joins the queue, that
-// comes first under the same lock: a drain must not end in between.
+// arrived ends the announcement of a caller that has just got a permit or a place in the
+// queue. Both happen under one lock, so that a drain does not end in between.
 func (g *gate) arrived(t *Ticket) {
 	if t != nil && t.announced {
 		t.announced = false
@@ -57,10 +62,11 @@ func (g *gate) arrived(t *Ticket) {
 	}
 }
 
-// shutFor is shut for one caller: a drain does not reject a call that came before.
+// shutFor returns the reason to reject one caller because of the pool's phase, or zero. A
+// drain does not reject an announced caller, or one with Ticket.PassDrain.
 func (g *gate) shutFor(t *Ticket) Reason {
 	r := g.shut()
-	if r == Draining && t != nil && (t.announced || t.PassDrain) {
+	if r == Draining && t != nil && (t.announced || t.PassDrain || t.Returning) {
 		return 0
 	}
 	return r

@@ -240,7 +240,7 @@ func TestUploadAtItsTurn(t *testing.T) {
 		if !ok {
 			s.t.Fatal("an early upload is not refused")
 		}
-		if got := ticket.NextRetry(rejected.Reason); got != told-second {
+		if got := whole(ticket.NextRetry(rejected.Reason)); got != told-second {
 			s.t.Errorf("told %s, and a second later %s", told, got)
 		}
 	})

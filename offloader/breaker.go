@@ -45,55 +45,68 @@ func stateOf(s gobreaker.State) BreakerState {
 	return StateClosed
 }
 
-// breaker adds to gobreaker's two-step form: a state that is read without a lock, an
-// end of the cool-down that does not wait for the next call, probes that cannot hang,
-// and callbacks outside of its mutex.
+// breaker wraps gobreaker's TwoStepCircuitBreaker and adds: a state that is read, and runs
+// that begin and succeed, without a lock; a timer that ends the cool-down, which gobreaker
+// does only at its next call; a timeout for probes; and callbacks outside of gobreaker's
+// mutex.
 //
 // gobreaker keeps its state private and its times fixed, so a breaker is never changed:
 // a pool with other breaker settings gets a new one.
 type breaker struct {
 	settings BreakerSettings // with defaults filled in
+	name     string          // of its upstream, empty for the breaker of a pool
 	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changes  *transitions // collects changes of the state for the pool
+	clock    clock        // of the pool
 	forced   bool         // open by ForceBreaker: only state and settings are set
 
 	state    atomic.Uint32 // BreakerState
 	probing  atomic.Int32  // probes without a result
 	tripping atomic.Bool   // trip on the next failure, without an observer
 	era      atomic.Uint32 // number of changes of the state
-	row      row
+	row      row           // of timeouts
+	lost     row           // of runs without an answer, while callers are held
+	slow     slowRuns
+	window   window
 
-	mu      sync.Mutex
-	opened  time.Time   // the last time that it tripped
-	coolOff *time.Timer // ends the cool-down
-	closed  bool
+	notBefore atomic.Int64 // the moment of the next probe, by the backend's wish
+
+	mu       sync.Mutex
+	tripped  time.Time     // when it tripped while it was closed
+	opened   time.Time     // the last time that it opened
+	openings int           // since it was closed
+	coolDown time.Duration // the last one
+	coolOff  *time.Timer   // ends the cool-down
+	closed   bool
 }
 
-func newBreaker(name string, s BreakerSettings, changes *transitions) *breaker {
-	b := &breaker{settings: s, changes: changes}
+func newBreaker(name string, s BreakerSettings, changes *transitions, c clock) *breaker {
+	b := &breaker{settings: s, changes: changes, clock: c}
 	b.state.Store(uint32(StateClosed))
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:          name,
 		MaxRequests:   uint32(s.Probes),
 		Interval:      s.Window,
-		BucketPeriod:  s.Window / windowBuckets,
-		Timeout:       s.CoolDown,
+		BucketPeriod:  bucketPeriod(s.Window),
+		Timeout:       1, // nanosecond: coolOff decides
 		ReadyToTrip:   b.readyToTrip,
 		OnStateChange: b.stateChanged,
 		IsExcluded:    func(err error) bool { return errors.Is(err, errExcluded) },
 	})
+	if s.Hold > 0 {
+		b.lost.trips.Store(MinTimeouts)
+	}
+	b.window.begin(s.Window, c.now())
+	b.slow.begin(s.Window)
 	return b
 }
-
-// windowBuckets is the resolution of the rolling window.
-const windowBuckets = 10
 
 // State returns the state without gobreaker, which would lock.
 func (b *breaker) State() BreakerState { return BreakerState(b.state.Load()) }
 
-// rejects reports whether a newcomer would be rejected now. A half-open breaker admits
-// one caller for each probe that is to be made; the callers in the gate's queue are the
-// next probes. It is cheap.
+// rejects reports whether the breaker rejects a newcomer now. A half-open breaker admits
+// one caller for each probe that is still to be made, and callers in the queue count as
+// such probes. It is cheap.
 func (b *breaker) rejects(g *gate) bool {
 	switch b.State() {
 	case StateOpen:
@@ -104,38 +117,63 @@ func (b *breaker) rejects(g *gate) bool {
 	return false
 }
 
-// probes counts the running and the successful ones.
+// probes counts the running and the successful probes.
 func (b *breaker) probes() int {
 	c := b.two.Counts()
 	return int(c.Requests) - int(c.TotalExclusions)
 }
 
-// allow asks for one run, whose outcome the reporter has to report.
-func (b *breaker) allow(r *reporter) bool {
+// allow reports whether the breaker admits a run now. If so, r has to report the outcome of
+// that run. A closed breaker asks gobreaker only for the first run of each bucket of its
+// window.
+func (b *breaker) allow(r *reporter, now moment) bool {
+	if k := b.window.at(now); k != nil {
+		r.bucket = k
+		return true
+	}
 	if b.forced {
+		return false
+	}
+	ok := b.ask(r)
+	b.changes.notify()
+	return ok
+}
+
+// ask is allow with gobreaker.
+func (b *breaker) ask(r *reporter) bool {
+	b.window.booking.Lock()
+	defer b.window.booking.Unlock()
+	now := b.clock.now()
+	if k := b.window.at(now); k != nil { // opened meanwhile
+		r.bucket = k
+		return true
+	}
+	if b.State() == StateOpen { // gobreaker would let it probe
 		return false
 	}
 	era := b.era.Load() // before Allow: no result counts for a later era
 	done, err := b.two.Allow()
-	if err == nil {
-		*r = reporter{breaker: b, settle: done, era: era}
-		if b.State() == StateHalfOpen {
-			r.settle, r.probe = b.probe(done), true
-		}
+	if err != nil {
+		return false
 	}
-	b.changes.notify()
-	return err == nil
+	r.bucket = &bucket{breaker: b, era: era, settle: done}
+	if b.State() == StateHalfOpen {
+		r.bucket.probe, r.bucket.settle = true, b.probe(done)
+		return true
+	}
+	b.open(r.bucket, now)
+	return true
 }
 
-// probe makes sure that the result of a probe comes in time: a probe without an end would
-// keep the breaker half-open.
+// probe returns done for a probe, and reports a failure after ProbeTimeout: a probe without
+// an end would keep the breaker half-open.
 func (b *breaker) probe(done func(error)) func(error) {
 	b.probing.Add(1)
 	var once sync.Once
 	settle := func(err error) {
 		once.Do(func() {
 			b.probing.Add(-1)
-			done(err)
+			b.settle(done, err)
 		})
 	}
 	late := time.AfterFunc(b.settings.ProbeTimeout, func() {
@@ -148,40 +186,68 @@ func (b *breaker) probe(done func(error)) func(error) {
 	}
 }
 
+// settle reports the result of a probe to gobreaker, unless the breaker is open by now:
+// gobreaker would ignore the result, and begin to probe before the cool-down is over.
+func (b *breaker) settle(done func(error), err error) {
+	b.window.booking.Lock()
+	defer b.window.booking.Unlock()
+	if b.State() != StateOpen {
+		done(err)
+	}
+}
+
 // readyToTrip is called by gobreaker after each failure, under its mutex.
 func (b *breaker) readyToTrip(c gobreaker.Counts) bool {
-	if b.tripping.Load() || b.row.ready() {
+	if b.tripping.Load() || b.row.ready() || b.lost.ready() || b.slow.ready() {
 		return true
 	}
 	s := b.settings
 	if s.ConsecutiveFailures > 0 && int(c.ConsecutiveFailures) >= s.ConsecutiveFailures {
 		return true
 	}
-	results := c.TotalSuccesses + c.TotalFailures
-	return s.FailureRatio > 0 && int(results) >= s.MinRequests &&
-		float64(c.TotalFailures) >= s.FailureRatio*float64(results)
+	if s.FailureRatio == 0 {
+		return false
+	}
+	results := int(c.TotalSuccesses) + int(c.TotalFailures) + b.successes()
+	return results >= s.MinRequests && float64(c.TotalFailures) >= s.FailureRatio*float64(results)
 }
 
-// stateChanged is called by gobreaker under its mutex: it must not call back. A closed
-// breaker keeps its state, whatever its late runs report.
+// stateChanged is called by gobreaker under its mutex, so it must not call gobreaker. After
+// close the breaker keeps its state, although late runs still report.
 func (b *breaker) stateChanged(_ string, from, to gobreaker.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.window.current.Store(nil)
 	if b.closed {
 		return
 	}
 	b.era.Add(1)
 	b.row.end()
+	b.lost.end()
+	b.slow.end()
+	b.window.began = b.clock.now()
 	b.state.Store(uint32(stateOf(to)))
 	if !b.tripping.Load() {
 		b.changes.add(transition{from: stateOf(from), to: stateOf(to)})
 	}
-	if to != gobreaker.StateOpen {
-		return
+	switch to {
+	case gobreaker.StateClosed:
+		b.openings = 0
+	case gobreaker.StateOpen:
+		b.opens(from)
 	}
+}
+
+// opens begins a cool-down. It requires b.mu.
+func (b *breaker) opens(from gobreaker.State) {
 	b.opened = time.Now()
-	// One nanosecond more, since gobreaker waits until the time has passed.
-	b.coolOff = time.AfterFunc(b.settings.CoolDown+1, b.endCoolDown)
+	if from == gobreaker.StateClosed {
+		b.tripped = b.opened
+	}
+	b.coolDown = b.nextCoolDown()
+	b.openings++
+	// One nanosecond more, since gobreaker waits until its own time has passed.
+	b.coolOff = time.AfterFunc(b.coolDown+1, b.endCoolDown)
 }
 
 func (b *breaker) endCoolDown() {
@@ -189,8 +255,8 @@ func (b *breaker) endCoolDown() {
 	b.changes.notify()
 }
 
-// startTripped opens a new breaker that replaces an open one. The observer is not
-// called, since the pool has been open all along.
+// startTripped opens a new breaker that replaces an open one. The observer is not called,
+// since for the pool the breaker has stayed open.
 func (b *breaker) startTripped() {
 	b.tripping.Store(true)
 	defer b.tripping.Store(false)
@@ -199,7 +265,10 @@ func (b *breaker) startTripped() {
 
 // fail books a failure at this moment.
 func (b *breaker) fail() {
+	b.window.booking.Lock()
+	defer b.window.booking.Unlock()
 	if done, err := b.two.Allow(); err == nil {
+		b.window.failing()
 		done(errFailure)
 	}
 }
@@ -211,7 +280,7 @@ func (b *breaker) restOfCoolDown() time.Duration {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.settings.CoolDown - time.Since(b.opened)
+	return b.coolDown - time.Since(b.opened)
 }
 
 // close stops the breaker's timer and keeps its state. Timers of probes end with their
@@ -220,6 +289,7 @@ func (b *breaker) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	b.window.current.Store(nil)
 	if b.coolOff != nil {
 		b.coolOff.Stop()
 	}

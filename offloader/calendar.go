@@ -3,15 +3,16 @@ package offloader
 import "time"
 
 const (
-	// quarter is the unit of the calendar. Advice is in whole seconds, so callers come
-	// back at the quarter of a second in which they were rejected.
+	// quarter is the unit of the calendar. A client that waits for whole seconds comes back
+	// in the same quarter of a second in which it was rejected.
 	quarter       = time.Second / 4
 	perSecond     = int64(time.Second / quarter)
 	quartersAhead = 256 // a bit more than maxRetry
 )
 
-// calendar counts the callers that are advised to come back in each quarter of a
-// second, so that no more come at once than there is room for. The zero value is empty.
+// calendar counts, for each coming quarter of a second, the rejected callers that will come
+// back then because Retry-After sends them, which has whole seconds only. With it the pool
+// sends no more callers to one quarter than it has room for. The zero value is empty.
 type calendar struct {
 	booked [quartersAhead]uint16 // a ring
 	today  int64                 // the first quarter
@@ -23,8 +24,8 @@ type capacity struct {
 	inSecond int // in any second
 }
 
-// book finds the first time from wait on, in whole seconds, with room for one more, and
-// books it. It returns wait if there is no such time.
+// book returns the first whole number of seconds, wait or more, after which the pool has
+// room for one more caller, and books that caller. It returns wait if there is no room.
 func (c *calendar) book(now moment, wait time.Duration, r capacity) time.Duration {
 	c.advance(int64(now) / int64(quarter))
 	best := int64(wait / time.Second)
@@ -51,7 +52,7 @@ func (c *calendar) advance(to int64) {
 
 func (c *calendar) at(ahead int64) *uint16 { return &c.booked[(c.today+ahead)%quartersAhead] }
 
-// has reports whether there is room at that number of seconds ahead.
+// has reports whether there is room for one more caller that many seconds from now.
 func (c *calendar) has(seconds int64, r capacity) bool {
 	at := seconds * perSecond
 	if int(*c.at(at)) >= r.atOnce {

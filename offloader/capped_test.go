@@ -49,8 +49,8 @@ func TestUnspooledBodiesLeaveHalfOfThePermits(t *testing.T) {
 				s.want(s.arrivals(5), "admitted admitted admitted admitted waiting")
 			}
 			var rejected *offloader.RejectedError
-			if err := streams[4].err; errors.As(err, &rejected) && rejected.NextRetry() < time.Second {
-				s.t.Errorf("advised to come back after %s", rejected.NextRetry())
+			if err := streams[4].err; errors.As(err, &rejected) && rejected.NextRetry().Turn < time.Second {
+				s.t.Errorf("advised to come back after %+v", rejected.NextRetry())
 			}
 		})
 	}

@@ -1,25 +1,26 @@
 package offloader
 
-// Client identifies the origin of a call, so that the pool recognizes it when it comes
-// back. The zero value is unknown.
+// Client identifies the origin of a call, so that the pool recognizes a rejected client
+// that comes back. The zero value is an unknown client.
 type Client struct {
-	// Address of the client, or what stands for it, such as the first half of an
-	// IPv6 address.
+	// Address of the client, or the part of it that identifies the client, such as the
+	// first half of an IPv6 address.
 	Address [16]byte
 	// Connection separates the connections of one address.
 	Connection uint16
 }
 
-// Caller is the user of a [Ticket]. The pool keeps a turn for its client after a
-// rejection, unless that is the zero Client. Client is called only while the pool keeps
-// turns.
+// Caller is the user of a [Ticket]. After a rejection the pool keeps a turn for its Client:
+// a time to come back, with priority. The zero Client gets no turn. The pool calls Client
+// only to keep a turn, or while it keeps turns.
 type Caller interface{ Client() Client }
 
 func (c *Client) unknown() bool { return *c == Client{} }
 
-// clientOf returns the client of a ticket, which may be nil.
+// clientOf returns the client of a ticket, which may be nil. It is unknown for callers that
+// get no turns.
 func clientOf(t *Ticket) Client {
-	if t == nil || t.Caller == nil {
+	if t == nil || t.Caller == nil || t.apart() {
 		return Client{}
 	}
 	return t.Caller.Client()
@@ -28,15 +29,24 @@ func clientOf(t *Ticket) Client {
 // newcomer is a caller that enters a gate.
 type newcomer struct {
 	ticket *Ticket // nil without one
+	back   bool    // it had a permit before
 
-	// Set only while turns are kept.
-	client Client
-	came   moment
+	client Client  // set only while turns are kept
+	record *record // for its ticket, if it may have to wait
+	came   moment  // set only while turns are kept, for gates with shares, and with a claim
 }
 
-// recognize fills in the newcomer's client while turns are kept.
+// recognize sets the newcomer's client while the pool keeps turns, and its time of arrival
+// if the gate needs that.
 func (p *Pool) recognize(n *newcomer) {
-	if p.gate.turned.Load() != 0 {
-		n.client, n.came = clientOf(n.ticket), p.now()
+	if p.gate.turned.Load() != 0 || (n.ticket != nil && n.ticket.Claim != nil) {
+		p.lookAt(n)
+	}
+}
+
+func (p *Pool) lookAt(n *newcomer) {
+	n.came = p.now()
+	if p.gate.turned.Load() > 0 {
+		n.client = clientOf(n.ticket)
 	}
 }

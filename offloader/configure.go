@@ -12,7 +12,8 @@ func (p *Pool) Settings() Settings {
 	return p.settings
 }
 
-// Configured returns the settings of Configure: those in force, without the override.
+// Configured returns the settings that Configure has set, without the override of
+// operators.
 func (p *Pool) Configured() Settings {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -24,7 +25,7 @@ func (p *Pool) Configured() Settings {
 // shorter now. New breaker settings start without results, but an open breaker stays
 // open, and a forced one stays forced.
 //
-// An override stays while the settings, without LongestRun, are the same. Other
+// An override stays in force if the new settings are the same, apart from LongestRun. Other
 // settings end it.
 func (p *Pool) Configure(s Settings) error {
 	if err := s.Validate(); err != nil {
@@ -42,8 +43,8 @@ func (p *Pool) Configure(s Settings) error {
 	return nil
 }
 
-// Override changes the override of a living pool: change gets the current one. It is
-// for operators, while Configure is for configurations.
+// Override changes the settings that override the configured ones: change gets the current
+// Override and modifies it. It is for operators, while Configure is for configurations.
 func (p *Pool) Override(change func(*Override)) error {
 	p.configuring.Lock()
 	defer p.configuring.Unlock()
@@ -72,12 +73,13 @@ func (p *Pool) apply(configured Settings, override Override) {
 	p.setBreaker(s)
 	p.lingers.limit(s.Linger)
 	now := p.now()
+	p.gate.countUpstreams(p.setOf(s))
 	p.gate.configure(s, now).wake()
 	p.alarm.set(p.gate.nextDue(), now)
 }
 
-// sameSettings reports whether two configurations are the same for the pool itself.
-// LongestRun belongs to its callers.
+// sameSettings reports whether two settings are equal apart from LongestRun, which depends
+// on the pool's callers.
 func sameSettings(a, b Settings) bool {
 	a.LongestRun, b.LongestRun = 0, 0
 	return reflect.DeepEqual(a, b)

@@ -52,7 +52,7 @@ func TestAdmissionAllocates(t *testing.T) {
 	}
 	bare := quietPool(t, func(s *offloader.Settings) { s.Breaker = nil })
 	wantAllocs(t, "without a breaker", 0, admit(bare))
-	wantAllocs(t, "with a breaker", 1, admit(quietPool(t, func(*offloader.Settings) {})))
+	wantAllocs(t, "with a breaker", 0, admit(quietPool(t, func(*offloader.Settings) {})))
 
 	wantAllocs(t, "leaving a queue for a permit", 0, waitOnce(t, quietPool(t, func(s *offloader.Settings) {
 		s.Concurrency, s.Queue, s.Breaker = 1, 1, nil
@@ -211,7 +211,7 @@ func TestTurnsAllocateNothing(t *testing.T) {
 	wantAllocs(t, "a client with a turn", 0, func() {
 		_, err := ticket.Acquire(context.Background())
 		rejected, ok := errors.AsType[*offloader.RejectedError](err)
-		if !ok || ticket.NextRetry(rejected.Reason) < time.Second {
+		if !ok || ticket.NextRetry(rejected.Reason).Turn < time.Second {
 			t.Errorf("got %v", err)
 		}
 	})

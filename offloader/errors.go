@@ -3,7 +3,6 @@ package offloader
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Classes of rejections, for [errors.Is].
@@ -46,9 +45,8 @@ func (e *RejectedError) Is(target error) bool {
 	return false
 }
 
-// NextRetry returns how long the rejected caller should wait before its next attempt,
-// in whole seconds, with jitter. Each call takes the next place in a virtual line of
-// rejected callers, which drains at the rate of the pool: call it once for each
-// rejection that is passed on. See [Ticket.NextRetry] for callers that the pool shall
-// recognize.
-func (e *RejectedError) NextRetry() time.Duration { return e.from.nextRetry(e.Reason, nil) }
+// NextRetry returns how long the rejected caller should wait before its next attempt, with
+// jitter. Each call takes the next place in a virtual line of rejected callers, which
+// drains at the rate of the pool: call it once for each rejection that is passed on. See
+// [Ticket.NextRetry] for callers that the pool shall recognize.
+func (e *RejectedError) NextRetry() Retry { return e.from.nextRetry(e.Reason, nil) }

@@ -43,7 +43,7 @@ func ExamplePool_Acquire() {
 	_, err = pool.Acquire(ctx) // another caller, meanwhile
 	if rejected, ok := errors.AsType[*offloader.RejectedError](err); ok {
 		fmt.Println(rejected)
-		fmt.Println("retry after a second or more:", rejected.NextRetry() >= time.Second)
+		fmt.Println("retry after a second or more:", rejected.NextRetry().Turn >= time.Second)
 	}
 	permit.Release(offloader.Success)
 	fmt.Println(pool.Snapshot().Running, "running")

@@ -2,7 +2,7 @@ package offloader
 
 import "fmt"
 
-// BreakerControl is the control of a pool's breaker: its rules, or an operator.
+// BreakerControl says what controls a pool's breaker: its rules, or an operator.
 type BreakerControl uint8
 
 const (
@@ -29,14 +29,14 @@ func ParseBreakerControl(name string) (BreakerControl, error) {
 // String returns the name of the control: auto, open or closed.
 func (c BreakerControl) String() string { return breakerControlNames[c] }
 
-// ForceBreaker overrules the rules of the breaker, or gives it back to them. It works
-// for a pool without a breaker too, survives Configure, and does nothing if the control
-// is the same.
+// ForceBreaker holds the breaker open or closed for an operator, or lets it follow its
+// rules again. It works for a pool without a breaker too, survives Configure, and does
+// nothing if the control is the same.
 //
 // Forced open, the pool rejects waiters and newcomers as when the breaker trips, but no
-// cool-down ends it. Forced closed, it admits as many as its concurrency allows, and
-// counts no results. Back under its rules, the breaker is closed and has no results;
-// coming from open, the pool warms up as after every closing.
+// cool-down ends it. Forced closed, it admits as many as its concurrency allows, and counts
+// no results. With BreakerAuto again, the breaker is closed and has no results; if it was
+// open before, the pool warms up as after every closing.
 func (p *Pool) ForceBreaker(c BreakerControl) {
 	p.force(c)
 	p.transitions.notify()
@@ -56,6 +56,7 @@ func (p *Pool) force(c BreakerControl) {
 	p.control = c
 	p.breaker.Store(p.forcedBreaker(c, p.settings))
 	p.mu.Unlock()
+	p.each.overrule(c)
 	to, _ := p.breakerState()
 	p.transitions.add(transition{from: from, to: to, unbounded: c == BreakerForcedClosed})
 }
@@ -67,7 +68,7 @@ func (p *Pool) forcedBreaker(c BreakerControl, s Settings) *breaker {
 		return nil
 	case c == BreakerForcedOpen:
 		return newForcedOpen(s.Breaker)
-	case s.Breaker == nil:
+	case s.Breaker == nil, s.Breaker.PerUpstream:
 		return nil
 	}
 	return p.newBreaker(s)
@@ -99,6 +100,8 @@ func (p *Pool) breakerState() (s BreakerState, forced bool) {
 		return StateClosed, true
 	case b != nil:
 		return b.State(), p.control != BreakerAuto
+	case p.settings.Breaker != nil && p.settings.Breaker.PerUpstream:
+		return p.each.state(), false
 	}
 	return StateOff, false
 }

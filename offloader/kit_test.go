@@ -78,8 +78,13 @@ func ended(cause error) context.Context {
 func wantIdle(t *testing.T, p *offloader.Pool) {
 	t.Helper()
 	got := p.Snapshot()
-	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Announced != 0 || got.Capped != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Detached != 0 || got.OldestWait != 0 {
+	if got.Running != 0 || got.Waiting != 0 || got.Abandoned != 0 || got.Lingering != 0 || got.Announced != 0 || got.Capped != 0 || got.Preflights != 0 || got.Lent != 0 || got.Predecessors != 0 || got.Detached != 0 || got.OldestWait != 0 {
 		t.Errorf("gauges at the end: %+v", got)
+	}
+	for _, c := range got.Classes {
+		if c.Waiting != 0 || c.Running != 0 {
+			t.Errorf("classes at the end: %+v", got.Classes)
+		}
 	}
 }
 

@@ -3,8 +3,8 @@ package offloader
 import "context"
 
 // Pause stops handing out permits. Newcomers wait while the queue has room, up to the
-// longest wait. Runs go on. Resume ends the pause; Drain ends it for the waiters. A
-// pool that drains, when paused, lets newcomers wait again.
+// longest wait. Runs go on. Resume ends the pause; Drain ends it too, and serves the
+// waiters. If a draining pool is paused, newcomers wait again.
 func (p *Pool) Pause() { p.enterPhase(PhasePaused) }
 
 // Drain rejects newcomers with the reason Draining, and blocks until all calls that came
@@ -28,13 +28,15 @@ func (p *Pool) Wait(ctx context.Context) error { return p.idle(ctx) }
 // called again.
 func (p *Pool) Close(ctx context.Context) error {
 	p.enterPhase(PhaseClosed)
-	p.gate.rejectAll(Closed).wake()
+	p.gate.rejectAll(Closed, p.now()).wake()
 	p.alarm.close()
 	p.warming.close()
+	p.holding.close()
 	p.lingers.close()
 	if b := p.breaker.Load(); b != nil {
 		b.close()
 	}
+	p.each.close()
 	return p.idle(ctx)
 }
 

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// lingers holds the permits that are kept after their runs.
+// lingers holds the permits of cancelled runs that are kept for the time Settings.Linger
+// after the runs.
 type lingers struct {
 	end func(*slot) // gives a permit back; called without the lock
 
@@ -15,16 +16,16 @@ type lingers struct {
 	closed bool
 }
 
-// lingering is one kept permit. A slot may linger again later, with another value of
-// this type.
+// lingering is a permit that is kept after its run. When the permit lingers again after a
+// later run, that is another value of this type.
 type lingering struct {
 	slot        *slot
 	since, ends time.Time
 	timer       *time.Timer
 }
 
-// add keeps s for d, at most as long as the current setting allows. It reports false if
-// s is not kept at all.
+// add keeps the permit in s taken for d, but no longer than the setting allows. It returns
+// false if the permit has to come free at once.
 func (l *lingers) add(s *slot, d time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,8 +73,8 @@ func (l *lingers) limit(atMost time.Duration) {
 	}
 }
 
-// shorten makes k end after atMost, if that is earlier, and reports whether it has to
-// end now. It requires l.mu.
+// shorten makes k end atMost after its begin, if that is earlier, and reports whether k has
+// to end now. It requires l.mu.
 func (k *lingering) shorten(atMost time.Duration, l *lingers) bool {
 	ends := k.since.Add(atMost)
 	if !ends.Before(k.ends) {

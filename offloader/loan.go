@@ -12,10 +12,11 @@ func (g *gate) successor() *Pool {
 	return g.loan.heir
 }
 
-// borrowFrom begins a loan with the current runs. It reports false if there is a loan.
+// borrowFrom begins loan l: each permit that is in use here takes a permit of the
+// successor. It returns false if the gate has a loan already.
 func (g *gate) borrowFrom(l *loan) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	if g.loan != nil {
 		return false
 	}
@@ -26,16 +27,17 @@ func (g *gate) borrowFrom(l *loan) bool {
 
 func (g *gate) lendAll(n int) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	g.running += n
 	g.lent += n
 }
 
-// payBack ends a loan. Waiters that needed a permit of the successor may get one now.
+// payBack ends loan l: all borrowed permits go back to the successor. From then on this
+// gate needs no permits of the successor, so waiters may be served at once.
 func (g *gate) payBack(l *loan, now moment) verdicts {
 	l.heir.gate.stopAsking(l)
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	if g.loan != l {
 		return out
@@ -49,59 +51,69 @@ func (g *gate) payBack(l *loan, now moment) verdicts {
 func (g *gate) stopAsking(l *loan) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l.asks, l.binding = false, false
+	l.wants, l.binding = 0, false
 	g.asking = slices.DeleteFunc(g.asking, func(other *loan) bool { return other == l })
 }
 
-// lend gives one permit to an elder pool, or notes that the pool asks for one.
-func (g *gate) lend(l *loan) bool {
+// lend is called on the successor's gate. It lends the missing permits to the elder pool.
+// If too few are free, it returns false and notes that the elder pool asks for all of them.
+func (g *gate) lend(l *loan, missing, all int) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if l.binding && (g.running >= g.concurrency || !g.claim()) {
-		g.ask(l)
+	defer g.unlock()
+	if l.binding && (g.running+missing > g.concurrency || !g.claim(missing)) {
+		g.ask(l, all)
 		return false
 	}
-	g.running++
-	g.lent++
+	g.running += missing
+	g.lent += missing
 	return true
 }
 
-// keeps reports whether an elder pool may reuse a permit that it holds. It may not if
-// more permits are out than the limit: the pool then asks for one after it has given
-// that back.
-func (g *gate) keeps(l *loan) bool {
+// size is the number of permits.
+func (g *gate) size() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	within := g.running <= g.concurrency && (g.loan == nil || g.loan.heir.gate.keeps(g.loan))
+	return g.concurrency
+}
+
+// keeps is called on the successor's gate. It reports whether the elder pool may use n of
+// its borrowed permits for its next run. While more permits are in use than the limit, it
+// may not: the elder pool gives them back, and is noted as asking for n.
+func (g *gate) keeps(l *loan, n int) bool {
+	g.mu.Lock()
+	defer g.unlock()
+	within := g.running <= g.concurrency && (g.loan == nil || g.loan.heir.gate.keeps(g.loan, n))
 	if l.binding && !within {
-		g.ask(l)
+		g.ask(l, n)
 		return false
 	}
 	return true
 }
 
-// received adds a permit to the loan.
-func (g *gate) received(l *loan, now moment) verdicts {
+// received adds n permits to the loan.
+func (g *gate) received(l *loan, n int, now moment) verdicts {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	if g.loan != l { // the loan has ended meanwhile
-		out.send(transfer{loan: l, back: 1})
+		out.send(transfer{loan: l, back: n})
 		return out
 	}
-	l.kept++
+	l.kept += n
 	g.handOver(now, &out)
 	return out
 }
 
-// repaid takes permits back from an elder pool. Each one comes free like a permit of a
-// run in this pool.
+// repaid takes n permits back from the elder pool. Each comes free as if a run of this pool
+// had ended.
 func (g *gate) repaid(n int, now moment) verdicts {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	for range n {
-		g.freed(now, &out)
+		if g.queue.len > 0 {
+			g.freed(1, now, &out)
+		}
 		g.running--
 		g.lent--
 		g.handOver(now, &out)
@@ -117,50 +129,66 @@ func (g *gate) inFlightNow() int {
 
 // The methods below require g.mu.
 
-// claim is called before a permit is taken. With a successor it takes one of that pool's
-// permits, or asks for one if there is none.
-func (g *gate) claim() bool {
+// claim is called before a run takes n permits of this gate. If the pool has a successor,
+// claim borrows the missing permits from it. It returns false if the successor has too few:
+// that pool grants them later.
+func (g *gate) claim(n int) bool {
 	l := g.loan
-	switch {
-	case l == nil:
+	if l == nil {
 		return true
-	case l.kept > g.running:
-		return l.heir.gate.keeps(l)
-	case !l.heir.gate.lend(l):
+	}
+	if n > 1 {
+		n = min(n, l.heir.gate.size())
+	}
+	missing := g.running + n - l.kept
+	switch {
+	case missing <= 0:
+		return l.heir.gate.keeps(l, n)
+	case !l.heir.gate.lend(l, missing, n):
 		return false
 	}
-	l.kept++
+	l.kept += missing
 	return true
 }
 
-// admission is decide, with a claim if the decision is to admit.
+// admission returns the decision of decide, but admits a newcomer only if claim returns
+// true too. Otherwise the newcomer has to wait.
 func (g *gate) admission(t *Ticket, kept bool) (decision, Reason) {
 	a, r := g.decide(t, kept)
 	switch {
-	case a != admit || g.loan == nil || g.claim():
+	case a != admit || g.loan == nil || t.preflight() || g.claim(g.cost(t)):
 		return a, r
-	case g.queueLimit == 0:
+	case g.shares != nil:
+		return g.decideToWait(t, g.shares.newcomer(g, t, kept))
+	case g.queue.all() >= g.queueLimit && !t.returns():
 		return rejectNow, QueueFull
 	}
 	return queueUp, 0
 }
 
-func (g *gate) ask(l *loan) {
-	if !l.asks {
-		l.asks = true
+func (g *gate) ask(l *loan, n int) {
+	if l.wants == 0 {
 		g.asking = append(g.asking, l)
+	}
+	l.wants = n
+	if n > 1 {
+		g.share() // else newcomers overtake
 	}
 }
 
-// grant serves elder pools that ask for permits, before any waiter.
+// grant lends permits to the elder pools that ask for some, before any waiter is served.
 func (g *gate) grant(out *verdicts) {
-	for len(g.asking) > 0 && g.running < g.concurrency && g.claim() {
+	for len(g.asking) > 0 {
 		l := g.asking[0]
+		n := min(l.wants, g.concurrency)
+		if g.running+n > g.concurrency || !g.claim(n) {
+			return
+		}
 		g.asking = slices.Delete(g.asking, 0, 1)
-		l.asks = false
-		g.running++
-		g.lent++
-		out.send(transfer{loan: l, granted: true})
+		l.wants = 0
+		g.running += n
+		g.lent += n
+		out.send(transfer{loan: l, granted: n})
 	}
 }
 
@@ -172,7 +200,7 @@ func (g *gate) repay(out *verdicts) {
 	}
 }
 
-// ownLimit is the limit without the permits that elder pools hold, zero for no limit.
+// ownLimit is the limit less the permits that elder pools have borrowed, zero for no limit.
 func (g *gate) ownLimit() int {
 	limit := g.givenOut()
 	if limit == unlimited {

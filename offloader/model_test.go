@@ -9,6 +9,7 @@ import (
 // model is the gate as a newcomer would write it: slices, no reuse, no links.
 // The gate must agree with it after every step of every random history.
 type model struct {
+	unit        moment // of time
 	phase       Phase
 	concurrency int
 	limit       int // of fresh runs, less than concurrency while ramping up
@@ -20,7 +21,12 @@ type model struct {
 	fifo        bool
 	queue       []modelWaiter
 	running     map[int]modelRun
+	asks        map[int]bool  // callers that are preflights
+	asking      []modelWaiter // those of them that wait
+	preflights  map[int]bool  // those of them that run
 	uploading   map[int]bool
+	claims      map[int]Claim
+	shares      *modelShares // nil as the gate's
 	runs        runTimes
 	pace        pace
 	log         []string
@@ -31,6 +37,13 @@ type modelWaiter struct {
 	arrived, deadline moment
 	ahead             int // when it came
 	predicted         time.Duration
+
+	// With shares.
+	seated bool
+	flow   modelFlow
+	cost   int
+	aside  bool
+	lined  int // in the order of waiters that may get permits
 }
 
 type modelRun struct {
@@ -41,6 +54,13 @@ type modelRun struct {
 	untimed   bool
 	good      bool // counted by the ramp
 	reported  bool
+
+	cost int
+	// With shares.
+	seated  bool
+	flow    modelFlow
+	granted moment
+	charge  int64
 }
 
 // turns is how long so many waiters need if a run takes that long.
@@ -57,14 +77,26 @@ func (m *model) run() time.Duration {
 }
 
 func (m *model) rest() float64 {
-	return m.turns(len(m.queue), min(m.run(), m.runs.typical()))
+	return m.turns(m.load(), min(m.run(), m.runs.typical()))
 }
+
+// load is the number of permits that the waiters take.
+func (m *model) load() int {
+	n := 0
+	for _, w := range m.queue {
+		n += m.cost(w.id)
+	}
+	return n
+}
+
+// permits is the number of permits in use.
+func (m *model) permits() int { return m.count(func(modelRun) bool { return true }) }
 
 func (m *model) healthyWith(waiting int, run time.Duration) bool {
 	return m.fifo || m.maxWait == 0 || !m.runs.warm || m.turns(waiting, run) <= float64(m.maxWait)/4
 }
 
-func (m *model) healthy() bool { return m.healthyWith(len(m.queue), m.run()) }
+func (m *model) healthy() bool { return m.healthyWith(m.load(), m.run()) }
 
 func (m *model) lateWhoCame(at, now moment) bool {
 	return float64(now-at)+m.rest() > float64(m.maxWait)
@@ -73,7 +105,7 @@ func (m *model) lateWhoCame(at, now moment) bool {
 // rescues reports whether the first waiter would be late, and can be served instead.
 func (m *model) rescues(now moment) bool {
 	first, last := m.queue[0], m.queue[len(m.queue)-1]
-	inTrouble := float64(now-first.arrived)+m.turns(len(m.queue), m.run()) > float64(m.maxWait)
+	inTrouble := float64(now-first.arrived)+m.turns(m.load(), m.run()) > float64(m.maxWait)
 	return !m.pace.over && inTrouble && !m.lateWhoCame(last.arrived, now)
 }
 
@@ -85,25 +117,34 @@ func (m *model) next(now moment) int {
 	return len(m.queue) - 1
 }
 
-// freed counts a permit that comes free, which is still among those that run.
-func (m *model) freed(now moment) {
+// freed counts n permits that come free, which are still among those that run.
+func (m *model) freed(n int, now moment) {
 	if len(m.queue) == 0 {
 		return
 	}
-	m.pace.freed(len(m.running), now)
+	m.pace.freed(n, m.permits(), now)
 	m.dropLate(now)
 	for n := 1 + len(m.queue)/lateShare; n > 0; n-- {
 		if !m.pace.known() || m.healthy() || !m.lateWhoCame(m.queue[0].arrived, now) || m.rescues(now) {
 			return
 		}
 		m.say(m.queue[0].id, "predicted_late")
-		m.queue = m.queue[1:]
+		m.drop(m.queue[0].id, now)
+		if len(m.queue) == 0 {
+			return
+		}
 	}
 }
 
 // order lists the waiters in the order of service without arrivals and departures.
-func (m *model) order() []int {
+func (m *model) order(now moment) []int {
 	var ids []int
+	for _, w := range m.asking {
+		ids = append(ids, w.id)
+	}
+	if m.shares != nil {
+		return append(ids, m.orderShared(now)...)
+	}
 	run, rest := m.run(), slices.Clone(m.queue)
 	for len(rest) > 0 {
 		i := len(rest) - 1
@@ -119,14 +160,26 @@ func (m *model) order() []int {
 func (m *model) say(id int, what string) { m.log = append(m.log, fmt.Sprintf("%d %s", id, what)) }
 
 func (m *model) dropLate(now moment) {
-	for len(m.queue) > 0 && m.maxWait > 0 && time.Duration(now-m.queue[0].arrived) >= m.maxWait {
-		m.say(m.queue[0].id, "wait_timeout")
-		m.queue = m.queue[1:]
+	for _, line := range []*[]modelWaiter{&m.queue, &m.asking} {
+		for len(*line) > 0 && m.maxWait > 0 && time.Duration(now-(*line)[0].arrived) >= m.maxWait {
+			first := (*line)[0].id
+			m.say(first, "wait_timeout")
+			if line == &m.queue {
+				m.drop(first, now)
+			} else {
+				m.asking = m.asking[1:]
+			}
+		}
 	}
 }
 
+func (m *model) preflightFree() bool { return len(m.preflights) < m.limit && m.phase != PhasePaused }
+
+// places that are taken.
+func (m *model) waiting() int { return len(m.queue) + len(m.asking) }
+
 // vacant reports whether there is a permit to give out.
-func (m *model) vacant() bool { return len(m.running) < m.concurrency && m.fresh() < m.limit }
+func (m *model) vacant() bool { return m.permits() < m.concurrency && m.fresh() < m.limit }
 
 // bounded reports whether the ramp bounds a run.
 func (m *model) bounded(r modelRun) bool { return r.ramp == m.ramps && !r.abandoned && !r.lingering }
@@ -135,13 +188,36 @@ func (m *model) fresh() int { return m.count(m.bounded) }
 
 func (m *model) admit(id int, now moment) {
 	delete(m.uploading, id)
-	m.running[id] = modelRun{started: now, ramp: m.ramps}
+	if m.asks[id] {
+		m.preflights[id] = true
+		m.say(id, "admitted")
+		return
+	}
+	run := modelRun{cost: 1}
+	if m.shares != nil {
+		run = m.startShared(id, now)
+	}
+	run.started, run.ramp = now, m.ramps
+	m.running[id] = run
 	m.say(id, "admitted")
 }
 
 func (m *model) serve(now moment) {
+	for len(m.asking) > 0 && m.preflightFree() {
+		w := m.asking[0]
+		m.asking = m.asking[1:]
+		if w.deadline != 0 && w.deadline <= now {
+			m.say(w.id, "wait_timeout")
+			continue
+		}
+		m.admit(w.id, now)
+	}
 	if m.vacant() {
 		m.dropLate(now)
+	}
+	if m.shares != nil {
+		m.serveShared(now)
+		return
 	}
 	for m.vacant() && len(m.queue) > 0 && m.phase != PhasePaused {
 		i := m.next(now)
@@ -163,9 +239,17 @@ func (m *model) decide(id int) string {
 		return "draining"
 	case m.phase == PhaseClosed:
 		return "closed"
+	case m.asks[id] && len(m.asking) == 0 && m.preflightFree():
+		return "admitted"
+	case m.asks[id] && (m.waiting() < m.places || displaces):
+		return ""
+	case m.asks[id]:
+		return "queue_full"
+	case m.shares != nil:
+		return m.decideShared(id)
 	case m.vacant() && len(m.queue) == 0 && m.phase != PhasePaused:
 		return "admitted"
-	case len(m.queue) >= m.places && !displaces:
+	case m.waiting() >= m.places && !displaces:
 		return "queue_full"
 	}
 	return ""
@@ -173,6 +257,7 @@ func (m *model) decide(id int) string {
 
 // enter reports false if the newcomer must call join.
 func (m *model) enter(id int, now moment) bool {
+	m.notice(id)
 	what := m.decide(id)
 	switch what {
 	case "":
@@ -188,6 +273,7 @@ func (m *model) enter(id int, now moment) bool {
 
 // upload lets a caller in, or returns why not.
 func (m *model) upload(id int) string {
+	m.notice(id)
 	if what := m.decide(id); what != "" && what != "admitted" {
 		return what
 	}
@@ -197,21 +283,39 @@ func (m *model) upload(id int) string {
 
 func (m *model) join(id int, now, deadline moment) {
 	m.dropLate(now)
+	m.makeRoom(now)
 	if m.enter(id, now) {
 		return
 	}
-	if len(m.queue) >= m.places {
-		m.say(m.queue[0].id, "queue_full")
-		m.queue = m.queue[1:]
+	if m.waiting() >= m.places {
+		victim, reason := m.queue[0].id, "queue_full"
+		if m.shares != nil && !m.asks[id] {
+			victim, reason = m.yields(id)
+		}
+		m.say(victim, reason)
+		m.drop(victim, now)
 	}
 	delete(m.uploading, id)
-	if len(m.queue) == 0 {
-		m.pace.begin(len(m.running), now)
+	if m.asks[id] {
+		m.asking = append(m.asking, modelWaiter{id: id, arrived: now, deadline: deadline, ahead: len(m.asking)})
+		m.makeRoom(now)
+		return
 	}
-	m.pace.came++
+	if len(m.queue) == 0 {
+		m.pace.begin(m.permits(), now)
+	}
+	m.pace.came += m.cost(id)
+	if m.shares != nil {
+		w := modelWaiter{id: id, arrived: now, deadline: deadline}
+		w.ahead, w.predicted = m.aheadShared(id)
+		m.queue = append(m.queue, w)
+		m.waitShared(len(m.queue)-1, now)
+		m.makeRoom(now)
+		return
+	}
 	m.queue = append(m.queue, modelWaiter{id: id, arrived: now, deadline: deadline})
 	newest := &m.queue[len(m.queue)-1]
-	newest.ahead = slices.Index(m.order(), id)
+	newest.ahead = slices.Index(m.order(now), id) - len(m.asking)
 	newest.predicted = time.Duration(m.turns(newest.ahead+1, m.run()))
 }
 
@@ -225,8 +329,9 @@ func (m *model) setPhase(p Phase, now moment) {
 	}
 }
 
-func (m *model) remove(id int) {
-	m.queue = slices.DeleteFunc(m.queue, func(w modelWaiter) bool { return w.id == id })
+func (m *model) remove(id int, now moment) {
+	m.drop(id, now)
+	m.asking = slices.DeleteFunc(m.asking, func(w modelWaiter) bool { return w.id == id })
 }
 
 // ran counts the end of a run.
@@ -255,14 +360,11 @@ func (m *model) good(run *modelRun, now moment) {
 		return
 	}
 	run.good = true
-	m.round++
+	m.round += run.cost
 	if m.round >= m.limit {
 		m.widen(now)
 	}
 }
-
-// modelStep is how long one limit of a ramp holds.
-const modelStep = 40
 
 func (m *model) startRamp(now moment) {
 	m.limit, m.round, m.widened = 1, 0, now
@@ -275,7 +377,7 @@ func (m *model) widen(now moment) {
 }
 
 func (m *model) warm(now moment) {
-	if m.limit < m.concurrency && now-m.widened >= modelStep {
+	if m.limit < m.concurrency && now-m.widened >= m.step() {
 		m.widen(now)
 		m.serve(now)
 	}
@@ -285,8 +387,11 @@ func (m *model) warmDue() moment {
 	if m.limit == m.concurrency {
 		return 0
 	}
-	return m.widened + modelStep
+	return m.widened + m.step()
 }
+
+// step is how long one limit of a ramp holds.
+func (m *model) step() moment { return 40 * m.unit }
 
 func (m *model) abandon(id int, now moment) {
 	run := m.running[id]
@@ -302,23 +407,41 @@ func (m *model) configure(s Settings, now moment) {
 		m.limit = s.Concurrency
 	}
 	m.places, m.maxWait, m.fifo = s.Queue, s.MaxWait, s.Order == OrderFIFO
+	if m.shares == nil && (s.keyed() || len(s.Classes) > 0) {
+		m.shares = new(modelShares)
+	}
+	if m.shares != nil {
+		m.arrange(s, now)
+	}
 	m.serve(now)
 	m.dropLate(now)
+	m.makeRoom(now)
 }
 
-func (m *model) refuseAll(what string) {
-	for _, w := range m.queue {
+// makeRoom serves waiters that others that have left were in the way of.
+func (m *model) makeRoom(now moment) {
+	if m.shares != nil {
+		m.serve(now)
+	}
+}
+
+func (m *model) refuseAll(what string, now moment) {
+	for len(m.queue) > 0 {
+		m.say(m.queue[0].id, what)
+		m.drop(m.queue[0].id, now)
+	}
+	for _, w := range m.asking {
 		m.say(w.id, what)
 	}
-	m.queue = nil
+	m.asking = nil
 }
 
-// count returns how many of the runs are so.
+// count returns how many permits the runs hold that are so.
 func (m *model) count(so func(modelRun) bool) int {
 	n := 0
 	for _, run := range m.running {
 		if so(run) {
-			n++
+			n += run.cost
 		}
 	}
 	return n
@@ -327,5 +450,5 @@ func (m *model) count(so func(modelRun) bool) int {
 func (m *model) lingering() int { return m.count(func(r modelRun) bool { return r.lingering }) }
 func (m *model) abandoned() int { return m.count(func(r modelRun) bool { return r.abandoned }) }
 func (m *model) inFlight() int {
-	return len(m.running) - m.lingering() + len(m.queue) + len(m.uploading)
+	return m.permits() - m.lingering() + len(m.preflights) + m.waiting() + len(m.uploading)
 }

@@ -13,7 +13,7 @@ const (
 	Success Outcome = iota
 	// Failure: the backend is at fault.
 	Failure
-	// Excluded: the result is not the backend's doing, for example because the client
+	// Excluded: the result says nothing about the backend, for example because the client
 	// was at fault or left.
 	Excluded
 

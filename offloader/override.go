@@ -10,6 +10,8 @@ type Override struct {
 	MaxWait     *time.Duration
 	Order       *Order
 	Linger      *time.Duration
+	PerKey      *int
+	QueuePerKey *int
 }
 
 // on returns s with the overridden settings replaced.
@@ -19,6 +21,8 @@ func (o Override) on(s Settings) Settings {
 	replace(&s.MaxWait, o.MaxWait)
 	replace(&s.Order, o.Order)
 	replace(&s.Linger, o.Linger)
+	replace(&s.PerKey, o.PerKey)
+	replace(&s.QueuePerKey, o.QueuePerKey)
 	return s
 }
 
@@ -29,6 +33,8 @@ func (o Override) With(other Override) Override {
 	overlay(&o.MaxWait, other.MaxWait)
 	overlay(&o.Order, other.Order)
 	overlay(&o.Linger, other.Linger)
+	overlay(&o.PerKey, other.PerKey)
+	overlay(&o.QueuePerKey, other.QueuePerKey)
 	return o
 }
 
@@ -47,7 +53,9 @@ func replace[T any](setting, by *T) {
 // Count returns the number of settings that are overridden.
 func (o Override) Count() int {
 	n := 0
-	for _, overridden := range [...]bool{o.Concurrency != nil, o.Queue != nil, o.MaxWait != nil, o.Order != nil, o.Linger != nil} {
+	for _, overridden := range [...]bool{
+		o.Concurrency != nil, o.Queue != nil, o.MaxWait != nil, o.Order != nil, o.Linger != nil, o.PerKey != nil, o.QueuePerKey != nil,
+	} {
 		if overridden {
 			n++
 		}

@@ -3,6 +3,7 @@ package offloader_test
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ func overridden(p *offloader.Pool) map[string]string {
 	note(o.MaxWait != nil, "max wait", s.MaxWait)
 	note(o.Order != nil, "order", s.Order)
 	note(o.Linger != nil, "linger", s.Linger)
+	note(o.PerKey != nil, "per key", s.PerKey)
+	note(o.QueuePerKey != nil, "queue per key", s.QueuePerKey)
 	if len(all) != o.Count() {
 		panic(fmt.Sprintf("%d are overridden, not %d", len(all), o.Count()))
 	}
@@ -69,10 +72,10 @@ func TestOverride(t *testing.T) {
 		s.override(func(o *offloader.Override) { o.Queue = new(20) })
 		want := before
 		want.Concurrency, want.Queue = 3, 20
-		if got := s.pool.Settings(); got != want {
+		if got := s.pool.Settings(); !reflect.DeepEqual(got, want) {
 			s.t.Errorf("settings are %+v, want %+v", got, want)
 		}
-		if got := s.pool.Configured(); got != before {
+		if got := s.pool.Configured(); !reflect.DeepEqual(got, before) {
 			s.t.Errorf("configured are %+v, want %+v", got, before)
 		}
 		s.override(func(o *offloader.Override) { o.Concurrency = nil })
@@ -82,16 +85,17 @@ func TestOverride(t *testing.T) {
 		s.override(func(o *offloader.Override) {
 			*o = offloader.Override{
 				Concurrency: new(0), Queue: new(0), MaxWait: new(second),
-				Order: new(offloader.OrderFIFO), Linger: new(2 * second),
+				Order: new(offloader.OrderFIFO), Linger: new(2 * second), PerKey: new(3), QueuePerKey: new(4),
 			}
 		})
 		if got, want := s.pool.Settings(), (offloader.Settings{
-			MaxWait: second, Order: offloader.OrderFIFO, Linger: 2 * second,
-		}); got != want {
+			MaxWait: second, Order: offloader.OrderFIFO, Linger: 2 * second, PerKey: 3, QueuePerKey: 4,
+		}); !reflect.DeepEqual(got, want) {
 			s.t.Errorf("settings are %+v, want %+v", got, want)
 		}
 		s.wantOverridden(map[string]string{
 			"concurrency": "1", "queue": "10", "max wait": "0s", "order": "auto", "linger": "0s",
+			"per key": "0", "queue per key": "0",
 		})
 	})
 	play(t, "leaves the configured values to be seen", func(s *offloader.Settings) {
@@ -114,7 +118,7 @@ func TestOverride(t *testing.T) {
 		if want := "pool 'reports': concurrency must not be negative"; errorText(err) != want {
 			s.t.Errorf("error is %v, want %s", err, want)
 		}
-		if s.pool.Settings() != before || s.pool.Overridden().Count() > 0 {
+		if !reflect.DeepEqual(s.pool.Settings(), before) || s.pool.Overridden().Count() > 0 {
 			s.t.Errorf("settings are %+v", s.pool.Settings())
 		}
 	})
@@ -145,7 +149,7 @@ func TestOverrideAndConfiguration(t *testing.T) {
 			if test.stays {
 				want.Concurrency = 3
 			}
-			if got := s.pool.Settings(); got != want {
+			if got := s.pool.Settings(); !reflect.DeepEqual(got, want) {
 				s.t.Errorf("settings are %+v, want %+v", got, want)
 			}
 			if got := s.pool.Overridden().Count() > 0; got != test.stays {

@@ -8,24 +8,23 @@ import (
 const (
 	// roundsKept is the number of last rounds that count.
 	roundsKept = 8
-	// roundsNeeded is the least number of rounds. The shorter of two counts, so that
-	// one stall is no evidence.
+	// roundsNeeded is the least number of rounds for an estimate. Of two rounds the shorter
+	// one counts, so a single stall does not make runs look long.
 	roundsNeeded = 2
 	// roundAtLeast is the least number of permits that come free in a round. With
 	// fewer, chance prevails.
 	roundAtLeast = 8
-	// overShare is the part of the served callers by which arrivals must exceed them in
-	// an overload. Less may be chance.
+	// overShare defines overload: more callers arrive than are served, by more than one
+	// overShare-th of the served callers. A smaller difference may be chance.
 	overShare = 4
 )
 
-// pace measures how fast permits come free while callers wait, that is, while all
-// permits are taken. When as many have come free as there are, a round, each permit has
-// served one run on average: for any mix of runs, and even if some permits do not come
-// free at all.
+// pace measures how fast permits come free while callers wait. A round ends when as many
+// permits have come free as are in use: by then each permit has served one run on average,
+// for any mix of runs, and even if some permits never come free.
 //
-// It starts again with each queue that forms. The first round is not measured, since
-// its runs began before the queue.
+// The measurement starts again with each queue that forms. The first round is not measured,
+// since its runs began before the queue.
 type pace struct {
 	permits int    // taken while the round goes on
 	left    int    // permits to come free in this round
@@ -45,26 +44,27 @@ type round struct {
 	came, served int
 }
 
-// roundSize is the number of permits that come free in a round: a multiple of all
-// permits, so that runs that begin and end together do not distort it.
+// roundSize is the number of permits that come free in a round, the unit of the
+// measurement. It is a multiple of all permits, so that runs that begin and end together do
+// not distort it.
 func roundSize(permits int) int {
 	permits = max(permits, 1)
 	return permits * ((roundAtLeast-1)/permits + 1)
 }
 
-// begin starts again, when the first caller joins an empty queue.
+// begin starts the measurement again, when the first caller joins an empty queue.
 func (p *pace) begin(permits int, now moment) {
 	*p = pace{permits: permits, left: roundSize(permits), since: now}
 }
 
-// freed counts a permit that comes free while callers wait. permits is the number that
-// were taken; if it has changed, the round starts again.
-func (p *pace) freed(permits int, now moment) {
+// freed counts n permits that come free while callers wait. permits is the number that was
+// in use; if it has changed, the round starts again.
+func (p *pace) freed(n, permits int, now moment) {
 	if permits != p.permits {
 		p.permits, p.left, p.since, p.came = permits, roundSize(permits), now, 0
 		return
 	}
-	if p.left--; p.left > 0 {
+	if p.left -= n; p.left > 0 {
 		return
 	}
 	served := roundSize(permits)
@@ -89,5 +89,6 @@ func (p *pace) add(r round) {
 	p.run, p.over = runs[(p.n-1)/2], came > served+served/overShare
 }
 
-// known reports whether this queue has given evidence.
+// known reports whether enough rounds were measured since this queue formed. Until then the
+// fields run and over have no meaning.
 func (p *pace) known() bool { return p.n >= roundsNeeded }

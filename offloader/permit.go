@@ -21,6 +21,25 @@ func (p Permit) ReleaseCancelled(o Outcome) {
 	p.end(o, true)
 }
 
+// Unanswered notes before the end of a run that the backend has not answered it: it could not
+// be reached, or its connection has ended.
+func (p Permit) Unanswered() {
+	if p.pool != nil {
+		p.pool.gate.unanswered(p.slot, p.generation)
+	}
+}
+
+// RetryAfter notes before the end of a run that the backend has asked for that much time. If
+// this run trips the breaker, the cool-down is at least as long, up to [MaxRetryAfter].
+func (p Permit) RetryAfter(d time.Duration) {
+	if p.pool == nil || d <= 0 {
+		return
+	}
+	if b := p.slot.reporter.breaker(); b != nil {
+		b.askedFor(d, p.pool.now())
+	}
+}
+
 // Detach releases the permit of a run that goes on outside of the pool, such as a
 // tunnel, and reports success. The pool counts the run as detached until
 // [Pool.EndDetached].
@@ -45,15 +64,15 @@ func (p Permit) end(o Outcome, cancelled bool) {
 		return
 	}
 	now := pool.now()
-	pool.ended[o].Add(1)
 	// The breaker first: if this outcome trips it, no waiter may be admitted after it.
 	if !reported {
-		s.reporter.ended(o, false)
+		pool.gate.completes(s)
+		s.reporter.ended(o, false, now)
 	}
 	s.cancelled = cancelled
 	run := time.Duration(now - s.started)
 	linger := time.Duration(0)
-	if cancelled {
+	if cancelled && !s.preflight {
 		linger = pool.Settings().Linger
 	}
 	if linger == 0 {
@@ -68,7 +87,8 @@ func (p Permit) end(o Outcome, cancelled bool) {
 	}
 }
 
-// handOn wakes the waiters that a release concerns, and sets when to look again.
+// handOn wakes the waiters that a release has served or rejected, and sets the alarm for
+// the next timeout in the queue.
 func (p *Pool) handOn(out verdicts, due, now moment) {
 	out.wake()
 	p.alarm.set(due, now)

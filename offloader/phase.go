@@ -7,6 +7,8 @@ package offloader
 //	paused    wait                    wait                wait                go on
 //	draining  are rejected: draining  are admitted        get permits         go on
 //	closed    are rejected: closed    are rejected too    are rejected too    go on
+//
+// A patient caller that waits is rejected when the pool begins to drain.
 type Phase uint8
 
 const (
@@ -30,16 +32,19 @@ func (p Phase) String() string { return phaseNames[p] }
 // Phases lists all phases, in a fixed order.
 func Phases() []Phase { return []Phase{PhaseOpen, PhasePaused, PhaseDraining, PhaseClosed} }
 
-// setPhase changes the phase. The waiters of a pause that ends get free permits, unless
-// the gate is closed: then its caller rejects them. No phase follows that.
+// setPhase changes the phase, unless the gate is closed. At the end of a pause waiters get
+// the free permits. If p is PhaseClosed, the caller of setPhase has to reject the waiters.
 func (g *gate) setPhase(p Phase, now moment) verdicts {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	if Phase(g.phase.Load()) == PhaseClosed {
 		return out
 	}
 	g.phase.Store(uint32(p))
+	if p == PhaseDraining {
+		g.rejectLine(&g.queue.patient, Draining, now, &out)
+	}
 	if p != PhaseClosed {
 		g.handOver(now, &out)
 	}
@@ -74,7 +79,9 @@ func (g *gate) whenIdle() <-chan struct{} {
 
 // The methods below require g.mu.
 
-func (g *gate) inFlight() int { return g.running - g.lent - g.lingering + g.queue.len + g.announced }
+func (g *gate) inFlight() int {
+	return g.running - g.lent - g.lingering + g.preflights + g.queue.all() + g.queue.patient.Len() + g.announced
+}
 
 func (g *gate) wakeIfIdle() {
 	if g.idle != nil && g.inFlight() == 0 {

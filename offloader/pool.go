@@ -11,15 +11,19 @@ import (
 // Pool is a bulkhead in front of a backend: permits, a bounded queue and a
 // breaker under one name. All of its methods may be used from any goroutine.
 type Pool struct {
-	name              string
-	epoch             time.Time
+	name string
+	clock
 	observeBreaker    func(from, to BreakerState)
+	observeUpstream   func(upstream string, from, to BreakerState)
 	observeSaturation func()
+	observeRejection  func(Reason)
 	outcomeOf         func(error) Outcome // of runs of Do
+	upstreams         *Upstreams
 
 	gate    gate
 	alarm   alarm                   // of the queue
 	warming alarm                   // of the warm-up
+	holding alarm                   // of a breaker that holds callers
 	breaker atomic.Pointer[breaker] // nil without one, and while it is forced closed
 	lingers lingers
 	waiters waiterPool
@@ -28,11 +32,11 @@ type Pool struct {
 	detached   atomic.Int64 // runs that have left the pool and not ended
 	left       atomic.Uint64
 	rejected   [maxReasons]atomic.Uint64
-	ended      [outcomeCount]atomic.Uint64
 	changed    [breakerStateCount]atomic.Uint64 // of the breaker, by its new state
 	rejections [maxReasons]RejectedError        // set by New
 
 	transitions transitions // of all breakers that the pool has had
+	each        upstreamBreakers
 
 	configuring sync.Mutex // held while settings or the breaker change
 	mu          sync.Mutex // guards the fields below
@@ -40,7 +44,7 @@ type Pool struct {
 	override    Override
 	settings    Settings // in force: configured with override
 	control     BreakerControl
-	elders      []*Pool // pools that this one has succeeded
+	elders      []*Pool // pools that this one has replaced
 }
 
 // Option sets a collaborator of a pool.
@@ -51,6 +55,13 @@ type Option func(*Pool)
 // permit.
 func WithBreakerObserver(observe func(from, to BreakerState)) Option {
 	return func(p *Pool) { p.observeBreaker = observe }
+}
+
+// WithUpstreamObserver calls observe after each change of the breaker of an upstream
+// (BreakerSettings.PerUpstream), in order for each upstream and without locks. observe must
+// not block.
+func WithUpstreamObserver(observe func(upstream string, from, to BreakerState)) Option {
+	return func(p *Pool) { p.observeUpstream = observe }
 }
 
 // WithOutcome makes [Pool.Do] judge the errors of runs by outcome in place of
@@ -72,15 +83,29 @@ func WithSaturationObserver(observe func()) Option {
 	return func(p *Pool) { p.observeSaturation = observe }
 }
 
+// WithRejectionObserver calls observe after each rejection, those that [Pool.Reject] counts
+// included. observe must be quick and must not block: it runs on the goroutine of the
+// rejected caller, as often as callers are rejected.
+func WithRejectionObserver(observe func(Reason)) Option {
+	return func(p *Pool) { p.observeRejection = observe }
+}
+
+// WithUpstreams lets the pool share the counts of its upstreams with the other pools of the
+// table. Without it they are the pool's alone.
+func WithUpstreams(table *Upstreams) Option {
+	return func(p *Pool) { p.upstreams = table }
+}
+
 // New returns a pool. Errors and snapshots carry its name.
 func New(name string, s Settings, opts ...Option) (*Pool, error) {
-	p := &Pool{name: name, epoch: time.Now(), outcomeOf: OutcomeOf}
+	p := &Pool{name: name, clock: clock{time.Now()}, outcomeOf: OutcomeOf, upstreams: NewUpstreams()}
 	p.alarm.ring = p.expire
 	p.warming.ring = p.warm
+	p.holding.ring = p.endHold
 	p.lingers.end = p.endLinger
 	p.transitions.handle = p.breakerChanged
 	p.gate.limit = unlimited
-	p.gate.concurrency = unlimited
+	p.gate.configured, p.gate.concurrency = unlimited, unlimited
 	for r := range p.rejections {
 		p.rejections[r] = RejectedError{Pool: name, Reason: Reason(r), from: p}
 	}
@@ -111,14 +136,20 @@ func (p *Pool) RejectEarly() error {
 
 // TryAcquire returns a permit if one is free, and a [*RejectedError] otherwise.
 func (p *Pool) TryAcquire() (Permit, error) {
-	s, a, err := p.enter(&newcomer{})
+	var n newcomer
+	p.recognize(&n)
+	s, a, err := p.enter(&n)
 	switch {
 	case err != nil:
 		return Permit{}, err
 	case a == queueUp:
 		return Permit{}, p.reject(QueueFull)
 	}
-	return p.begin(s, p.now())
+	permit, err := p.begin(s, nil, p.now())
+	if errors.Is(err, errHeld) {
+		return Permit{}, p.reject(BreakerOpen)
+	}
+	return permit, err
 }
 
 // Acquire waits for a permit. It returns a [*RejectedError] if the pool does not admit
@@ -138,21 +169,36 @@ func (p *Pool) Acquire(ctx context.Context) (Permit, error) { return p.acquire(c
 // acquire is Acquire for the caller of a ticket, which may be nil.
 func (p *Pool) acquire(ctx context.Context, t *Ticket) (Permit, error) {
 	if ctx.Err() != nil {
-		return Permit{}, p.gone(ctx)
-	}
-	if t != nil {
-		t.kept = false
+		return Permit{}, p.gone(ctx, t)
 	}
 	n := newcomer{ticket: t}
+	if t != nil {
+		t.kept, t.held, n.back = false, false, t.Returning
+		t.Forget()
+	}
 	p.recognize(&n)
-	s, a, err := p.enter(&n)
+	permit, err := p.admit(ctx, &n)
+	for err != nil && errors.Is(err, errHeld) {
+		n.back = true
+		if t != nil {
+			t.held = true
+		}
+		p.transitions.notify() // of the breaker, which has rejected the run
+		permit, err = p.wait(ctx, &n)
+	}
+	return permit, err
+}
+
+// admit gets a newcomer a permit, at once or from the queue.
+func (p *Pool) admit(ctx context.Context, n *newcomer) (Permit, error) {
+	s, a, err := p.enter(n)
 	switch {
 	case err != nil:
 		return Permit{}, err
 	case a == queueUp:
-		return p.wait(ctx, &n)
+		return p.wait(ctx, n)
 	}
-	return p.begin(s, p.now())
+	return p.begin(s, n.ticket, p.now())
 }
 
 // Do acquires a permit, runs work and releases the permit. It returns the error of
@@ -170,22 +216,25 @@ func (p *Pool) Do(ctx context.Context, work func(context.Context) error) (err er
 	return err
 }
 
-func (p *Pool) now() moment { return moment(time.Since(p.epoch)) }
-
 func (p *Pool) enter(n *newcomer) (*slot, decision, error) {
 	if p.breakerRejects() {
-		return nil, rejectNow, p.reject(p.breakerReason())
+		return nil, rejectNow, p.rejectNewcomer(n.ticket, p.breakerReason())
 	}
 	s, a, r := p.gate.enter(n)
 	if a == rejectNow {
-		return nil, a, p.reject(r)
+		return nil, a, p.rejectNewcomer(n.ticket, r)
 	}
 	return s, a, nil
 }
 
 func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 	now := p.now()
-	w := p.waiters.get(now, p.deadline(ctx), n.ticket)
+	t := n.ticket
+	if t != nil {
+		t.Forget()
+		n.record = newRecord()
+	}
+	w := p.waiters.get(now, p.deadline(ctx), n)
 	a, r, out := p.gate.wait(w, n, now)
 	out.wake()
 	if a == queueUp {
@@ -194,31 +243,41 @@ func (p *Pool) wait(ctx context.Context, n *newcomer) (Permit, error) {
 			p.observeSaturation()
 		}
 		if !p.await(ctx, w, n) {
-			return Permit{}, p.gone(ctx)
+			return Permit{}, p.goneFrom(ctx, t)
 		}
 		now, r = p.now(), w.reason
 	}
-	s := w.slot
+	s, arrived := w.slot, w.arrived
 	p.waiters.put(w)
-	if s == nil {
-		return Permit{}, p.reject(r)
+	switch {
+	case s == nil && a == queueUp:
+		return Permit{}, p.rejectWaiter(t, r)
+	case s == nil: // since enter
+		return Permit{}, p.rejectNewcomer(t, r)
+	case t != nil && a == admit:
+		t.Forget()
+	case t != nil:
+		t.record.Waited = now.since(arrived)
 	}
 	if ctx.Err() != nil { // the caller left at the moment of the hand-over
 		p.gate.putBack(s, now).wake()
-		return Permit{}, p.gone(ctx)
+		return Permit{}, p.goneFrom(ctx, t)
 	}
-	return p.begin(s, now)
+	return p.begin(s, t, now)
 }
 
-// await returns true when w has its verdict. It returns false, and recycles w, if the
-// caller left before.
+// await waits until w has a permit or a rejection, and returns true. If the caller leaves
+// before, it recycles w and returns false.
 func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	select {
 	case <-w.wake:
 		return true
 	case <-ctx.Done():
 	}
-	if p.gate.leave(w, n) {
+	var out verdicts
+	left := p.gate.leave(w, n, p.now(), &out)
+	out.wake()
+	if left {
 		p.waiters.put(w)
 		return false
 	}
@@ -226,12 +285,21 @@ func (p *Pool) await(ctx context.Context, w *waiter, n *newcomer) bool {
 	return true
 }
 
-// begin returns the permit for s, unless the breaker has opened meanwhile.
-func (p *Pool) begin(s *slot, now moment) (Permit, error) {
-	s.started, s.reporter.breaker = now, nil
-	if b := p.breaker.Load(); b != nil && !b.allow(&s.reporter) {
+// begin returns the permit for s, unless the breaker has opened meanwhile. The ticket may
+// be nil. The error is errHeld if the caller is to wait again.
+func (p *Pool) begin(s *slot, t *Ticket, now moment) (Permit, error) {
+	s.started, s.reporter = now, reporter{since: now}
+	if b := p.breakerOf(s); b != nil && !b.allow(&s.reporter, now) {
+		if b.holds() || b.name != "" {
+			p.gate.takeBack(s, t, now).wake()
+			return Permit{}, errHeld
+		}
 		p.gate.putBack(s, now).wake()
-		return Permit{}, p.reject(BreakerOpen)
+		if t != nil && t.record != nil {
+			p.gate.countRejected(t)
+			return Permit{}, p.rejectWaiter(t, BreakerOpen)
+		}
+		return Permit{}, p.rejectNewcomer(t, BreakerOpen)
 	}
 	p.admitted.Add(1)
 	if s.last {
@@ -252,17 +320,32 @@ func (p *Pool) deadline(ctx context.Context) moment {
 // [NewReason] or of the package, and returns the error for it.
 func (p *Pool) Reject(r Reason) *RejectedError {
 	p.rejected[r].Add(1)
+	if p.observeRejection != nil {
+		p.observeRejection(r)
+	}
 	return &p.rejections[r]
 }
 
 func (p *Pool) reject(r Reason) error { return p.Reject(r) }
 
-// gone counts a caller whose context has ended.
-func (p *Pool) gone(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return p.reject(WaitTimeout)
+// goneFrom counts a caller that has waited and whose context has ended, and returns its
+// error. The ticket may be nil.
+func (p *Pool) goneFrom(ctx context.Context, t *Ticket) error {
+	if t != nil && t.record != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.record.Reason = WaitTimeout
+		p.gate.countRejected(t)
 	}
-	p.left.Add(1)
+	return p.gone(ctx, t)
+}
+
+// gone counts a caller whose context has ended, and returns its error. Its ticket may be nil.
+func (p *Pool) gone(ctx context.Context, t *Ticket) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return p.rejectFor(t, WaitTimeout)
+	}
+	if !t.patient() {
+		p.left.Add(1)
+	}
 	return context.Cause(ctx)
 }
 

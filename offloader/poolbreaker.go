@@ -1,13 +1,16 @@
 package offloader
 
+import "time"
+
 // setBreaker installs the breaker of new settings. It requires p.configuring.
 func (p *Pool) setBreaker(s Settings) {
+	p.each.configure(p, s)
 	old := p.breaker.Load()
 	switch control := p.breakerControl(); {
 	case control != BreakerAuto:
 		p.breaker.Store(p.forcedBreaker(control, s))
 		return
-	case s.Breaker == nil:
+	case s.Breaker == nil || s.Breaker.PerUpstream:
 		if old != nil {
 			p.breaker.Store(nil)
 			old.close()
@@ -27,11 +30,14 @@ func (p *Pool) setBreaker(s Settings) {
 		}
 	}
 	p.breaker.Store(b)
+	if b.State() != StateClosed {
+		p.opened(b)
+	}
 }
 
 // newBreaker returns a breaker that follows the rules of settings.
 func (p *Pool) newBreaker(s Settings) *breaker {
-	b := newBreaker(p.name, s.Breaker.WithDefaults(s.LongestRun), &p.transitions)
+	b := newBreaker(p.name, s.Breaker.WithDefaults(s.LongestRun), &p.transitions, p.clock)
 	b.row.limit(s.Concurrency, b.settings)
 	return b
 }
@@ -43,9 +49,9 @@ func (p *Pool) breakerChanged(t transition) {
 	}
 	switch {
 	case t.to == StateOpen:
-		// Waiters would wait in vain, or stampede.
-		p.gate.rejectAll(BreakerOpen).wake()
-		p.gate.stopRamp(p.now()).wake()
+		p.opened(p.breaker.Load())
+	case t.to == StateHalfOpen:
+		p.probe()
 	case t.unbounded:
 		p.gate.stopRamp(p.now()).wake()
 	case t.to == StateClosed && t.from != StateClosed:
@@ -56,8 +62,8 @@ func (p *Pool) breakerChanged(t transition) {
 	}
 }
 
-// startRamp begins to warm up. One limit holds for a cool-down at most: that is the
-// time in which the backend is expected to recover.
+// startRamp begins the warm-up. Each of its limits lasts one cool-down at most, the time in
+// which the backend is expected to recover.
 func (p *Pool) startRamp() {
 	atMost := DefaultCoolDown
 	if s := p.Settings().Breaker; s != nil {
@@ -78,14 +84,27 @@ func (p *Pool) warm() {
 
 func (p *Pool) breakerRejects() bool {
 	b := p.breaker.Load()
-	return b != nil && b.State() != StateClosed && b.rejects(&p.gate)
+	if b == nil {
+		return p.each.reject()
+	}
+	return b.State() != StateClosed && !b.holds() && b.rejects(&p.gate)
 }
 
-// breakerReason is the reason of a rejection by the breaker. Draining and closed pools
-// have their own.
+// breakerReason is the reason of a rejection by the breaker. Draining and closed pools have
+// their own reasons.
 func (p *Pool) breakerReason() Reason {
 	if r := p.gate.shut(); r != 0 {
 		return r
 	}
 	return BreakerOpen
+}
+
+// probesIn is the time until an open breaker admits a probe. It is zero if the breaker is
+// not open, or is forced.
+func (p *Pool) probesIn() time.Duration {
+	b := p.breaker.Load()
+	if b == nil || b.forced || b.State() != StateOpen {
+		return 0
+	}
+	return max(0, b.restOfCoolDown())
 }

@@ -2,9 +2,8 @@ package offloader
 
 import "fmt"
 
-// Reason says why a call was not served as usual. Errors, counters and logs name it
-// the same way. The package has reasons for what a [Pool] decides; [NewReason] adds
-// those of the program that uses it.
+// Reason says why a call was not served as usual. Errors, counters and logs use its name.
+// The package has the reasons of a [Pool]; a program adds its own with [NewReason].
 type Reason uint8
 
 // Reasons of a pool.
@@ -23,6 +22,11 @@ const (
 	Closed
 	// Cancelled: an operator has cancelled the call.
 	Cancelled
+	// Displaced: the queue was full, and a newcomer of a more urgent class, or of a key
+	// with fewer waiters, took the place of the caller.
+	Displaced
+	// KeyQueueFull: the caller's key has all of its places in the queue.
+	KeyQueueFull
 )
 
 // maxReasons bounds the counters that a pool keeps for reasons.
@@ -40,6 +44,8 @@ var reasons = append(make([]reasonText, 0, maxReasons), []reasonText{
 	Draining:      {"draining", "the pool is draining"},
 	Closed:        {"closed", "the pool is closed"},
 	Cancelled:     {"cancelled", "an operator cancelled it"},
+	Displaced:     {"displaced", "a more urgent or less greedy caller took its place in the full queue"},
+	KeyQueueFull:  {"key_queue_full", "its key has all of its places in the queue"},
 }...)
 
 // NewReason registers a reason of the program for [Pool.Reject], with a name such as
@@ -89,7 +95,12 @@ func (r Reason) Text() string {
 	return reasons[r].text
 }
 
-// Shed reports whether the reason is overload: a full queue or a wait too long.
+// Shed reports whether the reason is overload: a full queue, of the pool or of the key, or
+// a wait too long.
 func (r Reason) Shed() bool {
-	return r == QueueFull || r == WaitTimeout || r == PredictedLate
+	switch r {
+	case QueueFull, WaitTimeout, PredictedLate, Displaced, KeyQueueFull:
+		return true
+	}
+	return false
 }

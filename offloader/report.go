@@ -17,9 +17,10 @@ func (p Permit) Began() {
 	if p.pool == nil {
 		return
 	}
-	h, out := p.pool.gate.began(p.slot, p.generation, p.pool.now())
+	now := p.pool.now()
+	h, out := p.pool.gate.began(p.slot, p.generation, now)
 	out.wake()
-	h.began()
+	h.began(now)
 }
 
 // Untimed marks a run whose length is not typical: a stream of events, a tunnel, a
@@ -47,15 +48,17 @@ func (p Permit) report(o Outcome, timeout bool) {
 	if !ok {
 		return
 	}
+	now := p.pool.now()
 	// The breaker first, as in a release.
-	h.ended(o, timeout)
-	p.pool.gate.reported(p.slot, p.generation, o, p.pool.now()).wake()
+	h.ended(o, timeout, now)
+	p.pool.gate.reported(p.slot, p.generation, o, now).wake()
 }
 
-// report claims the right to report the outcome of a run, which is given once.
+// report returns the reporter for the outcome of a run. It returns false if an outcome was
+// reported before, or the permit was released.
 func (g *gate) report(s *slot, generation uint64, o Outcome) (reporter, bool) {
 	g.mu.Lock() // while it is held, s goes to no other permit
-	defer g.mu.Unlock()
+	defer g.unlock()
 	if o >= outcomeCount || !s.report(generation, o) {
 		return reporter{}, false
 	}
@@ -67,7 +70,7 @@ func (g *gate) report(s *slot, generation uint64, o Outcome) (reporter, bool) {
 // reported lets the warm-up count a reported outcome.
 func (g *gate) reported(s *slot, generation uint64, o Outcome, now moment) verdicts {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	if s.generation() == generation { // else the release has counted it
 		g.judge(s, o, now)
@@ -76,10 +79,11 @@ func (g *gate) reported(s *slot, generation uint64, o Outcome, now moment) verdi
 	return out
 }
 
-// began counts a good beginning, once, unless the outcome is known.
+// began counts a response that has begun well, once, unless the run's outcome was reported
+// before.
 func (g *gate) began(s *slot, generation uint64, now moment) (reporter, verdicts) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
 	if s.state.Load() != generation || s.began {
 		return reporter{}, out
@@ -91,11 +95,30 @@ func (g *gate) began(s *slot, generation uint64, now moment) (reporter, verdicts
 	return s.reporter, out
 }
 
-func (g *gate) untimed(s *slot, generation uint64) {
+// completes lets the reporter know whether the response had begun well, where a rule for slow
+// runs needs that.
+func (g *gate) completes(s *slot) {
+	if b := s.reporter.breaker(); b == nil || b.settings.SlowRatio == 0 {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.reporter.begun = s.began
+}
+
+func (g *gate) untimed(s *slot, generation uint64) {
+	g.mu.Lock()
+	defer g.unlock()
 	if s.generation() == generation {
 		s.untimed = true
+	}
+}
+
+func (g *gate) unanswered(s *slot, generation uint64) {
+	g.mu.Lock()
+	defer g.unlock()
+	if s.generation() == generation {
+		s.reporter.unanswered = true
 	}
 }
 
@@ -104,18 +127,18 @@ func (g *gate) ends(s *slot) {
 	g.uncap(s)
 	if s.abandoned {
 		s.abandoned = false
-		g.abandoned--
+		g.abandoned -= s.permits()
 	}
 }
 
 // abandon counts a run as abandoned, if it still holds its permit.
 func (g *gate) abandon(s *slot, generation uint64, now moment) verdicts {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
-	if s.generation() == generation && !s.abandoned {
+	if s.generation() == generation && !s.abandoned && !s.preflight {
 		s.abandoned = true
-		g.abandoned++
+		g.abandoned += s.permits()
 		g.retire(s)
 		g.handOver(now, &out) // the warm-up may have room now
 	}

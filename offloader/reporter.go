@@ -1,64 +1,107 @@
 package offloader
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // MinTimeouts is the least number of timeouts in a row that trips a breaker, for pools
 // with fewer permits.
 const MinTimeouts = 3
 
-// reporter passes what happens to one run on to its breaker. The zero value passes
-// nothing on.
+// reporter reports the events of one run to the breaker. The zero value reports nothing.
 type reporter struct {
-	breaker *breaker
-	settle  func(error) // of gobreaker, or of a probe
-	probe   bool
-	begun   bool   // the response has begun well; set for a report
-	era     uint32 // of the breaker when the run began
+	bucket     *bucket // in which the run began
+	since      moment  // the begin of the run
+	begun      bool    // the response has begun well; set for a report
+	unanswered bool    // the backend has not answered
 }
 
-// ended reports the outcome of the run. It must be called once.
-func (r reporter) ended(o Outcome, timeout bool) {
-	if r.breaker == nil {
+// breaker is that of the run, nil without one.
+func (r reporter) breaker() *breaker {
+	if r.bucket == nil {
+		return nil
+	}
+	return r.bucket.breaker
+}
+
+// slow reports whether the response had not begun after the time of the rule for slow runs.
+func (r reporter) slow(now moment) bool {
+	s := r.bucket.breaker.settings
+	return s.SlowRatio > 0 && !r.begun && time.Duration(now-r.since) > s.SlowAfter
+}
+
+// ended reports the outcome of the run at that moment. It must be called once.
+func (r reporter) ended(o Outcome, timeout bool, now moment) {
+	k := r.bucket
+	if k == nil {
 		return
 	}
-	b, current := r.breaker, r.sameState()
+	b, slow := k.breaker, o != Excluded && r.slow(now)
+	if o != Failure && !slow && k.counts(o, now) {
+		return
+	}
+	current := k.sameState()
+	if current && o != Excluded {
+		r.count(o, timeout)
+	}
 	switch {
-	case !current || o == Excluded:
+	case k.probe && slow:
+		k.settle(errFailure)
+	case k.probe:
+		k.settle(o.err())
+	case timeout && current:
+		// gobreaker books a result at the time at which its run began. A timeout counts
+		// from now on, however long the run was.
+		b.fail()
+	default:
+		k.book(o)
+	}
+	if slow && !k.probe && k.sameState() {
+		b.ranSlowly(now)
+	}
+	b.changes.notify()
+}
+
+// count counts a result in the rows of the breaker.
+func (r reporter) count(o Outcome, timeout bool) {
+	b := r.bucket.breaker
+	switch {
 	case !timeout:
 		b.row.end()
 	case !r.begun: // a long response is not a backend that hangs
 		b.row.length.Add(1)
 	}
-	if timeout && current && !r.probe {
-		// gobreaker books a result at the time at which its run began. A timeout counts
-		// from now on, however long the run was.
-		r.settle(errExcluded)
-		b.fail()
+	if o == Failure && r.unanswered {
+		b.lost.length.Add(1)
 	} else {
-		r.settle(o.err())
+		b.lost.end()
 	}
-	b.changes.notify()
 }
 
-// began reports a response that has begun well.
-func (r reporter) began() {
+// began reports a response that has begun well at that moment.
+func (r reporter) began(now moment) {
+	k := r.bucket
 	switch {
-	case r.breaker == nil:
-	case r.probe:
-		r.settle(nil)
-		r.breaker.changes.notify()
-	case r.sameState():
-		r.breaker.row.end()
+	case k == nil:
+	case k.probe && r.slow(now):
+		k.settle(errFailure)
+		k.breaker.changes.notify()
+	case k.probe:
+		k.settle(nil)
+		k.breaker.changes.notify()
+	case k.sameState():
+		k.breaker.row.end()
+		k.breaker.lost.end()
+		if r.slow(now) {
+			k.breaker.ranSlowly(now)
+			k.breaker.changes.notify()
+		}
 	}
 }
 
-// sameState reports whether the breaker has been in one state since the run began.
-// Results of other runs are ignored, as gobreaker does.
-func (r reporter) sameState() bool { return r.era == r.breaker.era.Load() }
-
-// row counts timeouts in a row, without another result between them. A pool that hangs
-// produces no more timeouts than it has permits until the first permits come back,
-// which is too few for the other rules.
+// row counts consecutive timeouts. While a backend hangs, a pool has at most one timeout
+// for each of its permits, which is too few for the other rules of the breaker.
 type row struct {
 	length atomic.Int32
 	trips  atomic.Int32 // the length that trips, zero for none
@@ -76,9 +119,8 @@ func (r *row) ready() bool {
 	return most > 0 && r.length.Load() >= most
 }
 
-// limit sets the length that trips: one timeout for each permit. Without a limit of
-// permits, timeouts are not bounded, and the number that the ratio rule asks for is
-// enough, in any time.
+// limit sets how many consecutive timeouts trip the breaker: one for each permit, at least
+// MinTimeouts. A pool without a limit of permits uses MinRequests, if the ratio rule is on.
 func (r *row) limit(concurrency int, s BreakerSettings) {
 	if concurrency == 0 && s.FailureRatio > 0 {
 		concurrency = s.MinRequests

@@ -1,6 +1,7 @@
 package offloader_test
 
 import (
+	"reflect"
 	"testing"
 	"testing/synctest"
 
@@ -15,7 +16,7 @@ func (s *stage) configure(change func(*offloader.Settings)) {
 	if err := s.pool.Configure(settings); err != nil {
 		s.t.Fatal(err)
 	}
-	if got := s.pool.Settings(); got != settings {
+	if got := s.pool.Settings(); !reflect.DeepEqual(got, settings) {
 		s.t.Errorf("settings are %+v, want %+v", got, settings)
 	}
 	synctest.Wait()
@@ -128,7 +129,7 @@ func TestSettingsOfLivingPools(t *testing.T) {
 		if err := s.pool.Configure(offloader.Settings{Concurrency: -1}); err == nil {
 			s.t.Error("no error")
 		}
-		if got := s.pool.Settings(); got != before {
+		if got := s.pool.Settings(); !reflect.DeepEqual(got, before) {
 			s.t.Errorf("settings are %+v, want %+v", got, before)
 		}
 	})

@@ -12,15 +12,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// advice is the advice to n callers after a rejection for that reason.
+// advice is the advice in whole seconds to n callers after a rejection for that reason.
 func (s *stage) advice(r offloader.Reason, n int) (all []time.Duration) {
 	s.t.Helper()
 	for range n {
-		d := s.pool.Reject(r).NextRetry()
-		if d%time.Second != 0 || d < time.Second || d > time.Minute {
-			s.t.Errorf("%s: retry after %s", r, d)
+		retry := s.pool.Reject(r).NextRetry()
+		if retry.Turn < time.Second || retry.Turn > whole(retry) || whole(retry) > time.Minute {
+			s.t.Errorf("%s: retry after %+v", r, retry)
 		}
-		all = append(all, d)
+		all = append(all, whole(retry))
 	}
 	return all
 }
@@ -182,7 +182,7 @@ func TestRetryAfterSpreadsACrowd(t *testing.T) {
 					if !errors.As(err, &rejected) {
 						return
 					}
-					<-time.After(rejected.NextRetry())
+					<-time.After(whole(rejected.NextRetry()))
 				}
 			})
 		}

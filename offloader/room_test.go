@@ -41,8 +41,8 @@ func TestRoom(t *testing.T) {
 		s.Concurrency = 0
 	}, func(s *stage) {
 		s.run(100*second, offloader.Success)
-		if got := s.pool.Reject(spoolFull).NextRetry(); got > 2*second {
-			s.t.Errorf("come back in %s", got)
+		if got := s.pool.Reject(spoolFull).NextRetry(); whole(got) > 2*second {
+			s.t.Errorf("come back in %+v", got)
 		}
 	})
 	play(t, "TryAcquire never waits", nil, func(s *stage) {
@@ -140,7 +140,7 @@ func TestRejectionsHaveClasses(t *testing.T) {
 			}
 			want := map[error]bool{offloader.ErrShed: false, offloader.ErrBreakerOpen: false, offloader.ErrClosed: false}
 			switch reason {
-			case offloader.QueueFull, offloader.WaitTimeout, offloader.PredictedLate:
+			case offloader.QueueFull, offloader.WaitTimeout, offloader.PredictedLate, offloader.Displaced, offloader.KeyQueueFull:
 				want[offloader.ErrShed] = true
 			case offloader.BreakerOpen:
 				want[offloader.ErrBreakerOpen] = true

@@ -9,9 +9,9 @@ import (
 // within some rounds.
 const runsKept = 16
 
-// runTimes estimates how long a run takes, by the median of the last runs: up to half
-// of them may be anything, such as streams or runs that a stall has prolonged. The zero
-// value has no estimate.
+// runTimes estimates how long a run takes, by the median of the last runs. So up to half of
+// them may be untypical, such as streams or runs that a stall has prolonged. The zero value
+// has no estimate.
 //
 // The runs of the first round, which began before any had ended, are not typical: a
 // backend that has just started loads its code, its connections, its model. They count
@@ -43,8 +43,8 @@ func (r *runTimes) add(run time.Duration, now moment) {
 	r.sorted = false
 }
 
-// typical returns the median, the shorter of two, and zero before a run has ended. It
-// is computed here, because runs end more often than it is called.
+// typical returns the median of the last runs, zero before a run has ended. It sorts only
+// when it is called, because runs end more often.
 func (r *runTimes) typical() time.Duration {
 	if r.sorted || r.n == 0 {
 		return r.median

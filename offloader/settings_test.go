@@ -2,6 +2,7 @@ package offloader_test
 
 import (
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 		},
 		"no rule": {
 			func(s *offloader.Settings) { s.Breaker.FailureRatio = 0 },
-			"breaker has no rule: set failure_ratio or consecutive_failures",
+			"breaker has no rule: set failure_ratio, consecutive_failures or slow_ratio",
 		},
 		"failures": {
 			func(s *offloader.Settings) { s.Breaker.ConsecutiveFailures = -1 },
@@ -93,10 +94,10 @@ func TestDefaultSettings(t *testing.T) {
 	s := offloader.DefaultSettings()
 	b := *s.Breaker
 	s.Breaker = nil
-	if want := (offloader.Settings{Concurrency: 8, Queue: 100, MaxWait: 10 * time.Second}); s != want {
+	if want := (offloader.Settings{Concurrency: 8, Queue: 100, MaxWait: 10 * time.Second}); !reflect.DeepEqual(s, want) {
 		t.Errorf("defaults are %+v", s)
 	}
-	if want := (offloader.BreakerSettings{FailureRatio: 0.5, MinRequests: 20, CoolDown: 10 * time.Second, Probes: 1}); b != want {
+	if want := (offloader.BreakerSettings{FailureRatio: 0.5, MinRequests: 20, CoolDown: 10 * time.Second, Probes: 1, Statuses: "5xx"}); b != want {
 		t.Errorf("defaults of the breaker are %+v", b)
 	}
 }

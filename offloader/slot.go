@@ -3,6 +3,9 @@ package offloader
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/internal/fair"
+	"github.com/caddy-offload/caddy-offload/offloader/internal/upstream"
 )
 
 // slot holds one permit. Later permits reuse it, each with another generation, so that
@@ -14,28 +17,35 @@ type slot struct {
 	state atomic.Uint64
 	next  *slot // in gate.free
 
-	// The holder of the current generation owns these. Others may read them under the
-	// gate's mutex, as long as the generation is the current one.
-	started  moment
-	reporter reporter // to the breaker; zero without one
-	last     bool     // it took the last free permit; written under the gate's mutex
+	// The holder of the current permit owns these fields. Other goroutines may read them
+	// under the gate's mutex while the permit's generation is the current one.
+	started   moment
+	reporter  reporter // to the breaker; zero without one
+	last      bool     // it took the last free permit; written under the gate's mutex
+	preflight bool     // it holds no permit, as a preflight; written under the gate's mutex
+
+	// Guarded by the gate's mutex.
+	seat *fair.Seat       // with the gate's shares; nil without them
+	at   *upstream.Member // where the run has its permits; nil without upstreams
 
 	marks // guarded by the gate's mutex, but for cancelled
 }
 
 // marks are the gate's notes on a run. The zero value is a new run.
 type marks struct {
-	recovery  int  // gate.recoveries when it began, retired if the warm-up ignores it
-	abandoned bool // the run goes on without a caller
-	untimed   bool // its length is not typical
-	capped    bool // it counts for the half of the permits that capped callers share
-	began     bool // its response has begun well
-	counted   bool // as a good response in a round of the warm-up
-	judged    bool // the warm-up has counted its outcome
-	cancelled bool // written by the release, which owns the record
+	recovery  int32 // gate.recoveries when it began, retired if the warm-up ignores it
+	abandoned bool  // the run goes on without a caller
+	untimed   bool  // its length is not typical
+	capped    bool  // it counts for the half of the permits that capped callers share
+	sent      bool  // Bind has chosen its upstream
+	began     bool  // its response has begun well
+	counted   bool  // as a good response in a round of the warm-up
+	unused    bool  // its permit comes back without a run
+	judged    bool  // the warm-up has counted its outcome
+	cancelled bool  // written by the release, which owns the record
 }
 
-// retired is the recovery of runs that the warm-up does not bound.
+// retired is the value of marks.recovery for runs that the warm-up ignores.
 const retired = -1
 
 const (
@@ -43,11 +53,19 @@ const (
 	generationStep = reportedMask + 1
 )
 
+// permits is the number of permits that the run holds. It requires g.mu.
+func (s *slot) permits() int {
+	if s.seat == nil {
+		return 1
+	}
+	return s.seat.Cost
+}
+
 // generation is the generation of the current holder.
 func (s *slot) generation() uint64 { return s.state.Load() &^ reportedMask }
 
-// release ends a generation. It reports false if that has ended before, and returns the
-// outcome that counts: the reported one, else o.
+// release ends the permit with that generation. It returns the outcome that counts, the
+// reported one or else o. ok is false if the permit was released before.
 func (s *slot) release(generation uint64, o Outcome) (counts Outcome, reported, ok bool) {
 	for {
 		state := s.state.Load()

@@ -2,16 +2,16 @@ package offloader
 
 import "time"
 
-// Snapshot is a copy of a pool's numbers. Those of the gate are of one moment; the
+// Snapshot is a copy of a pool's numbers. Queue and permits are those of one moment; the
 // totals may be a few calls ahead of them.
 type Snapshot struct {
 	Name string
 	// Phase of the pool's life.
 	Phase Phase
 
-	// Concurrency is the number of permits, zero without a limit. Limit is how many are
-	// given out now: fewer while the pool warms up, or while runs of elder pools hold
-	// Lent of them.
+	// Concurrency is the number of permits, zero without a limit. Limit is how many of them
+	// may be in use now: fewer while the pool warms up, or while runs of elder pools, its
+	// predecessors, hold Lent of them.
 	Concurrency int
 	Limit       int
 	Lent        int
@@ -25,15 +25,23 @@ type Snapshot struct {
 	Abandoned int
 	Lingering int
 
+	// MostRunning and MostWaiting are the largest values of Running and Waiting since the
+	// pool was made.
+	MostRunning int
+	MostWaiting int
+
 	// Announced counts the calls that prepare and have not acquired yet:
 	// Ticket.Announce.
 	Announced int
 
-	// Capped is the part of Running that shares half of the permits:
-	// Ticket.CappedBy.
+	// Capped is the part of Running that belongs to capped callers, which share half of the
+	// permits: Ticket.CappedBy.
 	Capped int
 
-	// Predecessors counts the calls in flight in pools that this one has succeeded.
+	// Preflights counts the runs without a permit: Ticket.Preflight.
+	Preflights int
+
+	// Predecessors counts the calls in flight in pools that this one has replaced.
 	Predecessors int
 
 	// Detached counts the runs that have left the pool by Permit.Detach and go on.
@@ -42,6 +50,9 @@ type Snapshot struct {
 	// Waiting is the length of the queue, QueueLimit its bound.
 	Waiting    int
 	QueueLimit int
+	// Held is the part of Waiting that waits until the breaker has closed:
+	// BreakerSettings.Hold.
+	Held int
 	// OldestWait is the time that the first waiter has waited.
 	OldestWait time.Duration
 	// NewestFirst is true while the queue is too long to be served in order.
@@ -55,6 +66,23 @@ type Snapshot struct {
 	// holds it.
 	Breaker       BreakerState
 	BreakerForced bool
+	// ProbesIn is the rest of the cool-down of an open breaker, zero in other states and
+	// for a forced one.
+	ProbesIn time.Duration
+	// HoldEndsIn is how long callers still wait if the breaker does not close, zero if
+	// it rejects them or is closed.
+	HoldEndsIn time.Duration
+
+	// Classes are the numbers of the classes, the most urgent one first. It is empty in a
+	// pool that needs no claims.
+	Classes []ClassCount
+
+	// Upstreams are those of the last report, empty in a pool that does not count their
+	// permits.
+	Upstreams []UpstreamCount
+	// Seeking is the part of Running that has no permit at an upstream: its runs wait in
+	// Permit.Bind for one with room, or for the one that they prefer.
+	Seeking int
 
 	// Overridden are the settings that Pool.Override has replaced.
 	Overridden Override
@@ -76,21 +104,25 @@ func (p *Pool) Snapshot() Snapshot {
 		Left:     p.left.Load(),
 		Detached: p.detached.Load(),
 		Rejected: make(map[Reason]uint64),
-		Ended:    make(map[Outcome]uint64),
 
 		BreakerChanged: make(map[BreakerState]uint64),
 	}
 	p.gate.snapshot(&s, p.now())
 	s.Predecessors = p.inFlightBefore()
 	s.Breaker, s.BreakerForced = p.breakerState()
+	s.ProbesIn, s.HoldEndsIn = p.probesIn(), p.holdEndsIn()
 	s.Overridden = p.Overridden()
+	for i, u := range s.Upstreams {
+		state := p.each.stateOf(u.Name)
+		s.Upstreams[i].Breaker, s.Upstreams[i].Available = state, u.Available && state != StateOpen
+	}
+	if p.each.out() {
+		s.Held = s.Waiting
+	}
 	for r := range p.rejected {
 		if n := p.rejected[r].Load(); n > 0 {
 			s.Rejected[Reason(r)] = n
 		}
-	}
-	for o := range p.ended {
-		s.Ended[Outcome(o)] = p.ended[o].Load()
 	}
 	for state := StateClosed; state < breakerStateCount; state++ {
 		s.BreakerChanged[state] = p.changed[state].Load()
@@ -104,16 +136,32 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 	s.Phase = Phase(g.phase.Load())
 	s.Concurrency, s.Limit = boundedOrZero(g.concurrency), g.ownLimit()
 	s.Lent = g.lent
-	if g.warming() {
+	if g.warmsUp() {
 		s.WarmingUp = g.limit
 	}
 	s.Running, s.Abandoned, s.Lingering = g.running-g.lent, g.abandoned, g.lingering
+	s.MostRunning, s.MostWaiting = g.mostRunning, g.mostWaiting
 	s.Announced, s.Capped = g.announced, g.capped
-	s.Waiting, s.QueueLimit = g.queue.len, g.queueLimit
+	s.Preflights = g.preflights
+	s.Waiting, s.QueueLimit = g.queue.all(), g.queueLimit
+	if g.holdsBack() {
+		s.Held = g.queue.len
+	}
 	s.NewestFirst = !g.healthy()
 	s.TypicalRun = time.Duration(g.predictedRun())
-	if g.queue.len > 0 {
+	s.Ended = make(map[Outcome]uint64, outcomeCount)
+	for o, n := range g.ended {
+		s.Ended[Outcome(o)] = n
+	}
+	if g.queue.all() > 0 {
 		s.OldestWait = now.since(g.queue.oldest())
+	}
+	s.Classes = g.classCounts()
+	if g.upstreams != nil {
+		for _, c := range g.upstreams.Counts() {
+			s.Upstreams = append(s.Upstreams, UpstreamCount{Count: c})
+		}
+		s.Seeking = max(g.running-g.lent-g.upstreams.Own(), 0)
 	}
 }
 
@@ -122,6 +170,7 @@ func (g *gate) snapshot(s *Snapshot, now moment) {
 type Gauges struct {
 	Running, Limit      int // Limit is zero without one; lent permits count as running
 	Waiting, QueueLimit int
+	Preflights          int
 	Breaker             BreakerState
 	// PredictedWait is the wait of a newcomer, by TypicalRun. It is zero if a permit is
 	// free.
@@ -138,7 +187,7 @@ func (p *Pool) Gauges() Gauges {
 func (g *gate) gauges() Gauges {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.len, QueueLimit: g.queueLimit}
+	n := Gauges{Running: g.running, Limit: boundedOrZero(g.givenOut()), Waiting: g.queue.all(), QueueLimit: g.queueLimit, Preflights: g.preflights}
 	if a, _ := g.decide(nil, false); a != admit {
 		n.PredictedWait = g.predictNext()
 	}

@@ -20,7 +20,9 @@ type storm struct {
 	t    *testing.T
 	pool *offloader.Pool
 	rnd  *rand.Rand // of the main goroutine
-	all  sync.WaitGroup
+
+	shared bool // callers have claims
+	all    sync.WaitGroup
 
 	sick    atomic.Bool  // the backend fails more often than not
 	running atomic.Int64 // counted by the backend
@@ -31,12 +33,12 @@ type storm struct {
 // the gauges return to zero.
 func TestGaugesReturnToZeroAfterAStorm(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
-		resizes := seed%2 == 1
+	for seed := range uint64(12) {
+		resizes, shared := seed%2 == 1, seed >= 8
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := &storm{t: t, rnd: rand.New(rand.NewPCG(seed, 3))}
+				s := &storm{t: t, rnd: rand.New(rand.NewPCG(seed, 3)), shared: shared}
 				s.rage(resizes)
 			})
 		})
@@ -45,20 +47,39 @@ func TestGaugesReturnToZeroAfterAStorm(t *testing.T) {
 
 const stormConcurrency = 4
 
-func stormSettings() offloader.Settings {
-	return offloader.Settings{
+func (s *storm) settings() offloader.Settings {
+	settings := offloader.Settings{
 		Concurrency: stormConcurrency, Queue: 20, MaxWait: 2 * time.Second, Linger: 300 * time.Millisecond,
 		LongestRun: 3 * time.Second,
 		Breaker: &offloader.BreakerSettings{
 			FailureRatio: 0.6, MinRequests: 10, ConsecutiveFailures: 8, CoolDown: second, Probes: 1, ProbeTimeout: second,
 		},
 	}
+	if s.shared {
+		settings.PerKey, settings.QueuePerKey = s.rnd.IntN(4), s.rnd.IntN(8)
+		if s.rnd.IntN(3) > 0 {
+			threeClasses(&settings)
+		}
+	}
+	return settings
+}
+
+// claim is what a caller of a pool with shares claims.
+func (s *storm) claim(rnd *rand.Rand) *offloader.Claim {
+	if !s.shared || rnd.IntN(4) == 0 {
+		return nil
+	}
+	return &offloader.Claim{
+		Key:   []string{"", "a", "b", "c", "d"}[rnd.IntN(5)],
+		Class: []string{"", "interactive", "normal", "batch"}[rnd.IntN(4)],
+		Cost:  max(1, rnd.IntN(8)-4),
+	}
 }
 
 func (s *storm) rage(resizes bool) {
 	l := &log{t: s.t, last: offloader.StateClosed}
 	l.jumps = resizes
-	p, err := offloader.New("storm", stormSettings(), offloader.WithBreakerObserver(l.observe))
+	p, err := offloader.New("storm", s.settings(), offloader.WithBreakerObserver(l.observe))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -107,7 +128,7 @@ func (s *storm) change(resizes bool) {
 		if !resizes {
 			return
 		}
-		settings := stormSettings()
+		settings := s.settings()
 		settings.Concurrency = s.rnd.IntN(6)
 		settings.Queue = s.rnd.IntN(30)
 		settings.MaxWait = time.Duration(s.rnd.IntN(3)) * time.Second
@@ -142,15 +163,19 @@ func (s *storm) call(rnd *rand.Rand) {
 		s.do(ctx, rnd)
 		return
 	}
-	ticket := offloader.Ticket{Pool: s.pool}
-	if rnd.IntN(6) == 0 && !s.upload(rnd, &ticket) {
+	ticket := offloader.Ticket{Pool: s.pool, Claim: s.claim(rnd), Caller: guestFrom(byte(rnd.IntN(30)), 1)}
+	defer ticket.Forget()
+	if rnd.IntN(10) == 0 {
+		s.all.Go(func() { ticket.Cancel() })
+	}
+	if rnd.IntN(6) == 0 && !s.sendSlowly(rnd, &ticket) {
 		return
 	}
 	permit, err := ticket.Acquire(ctx)
 	var rejected *offloader.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		<-time.After(rejected.NextRetry())
+		<-time.After(ticket.NextRetry(rejected.Reason).Turn)
 		return
 	case err != nil:
 		return
@@ -194,9 +219,9 @@ func (s *storm) report(permit offloader.Permit, rnd *rand.Rand) {
 	}
 }
 
-// upload plays a caller that sends its request slowly. It reports false if the caller was
+// sendSlowly plays a caller that sends its request slowly. It reports false if the caller was
 // rejected, or left meanwhile.
-func (s *storm) upload(rnd *rand.Rand, ticket *offloader.Ticket) bool {
+func (s *storm) sendSlowly(rnd *rand.Rand, ticket *offloader.Ticket) bool {
 	if ticket.Announce() != nil {
 		return false
 	}

@@ -2,18 +2,19 @@ package offloader
 
 import "slices"
 
-// Succession ties a pool to its successor in front of the same backend: the elder pool
-// finishes its calls, and the backend must not see the limits of both at once.
+// Succession ties a pool (the elder) to the pool that replaces it in front of the same
+// backend (the successor, or heir). The elder pool finishes its calls, and both together
+// must not exceed the successor's limit.
 //
-// Each run of the elder pool holds a permit of the successor, whose own limit is lower
-// by that much, down to zero: as if all were in one pool, with the older calls first.
-// Waiters of the elder pool take over the permits of its runs that end. If the elder
-// pool needs more it asks for one, and gets it before the successor's own waiters. It
-// gives back a permit that it does not need at once.
+// Each run of the elder pool borrows a permit of the successor, whose own limit is lower by
+// that much, down to zero: as if all were in one pool, with the older calls first. When a
+// run of the elder pool ends, its next waiter takes over the permit. If that waiter needs
+// more permits, the elder pool asks the successor, which lends them all together, before it
+// serves its own waiters. The elder pool gives back permits that it does not need.
 type Succession struct{ loan *loan }
 
-// loan is the elder pool's part of its successor's permits. The elder's gate is locked
-// before the successor's.
+// loan counts the permits of the successor (heir) that the elder pool has borrowed. The
+// elder's gate is locked before the heir's.
 type loan struct {
 	elder, heir *Pool
 
@@ -21,12 +22,12 @@ type loan struct {
 
 	// Guarded by the heir's gate's mutex.
 	binding bool
-	asks    bool // the elder pool waits for one more permit
+	wants   int // permits that the elder pool waits for
 }
 
-// Succeed makes the pool the successor of elder. Until Bind only the successor's limit
-// is lowered, and the elder pool is served as before. Succeed returns nil if elder has
-// a successor, or if the pool itself is followed by elder.
+// Succeed makes the pool the successor of elder. Until Bind, elder takes permits as before,
+// and only the successor gets fewer. Succeed returns nil if elder has a successor already,
+// or is a successor of this pool.
 func (p *Pool) Succeed(elder *Pool) *Succession {
 	for pool := p; pool != nil; pool = pool.gate.successor() {
 		if pool == elder {
@@ -43,7 +44,7 @@ func (p *Pool) Succeed(elder *Pool) *Succession {
 	return &Succession{l}
 }
 
-// Bind keeps the elder pool within the successor's limit.
+// Bind lets the elder pool begin a run only with a permit that the successor can lend.
 func (s *Succession) Bind() {
 	heir := &s.loan.heir.gate
 	heir.mu.Lock()
@@ -58,8 +59,8 @@ func (s *Succession) Undo() {
 	elder.gate.payBack(s.loan, elder.now()).wake()
 }
 
-// Forget drops the successor's reference to an elder pool with nothing in flight. A
-// late call in the elder pool still keeps within the successor's limit.
+// Forget removes an elder pool with nothing in flight from the successor's predecessors. A
+// late call in the elder pool still needs a permit of the successor.
 func (s *Succession) Forget() {
 	heir := s.loan.heir
 	heir.mu.Lock()
@@ -67,7 +68,7 @@ func (s *Succession) Forget() {
 	heir.elders = slices.DeleteFunc(heir.elders, func(p *Pool) bool { return p == s.loan.elder })
 }
 
-// predecessors returns the pools that this one has succeeded.
+// predecessors returns the pools that this one has replaced.
 func (p *Pool) predecessors() []*Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +84,7 @@ func (p *Pool) inFlightBefore() int {
 	return n
 }
 
-func (p *Pool) receive(l *loan) { p.gate.received(l, p.now()).wake() }
+func (p *Pool) receive(l *loan, n int) { p.gate.received(l, n, p.now()).wake() }
 
 func (p *Pool) repaid(n int) {
 	now := p.now()
@@ -91,19 +92,19 @@ func (p *Pool) repaid(n int) {
 	p.alarm.set(p.gate.nextDue(), now)
 }
 
-// transfer moves permits between two gates: to the elder pool, or back. It is made
-// under the mutex of one gate and carried out without it.
+// transfer moves permits between two gates: granted ones to the elder pool, or borrowed
+// ones back. It is created under the mutex of one gate and carried out without it.
 type transfer struct {
 	next    *transfer
 	loan    *loan
-	granted bool
+	granted int
 	back    int
 }
 
 func (t *transfer) carryOut() {
 	for ; t != nil; t = t.next {
-		if t.granted {
-			t.loan.elder.receive(t.loan)
+		if t.granted > 0 {
+			t.loan.elder.receive(t.loan, t.granted)
 			continue
 		}
 		t.loan.heir.repaid(t.back)

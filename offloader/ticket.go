@@ -7,13 +7,13 @@ import (
 )
 
 // ErrNotNow is returned by [Ticket.AcquireNow] if no permit is free.
-var ErrNotNow = errors.New("no permit is free at once")
+var ErrNotNow = errors.New("no permit is free now")
 
 // Ticket is the way into a pool for callers that need more than [Pool.Acquire]: to be
-// listed and cancelled while they wait, to learn what they found, to be announced, or
-// to be recognized when they come back. Fill in its exported fields and leave them
-// alone until its Acquire has returned. A ticket serves one caller at a time, costs an
-// admission no allocation, and must not be copied after its first use.
+// announced, to be listed and cancelled while they wait, to read the pool's decision, or to
+// be recognized when they come back. Fill in its exported fields, and do not change them
+// until Acquire has returned. A ticket serves one caller at a time, costs an admission no
+// allocation, and must not be copied after its first use.
 type Ticket struct {
 	// Pool that the caller acquires from. It must be set.
 	Pool *Pool
@@ -21,24 +21,47 @@ type Ticket struct {
 	// Caller that uses the ticket. It may be nil.
 	Caller Caller
 
+	// Claim of the caller: its key, class and cost. Nil is the zero Claim. Pools that need
+	// no claims do not read it.
+	Claim *Claim
+
 	// PassDrain admits the caller although the pool drains, because it belongs to a
 	// call that was admitted before.
 	PassDrain bool
 
-	// CappedBy marks a caller that may hold its permit for as long as it likes, such
-	// as one that sends its input while it runs. Such callers hold at most half of the
-	// permits, one at least, until [Permit.Uncap]; beyond that they are rejected with
-	// this reason. Zero: no such caller.
+	// CappedBy marks a caller that may hold its permit for as long as it likes, such as one
+	// that sends its input while it runs. Such callers hold at most half of the permits,
+	// one at least, until [Permit.Uncap]; beyond that they are rejected with this reason.
+	// Zero: the caller is not capped.
 	CappedBy Reason
 
+	// Preflight marks a caller that only asks whether another call may be made, such as a
+	// browser that asks whether it may send a request. It takes no permit: at most as many
+	// preflights run at once as there are permits, and the next ones wait before all other
+	// callers. They use no turns, and their runs do not count for predictions.
+	Preflight bool
+
+	// Returning marks a caller that had a permit, whose run could not be done, and which
+	// waits again: before all other callers, although the queue is full or the pool drains.
+	// With keys or classes it waits before the others of its key and class.
+	Returning bool
+
+	// Patient marks a caller that no client waits for, such as a stored job. It waits as
+	// long as it takes: without Settings.MaxWait, and without a place in the queue. It is
+	// never displaced, nor rejected as late. A pool that drains rejects it, also while it
+	// waits, since another pool may serve it sooner. Its rejections are not counted and get
+	// no turn: it is expected to come again. Within its class and key it is served before
+	// others, so it should have a class.
+	Patient bool
+
 	// Written by the caller's own goroutine under the gate's mutex.
-	joined    bool
 	kept      bool // it came at its turn
-	ahead     int32
-	predicted time.Duration
+	held      bool // the breaker has rejected its run
 	announced bool // the pool counts it; the caller may read it without the mutex
 
-	waiter *waiter // guarded by the gate's mutex, nil while the caller does not wait
+	// record describes the last decision, nil if the caller got a permit at once. The
+	// caller writes the pointer under the gate's mutex and may read it without.
+	record *record
 }
 
 // Acquire is [Pool.Acquire] for the caller of the ticket.
@@ -50,59 +73,90 @@ func (t *Ticket) Acquire(ctx context.Context) (Permit, error) {
 	return permit, err
 }
 
-// AcquireNow is Acquire for a caller that can use the time until it gets a permit: it
-// returns ErrNotNow, and counts nothing, where Acquire would wait or reject. The caller
-// is expected to call Acquire later.
+// AcquireNow is Acquire without a wait, for a caller that does other work before it waits:
+// where Acquire would wait or reject, AcquireNow returns ErrNotNow and counts nothing. The
+// caller is expected to call Acquire later.
 func (t *Ticket) AcquireNow() (Permit, error) {
 	p := t.Pool
 	if p.breakerRejects() {
 		return Permit{}, ErrNotNow
 	}
+	t.Forget()
 	n := newcomer{ticket: t}
 	p.recognize(&n)
 	s := p.gate.enterNow(&n)
 	if s == nil {
 		return Permit{}, ErrNotNow
 	}
-	return p.begin(s, p.now())
+	permit, err := p.begin(s, t, p.now())
+	if errors.Is(err, errHeld) {
+		return Permit{}, ErrNotNow
+	}
+	return permit, err
 }
 
 // Cancel rejects the caller with the reason Cancelled if it waits in the queue, and
 // reports whether it did. It may be called from any goroutine.
 func (t *Ticket) Cancel() bool {
-	out, ok := t.Pool.gate.cancel(t)
+	out, ok := t.Pool.gate.cancel(t, t.Pool.now())
 	out.wake()
 	return ok
 }
 
-// NextRetry is [RejectedError.NextRetry] for the caller of the ticket after a rejection
-// for that reason. The pool keeps the turn of its client for a minute: when the client
-// comes back at the announced time or later, it waits before all callers without a
-// turn, and displaces one of them if the queue is full. A client that comes back
-// earlier gets the time of the same turn again, and has to keep to it.
-func (t *Ticket) NextRetry(r Reason) time.Duration { return t.Pool.nextRetry(r, t) }
+// NextRetry is [RejectedError.NextRetry] for the caller of the ticket, after a rejection
+// with reason r. The pool keeps the returned time as the turn of the caller's client, until
+// a minute after Retry.Seconds. A client that comes back at its turn or later waits before
+// all callers without a turn, and displaces one of them if the queue is full. A client that
+// comes back earlier gets the time of the same turn again, and has to keep to it.
+func (t *Ticket) NextRetry(r Reason) Retry {
+	retry := t.Pool.nextRetry(r, t)
+	if t.record != nil {
+		t.record.Retry = retry.whole()
+	}
+	return retry
+}
 
-// Joined reports whether the caller joined the queue. Only the caller may ask, after
+// Held returns advice r less d, for a caller that gets its answer d after the rejection.
+func (t *Ticket) Held(r Retry, d time.Duration) Retry {
+	rest := retryWith(r.Turn-d, wholeSeconds(r.Turn-d))
+	if t.record != nil {
+		t.record.Retry = rest.whole()
+	}
+	return rest
+}
+
+// Joined reports whether the caller joined the queue. Only the caller may call it, after
 // Acquire.
-func (t *Ticket) Joined() bool { return t.joined }
+func (t *Ticket) Joined() bool { return t.record != nil && t.record.Joined }
 
 // Ahead returns the number of waiters that were to be served before the caller when it
-// joined the queue, zero if it did not. Only the caller may ask, after Acquire.
-func (t *Ticket) Ahead() int { return int(t.ahead) }
+// joined the queue, zero if it did not join. Only the caller may call it, after Acquire.
+func (t *Ticket) Ahead() int {
+	if !t.Joined() {
+		return 0
+	}
+	return t.record.Ahead
+}
 
-// PredictedWait returns the wait that was predicted when the caller joined the queue,
-// by Snapshot.MeanRun. It is zero if the caller did not join, or if no run had ended
-// before. Only the caller may ask, after Acquire.
-func (t *Ticket) PredictedWait() time.Duration { return t.predicted }
+// PredictedWait returns the wait that was predicted when the caller joined the queue, by
+// Snapshot.TypicalRun. It is zero if the caller did not join, or if no run had ended
+// before. Only the caller may call it, after Acquire.
+func (t *Ticket) PredictedWait() time.Duration {
+	if !t.Joined() {
+		return 0
+	}
+	return t.record.Predicted
+}
 
-func (g *gate) cancel(t *Ticket) (verdicts, bool) {
+func (g *gate) cancel(t *Ticket, now moment) (verdicts, bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	var out verdicts
-	if t.waiter == nil {
+	if t.record == nil || t.record.waiter == nil {
 		return out, false
 	}
-	g.reject(t.waiter, Cancelled, &out)
+	g.reject(t.record.waiter, Cancelled, now, &out)
+	g.makeRoom(now, &out)
 	g.wakeIfIdle()
 	return out, true
 }
@@ -110,7 +164,10 @@ func (g *gate) cancel(t *Ticket) (verdicts, bool) {
 // enterNow takes a permit for a newcomer if one is free at once, else it returns nil.
 func (g *gate) enterNow(n *newcomer) *slot {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
+	if n.ticket.shares() {
+		g.share()
+	}
 	if a, _ := g.admission(n.ticket, g.arrives(&n.client, n.came)); a == admit {
 		return g.letIn(n, n.came)
 	}

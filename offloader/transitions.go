@@ -11,8 +11,8 @@ type transition struct {
 	unbounded bool // all may run at once, without a warm-up
 }
 
-// transitions are the changes of a pool's breakers that have not been handled. A
-// breaker reports them under a lock of gobreaker, where they cannot be handled.
+// transitions holds the changes of a pool's breakers until they are handled. A breaker adds
+// a change under gobreaker's mutex, where the handler must not be called.
 type transitions struct {
 	handle func(transition) // called without locks, one at a time
 

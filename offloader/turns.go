@@ -2,17 +2,17 @@ package offloader
 
 import "time"
 
-// Bounds of the turns that a pool keeps. An entry takes about 80 bytes.
+// Bounds of the turns that a pool keeps. An entry takes about 90 bytes.
 const (
 	maxTurns = 10_000
-	// turnsOfOne is the largest number of turns of one address: clients that share it
-	// all get turns, and none of them can take all turns.
+	// turnsOfOne limits the turns, that is the times to come back, that one client address
+	// may have: enough for clients behind one address, and too few to take all turns of the
+	// pool.
 	turnsOfOne = 32
-	// turnKept is how long a turn is kept after its time.
+	// turnKept is how long a turn is kept after the whole second that was announced for it.
 	turnKept = time.Minute
-	// togetherFor is the time after a rejection in which another one of the same
-	// address, on another connection, belongs to another client: no client is back so
-	// soon.
+	// togetherFor is the time within which two rejections of one address belong to two
+	// clients: no client comes back so soon.
 	togetherFor = 5 * time.Millisecond
 )
 
@@ -22,14 +22,18 @@ type turn struct {
 	since   moment // the first rejection
 	planned moment // the turn by its place in the line
 	at      moment // the last announced time, not before planned
+	whole   moment // the same for a client that comes back at a whole second
 
 	// Indices in turns.all, zero for none.
 	sibling      int32 // the next turn of the address
 	older, newer int32 // in order of rejection; newer also links the free ones
 }
 
-// turns are kept for rejected clients, by address. The zero value is ready. It
-// allocates when it grows, and never shrinks.
+// over reports whether a turn is no longer kept.
+func (t *turn) over(now moment) bool { return t.whole+moment(turnKept) < now }
+
+// turns holds the turns of rejected clients, by address. The zero value is ready. Its
+// memory grows as needed, and never shrinks.
 type turns struct {
 	of             map[[16]byte]address
 	all            []turn // the first is not used
@@ -54,8 +58,8 @@ type known struct {
 	alone bool   // the address has no other call here
 }
 
-// returns reports whether a rejected call without its own turn counts as that of a
-// client that has come back early, and not of another client at the same address.
+// returns reports whether a call without a turn of its connection counts as a client that
+// comes back before its turn, and not as another client of the same address.
 func (k *known) returns(now moment) bool {
 	return k.n == 1 && k.early != 0 && k.alone && now-k.since > moment(togetherFor)
 }
@@ -71,7 +75,7 @@ func (t *turns) find(c *Client, now moment) (k known) {
 		e := &t.all[i]
 		own := e.client.Connection == c.Connection
 		switch {
-		case e.at+moment(turnKept) < now:
+		case e.over(now):
 			continue // to be swept
 		case e.at > now && own:
 			k.own = i
@@ -91,7 +95,7 @@ func (t *turns) find(c *Client, now moment) (k known) {
 }
 
 // add keeps a turn, unless there are too many.
-func (t *turns) add(c *Client, at, now moment) {
+func (t *turns) add(c *Client, r Retry, now moment) {
 	t.sweep(now)
 	if t.len >= maxTurns {
 		return
@@ -107,7 +111,11 @@ func (t *turns) add(c *Client, at, now moment) {
 		t.free = t.all[i].newer
 	}
 	a := t.of[c.Address]
-	t.all[i] = turn{client: *c, since: now, planned: at, at: at, sibling: a.last, older: t.newest}
+	at := now + moment(r.Turn)
+	t.all[i] = turn{
+		client: *c, since: now, planned: at, at: at, whole: now + moment(r.whole()),
+		sibling: a.last, older: t.newest,
+	}
 	a.last = i
 	t.of[c.Address] = a
 	if t.newest != 0 {
@@ -119,18 +127,21 @@ func (t *turns) add(c *Client, at, now moment) {
 	t.len++
 }
 
-// again returns when an early client should come back. Its turn stays, but in whole
-// seconds, and the client may use it only from that time on.
-func (t *turns) again(i int32, now moment) time.Duration {
+// again returns advice for a client that has come back before its turn, the turn i. The
+// client keeps that turn, but may use it only from the returned time on, which is a second
+// away at least.
+func (t *turns) again(i int32, now moment) Retry {
 	e := &t.all[i]
-	d := wholeSeconds(time.Duration(e.planned - now))
+	d := advisable(time.Duration(e.planned - now))
 	e.at = now + moment(d)
-	return d
+	e.whole = max(e.whole, now+moment(wholeSeconds(d)))
+	return retryWith(d, wholeSeconds(time.Duration(e.whole-now)))
 }
 
-// sweep removes the oldest turns that were not used.
+// sweep removes the turns that are no longer kept, whose clients have not come back. It starts
+// at the oldest turn and stops at the first one that is still kept.
 func (t *turns) sweep(now moment) {
-	for t.oldest != 0 && t.all[t.oldest].at+moment(turnKept) < now {
+	for t.oldest != 0 && t.all[t.oldest].over(now) {
 		t.remove(t.oldest)
 	}
 }
@@ -171,8 +182,8 @@ func (t *turns) unlink(i int32, e turn) {
 	}
 }
 
-// count counts calls of an address with turns: n is 1 when one comes, -1 when it is
-// answered.
+// count counts the calls in progress of an address with turns: n is 1 when a call comes, -1
+// when it is answered.
 func (t *turns) count(c *Client, n int32) {
 	if t.len == 0 || c.unknown() {
 		return

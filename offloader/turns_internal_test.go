@@ -28,7 +28,7 @@ func TestTurnsAgreeWithAList(t *testing.T) {
 			k := table.find(c, now)
 			own, ownDue, due, early, n := false, false, false, moment(0), 0
 			for _, e := range list {
-				if e.client.Address != c.Address || e.at+moment(turnKept) < now {
+				if e.client.Address != c.Address || e.whole+moment(turnKept) < now {
 					continue
 				}
 				n++
@@ -53,15 +53,16 @@ func TestTurnsAgreeWithAList(t *testing.T) {
 				table.remove(k.due)
 				list = without(list, e)
 			default:
-				e := turn{client: *c, since: now, at: now + moment(rnd.IntN(int(maxRetry)))}
-				table.add(c, e.at, now)
-				list = append(list, e)
+				r := Retry{Turn: time.Duration(rnd.IntN(int(maxRetry)))}
+				r.Seconds = int(wholeSeconds(r.Turn)/time.Second) + rnd.IntN(10)
+				table.add(c, r, now)
+				list = append(list, turn{client: *c, since: now, at: now + moment(r.Turn), whole: now + moment(r.whole())})
 			}
 		}
-		now += moment(2 * time.Minute)
+		now += moment(3 * time.Minute)
 		table.sweep(now)
 		if table.len != 0 || len(table.of) != 0 || table.oldest != 0 || table.newest != 0 {
-			t.Fatalf("seed %d: after two minutes: %+v", seed, table)
+			t.Fatalf("seed %d: after three minutes: %+v", seed, table)
 		}
 	}
 }
@@ -81,7 +82,7 @@ func TestTurnsAreBounded(t *testing.T) {
 	t.Parallel()
 	var table turns
 	for n := range 3 * maxTurns {
-		table.add(clientNumber(n), moment(time.Minute), 1)
+		table.add(clientNumber(n), retryWith(time.Minute, time.Minute), 1)
 	}
 	if table.len != maxTurns || len(table.all) != maxTurns+1 {
 		t.Errorf("%d turns in %d entries, want %d", table.len, len(table.all), maxTurns)
@@ -91,7 +92,7 @@ func TestTurnsAreBounded(t *testing.T) {
 	}
 	late := moment(3 * time.Minute)
 	for n := range maxTurns {
-		table.add(clientNumber(-n-2), late+1, late)
+		table.add(clientNumber(-n-2), retryWith(1, time.Second), late)
 	}
 	if table.len != maxTurns || len(table.all) != maxTurns+1 || len(table.of) != maxTurns {
 		t.Errorf("later %d turns of %d addresses in %d entries", table.len, len(table.of), len(table.all))

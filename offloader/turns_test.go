@@ -3,6 +3,7 @@ package offloader_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,8 +30,14 @@ func (s *stage) visit(g guest) visit {
 	return visit{s.arriveAt(context.Background(), ticket), ticket}
 }
 
-// told is when a rejected client should come back.
+// told is when a rejected client should come back that knows whole seconds only.
 func (v visit) told() time.Duration {
+	v.s.t.Helper()
+	return whole(v.advised())
+}
+
+// advised is the advice to a rejected client.
+func (v visit) advised() offloader.Retry {
 	v.s.t.Helper()
 	rejected := v.rejected()
 	if rejected == nil {
@@ -38,6 +45,8 @@ func (v visit) told() time.Duration {
 	}
 	return v.ticket.NextRetry(rejected.Reason)
 }
+
+func whole(r offloader.Retry) time.Duration { return time.Duration(r.Seconds) * time.Second }
 
 func (c *caller) rejected() *offloader.RejectedError {
 	if c.state() == "waiting" {
@@ -218,6 +227,58 @@ func TestTurns(t *testing.T) {
 		s.want([]*caller{s.visit(guestFrom(1, 1)).caller}, "queue_full")
 		running.release(offloader.Success)
 		s.want([]*caller{s.visit(guestFrom(1, 1)).caller}, "admitted")
+	})
+}
+
+// Each client that was rejected has a separate moment, at which a permit is free for it,
+// even without a place to wait.
+func TestTurnsOfClientsThatWereRejectedTogether(t *testing.T) {
+	t.Parallel()
+	play(t, "come one after the other", func(s *offloader.Settings) { s.Queue = 0 }, func(s *stage) {
+		const clients = 40
+		s.learn(200 * time.Millisecond)
+		running := s.arrive()
+		var all []time.Duration
+		came := map[time.Duration]guest{}
+		for n := range byte(clients) {
+			g := guestFrom(n+1, 1)
+			r := s.visit(g).advised()
+			if r.Turn < second || r.Turn > whole(r) {
+				s.t.Errorf("advised to come back in %+v", r)
+			}
+			all, came[r.Turn] = append(all, r.Turn), g
+		}
+		running.release(offloader.Success)
+		slices.Sort(all)
+		if last := all[clients-1]; last > 11*second {
+			s.t.Errorf("the last one is to come after %s", last)
+		}
+		refused := time.Since(s.began)
+		for _, turn := range all {
+			s.at(refused + turn)
+			v := s.visit(came[turn])
+			s.want([]*caller{v.caller}, "admitted")
+			s.came = s.came[:0] // they end by themselves
+			time.AfterFunc(200*time.Millisecond, func() { v.permit.Release(offloader.Success) })
+		}
+		s.pass(second)
+	})
+	play(t, "are kept for clients that know whole seconds only", func(s *offloader.Settings) { s.Queue = 0 }, func(s *stage) {
+		s.learn(200 * time.Millisecond)
+		running := s.arrive()
+		one, other := s.visit(guestFrom(1, 1)).advised(), s.visit(guestFrom(2, 1)).advised()
+		running.release(offloader.Success)
+		if one.Turn >= other.Turn || one.Seconds >= other.Seconds || other.Turn > 2*second {
+			s.t.Errorf("advised %+v and %+v: want turns in the same second, and seconds apart", one, other)
+		}
+		s.pass(whole(other) + 59*second)
+		taken := s.visit(guestFrom(9, 1))
+		s.want([]*caller{taken.caller}, "admitted")
+		back := s.visit(guestFrom(2, 1))
+		s.want([]*caller{back.caller}, "queue_full") // its turn: told of the next free permit
+		if r := back.advised(); r.Turn > 1300*time.Millisecond {
+			s.t.Errorf("advised %+v", r)
+		}
 	})
 }
 

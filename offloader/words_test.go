@@ -22,6 +22,8 @@ func TestReasonsHaveWords(t *testing.T) {
 		{"draining", false},
 		{"closed", false},
 		{"cancelled", false},
+		{"displaced", true},
+		{"key_queue_full", true},
 		{"unspooled_limit", false}, // registered by the tests
 		{"spool_full", false},
 	}

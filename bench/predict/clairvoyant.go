@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// clairvoyant returns how many requests of a mix an order can serve that knows
-// when each permit will come free. It serves in order of arrival, which with the
-// same longest wait for all is the order of the deadlines, and gives neither a
-// permit nor a place to requests that would be late. No order that ignores the
-// length of the runs serves more.
+// clairvoyant returns how many requests of a mix can be served by an order of service that
+// knows when each permit will come free. It serves in order of arrival, which with the same
+// longest wait for all is the order of the deadlines, and gives neither a permit nor a
+// place to requests that would be late. No order that ignores the length of the runs
+// serves more.
 func (m *mix) clairvoyant() int {
 	var (
 		free    permits

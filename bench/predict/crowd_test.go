@@ -148,7 +148,7 @@ func (c *crowd) visit(t *testing.T, pool *offloader.Pool, obeys bool, o *outcome
 			t.Error(err)
 			return
 		}
-		wait := ticket.NextRetry(rejected.Reason)
+		wait := time.Duration(ticket.NextRetry(rejected.Reason).Seconds) * time.Second
 		if !obeys {
 			<-time.After(c.every)
 			continue

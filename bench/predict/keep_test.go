@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if *keep != "" {
 		head := "PREDICT refusals and turns, in virtual time\n\n" +
-			"repeat    go test ./bench/predict -count 1 -args -keep ../results/predict.txt\n" +
+			"repeat    go test ./bench/predict -count 1 -timeout 30m -args -histories 5 -keep ../results/predict.txt\n" +
 			fmt.Sprintf("programs  %s\n\n", runtime.Version())
 		if err := os.WriteFile(*keep, []byte(head), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -42,9 +42,9 @@ type mix struct {
 	settings offloader.Settings
 	arrivals []arrival
 	limits   []limit
-	// run returns the duration of the k-th run of a kind that starts at the given
-	// time. It depends on the order of starts, so that no order gains by its
-	// choice of runs.
+	// run returns the duration of the k-th run of a kind that starts at the given time. The
+	// duration depends on k and not on the request, so that no order of service gains by
+	// its choice of requests.
 	run func(of kind, k int, start time.Duration) time.Duration
 	// fails reports whether a run that starts at the given time fails, nil for
 	// never.
@@ -89,7 +89,7 @@ func together(parts ...[]arrival) []arrival {
 	return all
 }
 
-// always is a backend whose runs take d, and long ones l.
+// always returns the run times of a backend whose ordinary runs take d and long ones l.
 func always(d, l time.Duration) func(kind, int, time.Duration) time.Duration {
 	return func(of kind, _ int, _ time.Duration) time.Duration {
 		if of == long {
@@ -99,7 +99,8 @@ func always(d, l time.Duration) func(kind, int, time.Duration) time.Duration {
 	}
 }
 
-// everyNth is a backend of which each n-th run takes l and all others d.
+// everyNth returns the run times of a backend where one of n runs, at random, takes l and
+// the others d.
 func everyNth(d, l time.Duration, n int) func(kind, int, time.Duration) time.Duration {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	slow := make([]bool, 1<<20)
@@ -114,8 +115,8 @@ func everyNth(d, l time.Duration, n int) func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// exponentially is a backend whose runs take d on average, with exponential
-// durations.
+// exponentially returns the run times of a backend whose runs take d on average, with
+// exponential durations.
 func exponentially(d time.Duration) func(kind, int, time.Duration) time.Duration {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	runs := make([]time.Duration, 1<<18)
@@ -136,8 +137,8 @@ func stalled(from, to time.Duration, run func(kind, int, time.Duration) time.Dur
 	}
 }
 
-// changing is a backend whose runs have another duration after each of the given
-// times.
+// changing returns the run times of a backend whose runs have another duration after each
+// of the given times.
 func changing(steps ...time.Duration) func(kind, int, time.Duration) time.Duration {
 	return func(_ kind, _ int, start time.Duration) time.Duration {
 		d := steps[0]

@@ -57,7 +57,7 @@ func mixes() []mix {
 	return append(all, trouble()...)
 }
 
-// trouble are the mixes that have misled predictions.
+// trouble returns mixes that have misled predictions before.
 func trouble() []mix {
 	all := []mix{{
 		name: "bursts after streams of 6s", settings: settings(2, 100, 4*s),
@@ -91,7 +91,7 @@ func trouble() []mix {
 	return append(all, changes()...)
 }
 
-// changes are backends and pools that change, and runs of all lengths.
+// changes returns mixes with backends and pools that change, and with runs of all lengths.
 func changes() []mix {
 	return []mix{{
 		name: "one permit, 0.9x, stalls of 3s", settings: settings(1, 1000, 10*s),
@@ -126,7 +126,7 @@ func changes() []mix {
 	}}
 }
 
-// bursts are n bursts, one after the other.
+// bursts returns n bursts at intervals of every.
 func bursts(from time.Duration, n int, every time.Duration, size int) [][]arrival {
 	var all [][]arrival
 	for i := range n {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // answer is the response that a client got.
@@ -21,6 +23,8 @@ type answer struct {
 	// left means that the client did not wait for the answer.
 	left bool
 	took time.Duration
+	// late means that the backend had ended the request when the answer came.
+	late bool
 	err  error
 }
 
@@ -47,6 +51,8 @@ type client struct {
 	leaveAfter time.Duration
 	// leaveAtFirst makes it leave when the first piece of the body is there.
 	leaveAtFirst bool
+	// ended reports whether the backend has ended a request; nil: that is not asked.
+	ended func(id string) bool
 }
 
 func (c client) ask(p *proxy, pool, id string) (a answer) {
@@ -61,6 +67,7 @@ func (c client) ask(p *proxy, pool, id string) (a answer) {
 	began := time.Now()
 	defer func() {
 		a.took = time.Since(began)
+		a.late = c.ended != nil && c.ended(id)
 		a.left = a.left || errors.Is(context.Cause(ctx), errLeft)
 	}()
 	url := fmt.Sprintf("http://%s/%s/%s?id=%s&seconds=%v", p.addr, pool, c.route, id, c.seconds)
@@ -92,7 +99,7 @@ func askAll(p *proxy, pool string, clients []client, pause time.Duration) []answ
 	var all sync.WaitGroup
 	for i, c := range clients {
 		all.Go(func() { answers[i] = c.ask(p, pool, fmt.Sprintf("%s-%d", pool, i)) })
-		<-time.After(pause)
+		testkit.Pause(pause)
 	}
 	all.Wait()
 	return answers

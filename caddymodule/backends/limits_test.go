@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // begin starts a backend that a test is about.
@@ -85,12 +87,12 @@ func TestDjangoUnderASGIHasNoLimit(t *testing.T) {
 	for i := range n {
 		s.direct(t).ask(fmt.Sprintf("/hold?id=all-%d&seconds=20", i))
 	}
-	for deadline := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) {
-		if _, _, most := s.journal.inside(t, "all"); most == n {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%d were inside at once, of %d", most, n)
-		}
+	var most int
+	if !testkit.Poll(patience, func() bool {
+		_, _, most = s.journal.inside(t, "all")
+		return most == n
+	}) {
+		t.Fatalf("%d were inside at once, of %d", most, n)
 	}
 }
 
@@ -129,7 +131,7 @@ func TestNodeLosesWhatArrivesWhileItsLoopIsBlocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.direct(t).ask("/block?id=long-0&seconds=9")
-	<-time.After(4 * time.Second)
+	testkit.Pause(4 * time.Second)
 	var conns []*conn
 	for _, path := range []string{"/kept/fast", "/fresh/fast"} {
 		c := caddy.dial()

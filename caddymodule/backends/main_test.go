@@ -42,7 +42,7 @@ func answerInGo(w http.ResponseWriter, r *http.Request) {
 		id := r.FormValue("id")
 		seconds, _ := strconv.ParseFloat(r.FormValue("seconds"), 64)
 		write("start " + id)
-		<-time.After(time.Duration(seconds * float64(time.Second)))
+		testkit.Pause(time.Duration(seconds * float64(time.Second)))
 		write("end " + id)
 	}
 	io.WriteString(w, "done\n")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // Durations. The ends differ by seconds, so that a busy machine does not change the
@@ -37,10 +38,8 @@ func (m measurement) request(id string, takes time.Duration) string {
 // await waits for an event of the journal.
 func (m measurement) await(word, id string) {
 	m.t.Helper()
-	for deadline := time.Now().Add(patience); m.j.at(m.t, word, id) < 0; <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			m.t.Fatalf("%s: no %s of %s within %v: %v", m.setup.name, word, id, patience, m.j.events(m.t))
-		}
+	if !testkit.Poll(patience, func() bool { return m.j.at(m.t, word, id) >= 0 }) {
+		m.t.Fatalf("%s: no %s of %s within %v: %v", m.setup.name, word, id, patience, m.j.events(m.t))
 	}
 }
 
@@ -50,10 +49,10 @@ func (m measurement) leave() (stops, overlap bool) {
 	m.t.Helper()
 	first := m.direct.ask(m.request("leave-0", longRun))
 	m.await("start", "leave-0")
-	<-time.After(aMoment)
+	testkit.Pause(aMoment)
 	first.leave()
 	left := time.Now()
-	<-time.After(aMoment)
+	testkit.Pause(aMoment)
 	second := m.direct.ask(m.request("leave-1", shortRun))
 	m.await("end", "leave-0")
 	stops = time.Since(left) < soon
@@ -76,7 +75,7 @@ func (m measurement) waiting() measured.Waiting {
 	for i := range conns {
 		conns[i] = m.direct.ask(m.request(fmt.Sprint("wait-", i+1), shortRun))
 	}
-	<-time.After(aMoment)
+	testkit.Pause(aMoment) // until the requests have arrived: the backend shows nothing of them
 	for _, c := range conns {
 		c.leave()
 	}
@@ -84,7 +83,7 @@ func (m measurement) waiting() measured.Waiting {
 		m.t.Errorf("%s: the first request: %v", m.setup.name, err)
 	}
 	first.leave()
-	<-time.After(soon)
+	testkit.Quiet(soon) // for requests that run although their clients have left
 	before, after := 0, 0
 	for i := range others {
 		switch at := m.j.at(m.t, "start", fmt.Sprint("wait-", i+1)); {
@@ -151,7 +150,7 @@ func (m measurement) blocked(idle measured.Idle) measured.Fate {
 	long := m.direct.ask(m.request("blocked-0", until+2*time.Second))
 	defer long.leave()
 	m.await("start", "blocked-0")
-	<-time.After(time.Until(used.Add(until - time.Second)))
+	testkit.Pause(time.Until(used.Add(until - time.Second)))
 	if err := kept.send(http.MethodPost, "/fast"); err != nil {
 		m.t.Fatalf("%s: the connection was closed too early: %v", m.setup.name, err)
 	}

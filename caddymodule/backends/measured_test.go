@@ -44,13 +44,14 @@ func TestBackendsAreAsMeasured(t *testing.T) {
 			}
 			t.Run(b.name, func(t *testing.T) {
 				t.Parallel()
+				if !*anew {
+					b.compare(t, known, commands)
+					return
+				}
 				row := b.measure(t, commands)
 				mu.Lock()
 				rows[b.name] = row
 				mu.Unlock()
-				if !*anew {
-					compare(t, known, row)
-				}
 			})
 		}
 	})
@@ -151,18 +152,31 @@ func (b setup) offloaded(t *testing.T, commands string) measured.Through {
 	return b.through(t, s, block)
 }
 
-// compare compares the new measurements with the file, except for versions, values that
-// vary, and times that were not waited for.
-func compare(t *testing.T, known measured.Result, got measured.Row) {
+// measurements is how often a set-up is measured before it counts as changed: what a server
+// does within half a second is not seen on a machine that is busy with others for longer.
+const measurements = 3
+
+// compare compares new measurements of a set-up with the file.
+func (b setup) compare(t *testing.T, known measured.Result, commands string) {
 	t.Helper()
-	i := slices.IndexFunc(known.Rows, func(r measured.Row) bool { return r.Setup == got.Setup })
+	i := slices.IndexFunc(known.Rows, func(r measured.Row) bool { return r.Setup == b.name })
 	if i < 0 {
-		t.Fatalf("%s is not in %s: write it anew", got.Setup, resultFile)
+		t.Fatalf("%s is not in %s: write it anew", b.name, resultFile)
 	}
 	want := known.Rows[i]
-	if got.Versions != want.Versions {
-		t.Logf("%s is %s now, and was measured with %s", got.Setup, got.Versions, want.Versions)
+	var got measured.Row
+	for range measurements {
+		if got = alike(b.measure(t, commands), want); reflect.DeepEqual(got, want) {
+			return
+		}
+		t.Logf("%s is\n%+v", b.name, got)
 	}
+	t.Errorf("%s is\n%+v\nin each of %d measurements, and the page says\n%+v", b.name, got, measurements, want)
+}
+
+// alike returns a row without its differences in versions, in values that vary, and in times
+// that were not waited for.
+func alike(got, want measured.Row) measured.Row {
 	switch {
 	case got.Idle.Never > 0:
 		got.Idle, got.Blocked = want.Idle, want.Blocked
@@ -170,7 +184,5 @@ func compare(t *testing.T, known measured.Result, got measured.Row) {
 		got.Idle.Seconds = want.Idle.Seconds
 	}
 	got.Versions, got.Recycled, got.Fast, got.Through.Inside = want.Versions, want.Recycled, want.Fast, want.Through.Inside
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s is\n%+v\nand the page says\n%+v", got.Setup, got, want)
-	}
+	return got
 }

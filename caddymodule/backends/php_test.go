@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/internal/services"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
-	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // phpSite are the files of a PHP site. Its front controller answers pretty URLs. Requests
@@ -142,7 +142,7 @@ func ask(t *testing.T, url, want string) {
 // awaitFile waits until a file is there.
 func awaitFile(t *testing.T, name string) {
 	t.Helper()
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		_, err := os.Stat(name)
 		return err == nil
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/services"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/lab"
 )
 
@@ -146,12 +147,10 @@ func (p *proxy) ask(method, path string, into any) (status int) {
 	return res.StatusCode
 }
 
-// eventually tries until it holds, for as long as anything here takes.
+// eventually waits until a condition holds, for as long as anything here takes.
 func (p *proxy) eventually(what string, holds func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.t.Fatalf("not within a minute: %s", what)
-		}
+	if !testkit.Poll(time.Minute, holds) {
+		p.t.Fatalf("not within a minute: %s", what)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // play has clients come, does something when the pool is full, and returns the answers.
@@ -68,10 +70,8 @@ func (s *served) reloadPHP(t *testing.T) {
 	t.Helper()
 	before := s.starts(t)
 	s.signal(t, syscall.SIGUSR2)
-	for deadline := time.Now().Add(patience); s.starts(t) == before; <-time.After(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("PHP-FPM does not come back")
-		}
+	if !testkit.Poll(patience, func() bool { return s.starts(t) != before }) {
+		t.Fatal("PHP-FPM does not come back")
 	}
 }
 

@@ -19,8 +19,8 @@ func (tr *taskRequest) admit(ctx context.Context) (leave func(), err error) {
 	return tr.link.giveBack, nil
 }
 
-// check rejects a task that no worker takes. Workers are known from heartbeats and cached
-// replies.
+// check rejects a task that no worker would run. Workers are known from heartbeats and
+// cached replies.
 func (tr *taskRequest) check(ctx context.Context) error {
 	if tr.h.WorkerCheck == on || tr.h.TaskCheck == on {
 		tr.link.follow() // heartbeats limit the number of replies to wait for
@@ -41,7 +41,7 @@ func (tr *taskRequest) check(ctx context.Context) error {
 	return nil
 }
 
-// mayWait reports whether n requests may wait.
+// mayWait reports whether n requests may wait for results, by max_outstanding.
 func (tr *taskRequest) mayWait(ctx context.Context, n int) bool {
 	o := tr.h.MaxOutstanding
 	switch {

@@ -44,7 +44,7 @@ func (h *Handler) checkTask() error {
 	return checkPatterns("tasks", h.Tasks)
 }
 
-// checkQueue does the same for queues.
+// checkQueue requires a list of queues wherever a client chooses the queue.
 func (h *Handler) checkQueue() error {
 	switch dynamic := arguments.HasPlaceholder(h.Queue); {
 	case dynamic && h.Flower:
@@ -69,8 +69,8 @@ func matches(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
 }
 
-// match cuts the parts between the stars from the name, each at its first occurrence, which
-// finds a match if there is one. The cost is linear in the name for each part.
+// match removes the parts between the stars from the name, each at its first occurrence.
+// This finds a match if there is one, in time linear in the name for each part.
 func match(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	name, ok := strings.CutPrefix(name, parts[0])
@@ -107,7 +107,8 @@ func (h *Handler) checkArguments() error {
 	return errors.Join(append(errs, h.checkMessage())...)
 }
 
-// checkMessage encodes a message with the fields that are known at load, which validates them.
+// checkMessage encodes a message with the fields that are known when the configuration is
+// loaded, which validates them.
 func (h *Handler) checkMessage() error {
 	task := celery.Task{Name: "task", Queue: h.Queue, Priority: h.Priority, Headers: make(map[string]any)}
 	if h.Task != "" {
@@ -123,8 +124,8 @@ func (h *Handler) checkMessage() error {
 	return err
 }
 
-// checkNumbers validates numbers and durations of JSON. Those of a Caddyfile were validated with
-// their lines.
+// checkNumbers validates numbers and durations of a JSON configuration. A Caddyfile's were
+// validated at their lines.
 func (h *Handler) checkNumbers() error {
 	var errs []error
 	fail := func(bad bool, format string, args ...any) {

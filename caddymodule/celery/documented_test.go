@@ -102,7 +102,7 @@ func (l *lab) documentedWorker() {
 func (l *lab) adapted(text string) (global, body string) {
 	l.t.Helper()
 	text = regexp.MustCompile(`(?m)^(\s+(?:broker|backend)) \S+$`).ReplaceAllString(text, "$1 memory://"+l.name)
-	text = regexp.MustCompile(`(?m)^(\s+reverse_proxy) \S+`).ReplaceAllString(text, "$1 UPSTREAM")
+	text = regexp.MustCompile(`(?m)^(\s+reverse_proxy)(?: [\w.-]+:\d+)+`).ReplaceAllString(text, "$1 UPSTREAM")
 	for _, match := range regexp.MustCompile(`(?ms)^(\S*) ?\{$(.*?)^\}$`).FindAllStringSubmatch(text, -1) {
 		switch {
 		case match[1] == "":

@@ -30,7 +30,7 @@ func RegisterServer(name string, open func(name string) (Server, error)) {
 // Links returns the number of held links.
 func Links() int {
 	n := 0
-	links.Range(func(any, any) bool { n++; return true })
+	links.all.Range(func(any, any) bool { n++; return true })
 	return n
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// reason classifies why a request has no result. It is the same in responses, logs and
-// placeholders.
+// reason is the identifier of the cause for which a request has no result. It is the same
+// in responses, logs and placeholders.
 type reason string
 
 const (
@@ -75,7 +75,7 @@ var statuses = map[reason]int{
 	internal:          http.StatusInternalServerError,
 }
 
-// failure is why a request has no result.
+// failure is the error of a request that has no result.
 type failure struct {
 	reason reason
 	status int
@@ -104,7 +104,7 @@ func (f *failure) Unwrap() error { return f.err }
 // Causes of the end of a request that waits.
 var (
 	errTimeout = errors.New("the task has not ended in time")
-	errEnding  = errors.New("the proxy is ending")
+	errEnding  = errors.New("the proxy is shutting down")
 )
 
 // classes map errors of the Celery client to reasons; the first match counts. Clients do not
@@ -115,7 +115,7 @@ var classes = []struct {
 	detail string
 }{
 	{errTimeout, timedOut, "the task has not ended in time"},
-	{errEnding, draining, "the proxy is ending"},
+	{errEnding, draining, "the proxy is shutting down"},
 	{celery.ErrNoWorker, noWorker, "no worker takes tasks now"},
 	{celery.ErrUnroutable, noWorker, "no worker takes tasks now"},
 	{celery.ErrUnavailable, unavailable, "a server behind is not available"},
@@ -126,8 +126,8 @@ var classes = []struct {
 	{celery.ErrUnreadable, resultUnreadable, "the result cannot be read"},
 	{celery.ErrUnsupported, resultUnsupported, "the result backend cannot do this"},
 	{celery.ErrClosed, unavailable, "a server behind is not available"},
-	// Last: a deadline of the request has the cause errTimeout. This one is a timeout
-	// of a server.
+	// Last, since this is a timeout of a server: a deadline of the request has the cause
+	// errTimeout.
 	{context.DeadlineExceeded, unavailable, "a server behind is not available"},
 }
 
@@ -157,7 +157,7 @@ func (h *Handler) failureOf(err error) *failure {
 	return f
 }
 
-// own are the errors that Celery itself raises for a task.
+// own maps the errors that Celery itself raises for a task to reasons.
 var own = []struct {
 	err    error
 	reason reason
@@ -197,7 +197,7 @@ func (h *Handler) taskFailure(task *celery.TaskError) *failure {
 const anyException = "*"
 
 // retryAfter returns the seconds of Retry-After, or zero for none. It is random, so that
-// clients do not return at once.
+// clients do not all return at the same time.
 func (f *failure) retryAfter() int {
 	switch f.reason {
 	case noWorker, unavailable:

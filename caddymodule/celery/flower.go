@@ -99,7 +99,7 @@ func (tr *taskRequest) waitWithin(ctx context.Context, open *celery.Call, wait t
 	return result, err
 }
 
-// flowerAsyncApply calls a task that a worker must know.
+// flowerAsyncApply calls a task, if a worker knows it, without waiting for its result.
 func (tr *taskRequest) flowerAsyncApply(name string, body []byte) error {
 	if err := tr.flowerTask(name, body, nil); err != nil {
 		return tr.fail(err)
@@ -107,7 +107,7 @@ func (tr *taskRequest) flowerAsyncApply(name string, body []byte) error {
 	return tr.send(tr.flowerSent)
 }
 
-// flowerSend calls a task that no worker needs to know.
+// flowerSend calls a task without the check that a worker knows it.
 func (tr *taskRequest) flowerSend(name string, body []byte) error {
 	tr.anyTask = true
 	return tr.flowerAsyncApply(name, body)
@@ -282,8 +282,8 @@ func (tr *taskRequest) flowerMessage(done string) error {
 	return tr.respondJSON(map[string]string{"message": done + " '" + tr.task.ID + "'"})
 }
 
-// openKept acquires the link for a request about an earlier task. The backend must store
-// results.
+// openKept acquires the link to the servers for a request about an earlier task. The
+// backend must store results.
 func (tr *taskRequest) openKept(id string) (release func(), err error) {
 	if !validID(id) {
 		return nil, fail(badArguments, "this is no ID of a task")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -219,7 +220,7 @@ func TestFlowerResult(t *testing.T) {
 				t.Errorf("got %d %v", status, got)
 			}
 		}()
-		site.Eventually(t, func() bool { return l.Watching() > 0 })
+		testkit.Eventually(t, func() bool { return l.Watching() > 0 })
 		l.report(m, celerytest.Succeed(m, "3"))
 		<-done
 		if status, got := ask(t, c, http.MethodGet, at, ""); status != 200 || len(got) != 3 || got["result"] != 3.0 {
@@ -248,9 +249,9 @@ func TestFlowerResultDoesNotRevoke(t *testing.T) {
 	c := s.Clients()["h2"]
 	at := "https://" + s.Addr + "/api/task/result/" + l.sent(t, c, "https://"+s.Addr)
 	site.Leave(t, c, at+"?timeout=30", func() {
-		site.Eventually(t, func() bool { return l.Watching() == 1 })
+		testkit.Eventually(t, func() bool { return l.Watching() == 1 })
 	})
-	site.Eventually(t, func() bool { return l.Watching() == 0 })
+	testkit.Eventually(t, func() bool { return l.Watching() == 0 })
 	if status, got := ask(t, c, http.MethodGet, at+"?timeout=0.3", ""); status != 200 || got["state"] != "PENDING" {
 		t.Errorf("got %d %v", status, got)
 	}
@@ -264,7 +265,7 @@ func TestFlowerAbort(t *testing.T) {
 	l := newLab(t)
 	l.work(1, func(m *celery.Message) [][]byte {
 		l.report(m, celerytest.State(m.CorrelationID, celery.Started, "null"))
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			stored, err := l.Fetch(l.ctx, m.CorrelationID)
 			return err == nil && strings.Contains(string(stored), `"ABORTED"`)
 		})
@@ -275,7 +276,7 @@ func TestFlowerAbort(t *testing.T) {
 		_, sent := ask(t, c, http.MethodPost, url+"/api/task/async-apply/lab.slow", "")
 		id, _ := sent["task-id"].(string)
 		at := url + "/api/task/result/" + id
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, got := ask(t, c, http.MethodGet, at, "")
 			return got["state"] == "STARTED"
 		})
@@ -305,14 +306,14 @@ func TestFlowerRevoke(t *testing.T) {
 				if status != 200 || got["message"] != "Revoked '"+first+"'" {
 					t.Errorf("got %d %v", status, got)
 				}
-				site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), first) })
+				testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), first) })
 				if !terminate {
 					return
 				}
 				if status, got := ask(t, c, http.MethodPost, url+"/api/task/revoke/"+second, "terminate=True"); status != 200 {
 					t.Errorf("got %d %v", status, got)
 				}
-				site.Eventually(t, func() bool { return slices.Contains(l.revoked(true), second) })
+				testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(true), second) })
 			})
 		})
 	}
@@ -363,7 +364,7 @@ func TestFlowerApplyRevokes(t *testing.T) {
 	if status != 504 || got["task_id"] != m.CorrelationID {
 		t.Errorf("got %d %v", status, got)
 	}
-	site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+	testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 }
 
 // Without a backend that stores results, tasks can be sent, but requests for results fail.

@@ -183,7 +183,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	var err error
-	_, h.release, err = acquire(h.servers)
+	_, h.release, err = links.acquire(h.servers)
 	if err != nil {
 		return fmt.Errorf("acquiring the connections: %w", err)
 	}

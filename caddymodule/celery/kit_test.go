@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -128,7 +129,7 @@ func (l *lab) worker(answer func(celery.Command) string) {
 		})
 	})
 	workers := celery.NewWorkers(l.Memory)
-	site.Eventually(l.t, func() bool {
+	testkit.Eventually(l.t, func() bool {
 		names, err := workers.Ping(l.ctx)
 		return err == nil && len(names) > 0
 	})

@@ -14,13 +14,27 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// links are the connections of all loaded configurations, by the JSON of their servers.
-// Configurations and running requests hold links; the last holder's release closes a link.
-var links = caddy.NewUsagePool()
+// linkTable holds the links of the process.
+type linkTable struct {
+	// all are the links of all loaded configurations, by the JSON of their servers.
+	// Configurations and running requests hold links; the last holder's release closes a
+	// link.
+	all       *caddy.UsagePool
+	connected sync.WaitGroup // counts the open links, for exit
+}
+
+func newLinkTable() *linkTable { return &linkTable{all: caddy.NewUsagePool()} }
+
+// links are the links of the process. Links outlive configurations, and Caddy makes the
+// handlers of each, so they find their links here.
+var links = newLinkTable()
+
+func init() { caddy.OnExit(links.exit) }
 
 // link holds the clients of one broker and backend. It connects at the first request, since
 // the validation of a configuration must not connect.
 type link struct {
+	table   *linkTable
 	servers Servers
 	ready   func() error // opens the clients, once
 
@@ -42,17 +56,17 @@ type link struct {
 }
 
 // acquire returns the link to servers. The caller must call release.
-func acquire(s Servers) (l *link, release func(), err error) {
+func (t *linkTable) acquire(s Servers) (l *link, release func(), err error) {
 	key := s.key()
-	v, _, err := links.LoadOrNew(key, func() (caddy.Destructor, error) { return newLink(s), nil })
+	v, _, err := t.all.LoadOrNew(key, func() (caddy.Destructor, error) { return newLink(t, s), nil })
 	if err != nil {
 		return nil, nil, err
 	}
-	return v.(*link), func() { _, _ = links.Delete(key) }, nil
+	return v.(*link), func() { _, _ = t.all.Delete(key) }, nil
 }
 
-func newLink(s Servers) *link {
-	l := &link{servers: s}
+func newLink(t *linkTable, s Servers) *link {
+	l := &link{table: t, servers: s}
 	l.ready = sync.OnceValue(l.connect)
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.ending, l.end = context.WithCancel(context.Background())
@@ -74,7 +88,7 @@ func (l *link) connect() error {
 		return fmt.Errorf("opening the broker: %w", err)
 	}
 	l.connected = true
-	connected.Add(1)
+	l.table.connected.Add(1)
 	switch {
 	case l.servers.Backend == rpc:
 		l.backend, err = scheme.replies(&l.servers)
@@ -94,9 +108,6 @@ func (l *link) connect() error {
 	return nil
 }
 
-// connected counts the open links, for exit.
-var connected sync.WaitGroup
-
 // Time limits of closing.
 const (
 	closeTimeout = 5 * time.Second
@@ -111,19 +122,17 @@ func (l *link) Destruct() error {
 	return nil
 }
 
-func init() { caddy.OnExit(exit) }
-
 // exit cancels the requests that are left after the grace period, which revokes their tasks,
 // and waits for the links to close.
-func exit(context.Context) {
-	links.Range(func(_, l any) bool {
+func (t *linkTable) exit(context.Context) {
+	t.all.Range(func(_, l any) bool {
 		l.(*link).end()
 		return true
 	})
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		connected.Wait()
+		t.connected.Wait()
 	}()
 	select {
 	case <-closed:
@@ -139,7 +148,7 @@ func (l *link) close() {
 	if !l.connected {
 		return
 	}
-	defer connected.Done()
+	defer l.table.connected.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var errs []error

@@ -1,7 +1,11 @@
 package celery
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,7 +14,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/extratable"
+	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
+
+func init() { extratable.Register(links.tables) }
 
 // publish registers the placeholders and the access log's fields. Both are evaluated when
 // they are read.
@@ -124,4 +133,59 @@ func logRedis(format string, args ...any) {
 	if line := caddy.Log().Named("celery.redis").Check(zapcore.DebugLevel, "redis client message"); line != nil {
 		line.Write(zap.String("text", fmt.Sprintf(format, args...)))
 	}
+}
+
+// tables describes the workers and queues of each link, for live views. They have the facts
+// of earlier heartbeats and checks: no server is asked for them.
+func (t *linkTable) tables() (all []extratable.Table) {
+	t.all.Range(func(_, v any) bool {
+		l := v.(*link)
+		if workers := l.connectedWorkers(); workers != nil {
+			all = append(all, workerTable(l.place(), workers), queueTable(l.place(), workers))
+		}
+		return true
+	})
+	slices.SortStableFunc(all, func(a, b extratable.Table) int { return cmp.Compare(a.Title, b.Title) })
+	return all
+}
+
+// connectedWorkers returns nil for a link without connections.
+func (l *link) connectedWorkers() *celery.Workers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.connected {
+		return nil
+	}
+	return l.workers
+}
+
+// place names the broker without its password.
+func (l *link) place() string {
+	first, _, _ := strings.Cut(l.servers.Broker, ";")
+	broker, err := url.Parse(first)
+	if err != nil {
+		return "a broker"
+	}
+	return broker.Host + broker.Path
+}
+
+func workerTable(place string, workers *celery.Workers) extratable.Table {
+	t := extratable.Table{Title: "Celery's workers at " + place, Columns: []string{"Worker", "Runs", "Has run", "Version"}, Rows: [][]string{}}
+	for _, w := range workers.Snapshot() {
+		t.Rows = append(t.Rows, []string{w.Name, fmt.Sprint(w.Active), fmt.Sprint(w.Processed), w.Version})
+	}
+	return t
+}
+
+func queueTable(place string, workers *celery.Workers) extratable.Table {
+	t := extratable.Table{Title: "Celery's queues at " + place, Columns: []string{"Queue", "Waiting", "Consumers"}, Rows: [][]string{}}
+	queues := workers.Queues()
+	for _, name := range slices.Sorted(maps.Keys(queues)) {
+		consumers := "unknown"
+		if n := queues[name].Consumers; n >= 0 {
+			consumers = fmt.Sprint(n)
+		}
+		t.Rows = append(t.Rows, []string{name, fmt.Sprint(queues[name].Ready), consumers})
+	}
+	return t
 }

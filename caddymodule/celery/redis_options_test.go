@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -37,7 +38,7 @@ func TestNamesOnRedis(t *testing.T) {
 				res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
 				wantProblem(t, res, body, 504, "timeout")
 			}()
-			site.Eventually(t, func() bool { return len(server.List(tt.queue)) == 1 })
+			testkit.Eventually(t, func() bool { return len(server.List(tt.queue)) == 1 })
 			task, err := celery.OpenEnvelope([]byte(server.List(tt.queue)[0]))
 			if err != nil {
 				t.Fatal(err)

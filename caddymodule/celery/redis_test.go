@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
@@ -96,7 +97,7 @@ func redisLab(t *testing.T, heard func(celery.Command)) *redistest.Server {
 		_ = system.Close()
 	})
 	workers := celery.NewWorkers(broker)
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		names, err := workers.Ping(ctx)
 		return err == nil && len(names) > 0
 	})
@@ -138,7 +139,7 @@ func TestRedis(t *testing.T) {
 				t.Errorf("%d connections", n)
 			}
 			s.Load("respond bye")
-			site.Eventually(t, func() bool { return proxy.Connections() == 0 })
+			testkit.Eventually(t, func() bool { return proxy.Connections() == 0 })
 		})
 	}
 }
@@ -171,7 +172,7 @@ func TestTheClientOfRedisLogs(t *testing.T) {
 		"celery {\nbroker redis://"+addr+"\nbackend rpc://\ntask lab.echo\n}")
 	res, body := site.Get(t, s.Clients()["h1"], "https://"+s.Addr)
 	wantRejection(t, res, body, "unavailable")
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		return slices.ContainsFunc(site.Lines(file), func(line map[string]any) bool {
 			text, _ := line["text"].(string)
 			return line["logger"] == "celery.redis" && line["level"] == "debug" && strings.Contains(text, addr)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -124,7 +125,7 @@ func TestLostResults(t *testing.T) {
 					wantProblem(t, res, body, 502, reason)
 				})
 			}
-			site.Eventually(t, func() bool { return l.Watching() == 5 })
+			testkit.Eventually(t, func() bool { return l.Watching() == 5 })
 			for range 5 {
 				l.take()
 			}
@@ -154,7 +155,7 @@ func TestMaxOutstanding(t *testing.T) {
 					}
 				})
 			}
-			site.Eventually(t, func() bool { return l.Watching() == want })
+			testkit.Eventually(t, func() bool { return l.Watching() == want })
 			res, body := site.Get(t, c, "https://"+s.Addr)
 			wantRejection(t, res, body, "saturated")
 			close(work)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -89,7 +90,7 @@ func TestBodiesAreOfTheBudget(t *testing.T) {
 		if served < 4 {
 			t.Errorf("%d were served", served)
 		}
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			memory, disk := spooled(t, admin)
 			return memory+disk == 0
 		})
@@ -114,7 +115,7 @@ func TestWaitingRequestsKeepNoBodies(t *testing.T) {
 		for range 10 { // more at once than there is room for
 			all = append(all, l.take())
 		}
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			memory, disk := spooled(t, admin)
 			return memory+disk == 0
 		})

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
@@ -39,13 +40,13 @@ func TestExitRevokes(t *testing.T) {
 			}
 		})
 	}
-	site.Eventually(t, func() bool { return len(server.List("nobody")) == 3 })
+	testkit.Eventually(t, func() bool { return len(server.List("nobody")) == 3 })
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	waiting.Wait()
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(revoked) == 3

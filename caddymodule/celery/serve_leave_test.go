@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -35,7 +36,7 @@ func TestLeavingRevokes(t *testing.T) {
 					t.Errorf("logged with status %v", line["status"])
 				}
 				if want.plain || want.terminated {
-					site.Eventually(t, func() bool { return slices.Contains(l.revoked(want.terminated), m.CorrelationID) })
+					testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(want.terminated), m.CorrelationID) })
 				}
 			})
 			if n := len(l.revoked(true)) + len(l.revoked(false)); (n > 0) != (want.plain || want.terminated) {
@@ -68,7 +69,7 @@ func TestLeavingAfterAnUpload(t *testing.T) {
 		m := l.take()
 		close(left)
 		<-done
-		site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+		testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 	})
 }
 
@@ -91,7 +92,7 @@ func TestLeavingBehindOffload(t *testing.T) {
 		second := l.take() // it has got the only permit
 		l.report(second, celerytest.Succeed(second, "2"))
 		<-done
-		site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), first.CorrelationID) })
+		testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), first.CorrelationID) })
 	})
 }
 
@@ -113,10 +114,10 @@ func TestRevokesAreGathered(t *testing.T) {
 			}
 		})
 	}
-	site.Eventually(t, func() bool { return l.Watching() == clients })
+	testkit.Eventually(t, func() bool { return l.Watching() == clients })
 	close(left)
 	leave.Wait()
-	site.Eventually(t, func() bool { return len(l.revoked(false)) == clients })
+	testkit.Eventually(t, func() bool { return len(l.revoked(false)) == clients })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.commands); n > clients/4 {
@@ -135,7 +136,7 @@ func TestTimeout(t *testing.T) {
 		if fields["task_id"] != m.CorrelationID {
 			t.Errorf("got %s", body)
 		}
-		site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+		testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 	})
 }
 
@@ -151,7 +152,7 @@ func TestTimeoutOfTheRun(t *testing.T) {
 					t.Errorf("got %d %s", res.StatusCode, body)
 				}
 				m := l.take()
-				site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+				testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 			})
 		})
 	}
@@ -173,7 +174,7 @@ func TestEndedTasksAreNotRevoked(t *testing.T) {
 			res.Body.Close() // without reading it
 		}
 	})
-	site.Eventually(t, func() bool { return l.Watching() == 0 })
+	testkit.Eventually(t, func() bool { return l.Watching() == 0 })
 	if ids := l.revoked(true); len(ids) != 0 {
 		t.Errorf("%d tasks were revoked", len(ids))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -45,14 +46,14 @@ func TestConnectionsOutliveReloads(t *testing.T) {
 		t.Errorf("there are %d links, %d servers were closed", n, l.closed.Load())
 	}
 	s.Load("respond bye")
-	site.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
+	testkit.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
 }
 
 // getAgain repeats a request until it gets a response: a server that a reload replaces may close
 // a connection as a request arrives.
 func getAgain(t *testing.T, c *http.Client, url string) (body string) {
 	t.Helper()
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		res, err := c.Do(request(t, http.MethodGet, url, ""))
 		if err != nil {
 			return false
@@ -96,7 +97,7 @@ func TestReloadLosesNoRequest(t *testing.T) {
 		l.report(m, celerytest.Succeed(m, "7"))
 	}
 	waiting.Wait()
-	site.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
+	testkit.Eventually(t, func() bool { return l.closed.Load() == 2 && celeryhandler.Links() == 0 })
 }
 
 // A configuration that fails to load, or is only validated, opens and releases no connections.
@@ -137,8 +138,8 @@ func TestLastRevokesGoOut(t *testing.T) {
 	var m *celery.Message
 	site.Leave(t, s.Clients()["h2"], "https://"+s.Addr, func() { m = l.take() })
 	s.Load("respond bye")
-	site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
-	site.Eventually(t, func() bool { return l.closed.Load() == 2 })
+	testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+	testkit.Eventually(t, func() bool { return l.closed.Load() == 2 })
 }
 
 // Servers that cannot be opened make requests fail, not the process.
@@ -189,5 +190,5 @@ func TestStormThroughReloads(t *testing.T) {
 		s.Load(body + fmt.Sprintf("\nheader X-Load %d", n))
 	}
 	storm.Wait()
-	site.Eventually(t, func() bool { return l.Watching() == 0 })
+	testkit.Eventually(t, func() bool { return l.Watching() == 0 })
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
@@ -27,7 +28,7 @@ func TestAWorkerThatWasNeverHeard(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	subscription := client.Subscribe(t.Context(), "/0.celery.pidbox")
 	t.Cleanup(func() { subscription.Close() })
-	site.Eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
+	testkit.Eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
 	onRedis(t, server, "timeout 60s").EachVersion(func(t *testing.T, c *http.Client, url string) {
 		res, body := site.Get(t, c, url)
 		wantRejection(t, res, body, "no_worker")
@@ -78,7 +79,7 @@ func TestAWorkerThatFellSilent(t *testing.T) {
 		missed.Store(0)
 		get()
 		silent.Store(true)
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			get()
 			return missed.Load() > 0
 		})

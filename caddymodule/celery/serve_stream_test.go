@@ -12,6 +12,7 @@ import (
 	"time"
 
 	celeryhandler "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -130,7 +131,7 @@ func TestStreamsThatFail(t *testing.T) {
 		if got := ear.next(); !strings.Contains(got, "event: error") || !strings.Contains(got, `"status":504`) {
 			t.Errorf("got %s", got)
 		}
-		site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+		testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 	})
 }
 
@@ -199,7 +200,7 @@ func TestLeavingAStreamRevokes(t *testing.T) {
 				m := l.take()
 				ear.next()
 				leave()
-				site.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
+				testkit.Eventually(t, func() bool { return slices.Contains(l.revoked(false), m.CorrelationID) })
 			})
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -198,7 +199,7 @@ func TestExpiryIsCountedFromTheRequest(t *testing.T) {
 	sent := make(chan time.Time, 1)
 	go func() {
 		_, _ = rest.Write([]byte("first")) // a server that reads it has the request
-		<-time.After(time.Second)
+		testkit.Pause(time.Second)
 		sent <- time.Now()
 		rest.Close()
 	}()

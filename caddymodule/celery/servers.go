@@ -178,7 +178,7 @@ func (s Servers) checkURLs() error {
 	backend, err := schemeOf(s.Backend)
 	switch {
 	case strings.HasPrefix(s.Backend, rpc):
-		return fmt.Errorf("backend: results come through the broker, write '%s' alone", rpc)
+		return fmt.Errorf("backend: '%s' stands for the broker and takes no address: write it alone", rpc)
 	case err != nil:
 		return fmt.Errorf("backend: %w, or %s", err, rpc)
 	case backend.backend == nil:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
+	"github.com/caddy-offload/caddy-offload/offloader/jobs"
 )
 
 // Events of a stream.
@@ -22,7 +23,7 @@ const (
 var keepAlive = 15 * time.Second
 
 // errQuiet ends a wait for the next state after keepAlive. The stream goes on.
-var errQuiet = errors.New("nothing was reported for a while")
+var errQuiet = errors.New("no new state of the task for a while")
 
 // streams reports whether the response is an event stream.
 func (tr *taskRequest) streams() bool {
@@ -76,6 +77,34 @@ func (h *Handler) progressOf(result celery.Result) []byte {
 		panic(err) // it holds a string and JSON
 	}
 	return text
+}
+
+// jobProgress returns a state as the progress of a job. Its text is the "message" of the state's
+// meta, else the name of the state. Its percentage is "percent" of the meta, else computed from
+// "current" and "total", as in Celery's documentation of custom states.
+func (h *Handler) jobProgress(result celery.Result) jobs.Progress {
+	p := jobs.Progress{Percent: -1, Message: string(result.State), At: time.Now()}
+	var state struct {
+		Meta struct {
+			Message                 string
+			Percent, Current, Total *float64
+		}
+	}
+	// Metas of other types and forms have no progress.
+	if json.Unmarshal(h.progressOf(result), &state) != nil {
+		return p
+	}
+	meta := state.Meta
+	if meta.Message != "" {
+		p.Message = meta.Message
+	}
+	switch {
+	case meta.Percent != nil:
+		p.Percent = min(max(*meta.Percent, 0), 100)
+	case meta.Current != nil && meta.Total != nil && *meta.Total > 0:
+		p.Percent = min(max(100**meta.Current / *meta.Total, 0), 100)
+	}
+	return p
 }
 
 // sendFinal sends the last event. Its data is JSON regardless of the option result.

@@ -86,8 +86,8 @@ func (tr *taskRequest) bound(deadline time.Time) {
 	}
 	switch t := h.TimeLimit; {
 	case t == nil && !deadline.IsZero():
-		// After the deadline no request waits for the task. The limit is in whole
-		// seconds, as workers check limits once a second.
+		// After the deadline no request waits for the task. The limit is in whole seconds,
+		// as workers check limits once a second.
 		task.HardLimit = max(time.Until(deadline), 0).Truncate(time.Second) + time.Second
 	case t != nil && !t.Off:
 		task.HardLimit, task.SoftLimit = time.Duration(t.Hard), time.Duration(t.Soft)

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/caddymodule/celery/internal/render"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobprogress"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
@@ -72,9 +73,9 @@ func newTaskRequest(h *Handler, w http.ResponseWriter, r *http.Request) *taskReq
 	return tr
 }
 
-// takeBody always reads the whole body: on HTTP/1, net/http detects a disconnect only after
-// that. The arguments of the task may be slices of the body, which is therefore kept until the
-// task is sent.
+// takeBody reads the whole body of the request, even if it is not needed: on HTTP/1,
+// net/http detects a disconnect only after that. The arguments of the task may be slices of
+// the body, which is therefore kept until the task is sent.
 func (tr *taskRequest) takeBody() ([]byte, error) {
 	limit := tr.h.MaxBody
 	if tr.r.ContentLength > limit {
@@ -93,8 +94,8 @@ func (tr *taskRequest) takeBody() ([]byte, error) {
 	return body.Bytes, nil
 }
 
-// bodyFailure classifies an error of reading the body. Errors of handlers in front keep their
-// status.
+// bodyFailure converts an error of reading the body to a failure. Errors of handlers in
+// front keep their status.
 func (tr *taskRequest) bodyFailure(err error) error {
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // as request_body makes them
 		return handlerErr
@@ -122,7 +123,7 @@ func (tr *taskRequest) dropBody() {
 
 // open acquires the link to the servers.
 func (tr *taskRequest) open() (release func(), err error) {
-	link, release, err := acquire(tr.h.servers)
+	link, release, err := links.acquire(tr.h.servers)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +188,7 @@ func (tr *taskRequest) send(respond func() error) error {
 }
 
 // withDeadline returns the request's context with the earliest of three deadlines: the
-// route's timeout, the deadline of the request, and that of the run around it.
+// route's timeout, the deadline of the request, and that of the offload run around it.
 func (tr *taskRequest) withDeadline() (context.Context, context.CancelFunc) {
 	ctx := tr.r.Context()
 	firstByte, end := caddymodule.Deadlines(ctx)
@@ -270,11 +271,17 @@ func (tr *taskRequest) respond(response *render.Response) error {
 	return nil
 }
 
-// note records the last reported state.
-func (tr *taskRequest) note(result celery.Result) { tr.state = result.State }
+// note records the last reported state, also as the progress of the job around the request, if
+// there is one.
+func (tr *taskRequest) note(result celery.Result) {
+	tr.state = result.State
+	if !result.State.Final() {
+		jobprogress.Report(tr.r.Context(), tr.h.jobProgress(result))
+	}
+}
 
-// fail responds to a request that has no result. An outcome of the task itself is the response;
-// other failures are passed to the site's error routes, if there are any.
+// fail responds to a request that has no result. If the task itself has failed, that is the
+// response; other failures are passed to the site's error routes, if there are any.
 func (tr *taskRequest) fail(err error) error {
 	tr.took = time.Since(tr.began)
 	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
@@ -304,7 +311,8 @@ func (tr *taskRequest) fail(err error) error {
 	return tr.respond(problem.Response())
 }
 
-// failureOf classifies an error. Only the end of the request's own deadline is a timeout.
+// failureOf converts an error to a failure. Only the end of the request's own deadline
+// counts as a timeout.
 func (tr *taskRequest) failureOf(err error) *failure {
 	if tr.r.Context().Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", errTimeout, err)
@@ -324,7 +332,7 @@ func (tr *taskRequest) id() string {
 	return tr.task.ID
 }
 
-// left reports whether the client has left, or the run that the request is in was
+// left reports whether the client has left, or the offload run around the request was
 // cancelled for another reason.
 func (tr *taskRequest) left() bool {
 	ctx := tr.r.Context()

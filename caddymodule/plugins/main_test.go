@@ -6,12 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/services"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // program is the Caddy with the plugins, and fpm the address of a PHP-FPM for all sites.
@@ -30,11 +30,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	program = filepath.Join(folder, "caddy")
-	build := exec.Command("go", "build", "-mod=readonly", "-o", program, ".")
-	build.Dir = filepath.Join("testdata", "lab")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the Caddy of the lab:", err)
+	if err := testkit.BuildLab(program); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	php, err := startPHP(folder)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/services"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	testsite "github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -85,7 +86,7 @@ func serve(t *testing.T, bodies ...string) []*site {
 func awaitCertificates(t *testing.T, sites []*site) {
 	t.Helper()
 	for _, s := range sites {
-		testsite.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			for _, c := range versions(t) {
 				res, err := (&http.Client{Transport: c}).Get(s.url(c.scheme) + "/plain/ready")
 				if err != nil {

@@ -44,7 +44,7 @@ func decodeBuilder(r io.Reader) (xcaddy.Builder, error) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&builder); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Type == reflect.TypeFor[time.Duration]() {
-			return builder, fmt.Errorf("%w (a duration is a whole number of nanoseconds)", err)
+			return builder, fmt.Errorf("%w (write a duration as a whole number of nanoseconds)", err)
 		}
 		return builder, err
 	}

@@ -16,11 +16,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/caddyserver/xcaddy"
+
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 )
 
 // options are the command line's flags.
@@ -35,13 +35,7 @@ func main() {
 	if err != nil {
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = build(ctx, opts, os.Stdout, os.Stderr)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("build", func(ctx context.Context) error { return build(ctx, opts, os.Stdout, os.Stderr) })
 }
 
 // parseOptions reads the flags; the flag package has already printed an error.
@@ -76,6 +70,8 @@ func build(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	if err := removeOld(output); err != nil {
 		return err
 	}
+	fmt.Fprintf(stderr, "build: Caddy %s with %d plugins into %s; the first build downloads and compiles all modules, which takes minutes\n",
+		builder.CaddyVersion, len(builder.Plugins), opts.output)
 	follow := &steps{log: stderr, replacements: builder.Replacements}
 	builder.OnStep = follow.onStep(ctx)
 	if err := builder.Build(ctx, output); err != nil {
@@ -86,6 +82,15 @@ func build(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 		return fmt.Errorf("xcaddy: %w", err)
 	}
 	return verifyBuild(ctx, builder, output, stdout)
+}
+
+// sizeOf returns the size of a file in words.
+func sizeOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "of unknown size"
+	}
+	return fmt.Sprintf("%d MB", info.Size()/1e6)
 }
 
 // removeOld removes an earlier build, so that it cannot pass for the new one.
@@ -107,6 +112,6 @@ func verifyBuild(ctx context.Context, builder xcaddy.Builder, output string, std
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", output, err)
 	}
-	_, err = fmt.Fprintf(stdout, "%s: Caddy %s with all modules of this project\n", output, version)
+	_, err = fmt.Fprintf(stdout, "%s: Caddy %s with all modules of this project, %s\n", output, version, sizeOf(output))
 	return err
 }

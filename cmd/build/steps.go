@@ -72,7 +72,7 @@ func (s *steps) requireReplaced(ctx context.Context) error {
 	args := []string{"mod", "edit"}
 	for _, r := range s.replacements {
 		if isFolder(string(r.New)) {
-			args = append(args, "-require="+requirement(string(r.Old)))
+			args = append(args, "-require="+requirement(string(r.Old), stamp(ctx, string(r.New))))
 		}
 	}
 	if len(args) == 2 {
@@ -93,15 +93,23 @@ func (s *steps) requireReplaced(ctx context.Context) error {
 // majorSuffix is the last element of a module path from version 2 on.
 var majorSuffix = regexp.MustCompile(`^v([2-9]|[1-9][0-9]+)$`)
 
-// requirement returns a version for a replaced module. Any version is possible,
-// since the folder replaces it, but its major version must fit the path.
-func requirement(module string) string {
+// requirement returns a version for a replaced module: that of the sources in the folder,
+// if it is known. Any version is possible, since the folder replaces it, but its major
+// version must fit the path.
+func requirement(module, version string) string {
 	if strings.Contains(module, "@") {
 		return module
 	}
-	major := "v0"
 	if last := path.Base(module); majorSuffix.MatchString(last) {
-		major = last
+		return module + "@" + cmp.Or(ofMajor(version, last), last+".0.0")
 	}
-	return module + "@" + major + ".0.0"
+	return module + "@" + cmp.Or(ofMajor(version, "v0"), ofMajor(version, "v1"), "v0.0.0")
+}
+
+// ofMajor returns a version if it is of this major version.
+func ofMajor(version, major string) string {
+	if strings.HasPrefix(version, major+".") {
+		return version
+	}
+	return ""
 }

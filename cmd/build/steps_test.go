@@ -74,15 +74,20 @@ func TestUnreadableOutputEndsTheBuild(t *testing.T) {
 
 func TestRequirementFitsTheMajorOfThePath(t *testing.T) {
 	t.Parallel()
-	for module, want := range map[string]string{
-		"example.com/m":        "example.com/m@v0.0.0",
-		"example.com/m/v3":     "example.com/m/v3@v3.0.0",
-		"example.com/m/v12":    "example.com/m/v12@v12.0.0",
-		"example.com/m/view":   "example.com/m/view@v0.0.0",
-		"example.com/m@v1.2.3": "example.com/m@v1.2.3",
+	for _, test := range []struct{ module, version, want string }{
+		{"example.com/m", "", "example.com/m@v0.0.0"},
+		{"example.com/m", "v0.0.0-20260102030405-0123456789ab", "example.com/m@v0.0.0-20260102030405-0123456789ab"},
+		{"example.com/m", "v1.2.3", "example.com/m@v1.2.3"},
+		{"example.com/m", "v2.0.0", "example.com/m@v0.0.0"},
+		{"example.com/m/v3", "", "example.com/m/v3@v3.0.0"},
+		{"example.com/m/v3", "v3.1.0", "example.com/m/v3@v3.1.0"},
+		{"example.com/m/v3", "v0.0.0-20260102030405-0123456789ab", "example.com/m/v3@v3.0.0"},
+		{"example.com/m/v12", "", "example.com/m/v12@v12.0.0"},
+		{"example.com/m/view", "", "example.com/m/view@v0.0.0"},
+		{"example.com/m@v1.2.3", "v0.1.0", "example.com/m@v1.2.3"},
 	} {
-		if got := requirement(module); got != want {
-			t.Errorf("requirement(%q) = %q, want %q", module, got, want)
+		if got := requirement(test.module, test.version); got != test.want {
+			t.Errorf("requirement(%q, %q) = %q, want %q", test.module, test.version, got, test.want)
 		}
 	}
 }

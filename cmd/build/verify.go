@@ -13,7 +13,7 @@ import (
 )
 
 // requiredModules are the IDs that a binary with this project must list.
-var requiredModules = []string{"offload", "http.handlers.offload", "http.handlers.celery"}
+var requiredModules = []string{"offload", "http.handlers.offload", "http.handlers.celery", "offload.jobs", "offload.jobs.route"}
 
 // errModulesMissing means that a binary runs but lacks modules of this project.
 var errModulesMissing = errors.New("modules missing")
@@ -33,8 +33,11 @@ func verify(ctx context.Context, binary string) (version string, err error) {
 	if missing := missingModules(listed); len(missing) > 0 {
 		return "", fmt.Errorf("%w: %s", errModulesMissing, strings.Join(missing, ", "))
 	}
-	version, err = runBinary(ctx, binary, "version")
-	return strings.TrimSpace(version), err
+	if version, err = runBinary(ctx, binary, "version"); err != nil {
+		return "", err
+	}
+	project, err := runBinary(ctx, binary, "offload", "version")
+	return strings.TrimSpace(version) + ", " + strings.TrimSpace(project), err
 }
 
 // missingModules returns the required modules that are not a line of the list.
@@ -54,13 +57,13 @@ func missingModules(listed string) []string {
 
 // runBinary returns the standard output of one command of the binary; an error
 // contains its standard error.
-func runBinary(ctx context.Context, binary, command string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, command).Output()
+func runBinary(ctx context.Context, binary string, command ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, command...).Output()
 	if err == nil {
 		return string(out), nil
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return "", fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(exit.Stderr)))
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(string(exit.Stderr)))
 	}
-	return "", fmt.Errorf("%s: %w", command, err)
+	return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)
 }

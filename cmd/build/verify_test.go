@@ -32,6 +32,8 @@ func fakeCaddy(command, modules string) int {
 		fmt.Println(modules)
 	case "version":
 		fmt.Println("v2.11.9 h1:abc=")
+	case "offload":
+		fmt.Println("caddy-offload v0.1.0")
 	default:
 		return 2
 	}
@@ -51,17 +53,17 @@ func verifyFake(t *testing.T, modules string) (string, error) {
 }
 
 func TestBinaryWithAllModulesPasses(t *testing.T) {
-	version, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\noffload\n\n  Non-standard modules: 3")
+	version, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\noffload\noffload.jobs\noffload.jobs.route\n\n  Non-standard modules: 3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version != "v2.11.9 h1:abc=" {
+	if version != "v2.11.9 h1:abc=, caddy-offload v0.1.0" {
 		t.Errorf("version is %q", version)
 	}
 }
 
 func TestBinaryWithoutAModuleFails(t *testing.T) {
-	_, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\nadmin.api.offload")
+	_, err := verifyFake(t, "http\nhttp.handlers.celery\nhttp.handlers.offload\noffload.jobs\noffload.jobs.route\nadmin.api.offload")
 	if !errors.Is(err, errModulesMissing) {
 		t.Fatalf("error is %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
 	_ "github.com/caddy-offload/caddy-offload/caddymodule/celery"
+	_ "github.com/caddy-offload/caddy-offload/caddymodule/jobs"
 )
 
 func main() { caddycmd.Main() }

@@ -19,7 +19,7 @@ import (
 func ownHome() (remove func() error, err error) {
 	home, err := os.MkdirTemp("", "caddy-offload-demo-")
 	if err != nil {
-		return nil, fmt.Errorf("making a home for Caddy: %w", err)
+		return nil, fmt.Errorf("making a home folder for Caddy: %w", err)
 	}
 	err = errors.Join(os.Setenv("XDG_DATA_HOME", home), os.Setenv("XDG_CONFIG_HOME", home))
 	if err != nil {

@@ -129,7 +129,7 @@ func (d *demo) serveExample(ctx context.Context, name string) error {
 		<-ctx.Done()
 		return nil
 	}
-	return fmt.Errorf("there is no example %q; there are factorial and slowupstream", name)
+	return fmt.Errorf("unknown example %q: want factorial or slowupstream", name)
 }
 
 // serveUpstreams serves the upstreams of the root Caddyfile until ctx is

@@ -21,9 +21,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
@@ -45,19 +44,7 @@ func main() {
 		os.Exit(2)
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The second interrupt ends the process immediately.
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, o)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "interrupted")
-		os.Exit(130)
-	default:
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("demo", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // run runs the command in the form that the options select.

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// coolDown is how long the machine is left alone after it has failed.
+// coolDown is how long the pool sends nothing to the machine after it has failed.
 const coolDown = 2 * time.Second
 
 // converter protects a machine by a pool.
@@ -37,7 +37,8 @@ func newConverter(m *machine, say func(format string, args ...any)) (*converter,
 	return c, nil
 }
 
-// outcomeOf does not blame the machine for a damaged document.
+// outcomeOf excludes errors about damaged documents, which are not the fault of the
+// machine.
 func outcomeOf(err error) offloader.Outcome {
 	if errors.Is(err, errDamaged) {
 		return offloader.Excluded
@@ -57,7 +58,7 @@ func (c *converter) convert(ctx context.Context, document string) error {
 			return err
 		}
 		select {
-		case <-time.After(rejected.NextRetry()):
+		case <-time.After(rejected.NextRetry().Turn):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -4,7 +4,8 @@
 //	go run ./examples/observability
 //
 // OFFLOAD_ADDR, OFFLOAD_METRICS, OFFLOAD_ADMIN and SLOW_UPSTREAM in the environment
-// replace the addresses of the Caddyfile.
+// replace the addresses of the Caddyfile. OFFLOAD_JOBS is the folder of the store of jobs;
+// without it the store is removed at the end.
 package main
 
 import (
@@ -22,10 +23,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/caddy-offload/caddy-offload/caddymodule"
+	_ "github.com/caddy-offload/caddy-offload/caddymodule/jobs" // plugged in
+	"github.com/caddy-offload/caddy-offload/examples/internal/embedded"
 	"github.com/caddy-offload/caddy-offload/examples/slowupstream/upstream"
 )
 
@@ -42,13 +42,23 @@ func main() {
 
 // run serves until ctx is done.
 func run(ctx context.Context) error {
+	if os.Getenv("OFFLOAD_JOBS") == "" {
+		folder, err := os.MkdirTemp("", "jobs-")
+		if err != nil {
+			return fmt.Errorf("making the store of jobs: %w", err)
+		}
+		defer os.RemoveAll(folder)
+		if err := os.Setenv("OFFLOAD_JOBS", folder); err != nil {
+			return fmt.Errorf("setting the store of jobs: %w", err)
+		}
+	}
 	ln, err := net.Listen("tcp", cmp.Or(os.Getenv("SLOW_UPSTREAM"), "127.0.0.1:9002"))
 	if err != nil {
 		return fmt.Errorf("starting the slow server: %w", err)
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return upstream.New(upstream.Options{}).Serve(ctx, ln) })
-	if err := startCaddy(); err != nil {
+	if err := embedded.Start(caddyfile); err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	base := "http://" + dialable(cmp.Or(os.Getenv("OFFLOAD_ADDR"), ":8080"))
@@ -59,17 +69,6 @@ func run(ctx context.Context) error {
 		return caddy.Stop()
 	})
 	return all.Wait()
-}
-
-func startCaddy() error {
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		return fmt.Errorf("adapting the Caddyfile: %w", err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		return fmt.Errorf("starting Caddy: %w", err)
-	}
-	return nil
 }
 
 // dialable returns the address for connections to a server that listens on addr.

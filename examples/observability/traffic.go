@@ -17,15 +17,18 @@ type kind struct {
 	body  int           // bytes of an upload
 	leave time.Duration // time after which the client leaves, zero for never
 	slow  bool          // the client reads slowly
+	job   bool          // the client agrees to a job
 }
 
 var kinds = []kind{
-	{share: 50, path: "/report?delay=100ms"},
+	{share: 40, path: "/report?delay=100ms"},
 	{share: 20, path: "/report?delay=800ms"},
 	{share: 10, path: "/report?delay=20ms", body: 200 << 10},
 	{share: 5, path: "/report?delay=50ms&size=3000000", slow: true},
 	{share: 5, path: "/report?delay=1s", leave: 300 * time.Millisecond},
 	{share: 10, path: "/flaky?delay=20ms"},
+	{share: 5, path: "/export?delay=50ms", job: true},
+	{share: 5, path: "/export?delay=600ms", job: true},
 }
 
 const (
@@ -100,6 +103,9 @@ func (t *traffic) ask(ctx context.Context, k kind) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(strings.Repeat("x", k.body)))
 	if err != nil {
 		return err
+	}
+	if k.job {
+		req.Header.Set("Prefer", "respond-async")
 	}
 	res, err := t.client.Do(req)
 	if err != nil {

@@ -16,14 +16,15 @@ type Backend struct {
 	Concurrency int
 	// Reason is the reason of Concurrency, as one sentence without a full stop.
 	Reason string
-	// More is the number for a server with other settings.
+	// More is the concurrency for a server with other settings.
 	More string
-	// KeepaliveOff is the reason not to keep connections to it; empty: they are kept.
+	// KeepaliveOff is the reason not to keep connections to the server open; empty: they
+	// are kept.
 	KeepaliveOff string
-	// Stops is the reason why it stops when its connection closes; empty: it does not,
-	// and a run keeps its permit until the server has ended it.
+	// Stops is the reason why the server stops working when its connection closes; empty:
+	// it works on, and a run keeps its permit until the server has ended it.
 	Stops string
-	// FastCGI means that it uses FastCGI, and that the proxy serves files itself.
+	// FastCGI: the server uses FastCGI, and the proxy serves files itself.
 	FastCGI bool
 }
 

@@ -49,10 +49,9 @@ func NewTally() *Tally { return &Tally{kinds: map[string]int{}} }
 
 // Add records one request and the wait of its client.
 //
-// The quantiles include answers and clients that gave up, whose wait is at
-// least that long. A rejection would make them look too good, so it is left
-// out. So are the requests that were open at the stop, in favour of the run
-// that was stopped.
+// The quantiles include answers, and clients that gave up, whose wait is at least that
+// long. Rejections are left out, since they would make the quantiles look too good. So are
+// the requests that were open at the stop, in favour of the run that was stopped.
 func (t *Tally) Add(kind string, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,15 +13,14 @@ const Loopback = "127.0.0.1"
 
 // Ports holds reserved ports. The zero value holds none.
 //
-// The system returns a free port again as long as no server listens there. A
-// server may need ten seconds until it does, also after a restart, and another
-// server can get the port during that time. So Take chooses ports below the range
-// of the system, and reserves them with UDP, which leaves TCP free for the
-// intended server.
+// The operating system may give a free port to another process as long as no server listens
+// there. A server may need ten seconds to listen, also after a restart. So Take chooses
+// ports below the range from which the system takes them, and reserves them with UDP, which
+// leaves TCP free for the intended server.
 type Ports []net.PacketConn
 
-// The range of reserved ports. Linux uses those from 32768 on for itself, other
-// systems begin above that.
+// The range of reserved ports. Linux takes ports from 32768 on itself, other systems from a
+// higher number.
 const (
 	firstPort = 10_000
 	lastPort  = 32_767

@@ -2,5 +2,5 @@ package services
 
 import "syscall"
 
-// dieWithUs ends the process when this one is killed and so cannot end it.
+// dieWithUs makes the system end the process when this process is killed and cannot do so.
 func dieWithUs(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }

@@ -39,7 +39,7 @@ func PythonCommands(ctx context.Context, requirements string) (string, error) {
 		os.MkdirAll(filepath.Dir(folder), 0o755),
 	)
 	if err != nil {
-		return "", fmt.Errorf("making room for Python packages: %w", err)
+		return "", fmt.Errorf("making the folder for Python packages: %w", err)
 	}
 	for _, args := range [][]string{
 		{"python3", "-m", "venv", folder},

@@ -31,12 +31,12 @@ func (c *Client) Abort(ctx context.Context, id string) error {
 	return nil
 }
 
-// EncodeAborted returns the state Aborted of a task, byte for byte as Celery writes it, or nil
-// if the stored state before is final. A nil before means that none is stored. The error wraps
-// ErrUnreadable.
-func EncodeAborted(id string, before []byte) ([]byte, error) {
-	if before != nil {
-		state, err := stateOf(before)
+// EncodeAborted returns the state Aborted of a task, byte for byte as Celery writes it. stored
+// is the present state of the task, nil without one. The result is nil if that state is final.
+// If it cannot be decoded, the error wraps ErrUnreadable.
+func EncodeAborted(id string, stored []byte) ([]byte, error) {
+	if stored != nil {
+		state, err := stateOf(stored)
 		if err != nil || state.Final() {
 			return nil, err
 		}

@@ -108,7 +108,7 @@ func (c *Call) Wait(ctx context.Context, progress func(Result)) (Result, error) 
 	}
 }
 
-// Close ends the call, and a Next or Wait under way with ErrClosed. The task continues. Every
+// Close ends the call. A running Next or Wait returns ErrClosed. The task continues. Every
 // call must be closed.
 func (c *Call) Close() {
 	c.client.forget(c)

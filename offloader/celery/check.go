@@ -21,7 +21,7 @@ const (
 )
 
 // Limits of the worker's clock and timers. A time limit that ends before the task has begun
-// would kill the process that is about to run it.
+// would kill the worker process that is about to run it.
 var latestTime = time.Date(2199, 12, 31, 0, 0, 0, 0, time.UTC)
 
 const (
@@ -29,7 +29,7 @@ const (
 	longestLimit  = 365 * 24 * time.Hour
 )
 
-// reserved are headers with a meaning for the worker: those of the protocol, and the
+// reserved are the headers that callers must not set: those of the protocol, and names of
 // attributes of a task's request, which a header would hide.
 var reserved = set(
 	"lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit",
@@ -126,8 +126,8 @@ func (t Task) checkHeaderNames() error {
 	return nil
 }
 
-// checkHeaderName takes names that begin with a letter: Python gives a meaning
-// to some that begin otherwise.
+// checkHeaderName accepts only names that begin with a letter: Python gives a meaning to
+// some that begin otherwise.
 func checkHeaderName(name string) error {
 	if reserved[strings.ToLower(name)] {
 		return fmt.Errorf("header '%s' is reserved by Celery", name)
@@ -185,7 +185,7 @@ func headerSize(value any, nesting int) (int, error) {
 		}
 	case map[string]any:
 		if _, _, ok := wrapped(v); ok { // some brokers have headers in JSON, and others not
-			return 0, errors.New("an object with the keys __type__ and __value__ alone stands for another value")
+			return 0, errors.New("an object with only the keys __type__ and __value__ would be decoded as another value")
 		}
 		for name, element := range v {
 			n, err := headerSize(element, nesting+1)

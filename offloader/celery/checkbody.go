@@ -81,11 +81,11 @@ func checkWrappers(body []byte) error {
 	})
 }
 
-// checkKwargs rejects kwargs that the worker would decode to a single value. It drops such a
-// task, as kwargs must be a mapping.
+// checkKwargs rejects kwargs that the worker would decode to a single value. The worker
+// would drop such a task, as kwargs must be a mapping.
 func checkKwargs(kwargs map[string]any) error {
 	if _, _, ok := wrapped(kwargs); ok {
-		return errors.New("the kwargs __type__ and __value__ alone stand for one value")
+		return errors.New("kwargs that are only __type__ and __value__ would be decoded as one value")
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ type Settings struct {
 	NoExpiry bool
 	// Revoke is what happens to the task of an abandoned call. Default: RevokeOff.
 	Revoke RevokePolicy
-	// RevokeEvery is the shortest time between two revoke commands. Each command goes
-	// to all workers, which remember it for hours. Revokes in between are sent in one
+	// RevokeEvery is the shortest time between two revoke commands. Each command goes to
+	// all workers, which keep the revoked IDs for hours. Revokes in between are sent in one
 	// command. Default: DefaultRevokeEvery.
 	RevokeEvery time.Duration
 }
@@ -106,8 +106,8 @@ func (c *Client) Start(ctx context.Context, t Task) (*Call, error) {
 	return call, nil
 }
 
-// leave ends a call whose publishing has failed. The task of an unconfirmed one may be in the
-// queue.
+// leave ends a call whose publishing has failed. If the broker has not confirmed the task,
+// it may be in the queue, so it is revoked.
 func (c *Client) leave(call *Call, err error) {
 	if errors.Is(err, ErrUnconfirmed) {
 		call.Abandon()
@@ -171,7 +171,7 @@ func (c *Client) encode(t Task) (*Message, error) {
 
 func (c *Client) watch(ctx context.Context, id string) (*Call, error) {
 	if c.backend == nil {
-		return nil, fmt.Errorf("waiting for a result: %w without a backend", ErrUnsupported)
+		return nil, fmt.Errorf("waiting for a result: %w without a result backend; pass one to NewClient, or use Send", ErrUnsupported)
 	}
 	call := newCall(c, id)
 	if err := c.backend.Watch(ctx, id, call); err != nil {

@@ -55,7 +55,7 @@ func (c Command) Encode(exchange string) (*Message, error) {
 		ReplyTo:     c.ReplyTo,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("writing the command '%s': %w", c.Method, err)
+		return nil, fmt.Errorf("encoding the message of the command '%s': %w", c.Method, err)
 	}
 	return &Message{
 		Exchange:        exchange,
@@ -66,8 +66,8 @@ func (c Command) Encode(exchange string) (*Message, error) {
 	}, nil
 }
 
-// decodeReply decodes a reply to a command. It has one key, the name of the worker, and in rare
-// cases more.
+// decodeReply decodes a reply to a command. The reply has one key, the name of the worker,
+// and in rare cases more.
 func decodeReply(body []byte) (map[string]json.RawMessage, error) {
 	var reply map[string]json.RawMessage
 	if err := json.Unmarshal(body, &reply); err != nil {

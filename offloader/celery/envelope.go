@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// envelope is a message as one JSON object, for brokers without messages, such as Redis. Its
-// properties are those of AMQP.
+// envelope is a message as one JSON object, for brokers whose queues hold only text, such
+// as Redis. Its properties are those of AMQP.
 type envelope struct {
 	Body            string         `json:"body"`
 	ContentEncoding string         `json:"content-encoding"`
@@ -42,7 +42,7 @@ type deliveryInfo struct {
 const base64Encoding = "base64"
 
 // Envelope encodes the message as one JSON object, with a new delivery tag. priority is the
-// value on the wire, since brokers may count the other way.
+// encoded value, since some brokers count priorities in the other direction.
 func (m *Message) Envelope(priority int) ([]byte, error) {
 	e := envelope{
 		Body:            base64.StdEncoding.EncodeToString(m.Body),
@@ -83,7 +83,8 @@ func (m *Message) deliveryMode() int {
 	return 1
 }
 
-// OpenEnvelope decodes a message from one JSON object. Its priority is the value on the wire.
+// OpenEnvelope decodes a message from one JSON object. Its Priority is the encoded value,
+// see [Message.Envelope].
 func OpenEnvelope(data []byte) (*Message, error) {
 	var e envelope
 	if err := json.Unmarshal(data, &e); err != nil {

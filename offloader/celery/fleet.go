@@ -11,15 +11,15 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery/internal/refresh"
 )
 
-// How long replies of workers and states of queues are cached. Those that say whether a worker
-// is alive are never returned stale.
+// How long replies of workers and states of queues are cached. Those that show whether a
+// worker is alive are never returned stale.
 var (
 	pingLifetimes  = refresh.Lifetimes{Fresh: 2 * time.Second, Retry: 2 * time.Second}
 	gaugeLifetimes = refresh.Lifetimes{Fresh: 2 * time.Second, Retry: 2 * time.Second}
 	queueLifetimes = refresh.Lifetimes{Fresh: 10 * time.Second, Stale: time.Minute, Retry: 2 * time.Second}
 	statsLifetimes = refresh.Lifetimes{Fresh: 10 * time.Second, Stale: time.Minute, Retry: 10 * time.Second}
-	// A task that is missing from the lists may have been added since: Retry is short. It
-	// is not zero, since clients can send any number of invented names.
+	// A task that is missing from the lists may have been added since, so Retry is short.
+	// It is not zero, since clients can send any number of invented task names.
 	taskLifetimes = refresh.Lifetimes{Fresh: time.Minute, Stale: 10 * time.Minute, Retry: 2 * time.Second}
 )
 
@@ -70,10 +70,11 @@ func (c *fleetCache[T]) ofSilent(ctx context.Context, w *Workers, replies map[st
 	return past, complete
 }
 
-// Ready returns nil if a worker that takes tasks from the queue appears to be alive. A worker
-// that does not reply may be busy: it counts if it was heard within the time that the context
-// has left, and still listens to commands. The error wraps ErrNoWorker, ErrUnroutable, or
-// ErrUnavailable if the broker is not reachable.
+// Ready returns nil if a worker that takes tasks from the queue appears to be alive. A
+// worker that does not reply may be busy: it counts as alive if its last message is no
+// older than the time until the context's deadline, and it is still subscribed to commands.
+// The error wraps ErrNoWorker, ErrUnroutable, or ErrUnavailable if the broker is not
+// reachable.
 func (w *Workers) Ready(ctx context.Context, queue string) error {
 	if gauge, ok := w.broker.(QueueGauge); ok {
 		state, err := w.gaugeOf(gauge, queue).Get(ctx, func(QueueState) bool { return true })
@@ -105,6 +106,20 @@ func (w *Workers) Ready(ctx context.Context, queue string) error {
 // maxGauges bounds the number of queues whose state is cached. Few queues are usual; clients
 // may choose among many.
 const maxGauges = 1000
+
+// Queues returns the last known states of the queues that were inspected, by name. It does
+// not ask the broker.
+func (w *Workers) Queues() map[string]QueueState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[string]QueueState, len(w.gauges))
+	for name, gauge := range w.gauges {
+		if state, ok := gauge.Last(); ok {
+			all[name] = state
+		}
+	}
+	return all
+}
 
 func (w *Workers) gaugeOf(gauge QueueGauge, queue string) *refresh.Cached[QueueState] {
 	w.mu.Lock()
@@ -145,7 +160,8 @@ func (w *Workers) anyAlive(ctx context.Context) (heard bool, err error) {
 	return false, ErrNoWorker
 }
 
-// certainty is the result of a lookup that silent workers may leave open.
+// certainty is the answer to a question about all workers, which may be unknown while some
+// workers are silent.
 type certainty int
 
 const (
@@ -228,7 +244,8 @@ func anyOf[T any](all map[string]T, is func(T) bool) bool {
 	return false
 }
 
-// orEmpty is also satisfied by an empty result: a refresh would not return more.
+// orEmpty returns a function that is also true for an empty result, since a refresh would
+// not return more.
 func orEmpty[T any](satisfied func(map[string]T) bool) func(map[string]T) bool {
 	return func(all map[string]T) bool { return len(all) == 0 || satisfied(all) }
 }

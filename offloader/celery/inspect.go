@@ -14,13 +14,14 @@ import (
 // milliseconds; workers that fork or swap take longer.
 const inspectTimeout = time.Second
 
-// errSlowBroker ends a command that the broker has not delivered in time. It does not wrap
-// context.DeadlineExceeded, which callers would take for the deadline of a task.
+// errSlowBroker is the error of a command that the broker has not delivered in time. It
+// does not wrap context.DeadlineExceeded, which callers would take for the deadline of a
+// task.
 var errSlowBroker = fmt.Errorf("%w: the broker has not delivered a command", ErrUnavailable)
 
-// Stats are what a worker reports about itself.
+// Stats are the numbers that a worker reports about itself.
 type Stats struct {
-	// Slots is the number of tasks that it runs at once.
+	// Slots is the number of tasks that the worker runs at once.
 	Slots int
 	// Prefetch is the number of tasks that it takes from the queue ahead.
 	Prefetch int

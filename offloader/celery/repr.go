@@ -105,7 +105,8 @@ func writeWrapped(b *strings.Builder, data []byte, i int) int {
 // wrapperStart is the start of a wrapped value, as workers write it.
 const wrapperStart = `{"__type__"`
 
-// unwrap returns the kind and the text of a wrapped value.
+// unwrap returns the kind and the text of a wrapped value: a time, a UUID or another value
+// that JSON has no type for.
 func unwrap(object []byte) (kind, text string, ok bool) {
 	if !bytes.HasPrefix(object, []byte(wrapperStart)) {
 		return "", "", false

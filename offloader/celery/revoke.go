@@ -51,7 +51,8 @@ func (r *revokes) init(b Broker, every time.Duration) {
 	r.pending = make(map[RevokePolicy][]string)
 }
 
-// add schedules a revoke. Beyond maxPending it is dropped; those tasks end by their expiry.
+// add schedules a revoke. Beyond maxPending, revokes are dropped, and those tasks end only
+// by their expiry.
 func (r *revokes) add(id string, policy RevokePolicy) {
 	if policy == RevokeOff || r.controller == nil {
 		return

@@ -5,24 +5,25 @@ import (
 	"time"
 )
 
-// A worker with the pool solo or gevent may have its loop blocked by its own tasks. It then
-// sends no heartbeat and replies to no command, but takes the next task when it is free. So a
-// worker that does not reply is not necessarily gone. It is silent if it was heard lately and
-// still listens to commands, and its earlier replies then remain valid.
+// A worker with the pool solo or gevent may have its event loop blocked by its own tasks.
+// It then sends no heartbeat and replies to no command, but takes the next task when it is
+// free. So a worker that does not reply may still be alive. It counts as silent if it has
+// sent anything lately and is still subscribed to commands, and its earlier replies remain
+// valid.
 
-// longestSilence is how long a worker is remembered, for callers with a later deadline or
-// none.
+// longestSilence is how long a silent worker is remembered, for callers with a later
+// deadline or without one.
 const longestSilence = 24 * time.Hour
 
-// note records that a worker was heard.
+// note records that a worker has sent something now.
 func (w *Workers) note(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen[name] = time.Now()
 }
 
-// trust counts workers that fall silent as alive until the caller's deadline: they may be
-// busy with the caller's task.
+// trust makes workers that become silent count as alive until the caller's deadline: they
+// may be busy with the caller's task.
 func (w *Workers) trust(ctx context.Context) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -35,8 +36,8 @@ func (w *Workers) trust(ctx context.Context) {
 	}
 }
 
-// suspects returns the workers that have not replied now, and were last heard no longer ago
-// than the caller's deadline is ahead.
+// suspects returns the workers that have not replied now but may be alive: those whose last
+// message is no older than the time until the caller's deadline.
 func (w *Workers) suspects(ctx context.Context, replied func(name string) bool) []string {
 	now := time.Now()
 	since := now.Add(-longestSilence)

@@ -21,8 +21,8 @@ type Task struct {
 	Name string
 	// ID identifies the call and its result. Default: a new UUID.
 	ID string
-	// FreshID means that ID was never used before, so that the backend need not be
-	// searched for a result. It has no effect without an ID.
+	// FreshID means that ID was never used before, so that the client need not look for a
+	// stored result. It has no effect without an ID.
 	FreshID bool
 	// Args are the positional arguments, of any types that encoding/json can encode.
 	// A json.RawMessage is sent unchanged.

@@ -56,7 +56,7 @@ func (e *TaskError) Error() string {
 	return name + ": " + e.Message
 }
 
-// own are the exceptions that Celery itself raises, by their type.
+// own maps the exceptions that Celery itself raises to outcomes, by their type.
 var own = map[string]error{
 	"NotRegistered":         ErrUnknownTask,
 	"TimeLimitExceeded":     ErrTimeLimit,

@@ -40,12 +40,12 @@ type Worker struct {
 	Version string
 	// Active is how many tasks it runs, and Processed how many it has run.
 	Active, Processed int
-	// Until is when it stops to count as alive unless another heartbeat comes.
+	// Until is when the worker stops to count as alive unless another heartbeat comes.
 	Until time.Time
 }
 
-// NewWorkers returns a collector that knows no worker yet. Call Follow to receive heartbeats,
-// and Close before the broker is closed.
+// NewWorkers returns a collector without any data. Call Follow to receive heartbeats, and
+// Close before the broker is closed.
 func NewWorkers(b Broker) *Workers {
 	w := &Workers{
 		broker: b, refreshes: refresh.NewGroup(ErrClosed),
@@ -60,8 +60,8 @@ func NewWorkers(b Broker) *Workers {
 	return w
 }
 
-// Close cancels commands under way and waits for their end. It does not end Follow, whose
-// context does.
+// Close cancels running commands and waits for their end. It does not end Follow, which
+// ends with its context.
 func (w *Workers) Close() { w.refreshes.Close() }
 
 // Times between two attempts to follow workers.
@@ -94,7 +94,7 @@ func (w *Workers) Follow(ctx context.Context) {
 	}
 }
 
-// beginListening resets since: heartbeats may have been missed between two connections.
+// beginListening resets since, as heartbeats may have been missed between two connections.
 func (w *Workers) beginListening() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -146,7 +146,7 @@ func (w *Workers) alive(now time.Time) int {
 	return len(w.beats)
 }
 
-// warmup is how long heartbeats must be received until every worker has sent one.
+// warmup is how long heartbeats must be received until every living worker has sent one.
 const warmup = 2 * defaultFreq
 
 // heard returns the names of the workers that are alive by their heartbeats, or nil before

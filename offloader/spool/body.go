@@ -35,8 +35,8 @@ func (e *ReadError) End() error {
 	return e.Err
 }
 
-// Body is a complete body, kept in memory and, beyond that, in a file. It can be read
-// any number of times, also concurrently. The code that made it closes it.
+// Body is a complete body, kept in memory and, beyond that, in a file. It can be read any
+// number of times, also concurrently. The caller of ReadBody or ReadPart closes it.
 type Body struct {
 	size int64
 	end  error // readers end with it instead of io.EOF, nil for io.EOF
@@ -61,9 +61,9 @@ func ReadBody(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, 
 	return b, err
 }
 
-// ReadPart is ReadBody for a body whose beginning is useful: if src fails or is too
-// slow it returns the bytes before that with the error. The caller may keep them, and
-// sets with [Body.EndWith] how readers end.
+// ReadPart is ReadBody for a body whose beginning alone is useful: if src fails or is too
+// slow, ReadPart returns the bytes before that together with the error. The caller may keep
+// them, and then sets with [Body.EndWith] the error that readers get at the end.
 func ReadPart(src io.Reader, hint int64, budget *Budget, bounds Bounds) (*Body, error) {
 	if hint > bounds.Sum() {
 		return nil, ErrTooLarge
@@ -111,8 +111,8 @@ func firstPiece(src io.Reader) (io.Reader, error) {
 	}
 }
 
-// fill reads straight into blocks in memory. A body that fills its room exactly needs
-// one more read to see its end.
+// fill reads the body directly into blocks in memory. After a body that fills its room
+// exactly, one more read is needed to see its end.
 func (b *Body) fill(src io.Reader, hint int64, upload *Upload) error {
 	var buf *Buffer
 	defer func() {
@@ -169,8 +169,8 @@ func (b *Body) tail(hint int64) (*Block, error) {
 	return block, err
 }
 
-// keep counts bytes that were read into a block, and writes them if that is in the
-// file.
+// keep counts bytes that were read for a block, and writes them to the file if the block is
+// in the file.
 func (b *Body) keep(tail *Block, p []byte) error {
 	if !tail.InMemory() {
 		if _, err := b.store.Write(tail, p); err != nil {
@@ -182,8 +182,7 @@ func (b *Body) keep(tail *Block, p []byte) error {
 	return nil
 }
 
-// ended makes sure that no byte follows the last one that fits: if one does, why is the
-// error.
+// ended checks that the source ends here. If another byte follows, the error is why.
 func (b *Body) ended(src io.Reader, why error) error {
 	var one [1]byte
 	switch n, err := io.ReadFull(src, one[:]); {
@@ -210,13 +209,13 @@ func (b *Body) trim() {
 	b.blocks = b.blocks[:last]
 }
 
-// Broken returns why the body is in memory although it should be in a file, nil if it
-// is not.
+// Broken returns the error because of which the body is in memory and not in a file, nil
+// without one.
 func (b *Body) Broken() error { return b.store.Broken() }
 
-// Load brings the body into memory in one piece, which belongs to the body until Close.
-// It waits for that much room until done is closed, and fails with ErrFull then, or at
-// once if the budget is too small. Readers must be closed.
+// Load moves the body into memory, in one piece that belongs to the body until Close. It
+// waits until the budget has room for it. It fails with ErrFull when done is closed, or at
+// once if the budget can never hold the piece. All readers must be closed before.
 func (b *Body) Load(done <-chan struct{}) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -267,7 +266,7 @@ func (b *Body) SetReadDeadline(t time.Time) {
 // Open returns a reader that starts at the first byte. Closing it is optional.
 func (b *Body) Open() io.ReadCloser { return &bodyReader{body: b} }
 
-// Close gives everything back. Open readers fail from then on. A transport that still
+// Close releases memory and file. Open readers fail from then on. A transport that still
 // sends the body when its handler has ended must be prepared for that.
 func (b *Body) Close() {
 	b.mu.Lock()

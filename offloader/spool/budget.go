@@ -37,7 +37,7 @@ type Limits struct {
 	// Uploads is the number of bodies that may be read at once.
 	Uploads int
 	// MinRate is the least rate of a body in bytes per second, over about a minute. A
-	// slower body fails, and loses its place earlier if others need it. Zero: no least
+	// slower body fails, and fails earlier if other uploads need its place. Zero: no least
 	// rate.
 	MinRate int64
 }
@@ -47,8 +47,9 @@ func DefaultLimits() Limits {
 	return Limits{Memory: DefaultMemory, Disk: DefaultDisk, Uploads: DefaultUploads, MinRate: DefaultMinRate}
 }
 
-// Usage is the part of the budget in use, in bytes. StreamMemory and StreamDisk are the
-// parts of Memory and Disk that belong to streams, the rest belongs to bodies.
+// Usage is the part of the budget that is in use: Memory and Disk in bytes, Uploads as a
+// number of bodies. StreamMemory and StreamDisk are the parts of Memory and Disk that
+// belong to streams; the rest belongs to request bodies.
 type Usage struct {
 	Memory       int64
 	Disk         int64
@@ -61,7 +62,7 @@ type Usage struct {
 type Holder uint8
 
 const (
-	// OfBody is a store that keeps a request's body.
+	// OfBody is for stores that keep a request's body.
 	OfBody Holder = iota
 	// OfStream is a store that keeps the unread part of a stream.
 	OfStream
@@ -80,10 +81,11 @@ const (
 	resources
 )
 
-// Half is the share of one kind of holder in Memory and Disk.
+// Half returns the part of Memory and Disk for request bodies, which is also the part for
+// streams.
 func (l Limits) Half() (memory, disk int64) { return l.Memory / 2, l.Disk / 2 }
 
-// of returns the amount of a resource for one kind of holder.
+// of returns the limit of a resource for one kind of holder: request bodies or responses.
 func (l Limits) of(r resource) int64 {
 	ofMemory, ofDisk := l.Half()
 	return [resources]int64{memory: ofMemory, disk: ofDisk, uploads: int64(l.Uploads)}[r]
@@ -163,7 +165,7 @@ func (b *Budget) give(m *member, r resource, n int64) {
 	b.wake()
 }
 
-// count requires b.mu.
+// count adds n to the amounts in use of a resource. It requires b.mu.
 func (b *Budget) count(m *member, r resource, n int64) {
 	b.used[m.holder][r] += n
 	m.taken[r] += n

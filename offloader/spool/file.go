@@ -13,9 +13,9 @@ import (
 // filePattern names temporary files on systems that cannot remove open files.
 const filePattern = "offload-*.spool"
 
-// file is a temporary file without a name: it never has one, or is removed from its
-// folder as soon as it is open, so that a crash leaves nothing behind. Its space is
-// handed out in blocks, which are reused.
+// file is a temporary file without a name: it has no name from the start, or is removed
+// from its folder as soon as it is open, so that a crash leaves nothing behind. Its space
+// is handed out in blocks, which are reused.
 type file struct {
 	f      *os.File
 	named  bool    // the system could not remove it while it was open
@@ -36,7 +36,7 @@ func (t *file) create(dir string) error {
 	return t.createNamed(dir)
 }
 
-// createNamed is for folders that do not support files without a name.
+// createNamed is create for folders that do not support files without a name.
 func (t *file) createNamed(dir string) error {
 	f, err := os.CreateTemp(dir, filePattern) // mode 0600, and never an existing file
 	if err != nil {
@@ -47,8 +47,8 @@ func (t *file) createNamed(dir string) error {
 	return nil
 }
 
-// lasts reports whether an error is permanent for the folder. Space and descriptors
-// become free again, so callers that fail for lack of them do well to try again.
+// lasts reports whether an error is permanent for the folder. Lack of space or of file
+// descriptors is not: both become free again, so a later attempt may succeed.
 func lasts(err error) bool {
 	return !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT},
 		func(passes error) bool { return errors.Is(err, passes) })
@@ -85,8 +85,8 @@ func (t *file) close() {
 	t.f = nil
 }
 
-// Sweep removes files that a crash has left in dir on a system that cannot remove open
-// files. There, files of living processes cannot be removed.
+// Sweep removes files that a crash has left in dir, on a system that cannot remove open
+// files. There, files of running processes cannot be removed.
 func Sweep(dir string) {
 	names, err := filepath.Glob(filepath.Join(dir, filePattern))
 	if err != nil {
@@ -97,8 +97,8 @@ func Sweep(dir string) {
 	}
 }
 
-// TryFolder returns the error that keeps files from being made in dir, or dir from
-// being made. It leaves nothing behind.
+// TryFolder tests whether files can be created in dir, or dir itself, and returns the error
+// if not. It leaves nothing behind.
 func TryFolder(dir string) error {
 	if dir == "" {
 		dir = os.TempDir()
@@ -124,7 +124,7 @@ func tryToMakeFolder(parent string) error {
 		return fmt.Errorf("making the spool folder: %w", err)
 	}
 	if err := os.Remove(dir); err != nil {
-		return fmt.Errorf("removing a folder beside the spool's: %w", err)
+		return fmt.Errorf("removing a test folder next to the spool folder: %w", err)
 	}
 	return nil
 }

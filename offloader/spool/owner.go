@@ -1,9 +1,9 @@
 package spool
 
-// Owner is the owner of a body. Bodies of the zero Owner are bounded by the budget
-// alone.
+// Owner identifies the client and the pool that a body counts for. Bodies of the zero Owner
+// are bounded by the budget alone.
 type Owner struct {
-	// Client is the client's address, or that of its network. All clients without one
+	// Client is the address of the client or of its network. All clients without an address
 	// count as one.
 	Client [16]byte
 	// Pool is the name of the pool of the request.
@@ -14,22 +14,23 @@ type Owner struct {
 // first byte is kept, and may be called again.
 type Owned interface{ Owner() Owner }
 
-// An owner may have this many times as much as it leaves free. So owners with much can
-// take less than owners with little, and there is always room for a new owner, without
-// taking anything back.
+// An owner may use this many times as much of a resource as it leaves free. So owners with
+// much can take less than owners with little, and there is always room for a new owner,
+// without taking anything back.
 const (
 	// timesFree is for one client in one pool: two thirds if it is alone.
 	timesFree = 2
 	// timesFreeSmall is for the first block of a body, so that large bodies leave
 	// room for small ones of the same client.
 	timesFreeSmall = 5
-	// fewUploads is a number of uploads that it may have beyond that: with few places,
-	// clients need more than one.
+	// fewUploads is the number of uploads that each owner may have in addition: with few
+	// places, clients need more than one.
 	fewUploads = 3
 )
 
-// levels are the shares of a client in one pool, of the client in all pools, and of a
-// pool. Each leaves a part of what the first one leaves.
+// levels are the three shares that are checked: of a client in one pool, of the client in
+// all pools, and of a pool. part is how many
+// times as much as the first one each of them may take of the space that is free.
 var levels = [...]struct {
 	ofClient, ofPool bool
 	part             int64
@@ -49,14 +50,14 @@ type member struct {
 	order uint64 // of the uploads, zero for a member that is no upload
 }
 
-// meet looks the owner up. It is called without a lock.
+// meet asks the source for its owner. It is called without a lock.
 func (m *member) meet() {
 	if m.owned != nil && m.owner == (Owner{}) {
 		m.owner = m.owned.Owner()
 	}
 }
 
-// accountKey is a client in a pool, a client, or a pool.
+// accountKey identifies an account: of a client in a pool, of a client, or of a pool.
 type accountKey struct {
 	holder Holder
 	level  int
@@ -75,10 +76,10 @@ func (m *member) account(level int) accountKey {
 	return accountKey{m.holder, level, owner}
 }
 
-// accounts are the amounts that owners have. An owner with nothing has no account.
+// accounts holds the amounts that owners use. An owner without any has no account.
 type accounts map[accountKey][resources]int64
 
-// held returns the amount of the client in this pool.
+// held returns the amount that the client of m uses in its pool.
 func (a accounts) held(m *member, r resource) int64 { return a[m.account(0)][r] }
 
 func (a accounts) count(m *member, r resource, n int64) {
@@ -104,8 +105,8 @@ type ask struct {
 	small bool // it is the beginning of a body
 }
 
-// fits reports whether there is room, and leaves enough for others. It requires
-// b.mu.
+// fits reports whether the budget has room and m would leave enough for other owners. It
+// requires b.mu.
 func (b *Budget) fits(m *member, want ask) bool {
 	free := b.limits.of(want.of) - b.used[m.holder][want.of] - want.n
 	switch {
@@ -143,8 +144,9 @@ func (b *Budget) couldFit(m *member, want ask) bool {
 	return alone.fits(m, want)
 }
 
-// newer returns the amount of later uploads of the same owner that are not complete: so
-// the newest are rejected first, and not all at once. It requires b.mu.
+// newer returns the amount of the same owner's uploads that began later and are not
+// complete. So the newest uploads are rejected first, and not all at once. It requires
+// b.mu.
 func (b *Budget) newer(m *member, r resource) (n int64) {
 	if m.order == 0 {
 		return 0

@@ -173,7 +173,7 @@ func TestOwnersReplaceTheirOwnUploads(t *testing.T) {
 		other := readSlowly(budget, ownedTrickle{newTrickle(1, 10, time.Second), owner{2, "a"}})
 		synctest.Wait()
 		own := readSlowly(budget, ownedTrickle{newTrickle(2, 20, time.Second), owner{1, "a"}})
-		time.Sleep(6 * time.Second) //nolint:forbidigo // the bubble's clock
+		<-time.After(6 * time.Second)
 		for range 2 {
 			defer budget.BeginUpload(owner{1, "a"}).End()
 		}

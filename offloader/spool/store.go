@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// BlockSize is the unit of memory and file space, in bytes. It is the largest TLS or
-// TCP write of Caddy.
+// BlockSize is the unit of memory and file space, in bytes. It is also the size of Caddy's
+// largest write to a TLS or TCP connection.
 const BlockSize = 64 << 10
 
 // Bounds of one body, in bytes.
@@ -76,7 +76,7 @@ func (s *Store) Init(b *Budget, bounds Bounds, h Holder) { s.budget, s.bounds, s
 // BelongTo sets the owner of a store without blocks, nil for none.
 func (s *Store) BelongTo(o Owned) { s.owned = o }
 
-var errSpent = fmt.Errorf("%w: the process may keep no more, or no more of one client or pool", ErrFull)
+var errSpent = fmt.Errorf("%w: the limit of the process, or of one client or pool, is reached", ErrFull)
 
 // Alloc returns a new block: in memory if there is room, else in the file. hint is the
 // number of bytes to come, as far as it is known; zero or less means many. If the
@@ -120,9 +120,9 @@ func (s *Store) AllocMemory(hint int64) *Block {
 	return b
 }
 
-// Lend returns a full block with the beginning of p, beyond all bounds and the budget.
-// It passes bytes on where none can be kept: the caller waits until they are read and
-// frees the block then, or until Settle takes it.
+// Lend returns a full block with the beginning of p, beyond all bounds and the budget, to
+// pass bytes on that cannot be kept. The caller waits until they are read and frees the
+// block then, or until Settle counts it.
 func (s *Store) Lend(p []byte) *Block {
 	b := &Block{lent: true, pooled: NewBuffer()}
 	b.mem = b.pooled[:]
@@ -131,8 +131,8 @@ func (s *Store) Lend(p []byte) *Block {
 	return b
 }
 
-// Settle takes a lent block into the bounds and the budget. It reports whether there
-// was room for it.
+// Settle counts a lent block within the bounds and the budget. It returns false if there is
+// no room for it.
 func (s *Store) Settle(b *Block) bool {
 	size := int64(b.room)
 	if s.memory+size > s.bounds.Memory || !s.take(memory, size) {
@@ -179,7 +179,7 @@ func (s *Store) allocFile() (*Block, error) {
 	return &Block{index: index, room: int(size)}, nil
 }
 
-// Broken returns why the file cannot be used, nil if it can.
+// Broken returns the error that makes the file unusable, nil if it can be used.
 func (s *Store) Broken() error { return s.broken }
 
 // fail marks the file as unusable, as on a full disk.
@@ -188,8 +188,8 @@ func (s *Store) fail(err error) error {
 	return s.broken
 }
 
-// Write writes as much of p as fits behind the bytes of the block and returns how much.
-// The block counts it only with Advance, which the owner calls under the lock of its
+// Write writes as much of p as the block has room for and returns how much. The block
+// counts these bytes only with Advance, which the owner calls under the lock of its
 // readers; Write itself may run concurrently with them.
 func (s *Store) Write(b *Block, p []byte) (int, error) {
 	p = p[:min(len(p), b.Room())]
@@ -202,8 +202,8 @@ func (s *Store) Write(b *Block, p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Read returns the bytes from..to of the block, in buf if they come from the file; buf
-// must be large enough.
+// Read returns the bytes from..to of the block. Bytes from the file are in buf, which must
+// be large enough.
 func (s *Store) Read(b *Block, from, to int, buf []byte) ([]byte, error) {
 	if b.mem != nil {
 		return b.mem[from:to], nil
@@ -233,8 +233,8 @@ func (s *Store) Shrink(b *Block) {
 	s.budget.give(s.member, memory, unused)
 }
 
-// Seal ends a block whose file has failed: its bytes stay, and the next ones go to
-// another block.
+// Seal ends a block when writing to the file has failed: the bytes of the block stay, and
+// the next ones go to another block.
 func (s *Store) Seal(b *Block) {
 	if b.mem == nil {
 		s.disk -= int64(b.Room())
@@ -242,7 +242,7 @@ func (s *Store) Seal(b *Block) {
 	}
 }
 
-// Free gives a block back. It must not be used after that.
+// Free gives a block back. The block must not be used after that.
 func (s *Store) Free(b *Block) {
 	kept := b.InMemory() && !b.lent
 	s.drop(b)
@@ -252,8 +252,8 @@ func (s *Store) Free(b *Block) {
 	}
 }
 
-// await takes memory for all blocks in one piece, beyond the bounds. The blocks that
-// are in memory count for it.
+// await takes memory for all blocks in one piece, beyond the bounds. Memory of blocks that
+// are in memory already is part of it.
 func (s *Store) await(size int64, done <-chan struct{}) error {
 	more := size - s.memory
 	if more <= 0 {
@@ -277,7 +277,7 @@ func (s *Store) await(size int64, done <-chan struct{}) error {
 	return errSpent
 }
 
-// drop gives a block back, but not its memory in the budget.
+// drop gives a block back, but leaves its memory counted in the budget.
 func (s *Store) drop(b *Block) {
 	if b.mem == nil {
 		// The file keeps its size, so the budget stays taken until Close.
@@ -304,7 +304,7 @@ func (s *Store) closeFile() {
 	}
 }
 
-// Close gives back all but blocks in memory, which must have been freed.
+// Close gives back the file and the budget. Blocks in memory must have been freed before.
 func (s *Store) Close() {
 	s.closeFile()
 	if s.memory > 0 { // for one piece that was not made

@@ -9,13 +9,13 @@ import (
 var ErrTooSlow = errors.New("body comes too slowly")
 
 const (
-	// uploadSlack is how far an upload may fall behind the least rate. It is Caddy's
-	// own limit for a client that stands still, so that a client that only pauses does
-	// not fail earlier here.
+	// uploadSlack is how far an upload may fall behind the least rate, as time without
+	// bytes. It is Caddy's own limit for a client that sends nothing, so that a client that
+	// only pauses does not fail earlier here.
 	uploadSlack = time.Minute
 
-	// evictAfter is the least age of an upload that loses its place: before that, a
-	// slow start is no evidence.
+	// evictAfter is the least age of an upload that may lose its place to another one: a
+	// slow start is no evidence of a slow client.
 	evictAfter = 5 * time.Second
 )
 
@@ -24,7 +24,7 @@ const (
 // not block.
 type Stopper interface{ Stop() }
 
-// Upload is a body that is being read. It holds one of the budget's uploads until End.
+// Upload is a body that is being read. Until End it counts as one of Limits.Uploads.
 type Upload struct {
 	budget *Budget
 	source Stopper // nil if its reads cannot be stopped
@@ -38,10 +38,10 @@ type Upload struct {
 	evicted bool
 }
 
-// BeginUpload counts a body that is about to be read from source, which may be [Owned].
-// If there are too many, the slowest upload below the least rate fails, among those
-// whose owners have at least as many. BeginUpload returns nil, and counts nothing, if
-// there is none.
+// BeginUpload counts a body that is about to be read from source, which may be [Owned]. If
+// there are too many uploads, one of them fails in its favour: the slowest one below the
+// least rate, of owners that have at least as many. If there is none, BeginUpload returns
+// nil and counts nothing.
 func (b *Budget) BeginUpload(source any) *Upload {
 	now := time.Now()
 	stopper, _ := source.(Stopper)
@@ -79,7 +79,8 @@ func (b *Budget) enter(u *Upload, now time.Time) (evicted *Upload, ok bool) {
 	return evicted, true
 }
 
-// slowest returns the upload that may be replaced. It requires b.mu.
+// slowest returns the upload that gives its place to by, nil if there is none. It requires
+// b.mu.
 func (b *Budget) slowest(now time.Time, by *Upload) *Upload {
 	var found *Upload
 	least := float64(b.limits.MinRate)
@@ -95,8 +96,8 @@ func (b *Budget) slowest(now time.Time, by *Upload) *Upload {
 	return found
 }
 
-// mayReplace reports whether there is room for by once u has left: u belongs to the
-// same owner, or to one with more. It requires b.mu.
+// mayReplace reports whether by may take the place of u: u belongs to the same owner or to
+// one with more uploads, and by has room then. It requires b.mu.
 func (b *Budget) mayReplace(u, by *Upload) bool {
 	if u.member.owner != by.member.owner && b.accounts.held(&u.member, uploads) <= b.accounts.held(&by.member, uploads) {
 		return false
@@ -106,7 +107,7 @@ func (b *Budget) mayReplace(u, by *Upload) bool {
 	return b.fits(&by.member, ask{of: uploads, n: 1})
 }
 
-// leave requires b.mu.
+// leave stops counting an upload. It requires b.mu.
 func (b *Budget) leave(u *Upload) {
 	if _, there := b.uploads[u]; there {
 		delete(b.uploads, u)

@@ -117,7 +117,7 @@ func TestTrickleStarvesNobody(t *testing.T) {
 			good := readSlowly(budget, newTrickle(600, 30_000, time.Second))
 			slow := readSlowly(budget, newTrickle(200, 4000, time.Second))
 			slowest := readSlowly(budget, newTrickle(1, 20, time.Second))
-			time.Sleep(6 * time.Second) //nolint:forbidigo // the bubble's clock
+			<-time.After(6 * time.Second)
 			mustRead(t, budget, 100, spool.Bounds{Memory: block}).Close()
 			if err := <-slowest; !errors.Is(err, spool.ErrTooSlow) {
 				t.Errorf("the slowest got %v", err)
@@ -135,9 +135,9 @@ func TestTrickleStarvesNobody(t *testing.T) {
 			budget := budgetOf(t, limits)
 			good := readSlowly(budget, newTrickle(600, 6000, time.Second))
 			stuck := readSlowly(budget, unstoppable{newTrickle(1, 10, time.Second)})
-			time.Sleep(6 * time.Second) //nolint:forbidigo // the bubble's clock
+			<-time.After(6 * time.Second)
 			fresh := readSlowly(budget, newTrickle(1, 2, time.Second))
-			time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+			<-time.After(2 * time.Second)
 			body, err := read(budget, 100, spool.Bounds{Memory: block})
 			wantFull(t, body, err)
 			for _, other := range []<-chan error{good, stuck, fresh} {

@@ -16,8 +16,9 @@ var errIdle = errors.New("reader idle")
 
 // Reader reads a stream. It belongs to one goroutine. The zero value is ready to Join.
 type Reader struct {
-	// FlushIdle is how long bytes may wait for more before Next asks to flush them
-	// although the writer has not. Zero: without limit.
+	// FlushIdle is how long bytes that were handed on may wait for further bytes before
+	// Next asks for a flush, although the writer has not asked for one. Zero: without
+	// limit.
 	FlushIdle time.Duration
 
 	stream *Stream
@@ -49,9 +50,9 @@ func (r *Reader) Join(s *Stream) {
 	s.reader = r
 }
 
-// Next waits for the next piece. At the end it fails with io.EOF, or with the
-// cause if the stream was cut short, and with ErrLeft if left is closed first. The
-// former piece is given back to the stream.
+// Next waits for the next piece. At the end it fails with io.EOF, or with the cause if the
+// stream was cut short, and with ErrLeft if left is closed first. The previous piece is
+// given back to the stream.
 func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 	s := r.stream
 	s.mu.Lock()
@@ -62,7 +63,7 @@ func (r *Reader) Next(left <-chan struct{}) (Piece, error) {
 		case s.aborted:
 			return Piece{}, s.endError()
 		case r.read < s.written:
-			return r.take()
+			return r.take(spool.BlockSize)
 		case r.flushes != s.flushes:
 			return r.flush(), nil
 		case s.ended && s.cause != nil:
@@ -86,16 +87,83 @@ func (r *Reader) flush() Piece {
 	return Piece{Flush: true}
 }
 
-// take reads the current block from the cursor on. It requires s.mu, and releases it
+// TryNext returns the next piece, of at most most bytes, or an empty one where Next would
+// wait or end. If full is set, it returns bytes in memory only when they fill a block,
+// since large pieces cost less.
+func (r *Reader) TryNext(most int, full bool) (Piece, error) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveBack()
+	switch {
+	case s.aborted, full && !r.fills():
+	case r.read < s.written:
+		return r.take(most)
+	case r.flushes != s.flushes:
+		return r.flush(), nil
+	}
+	return Piece{}, nil
+}
+
+// fills reports whether the next block is full, or is in the file. It requires s.mu.
+func (r *Reader) fills() bool {
+	s := r.stream
+	if r.read == s.written {
+		return false
+	}
+	b := s.blocks[r.block-s.first]
+	return b.Room() == 0 || !b.InMemory()
+}
+
+// Pending reports whether the stream has bytes or a flush that were not read.
+func (r *Reader) Pending() bool {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.read < s.written || r.flushes != s.flushes
+}
+
+// Rest gives the memory of the stream back until the next write. No write may be in
+// progress. It returns false if the stream has anything unread.
+func (r *Reader) Rest() bool {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.aborted || r.read < s.written || r.flushes != s.flushes {
+		return false
+	}
+	s.giveBack()
+	if len(s.blocks) > 0 { // the last one has room, and was read as far as it goes
+		s.store.Free(s.blocks[0])
+		s.blocks[0] = nil
+		s.blocks = s.few[:0]
+		s.first++
+		r.block, r.offset = s.first, 0
+	}
+	r.release()
+	return true
+}
+
+// Linger records whether bytes were sent to the client past the stream without a flush.
+// FlushIdle counts for them too.
+func (r *Reader) Linger(yes bool) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.lingers = yes
+}
+
+// take reads at most most bytes of the current block. It requires s.mu, and releases it
 // while it reads a file.
-func (r *Reader) take() (Piece, error) {
+func (r *Reader) take(most int) (Piece, error) {
 	s := r.stream
 	b := s.blocks[r.block-s.first]
 	for r.offset == b.Len() { // the block was full and read to its end
 		r.block, r.offset = r.block+1, 0
 		b = s.blocks[r.block-s.first]
 	}
-	from, to := r.offset, b.Len()
+	from := r.offset
+	to := min(b.Len(), from+most)
 	var data []byte
 	var err error
 	if b.InMemory() {

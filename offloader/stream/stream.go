@@ -1,7 +1,7 @@
-// Package stream holds the output of one run while it is produced: bytes, and an end
-// with a cause. One writer produces it for one reader, which may be slower. The bytes
-// go to memory first, then to a file; when both are used up the writer waits. The reader
-// frees the bytes that it has read, so a stream cannot be read a second time.
+// Package stream holds the output of one run while it is produced: bytes, and an end with a
+// cause. One writer fills a stream for one reader, which may be slower. The bytes go to
+// memory first, then to a file; when both are full the writer waits. The reader frees the
+// bytes that it has read, so a stream cannot be read a second time.
 package stream
 
 import (
@@ -16,7 +16,7 @@ import (
 
 // Errors of a stream.
 var (
-	// ErrStalled: the stream was full for longer than it may block its writer.
+	// ErrStalled: the stream was full for longer than a full stream may block its writer.
 	ErrStalled = errors.New("stream stalled: its reader is too slow")
 	// ErrEnded: something was written after the end.
 	ErrEnded = errors.New("stream has ended")
@@ -33,18 +33,18 @@ type Options struct {
 	Budget *spool.Budget
 	// Bounds of the bytes that have not been read.
 	Bounds spool.Bounds
-	// Patience is how long a writer waits for the reader before it uses the file, which
-	// costs more than a short wait for a reader that keeps up. The first wait in vain
-	// is the last one. Zero: no wait.
+	// Patience is how long the writer waits for the reader before it uses the file, which
+	// costs more than a short wait for a fast reader. After one wait without success the
+	// writer uses the file at once. Zero: no wait.
 	Patience time.Duration
 	// Stall is the longest time for which a full stream blocks its writer. Zero:
 	// without limit.
 	Stall time.Duration
 }
 
-// Stream is the output of one run. It is set up by Init, usually as a field of
-// something larger. Write, Flush and Broken belong to the writer's goroutine; End, Abort
-// and SetWriteDeadline may be called from any.
+// Stream is the output of one run. Init sets it up, usually as a field of a larger type.
+// Write, Flush and Broken belong to the writer's goroutine; End, Abort and SetWriteDeadline
+// may be called from any goroutine.
 type Stream struct {
 	opts Options
 
@@ -78,10 +78,10 @@ func (s *Stream) Init(o Options) {
 // BelongTo sets the owner of an empty stream. By default it has none.
 func (s *Stream) BelongTo(o spool.Owned) { s.store.BelongTo(o) }
 
-// Write appends to the stream. When memory, file and budget are used up it waits for
-// the reader, as long as Options.Stall allows. A reader that has nothing to read gets
-// the bytes in any case, piece by piece. Write fails once the stream has ended, with the
-// cause if there is one.
+// Write appends to the stream. When memory, file and budget are used up it waits for the
+// reader, as long as Options.Stall allows. A reader that has nothing to read gets the bytes
+// even then, one block at a time. Write fails once the stream has ended, with the cause if
+// there is one.
 func (s *Stream) Write(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
@@ -100,7 +100,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// isFull reports whether there is no room, for this stream or for all.
+// isFull reports whether an error means that there is no room, for this stream or for all.
 func isFull(err error) bool {
 	return errors.Is(err, spool.ErrTooLarge) || errors.Is(err, spool.ErrFull)
 }
@@ -150,8 +150,8 @@ func (s *Stream) tail() (*spool.Block, error) {
 	}
 	hint := int64(spool.BlockSize)
 	if s.written == 0 {
-		// The rest of a piece whose first bytes were led fills the block: later pieces
-		// are aligned with blocks.
+		// The first s.led bytes of this piece went to the client directly. A block that is
+		// shorter by that much takes the rest, so that later pieces begin with a block.
 		hint -= int64(s.led)
 	}
 	b := s.store.AllocMemory(hint)
@@ -187,8 +187,7 @@ func (s *Stream) waitForReader(p []byte) (int, error) {
 }
 
 // writeWhenRoom tries again whenever there may be room, until it has written something.
-// The time for that counts from here: room that other streams take first does not
-// prolong it.
+// Options.Stall counts from here: room that other streams take first does not prolong it.
 func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	var stalled <-chan time.Time
 	if s.opts.Stall > 0 {
@@ -212,9 +211,9 @@ func (s *Stream) writeWhenRoom(p []byte) (int, error) {
 	}
 }
 
-// lend passes the beginning of p to the reader beyond the budget: other streams that
-// have used the budget up would stop this one for good. It returns how much it passes,
-// which is nothing while the reader has something.
+// lend passes the beginning of p to a reader that has nothing to read, beyond the budget:
+// otherwise streams that have used up the budget would stop this one. It returns the number
+// of bytes.
 func (s *Stream) lend(p []byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,8 +227,8 @@ func (s *Stream) lend(p []byte) int {
 	return b.Len()
 }
 
-// repay waits until the reader has read the lent bytes, or there is room for them. So
-// lent bytes never exceed one block for each run.
+// repay waits until the reader has read the lent bytes, or there is room for them. So a run
+// never has more than one lent block.
 func (s *Stream) repay(stalled <-chan time.Time) error {
 	for {
 		freed := s.expectRoom()
@@ -242,7 +241,8 @@ func (s *Stream) repay(stalled <-chan time.Time) error {
 	}
 }
 
-// tryRepay reports whether no lent block is left.
+// tryRepay counts the lent block, if there is one, within the bounds and the budget. It
+// reports whether no lent block is left.
 func (s *Stream) tryRepay() (repaid bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,8 +255,8 @@ func (s *Stream) tryRepay() (repaid bool, err error) {
 	return false, nil
 }
 
-// expectRoom makes the reader wake the writer. The channel that it returns is closed
-// when another spool gives something back.
+// expectRoom makes the reader wake the writer when it frees a block. The channel that it
+// returns is closed when another spool gives something back.
 func (s *Stream) expectRoom() (freed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,8 +322,8 @@ func (s *Stream) Flush() {
 	s.wakeReader()
 }
 
-// Lead notes n bytes that went past the stream before its first one and were not
-// flushed: Reader.FlushIdle counts for them too.
+// Lead records n bytes that were sent past the stream before its first one, without a
+// flush. Reader.FlushIdle counts for them too.
 func (s *Stream) Lead(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -358,11 +358,11 @@ func (s *Stream) Abort(cause error) {
 	s.wakeWriter()
 }
 
-// Broken returns why the stream's file cannot be used, nil if it can. It is for the
-// writer's goroutine.
+// Broken returns the error that makes the stream's file unusable, nil if it can be used. It
+// is for the writer's goroutine.
 func (s *Stream) Broken() error { return s.store.Broken() }
 
-// Close gives everything back. The writer and the reader must be done.
+// Close releases memory and file. The writer and the reader must be done.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

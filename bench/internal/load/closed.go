@@ -14,7 +14,7 @@ const answerBuffer = 16 << 10
 func (s Stream) closedClient(ctx context.Context, start time.Time) []Sample {
 	var samples []Sample
 	request := s.request()
-	line := lineTo{addr: s.Addr}
+	line := lineTo{addr: s.Addr, buffer: answerBuffer}
 	defer line.hangUp()
 	for n := 0; s.Requests == 0 || n < s.Requests; n++ {
 		due := time.Now()
@@ -44,15 +44,16 @@ func (s Stream) closedClient(ctx context.Context, start time.Time) []Sample {
 
 // lineTo is a client's connection to an address, opened when it is needed.
 type lineTo struct {
-	addr string
-	conn *conn // nil: not open
+	addr   string
+	buffer int   // for answers
+	conn   *conn // nil: not open
 }
 
 // ask sends the request over the open connection, or over a new one.
 func (l *lineTo) ask(ctx context.Context, request []byte, deadline time.Time) (answer, error) {
 	if l.conn == nil {
 		var err error
-		if l.conn, err = dial(ctx, &net.Dialer{Deadline: deadline}, l.addr, answerBuffer); err != nil {
+		if l.conn, err = dial(ctx, &net.Dialer{Deadline: deadline}, l.addr, l.buffer); err != nil {
 			return answer{}, err
 		}
 	}

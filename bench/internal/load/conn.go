@@ -142,7 +142,7 @@ func (c *conn) discardBody(h head) (int64, error) {
 		}
 		return int64(n), nil
 	case h.keep:
-		return 0, fmt.Errorf("%w: neither length nor chunks", errProtocol)
+		return 0, fmt.Errorf("%w: it has neither a Content-Length nor chunks", errProtocol)
 	default:
 		n, err := io.Copy(io.Discard, c.answers)
 		if err != nil {

@@ -25,7 +25,7 @@ func TestRoundTripReadsEachForm(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, func(int64, *http.Request) (string, bool) { return c.text, c.hangUp })
-			line := lineTo{addr: f.addr}
+			line := lineTo{addr: f.addr, buffer: answerBuffer}
 			defer line.hangUp()
 			got, err := line.ask(t.Context(), Stream{Addr: f.addr, Path: "/"}.request(), time.Now().Add(patience))
 			if err != nil || got != c.want {
@@ -53,7 +53,7 @@ func TestRoundTripRefusesWhatItCannotRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, func(int64, *http.Request) (string, bool) { return text, true })
-			line := lineTo{addr: f.addr}
+			line := lineTo{addr: f.addr, buffer: answerBuffer}
 			got, err := line.ask(t.Context(), Stream{Addr: f.addr, Path: "/"}.request(), time.Now().Add(patience))
 			if err == nil {
 				t.Fatalf("got %+v, want an error", got)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/journal"
 )
 
 // Kind is the way in which the requests of a stream follow each other.
@@ -30,6 +32,7 @@ type Stream struct {
 	Clients  int           // all kinds but Open
 	Requests int           // per client; 0: as many as fit into Duration
 	Rate     float64       // Open: requests per second
+	First    int           // Open: number of the first request, which journal.Header carries; 0: they have no numbers
 	Duration time.Duration // of the whole stream: no request starts after it
 	Timeout  time.Duration // timeout of one request, from the time at which it was due
 	Cut      time.Duration // Closed: requests that have not ended this long after Duration are left out; 0: all are waited for
@@ -49,6 +52,7 @@ type Sample struct {
 	Late   time.Duration `json:"l"` // how much later it was sent
 	Took   time.Duration `json:"t"` // from the time at which it was due to the last byte
 	Status int           `json:"c"` // 0: no complete answer within the timeout
+	Number int           `json:"n"` // of the request, if its stream has numbers
 }
 
 // OK reports whether the request was answered with success.
@@ -59,14 +63,15 @@ func (s Sample) Refused() bool { return s.Status >= 400 }
 
 // Result has the samples of each stream of a job, in the order of the streams.
 type Result struct {
+	Began   time.Time // start of the job
 	Streams [][]Sample
 }
 
 // Run runs all streams of the job and returns when the last one has ended.
 func Run(ctx context.Context, job Job) (Result, error) {
-	result := Result{Streams: make([][]Sample, len(job.Streams))}
-	errs := make([]error, len(job.Streams))
 	start := time.Now()
+	result := Result{Began: start, Streams: make([][]Sample, len(job.Streams))}
+	errs := make([]error, len(job.Streams))
 	var streams sync.WaitGroup
 	for i, stream := range job.Streams {
 		streams.Go(func() {
@@ -126,6 +131,12 @@ func (s Stream) request() []byte {
 	b.Write(s.requestHead())
 	b.Write(make([]byte, s.Body))
 	return b.Bytes()
+}
+
+// numbered returns the stream with the header of its i-th request.
+func (s Stream) numbered(i int) Stream {
+	s.Header += fmt.Sprintf("%s: %d\r\n", journal.Header, s.First+i)
+	return s
 }
 
 func (s Stream) requestHead() []byte {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/journal"
 )
 
 // count sorts samples as the scenarios do.
@@ -115,7 +117,7 @@ func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 func TestOpenLoopLatencyCountsFromTheDueTime(t *testing.T) {
 	f := newFake(t, always(okText))
 	due := time.Now().Add(-time.Hour)
-	lines := pool{addr: f.addr}
+	lines := pool{addr: f.addr, buffer: answerBuffer}
 	defer lines.close()
 	stream := Stream{Addr: f.addr, Path: "/", Timeout: 2 * time.Hour}
 	sample := stream.openRequest(t.Context(), &lines, stream.request(), due)
@@ -257,5 +259,31 @@ func TestInterruptedLoadEnds(t *testing.T) {
 		if _, err := Run(ctx, Job{Streams: []Stream{stream}}); err != nil {
 			t.Errorf("%s: %v", stream.Kind, err)
 		}
+	}
+}
+
+func TestRequestsCarryTheirNumbers(t *testing.T) {
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	f := newFake(t, func(_ int64, r *http.Request) (string, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.Method+" "+r.Header.Get(journal.Header)]++
+		return okText, false
+	})
+	before := time.Now()
+	result, err := Run(t.Context(), Job{Streams: []Stream{{
+		Kind: Open, Addr: f.addr, Path: "/", Body: 3, Rate: 3000, First: 100, Duration: time.Millisecond, Timeout: patience,
+	}}})
+	if err != nil || result.Began.Before(before) || result.Began.After(time.Now()) {
+		t.Fatalf("began %v, %v", result.Began, err)
+	}
+	for i, sample := range result.Streams[0] {
+		if sample.Number != 100+i || seen[fmt.Sprintf("POST %d", 100+i)] != 1 {
+			t.Errorf("sample %d has the number %d", i, sample.Number)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("requests %v, want 3", seen)
 	}
 }

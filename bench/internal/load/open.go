@@ -10,16 +10,20 @@ import (
 // runOpen starts a request at each tick of a regular clock, whether or not
 // the earlier ones have ended, and waits for all of them.
 func (s Stream) runOpen(ctx context.Context, start time.Time) ([]Sample, error) {
+	lines := pool{addr: s.Addr, buffer: answerBuffer}
+	defer lines.close()
+	return s.runOver(ctx, start, &lines)
+}
+
+// runOver is runOpen over the connections of the pool.
+func (s Stream) runOver(ctx context.Context, start time.Time, lines *pool) ([]Sample, error) {
 	if s.Rate <= 0 {
-		return nil, errors.New("an open loop needs a rate")
+		return nil, errors.New("a load with an open loop needs a rate")
 	}
 	interval := time.Duration(float64(time.Second) / s.Rate)
 	count := int(s.Rate * s.Duration.Seconds())
 	samples := make([]Sample, count)
 	request := s.request()
-	lines := pool{addr: s.Addr}
-	defer lines.close()
-
 	var requests sync.WaitGroup
 	for i := range count {
 		due := start.Add(time.Duration(i) * interval)
@@ -29,8 +33,14 @@ func (s Stream) runOpen(ctx context.Context, start time.Time) ([]Sample, error) 
 			break
 		}
 		requests.Go(func() {
-			samples[i] = s.openRequest(ctx, &lines, request, due)
-			samples[i].Start = due.Sub(start)
+			sample := &samples[i]
+			if s.First == 0 {
+				*sample = s.openRequest(ctx, lines, request, due)
+			} else {
+				*sample = s.openRequest(ctx, lines, s.numbered(i).request(), due)
+				sample.Number = s.First + i
+			}
+			sample.Start = due.Sub(start)
 		})
 	}
 	requests.Wait()
@@ -52,7 +62,8 @@ func (s Stream) openRequest(ctx context.Context, lines *pool, request []byte, du
 // pool keeps idle connections, as the many clients of an open loop would:
 // the most recently used one comes first.
 type pool struct {
-	addr string
+	addr   string
+	buffer int // of a connection
 
 	mu    sync.Mutex
 	lines []*lineTo // guarded by mu
@@ -63,7 +74,7 @@ func (p *pool) take() *lineTo {
 	defer p.mu.Unlock()
 	last := len(p.lines) - 1
 	if last < 0 {
-		return &lineTo{addr: p.addr}
+		return &lineTo{addr: p.addr, buffer: p.buffer}
 	}
 	line := p.lines[last]
 	p.lines = p.lines[:last]

@@ -9,5 +9,5 @@ import (
 
 // likeEthernet returns an error: the test would prove nothing without it.
 func likeEthernet(string, string, syscall.RawConn) error {
-	return errors.New("slow clients need the socket options of a Unix")
+	return errors.New("slow clients need socket options that only Unix has")
 }

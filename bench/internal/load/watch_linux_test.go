@@ -30,6 +30,28 @@ func TestSlicesCountRequestsOfEachTarget(t *testing.T) {
 	}
 }
 
+// An open loop keeps its connections from slice to slice.
+func TestSlicesAtARate(t *testing.T) {
+	good, bad := newFake(t, always(okText)), newFake(t, always(refusedText))
+	pids := []int{os.Getpid()}
+	results, err := RunSlices(t.Context(), SliceJob{
+		Targets: []SliceTarget{{Addr: good.addr, Path: "/", PIDs: pids}, {Addr: bad.addr, Path: "/", PIDs: pids}},
+		Rate:    1000, Warmup: 2 * time.Millisecond, Slice: 10 * time.Millisecond, Rounds: 3, Buffer: 4 << 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; r.Requests != 30 || len(r.Took) != 30 || r.Failed != 0 {
+		t.Errorf("good target: %d requests, %d times, %d failed, want 30, 30, 0", r.Requests, len(r.Took), r.Failed)
+	}
+	if r := results[1]; r.Requests != 0 || len(r.Took) != 0 || r.Failed != 30 {
+		t.Errorf("bad target: %d requests, %d times, %d failed, want 0, 0, 30", r.Requests, len(r.Took), r.Failed)
+	}
+	if dialed := good.dialed.Load(); dialed > 10 {
+		t.Errorf("%d connections, want at most as many as a slice has requests", dialed)
+	}
+}
+
 func TestSliceFigures(t *testing.T) {
 	r := SliceResult{Requests: 200, CPU: 10 * time.Millisecond, Time: 2 * time.Second}
 	if r.CPUPerRequest() != 50 || r.Throughput() != 100 {

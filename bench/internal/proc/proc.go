@@ -6,4 +6,4 @@ package proc
 import "errors"
 
 // ErrUnsupported is the error of every reading outside Linux.
-var ErrUnsupported = errors.New("process figures need Linux")
+var ErrUnsupported = errors.New("the CPU time and memory of a process can be read on Linux only")

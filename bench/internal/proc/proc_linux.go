@@ -12,6 +12,9 @@ import (
 	"unsafe"
 )
 
+// Reload is the signal that makes Caddy load its configuration again.
+const Reload = syscall.SIGUSR1
+
 // Tree returns pid and all its living descendants. A server such as nginx does
 // its work in children.
 func Tree(pid int) ([]int, error) {

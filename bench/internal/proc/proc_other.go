@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Reload is no signal of this system.
+const Reload = syscall.Signal(0)
+
 // Tree returns ErrUnsupported.
 func Tree(int) ([]int, error) { return nil, ErrUnsupported }
 
@@ -21,3 +24,12 @@ func EndWithParent() *syscall.SysProcAttr { return nil }
 
 // Signal returns ErrUnsupported.
 func Signal(int, syscall.Signal) error { return ErrUnsupported }
+
+// Calls is not supported.
+type Calls struct{}
+
+// CountCalls returns ErrUnsupported.
+func CountCalls(string) (*Calls, error) { return nil, ErrUnsupported }
+
+// Stop returns ErrUnsupported.
+func (*Calls) Stop() (int, error) { return 0, ErrUnsupported }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -39,6 +40,7 @@ type Env struct {
 	Quick    bool          // few and short repetitions, to try the bench
 	Rounds   int           // repetitions; 0: the default of the scenario
 	Only     []target.Name // measure only these; empty: all
+	Sizes    []int         // measure only these sizes of s1, in bytes; empty: all
 	Log      io.Writer     // progress
 
 	defaultRounds int                   // of the scenario that runs
@@ -59,10 +61,9 @@ func (e *Env) rounds() int {
 
 // chosen returns those of the names that are to be measured.
 func (e *Env) chosen(names []target.Name) []target.Name {
-	if len(e.Only) == 0 {
-		return names
-	}
-	return slices.DeleteFunc(slices.Clone(names), func(n target.Name) bool { return !slices.Contains(e.Only, n) })
+	return slices.DeleteFunc(slices.Clone(names), func(n target.Name) bool {
+		return (n == target.OffloadBefore && e.Programs.Before == "") || (len(e.Only) > 0 && !slices.Contains(e.Only, n))
+	})
 }
 
 // pick returns the first value, or the second for a quick run.
@@ -76,6 +77,19 @@ func pick[T any](e *Env, full, quick T) T {
 func (e *Env) logf(format string, args ...any) {
 	// An error of the progress line does not stop the bench.
 	_, _ = fmt.Fprintf(e.Log, format+"\n", args...)
+}
+
+// Build builds the program of a package of this module and returns its path, with
+// further flags for `go build`.
+func (e *Env) Build(ctx context.Context, name, folder string, flags ...string) (string, error) {
+	program := filepath.Join(e.Dir, name)
+	e.logf("building %s", folder)
+	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", program}, flags, []string{folder})...)
+	command.Dir, command.Stderr = e.Root, e.Log
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("building %s: %w", folder, err)
+	}
+	return program, nil
 }
 
 // pinned puts the command on one core, unless core is anyCore.

@@ -98,7 +98,8 @@ func (e *Env) isolate(ctx context.Context, s shape, name target.Name, f figures)
 	return nil
 }
 
-// isolationSettle is the first part, during which the clients arrive.
+// isolationSettle is the beginning of a measurement, in which the clients arrive and which
+// is left out.
 const isolationSettle = time.Second
 
 func (f figures) isolated(name target.Name, slow, fast []load.Sample, duration time.Duration) {
@@ -138,7 +139,7 @@ func (r *Report) isolation(names []target.Name, s shape, f figures) {
 	r.AtMost(s.name+", failed probes", ours("failed %"), 0)
 	r.AtMost(s.name+", fast p99 against haproxy", ours("p99")/f.median(target.HAProxy, "p99"), 1.2)
 	r.AtLeast(s.name+", blocking throughput against limit / time", ours("blocking rps")/ideal, 0.97)
-	// On one loop a round of all clients takes longer than the measurement.
+	// With one event loop, serving each client once takes longer than the measurement.
 	if s.workers > 1 {
 		r.AtMost(s.name+", blocking p99 / p50", ours("blocking p99")/ours("blocking p50"), 1.15)
 	}

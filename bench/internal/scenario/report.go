@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -15,12 +16,8 @@ import (
 type Report struct {
 	tables strings.Builder
 	notes  []string
-	aims   []string
-	missed int
+	aims   []aim
 }
-
-// Missed returns how many aims were missed.
-func (r *Report) Missed() int { return r.missed }
 
 // Textf adds a line between the tables.
 func (r *Report) Textf(format string, args ...any) {
@@ -44,37 +41,6 @@ func (r *Report) Table(header []string, rows [][]string) {
 	r.tables.WriteByte('\n')
 }
 
-// AtMost records whether a value is within its upper limit.
-func (r *Report) AtMost(what string, got, limit float64) {
-	r.aim(what, got <= limit, fmt.Sprintf("%s, aim <= %s", number(got), number(limit)), got)
-}
-
-// AtLeast records whether a value reaches its lower limit.
-func (r *Report) AtLeast(what string, got, limit float64) {
-	r.aim(what, got >= limit, fmt.Sprintf("%s, aim >= %s", number(got), number(limit)), got)
-}
-
-// RatioAtMost records whether a measured ratio is within its upper limit. It is
-// missed only if the lower bound is above the limit, in the two decimals of the
-// aims: the noise of the machine alone must not fail an aim.
-func (r *Report) RatioAtMost(what string, got stat.Bounds, limit float64) {
-	text := fmt.Sprintf("%.3fx [%.3f, %.3f], aim <= %.2fx", got.Mid, got.Low, got.High, limit)
-	r.aim(what, math.Round(got.Low*100) <= math.Round(limit*100), text, got.Mid)
-}
-
-// aim adds an aim. It leaves out values that were not measured.
-func (r *Report) aim(what string, met bool, text string, got float64) {
-	if math.IsNaN(got) {
-		return
-	}
-	verdict := "met"
-	if !met {
-		verdict = "MISSED"
-		r.missed++
-	}
-	r.aims = append(r.aims, fmt.Sprintf("%-7s%s: %s", verdict, what, text))
-}
-
 // String returns the whole text.
 func (r *Report) String() string {
 	var b strings.Builder
@@ -85,8 +51,8 @@ func (r *Report) String() string {
 	if len(r.aims) > 0 {
 		b.WriteString("\naims\n")
 	}
-	for _, aim := range r.aims {
-		fmt.Fprintf(&b, "%s\n", aim)
+	for _, a := range r.aims {
+		fmt.Fprintf(&b, "%-12s%s: %s\n", a.verdict, a.what, a.text)
 	}
 	return b.String()
 }
@@ -123,6 +89,30 @@ func (f figures) add(name target.Name, figure string, value float64) {
 	f[name][figure] = append(f[name][figure], value)
 }
 
+// beyond returns the differences of a figure of two targets, from the rounds that
+// have both.
+func (f figures) beyond(name, other target.Name, figure string) stat.Interval {
+	differences := stat.Differences(f[name][figure], f[other][figure])
+	return stat.MedianInterval(slices.DeleteFunc(differences, math.IsNaN), confidence)
+}
+
+// ratio returns the ratio of a figure of two targets, from the rounds that have
+// both.
+func (f figures) ratio(name, other target.Name, figure string) stat.Interval {
+	ratios := stat.Ratios(f[name][figure], f[other][figure])
+	return stat.MedianInterval(slices.DeleteFunc(ratios, math.IsNaN), confidence)
+}
+
+// ratioToPair returns the ratio of a figure to that of the target's pair.
+func (f figures) ratioToPair(name target.Name, figure string) stat.Interval {
+	return f.ratio(name, name.Pair(), figure)
+}
+
+// deviation returns the distance of the ratio of caddy-again to caddy from 1.
+func (f figures) deviation(figure string) float64 {
+	return math.Abs(f.ratioToPair(target.CaddyAgain, figure).Mid - 1)
+}
+
 // median returns the median of a figure, without repetitions that have no value.
 func (f figures) median(name target.Name, figure string) float64 {
 	var seen []float64
@@ -132,6 +122,23 @@ func (f figures) median(name target.Name, figure string) float64 {
 		}
 	}
 	return stat.Median(seen)
+}
+
+// most returns the highest value of a figure, and NaN without one.
+func (f figures) most(name target.Name, figure string) float64 {
+	return stat.Quantile(f[name][figure], 1)
+}
+
+// sum returns the sum of a figure over all repetitions, and NaN without one.
+func (f figures) sum(name target.Name, figure string) float64 {
+	if len(f[name][figure]) == 0 {
+		return math.NaN()
+	}
+	sum := 0.0
+	for _, value := range f[name][figure] {
+		sum += value
+	}
+	return sum
 }
 
 // cells formats the medians of the figures.

@@ -5,41 +5,12 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/bench/internal/load"
-	"github.com/caddy-offload/caddy-offload/bench/internal/stat"
 	"github.com/caddy-offload/caddy-offload/bench/internal/target"
 )
-
-func TestAims(t *testing.T) {
-	var r Report
-	r.AtMost("enough", 1.5, 1.5)
-	r.AtMost("too much", 1.6, 1.5)
-	r.AtLeast("reached", 2, 2)
-	r.AtLeast("not reached", 1, 2)
-	r.AtLeast("not measured", math.NaN(), 2)
-	r.RatioAtMost("noise above", stat.Bounds{Low: 1.04, Mid: 1.2, High: 1.3}, 1.05)
-	r.RatioAtMost("equal in two digits", stat.Bounds{Low: 1.0049, Mid: 1.2, High: 1.3}, 1)
-	r.RatioAtMost("surely above", stat.Bounds{Low: 1.06, Mid: 1.2, High: 1.3}, 1.05)
-	r.RatioAtMost("no pairs", stat.MedianBounds(nil, 0.9), 1.05)
-	if r.Missed() != 3 {
-		t.Errorf("%d missed, want 3", r.Missed())
-	}
-	text := r.String()
-	for _, line := range []string{"met    enough", "MISSED too much", "met    reached", "MISSED not reached", "met    noise above", "met    equal in two digits", "MISSED surely above"} {
-		if !strings.Contains(text, line) {
-			t.Errorf("%q is missing:\n%s", line, text)
-		}
-	}
-	for _, line := range []string{"not measured", "no pairs"} {
-		if strings.Contains(text, line) {
-			t.Errorf("%q is there:\n%s", line, text)
-		}
-	}
-}
 
 func TestNumbers(t *testing.T) {
 	for want, x := range map[string]float64{
@@ -77,23 +48,46 @@ func TestTally(t *testing.T) {
 }
 
 func TestOverloadFigures(t *testing.T) {
-	duration := 4 * time.Second
+	o := offer{duration: 4 * time.Second, settle: time.Second}
 	samples := []load.Sample{
-		{Start: 0, Took: 500 * time.Millisecond, Status: 200}, // not in the steady part
+		{Start: 0, Took: 500 * time.Millisecond, Status: 200},                      // not in the steady part
+		{Start: 900 * time.Millisecond, Took: 300 * time.Millisecond, Status: 200}, // answered in it
 		{Start: 2 * time.Second, Took: 60 * time.Millisecond, Status: 200},
 		{Start: 2 * time.Second, Took: time.Millisecond, Status: 503},
 		{Start: 2 * time.Second, Took: 90 * time.Millisecond, Status: 503},
 		{Start: 2 * time.Second, Took: time.Second},
+		{Start: 3900 * time.Millisecond, Took: 200 * time.Millisecond, Status: 200}, // answered after it
 	}
 	f := make(figures)
-	f.overloaded(target.Offload, samples, duration)
+	f.overloaded(target.Offload, samples, o)
 	for figure, want := range map[string]float64{
-		"goodput": 2 / 4.0 / overloadCapacity, "p99": 60, "p99 of all": 500, "failed": 1, "refused": 2,
+		"goodput": 4 / 4.0 / overloadCapacity, "steady": 2 / 3.0 / overloadCapacity,
+		"p99": 60, "p99 of all": 500, "failed": 1, "refused": 2,
 		"refusal p99": 90, "on arrival": 1, "on arrival p50": 1,
 	} {
 		if got := f.median(target.Offload, figure); got != want {
 			t.Errorf("%s = %v, want %v", figure, got, want)
 		}
+	}
+}
+
+// Goodput is compared with the best of the other proxies.
+func TestOverloadIsComparedWithTheBestPeer(t *testing.T) {
+	f := make(figures)
+	for name, steady := range map[target.Name]float64{target.HAProxy: 1, target.NGINX: 0.95, target.Caddy: 2, target.Offload: 0.985} {
+		f.add(name, "steady", steady)
+	}
+	var r Report
+	r.overloadAims(offer{factor: 1, queue: 64}, f)
+	if len(r.aims) != 1 || r.aims[0].verdict != missed {
+		t.Fatalf("aims %+v, want a miss against haproxy alone", r.aims)
+	}
+	var alone Report
+	delete(f, target.HAProxy)
+	delete(f, target.NGINX)
+	alone.overloadAims(offer{factor: 1, queue: 64}, f)
+	if len(alone.aims) != 0 {
+		t.Fatalf("aims %+v without a peer", alone.aims)
 	}
 }
 
@@ -136,6 +130,13 @@ func TestInterleaveStopsWhenInterrupted(t *testing.T) {
 	}
 }
 
+func TestFailedBuildIsAnError(t *testing.T) {
+	env := &Env{Root: ".", Dir: t.TempDir(), Log: io.Discard}
+	if _, err := env.Build(t.Context(), "program", "./no-such-folder"); err == nil {
+		t.Fatal("no error")
+	}
+}
+
 func TestFind(t *testing.T) {
 	all, err := Find(nil)
 	if err != nil || len(all) != len(All()) {
@@ -145,7 +146,7 @@ func TestFind(t *testing.T) {
 	if err != nil || len(some) != 2 || some[0].Name != "sse" || some[1].Name != "s1" {
 		t.Fatalf("%v, %v", some, err)
 	}
-	if _, err := Find([]string{"s9"}); err == nil {
+	if _, err := Find([]string{"s6"}); err == nil {
 		t.Fatal("an unknown scenario: no error")
 	}
 }

@@ -29,8 +29,12 @@ func All() []Scenario {
 		{"s3", "S3 overload: goodput of an upstream that thrashes", runOverload},
 		{"s4", "S4 burst: 100 clients x 5 requests of 200 ms", runBurst},
 		{"s5", "S5 slow clients beside normal ones", runSlowClients},
-		{"s7", "S7 admission: Go benchmarks of the engine", runMicro},
-		{"s8", "S8 memory of waiting requests", runMemory},
+		{"s7", "S7 admission: Go benchmarks of the engine and the handler", runMicro},
+		{"s8", "S8 memory of waiting requests and idle event streams", runMemory},
+		{"s9", "S9 start: first answer, idle memory and size of the program", runStart},
+		{"upstreams", "upstreams: two upstreams with permits of their own, while one is killed, ill, and reloaded", runUpstreams},
+		{"outage", "outage: the only upstream is killed and comes back, or is dead", runOutage},
+		{"rolling", "rolling: three upstreams are restarted one after the other", runRolling},
 		{"sse", "SSE: delay of server-sent events", runEvents},
 	}
 }

@@ -1,5 +1,5 @@
 // Package stat computes the few figures that the bench reports from samples:
-// medians, percentiles and bounds on a median. It does not depend on HTTP and
+// medians, percentiles and intervals of a median. It does not depend on HTTP and
 // assumes no distribution, because the noise of a shared machine has none.
 package stat
 
@@ -45,6 +45,15 @@ func Ratios(a, b []float64) []float64 {
 	return ratios
 }
 
+// Differences subtracts b from a pair by pair, as Ratios divides.
+func Differences(a, b []float64) []float64 {
+	differences := make([]float64, 0, min(len(a), len(b)))
+	for i := range min(len(a), len(b)) {
+		differences = append(differences, a[i]-b[i])
+	}
+	return differences
+}
+
 // Millis converts durations to milliseconds.
 func Millis(x []time.Duration) []float64 {
 	ms := make([]float64, len(x))
@@ -54,22 +63,32 @@ func Millis(x []time.Duration) []float64 {
 	return ms
 }
 
-// Bounds is a median with its one-sided confidence bounds.
-type Bounds struct {
+// Interval is a median with the interval that has the true median in it, at the
+// confidence that it was made with.
+type Interval struct {
 	Low, Mid, High float64
+
+	Sure bool // there were enough values for the confidence
 }
 
-// MedianBounds returns the median of x and the order statistics that bound the
-// true median from below and from above, each with the given confidence (0.9:
-// the true median lies below Low in at most one case of ten). The bounds are
-// the extremes, or wider than asked for, when x has too few values.
-func MedianBounds(x []float64, confidence float64) Bounds {
+// Width returns the length of the interval.
+func (i Interval) Width() float64 { return i.High - i.Low }
+
+// MedianInterval returns the median of x and the order statistics around it that
+// have the true median between them with the given confidence (0.9: in at least
+// nine cases of ten). They are equally far from both ends. When x has too few
+// values for the confidence, they are the extremes, and the interval is not sure.
+func MedianInterval(x []float64, confidence float64) Interval {
 	if len(x) == 0 {
-		return Bounds{Low: math.NaN(), Mid: math.NaN(), High: math.NaN()}
+		return Interval{Low: math.NaN(), Mid: math.NaN(), High: math.NaN()}
 	}
 	sorted := slices.Sorted(slices.Values(x))
-	k := boundRank(len(sorted), 1-confidence)
-	return Bounds{Low: sorted[k], Mid: Median(sorted), High: sorted[len(sorted)-1-k]}
+	risk := (1 - confidence) / 2
+	k := boundRank(len(sorted), risk)
+	return Interval{
+		Low: sorted[k], Mid: Median(sorted), High: sorted[len(sorted)-1-k],
+		Sure: math.Pow(0.5, float64(len(sorted))) <= risk,
+	}
 }
 
 // boundRank returns the largest zero-based rank whose order statistic lies above

@@ -61,6 +61,13 @@ func TestRatiosPairUp(t *testing.T) {
 	}
 }
 
+func TestDifferencesPairUp(t *testing.T) {
+	got := Differences([]float64{2, 9, 5}, []float64{1, 3})
+	if len(got) != 2 || got[0] != 1 || got[1] != 6 {
+		t.Fatalf("Differences = %v, want [1 6]", got)
+	}
+}
+
 func TestMillis(t *testing.T) {
 	got := Millis([]time.Duration{1500 * time.Microsecond, 0})
 	if got[0] != 1.5 || got[1] != 0 {
@@ -69,18 +76,22 @@ func TestMillis(t *testing.T) {
 }
 
 // The ranks come from a table of the binomial distribution: with 12 samples
-// P(at most 3 below) = 0.073 and P(at most 4 below) = 0.194.
-func TestMedianBoundsRanks(t *testing.T) {
+// P(at most 2 below) = 0.019, P(at most 3 below) = 0.073 and P(at most 4 below) =
+// 0.194; with 24 P(at most 7 below) = 0.032 and P(at most 8 below) = 0.076.
+func TestMedianIntervalRanks(t *testing.T) {
 	for _, c := range []struct {
 		n          int
 		confidence float64
 		rank       int
 	}{
-		{12, 0.90, 3},
-		{12, 0.95, 2},
-		{14, 0.90, 4},
-		{20, 0.90, 6},
+		{12, 0.80, 3},
+		{12, 0.90, 2},
+		{14, 0.80, 4},
+		{20, 0.80, 6},
+		{24, 0.90, 7},
+		{5, 0.80, 0},
 		{5, 0.90, 0},
+		{4, 0.90, 0},
 		{1, 0.90, 0},
 		{2, 0.90, 0},
 	} {
@@ -88,34 +99,47 @@ func TestMedianBoundsRanks(t *testing.T) {
 		for i := range x {
 			x[i] = float64(i)
 		}
-		got := MedianBounds(x, c.confidence)
+		got := MedianInterval(x, c.confidence)
 		if got.Low != float64(c.rank) || got.High != float64(c.n-1-c.rank) {
 			t.Errorf("n=%d at %v: [%v, %v], want ranks %d and %d",
 				c.n, c.confidence, got.Low, got.High, c.rank, c.n-1-c.rank)
 		}
+		if got.Sure != (c.n >= 5) {
+			t.Errorf("n=%d at %v: sure %v", c.n, c.confidence, got.Sure)
+		}
+		if want := float64(c.n - 1 - 2*c.rank); got.Width() != want {
+			t.Errorf("n=%d at %v: width %v, want %v", c.n, c.confidence, got.Width(), want)
+		}
 	}
 }
 
-func TestMedianBoundsHoldWhatTheyPromise(t *testing.T) {
+func TestMedianIntervalHoldsWhatItPromises(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const rounds = 5000
-	above := 0
+	above, outside := 0, 0
 	for range rounds {
 		x := make([]float64, 12)
 		for i := range x {
 			x[i] = random.ExpFloat64()
 		}
-		if MedianBounds(x, 0.9).Low > math.Ln2 { // the true median
+		got := MedianInterval(x, 0.8)
+		if got.Low > math.Ln2 { // the true median
 			above++
+		}
+		if got.Low > math.Ln2 || got.High < math.Ln2 {
+			outside++
 		}
 	}
 	if share := float64(above) / rounds; share > 0.1 {
-		t.Fatalf("the lower bound lay above the true median in %.3f of all cases, want at most 0.1", share)
+		t.Fatalf("the lower end lay above the true median in %.3f of all cases, want at most 0.1", share)
+	}
+	if share := float64(outside) / rounds; share > 0.2 {
+		t.Fatalf("the true median was outside in %.3f of all cases, want at most 0.2", share)
 	}
 }
 
-func TestMedianBoundsOfNothing(t *testing.T) {
-	if got := MedianBounds(nil, 0.9); !math.IsNaN(got.Mid) || !math.IsNaN(got.Low) || !math.IsNaN(got.High) {
-		t.Fatalf("MedianBounds(nil) = %+v, want NaN", got)
+func TestMedianIntervalOfNothing(t *testing.T) {
+	if got := MedianInterval(nil, 0.9); !math.IsNaN(got.Mid) || !math.IsNaN(got.Low) || !math.IsNaN(got.High) {
+		t.Fatalf("MedianInterval(nil) = %+v, want NaN", got)
 	}
 }

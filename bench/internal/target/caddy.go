@@ -20,8 +20,8 @@ const caddyHead = `{
 
 func caddyRecipe(name Name, plan Plan, k kit) recipe {
 	r := recipe{
-		files:   map[string]string{"Caddyfile": caddyText(name, plan, k.addr)},
-		command: []string{k.programs.Caddy, "run", "--adapter", "caddyfile", "--config", k.file("Caddyfile")},
+		files:   map[string]string{"Caddyfile": caddyText(name, plan, k)},
+		command: []string{k.programs.caddy(name), "run", "--adapter", "caddyfile", "--config", k.file("Caddyfile")},
 		env:     []string{"HOME=" + k.dir, "XDG_DATA_HOME=" + k.file("data"), "XDG_CONFIG_HOME=" + k.file("config")},
 	}
 	if plan.Core >= 0 {
@@ -30,16 +30,41 @@ func caddyRecipe(name Name, plan Plan, k kit) recipe {
 	return r
 }
 
-func caddyText(name Name, plan Plan, addr string) string {
+// caddy returns the program of a Caddy target.
+func (p Programs) caddy(name Name) string {
+	switch name {
+	case OffloadBefore:
+		return p.Before
+	case CaddyBlock:
+		return p.Blocking
+	case CaddyPlain:
+		return p.Plain
+	case OffloadNoCelery:
+		return p.NoCelery
+	default:
+		return p.Caddy
+	}
+}
+
+func caddyText(name Name, plan Plan, k kit) string {
 	var b strings.Builder
 	b.WriteString(caddyHead)
-	fmt.Fprintf(&b, "http://%s {\n", addr)
+	fmt.Fprintf(&b, "http://%s {\n", k.addr)
+	if name.Pair() == CaddyUsual {
+		fmt.Fprintf(&b, "\tlog {\n\t\toutput file %s\n\t}\n\tencode\n", k.file("access.log"))
+	}
+	if len(plan.Servers) > 0 {
+		writeServers(&b, name, plan)
+		return b.String()
+	}
 	switch name {
 	case CaddyMaxConns:
 		writeMaxConns(&b, plan, "")
 	case CaddyBuffers:
 		writeMaxConns(&b, plan, "\t\trequest_buffers 4MiB\n\t\tresponse_buffers 4MiB\n")
-	case Offload, OffloadUnmarked:
+	case CaddyBlock:
+		fmt.Fprintf(&b, "\tbench_block %s/*\n", SlowPath)
+	case Offload, OffloadUnmarked, OffloadBefore, OffloadUsual, OffloadNoCelery:
 		writeOffload(&b, plan, "")
 	case OffloadNoSpool:
 		writeOffload(&b, plan, "\t\trequest_spool off\n\t\tresponse_spool off\n")

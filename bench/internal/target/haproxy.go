@@ -30,11 +30,15 @@ func haproxyConfig(name Name, plan Plan, addr string) string {
 defaults
 	mode http
 	option http-no-delay
-	retries 0
 	timeout connect 5s
 	timeout client 10m
 	timeout server 10m
 `)
+	if len(plan.Servers) > 0 {
+		writeHAProxyServers(&b, plan, addr)
+		return b.String()
+	}
+	b.WriteString("\tretries 0\n")
 	if plan.Uploads {
 		b.WriteString("\toption http-buffer-request\n\ttimeout http-request 1m\n")
 	}

@@ -3,8 +3,10 @@ package target
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,8 +25,10 @@ const (
 
 // Target is a started target.
 type Target struct {
-	Name Name
-	Addr string
+	Name    Name
+	Addr    string
+	Program string    // path of its program
+	Began   time.Time // when its process was started
 
 	dir     string
 	process *exec.Cmd     // nil: direct
@@ -32,7 +36,7 @@ type Target struct {
 }
 
 // Start starts a target for the plan in a new folder below dir and returns when
-// it accepts connections.
+// it answers.
 func Start(ctx context.Context, programs Programs, dir string, name Name, plan Plan) (*Target, error) {
 	if name == Direct {
 		return &Target{Name: name, Addr: plan.Slow}, nil
@@ -49,6 +53,7 @@ func Start(ctx context.Context, programs Programs, dir string, name Name, plan P
 	if err != nil {
 		return nil, err
 	}
+	t.Program = r.command[0]
 	for file, text := range r.files {
 		if err := os.WriteFile(filepath.Join(own, file), []byte(text), 0o600); err != nil {
 			return nil, fmt.Errorf("target file: %w", err)
@@ -77,6 +82,7 @@ func (t *Target) launch(r recipe) error {
 	t.process.Env = append(os.Environ(), r.env...)
 	t.process.Stdout, t.process.Stderr = output, output
 	t.process.SysProcAttr = proc.EndWithParent()
+	t.Began = time.Now()
 	err = t.process.Start()
 	if err = errors.Join(err, output.Close()); err != nil {
 		return fmt.Errorf("starting %s: %w", t.Name, err)
@@ -90,26 +96,51 @@ func (t *Target) launch(r recipe) error {
 	return nil
 }
 
-// ready waits until the target accepts connections.
+// ready waits until the target answers. NGINX accepts connections before it has
+// started its workers.
 func (t *Target) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	retry := time.NewTicker(10 * time.Millisecond)
+	retry := time.NewTicker(time.Millisecond)
 	defer retry.Stop()
-	var dialer net.Dialer
 	for {
-		conn, err := dialer.DialContext(ctx, "tcp", t.Addr)
+		err := t.answers(ctx)
 		if err == nil {
-			return conn.Close()
+			return nil
 		}
 		select {
 		case <-retry.C:
 		case <-t.ended:
 			return fmt.Errorf("ended at its start: %s", t.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("does not listen: %w: %s", context.Cause(ctx), t.lastWords())
+			return fmt.Errorf("does not answer: %w: %s", errors.Join(context.Cause(ctx), err), t.lastWords())
 		}
 	}
+}
+
+// badRequest is rejected by all targets. It is longer than the preface of HTTP/2, for
+// which Caddy looks first.
+const badRequest = "?\r\nX-Padding: 0123456789abcdef\r\n\r\n"
+
+// answers sends a request that the target rejects without its upstream, and reads
+// the first byte of the answer.
+func (t *Target) answers(ctx context.Context) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", t.Addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // the answer counts
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return fmt.Errorf("setting deadline: %w", err)
+	}
+	if _, err := io.WriteString(conn, badRequest); err != nil {
+		return fmt.Errorf("asking: %w", err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		return fmt.Errorf("reading answer: %w", err)
+	}
+	return nil
 }
 
 // lastWords returns the last line of the process's output.
@@ -120,6 +151,41 @@ func (t *Target) lastWords() []byte {
 	}
 	output = bytes.TrimSpace(output)
 	return output[bytes.LastIndexByte(output, '\n')+1:]
+}
+
+// LogLine is an error that Caddy has logged.
+type LogLine struct {
+	TS    float64 `json:"ts"` // seconds since 1970
+	Level string  `json:"level"`
+	Msg   string  `json:"msg"`
+}
+
+// At returns the time of the line.
+func (l LogLine) At() time.Time { return time.Unix(0, int64(l.TS*1e9)) }
+
+// Errors returns what a Caddy target has logged so far.
+func (t *Target) Errors() ([]LogLine, error) {
+	output, err := os.ReadFile(filepath.Join(t.dir, "output"))
+	if err != nil {
+		return nil, fmt.Errorf("log of %s: %w", t.Name, err)
+	}
+	var lines []LogLine
+	for text := range bytes.Lines(output) {
+		var line LogLine
+		// Other programs write other lines, and a last one can be incomplete.
+		if json.Unmarshal(text, &line) == nil {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// Reload makes a Caddy target load its configuration again.
+func (t *Target) Reload() error {
+	if err := proc.Signal(t.process.Process.Pid, proc.Reload); err != nil {
+		return fmt.Errorf("reloading %s: %w", t.Name, err)
+	}
+	return nil
 }
 
 // PIDs returns the processes of the target.

@@ -37,6 +37,12 @@ const (
 	Offload         Name = "offload"          // offload on the slow route
 	OffloadNoSpool  Name = "offload-nospool"  // the same with both spools off
 	OffloadUnmarked Name = "offload-unmarked" // the same, loaded on the fast route
+	OffloadBefore   Name = "offload-before"   // offload on the slow route, by Programs.Before
+	CaddyUsual      Name = "caddy-usual"      // reverse_proxy with an access log and compression, as people run it
+	OffloadUsual    Name = "offload-usual"    // offload on the slow route of the same
+	CaddyBlock      Name = "caddy-block"      // a handler that blocks in place of the slow route, by Programs.Blocking
+	CaddyPlain      Name = "caddy-plain"      // reverse_proxy, by Programs.Plain
+	OffloadNoCelery Name = "offload-nocelery" // offload on the slow route, by Programs.NoCelery
 )
 
 // Path returns the path for the load on the slow route of this target.
@@ -45,6 +51,25 @@ func (n Name) Path() string {
 		return FastPath
 	}
 	return SlowPath
+}
+
+// Pair returns the target without offload that is otherwise configured as n: the
+// ratios of n compare with it.
+func (n Name) Pair() Name {
+	if n == CaddyUsual || n == OffloadUsual {
+		return CaddyUsual
+	}
+	return Caddy
+}
+
+// Header returns the header lines of the requests to n. For targets with compression the
+// client accepts compressed answers, so that their compression checks each answer; it
+// compresses none of them, by their type.
+func (n Name) Header() string {
+	if n.Pair() == CaddyUsual {
+		return "Accept-Encoding: gzip, zstd\r\n"
+	}
+	return ""
 }
 
 // Plan is the task of all targets.
@@ -56,6 +81,16 @@ type Plan struct {
 	MaxWait time.Duration // longest wait
 	Uploads bool          // clients send bodies slowly: read a body before its request takes a place, if possible
 	Core    int           // pin the target to this core, with one thread; negative: not pinned
+
+	Servers []Server      // upstreams that share all routes, in place of Slow, Fast and Limit
+	Health  string        // path of their health checks; empty: none
+	Hold    time.Duration // for which the breaker of offload holds requests; 0: it has no breaker
+}
+
+// Server is one of several upstreams behind a target.
+type Server struct {
+	Addr  string
+	Limit int // requests inside
 }
 
 // kit has the paths of the programs and of one target's files.
@@ -71,6 +106,11 @@ func (k kit) file(name string) string { return filepath.Join(k.dir, name) }
 // Programs are the paths of the servers' programs.
 type Programs struct {
 	Caddy, HAProxy, NGINX, Taskset string
+
+	Before   string // an earlier build of Caddy, empty without
+	Plain    string // Caddy with its standard modules alone
+	NoCelery string // the same with offload, without Celery
+	Blocking string // the same as Plain, with a handler that blocks
 }
 
 // recipe describes the start of a target: the files that it reads and its
@@ -84,7 +124,8 @@ type recipe struct {
 // recipeOf returns the recipe of a target that needs a process.
 func recipeOf(name Name, plan Plan, k kit) (recipe, error) {
 	switch name {
-	case Caddy, CaddyAgain, CaddyMaxConns, CaddyBuffers, Offload, OffloadNoSpool, OffloadUnmarked:
+	case Caddy, CaddyAgain, CaddyMaxConns, CaddyBuffers, Offload, OffloadNoSpool, OffloadUnmarked, OffloadBefore,
+		CaddyUsual, OffloadUsual, CaddyBlock, CaddyPlain, OffloadNoCelery:
 		return caddyRecipe(name, plan, k), nil
 	case HAProxy, HAProxyBig:
 		return haproxyRecipe(name, plan, k), nil

@@ -1,6 +1,9 @@
 package target
 
 import (
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	_ "github.com/caddy-offload/caddy-offload/bench/internal/caddy/block"
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
 )
 
@@ -34,12 +38,13 @@ func TestCaddyfilesAdapt(t *testing.T) {
 	}
 	for _, name := range []Name{
 		Caddy, CaddyAgain, CaddyMaxConns, CaddyBuffers, Offload, OffloadNoSpool, OffloadUnmarked,
+		OffloadBefore, CaddyUsual, OffloadUsual, CaddyBlock, CaddyPlain, OffloadNoCelery,
 	} {
 		for about, change := range plans {
 			t.Run(string(name)+" "+about, func(t *testing.T) {
 				plan := somePlan()
 				change(&plan)
-				text := caddyText(name, plan, "127.0.0.1:1000")
+				text := caddyText(name, plan, someKit())
 				json, warnings, err := adapter.Adapt([]byte(text), nil)
 				if err != nil || len(warnings) > 0 {
 					t.Fatalf("%v %v\n%s", err, warnings, text)
@@ -66,6 +71,10 @@ func TestLimitsReachEachConfig(t *testing.T) {
 		Offload:         {"concurrency 8", "queue 64", "max_wait 500ms", "breaker off"},
 		OffloadNoSpool:  {"concurrency 8", "request_spool off", "response_spool off"},
 		OffloadUnmarked: {"offload /slow/* {"},
+		CaddyUsual:      {"output file /nowhere/access.log", "\tencode\n"},
+		CaddyBlock:      {"bench_block /slow/*"},
+		OffloadNoCelery: {"offload /slow/* {", "concurrency 8"},
+		OffloadUsual:    {"output file /nowhere/access.log", "\tencode\n", "offload /slow/* {", "concurrency 8"},
 	} {
 		r, err := recipeOf(name, somePlan(), someKit())
 		if err != nil {
@@ -77,6 +86,109 @@ func TestLimitsReachEachConfig(t *testing.T) {
 					t.Errorf("%s: %q is missing:\n%s", name, word, text)
 				}
 			}
+		}
+	}
+}
+
+func severalServers() Plan {
+	return Plan{
+		Servers: []Server{{"127.0.0.1:1001", 4}, {"127.0.0.1:1002", 8}},
+		Health:  "/health", Queue: 64, MaxWait: 5 * time.Second, Core: -1,
+	}
+}
+
+func TestSeveralServersAdapt(t *testing.T) {
+	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
+	plans := map[string]func(*Plan){
+		"two":    func(*Plan) {},
+		"a hold": func(p *Plan) { p.Servers, p.Hold, p.Health = p.Servers[:1], 5*time.Second, "" },
+	}
+	for _, name := range []Name{Caddy, Offload} {
+		for about, change := range plans {
+			t.Run(string(name)+" "+about, func(t *testing.T) {
+				plan := severalServers()
+				change(&plan)
+				text := caddyText(name, plan, someKit())
+				json, warnings, err := adapter.Adapt([]byte(text), nil)
+				if err != nil || len(warnings) > 0 {
+					t.Fatalf("%v %v\n%s", err, warnings, text)
+				}
+				for _, server := range plan.Servers {
+					if !strings.Contains(string(json), server.Addr) {
+						t.Fatalf("server %s is missing:\n%s", server.Addr, text)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestEachServerHasItsLimit(t *testing.T) {
+	held := severalServers()
+	held.Servers, held.Hold = held.Servers[:1], 5*time.Second
+	for _, c := range []struct {
+		name  Name
+		plan  Plan
+		words []string
+		not   string
+	}{
+		{Caddy, severalServers(), []string{
+			"reverse_proxy 127.0.0.1:1001 127.0.0.1:1002 {", "lb_policy least_conn", "lb_retries 3", "health_uri /health",
+		}, "offload"},
+		{Offload, severalServers(), []string{
+			"\toffload {\n\t\tupstream_concurrency 4 {\n\t\t\t127.0.0.1:1002 8\n", "queue 64", "max_wait 5s", "breaker off",
+			"lb_policy offload", "health_uri /health",
+		}, "\tconcurrency"},
+		{Offload, held, []string{"concurrency 4", "breaker {\n\t\t\thold 5s\n"}, "lb_policy"},
+		{HAProxy, severalServers(), []string{
+			"127.0.0.1:1001 maxconn 4 check", "127.0.0.1:1002 maxconn 8 check", "timeout queue 5000ms", "retries 3",
+			"option redispatch", "httpchk GET /health", "retry-on conn-failure",
+		}, "queue("},
+		{HAProxy, held, []string{"127.0.0.1:1001 maxconn 4 check", "retries 3"}, "retry-on"},
+	} {
+		r, err := recipeOf(c.name, c.plan, someKit())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range r.files {
+			for _, word := range c.words {
+				if !strings.Contains(text, word) {
+					t.Errorf("%s: %q is missing:\n%s", c.name, word, text)
+				}
+			}
+			if strings.Contains(text, c.not) {
+				t.Errorf("%s: %q is in\n%s", c.name, c.not, text)
+			}
+		}
+	}
+}
+
+func TestErrorsAreThoseOfTheLog(t *testing.T) {
+	at := &Target{dir: t.TempDir()}
+	if _, err := at.Errors(); err == nil {
+		t.Error("no log: no error")
+	}
+	text := "[NOTICE] haproxy\n" + `{"level":"error","ts":12.5,"msg":"no upstreams available"}` + "\n" + `{"level":"er`
+	if err := os.WriteFile(at.dir+"/output", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := at.Errors()
+	if err != nil || len(lines) != 1 || lines[0].Msg != "no upstreams available" || !lines[0].At().Equal(time.UnixMilli(12_500)) {
+		t.Errorf("%+v, %v", lines, err)
+	}
+}
+
+// A ratio compares targets that differ in offload alone.
+func TestPairsDifferInOffloadAlone(t *testing.T) {
+	for _, name := range []Name{Offload, OffloadUsual} {
+		ours, plain := caddyText(name, somePlan(), someKit()), caddyText(name.Pair(), somePlan(), someKit())
+		before, after, _ := strings.Cut(ours, "\toffload ")
+		_, after, _ = strings.Cut(after, "\t}\n")
+		if before+after != plain {
+			t.Errorf("%s is\n%s\n%s is\n%s", name, ours, name.Pair(), plain)
+		}
+		if name.Header() != name.Pair().Header() {
+			t.Errorf("%s and %s get different requests", name, name.Pair())
 		}
 	}
 }
@@ -95,6 +207,20 @@ func TestPinnedTargetsHaveOneThread(t *testing.T) {
 		}
 		if !strings.Contains(all, word) {
 			t.Errorf("%s: %q is missing", name, word)
+		}
+	}
+}
+
+func TestEachBuildOfCaddyHasItsTarget(t *testing.T) {
+	k := someKit()
+	k.programs = Programs{Caddy: "caddy", Before: "before", Plain: "plain", NoCelery: "nocelery", Blocking: "blocking"}
+	for name, program := range map[Name]string{
+		Caddy: "caddy", Offload: "caddy", OffloadBefore: "before", CaddyPlain: "plain",
+		OffloadNoCelery: "nocelery", CaddyBlock: "blocking",
+	} {
+		r, err := recipeOf(name, somePlan(), k)
+		if err != nil || r.command[0] != program {
+			t.Errorf("%s: %v, %v, want the program %s", name, r.command, err, program)
 		}
 	}
 }
@@ -141,5 +267,38 @@ func TestFailedStart(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 0 {
 		t.Fatalf("left behind: %v, %v", left, err)
+	}
+}
+
+// A target is ready when it answers, not when it accepts connections.
+func TestReadyTargetsAnswer(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	ready := &Target{Addr: server.Listener.Addr().String()}
+	if err := ready.answers(t.Context()); err != nil {
+		t.Errorf("a server that answers: %v", err)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := silent.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	early := &Target{Addr: silent.Addr().String()}
+	if err := early.answers(t.Context()); err == nil {
+		t.Error("a server that hangs up: no error")
+	}
+	if err := silent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := early.answers(t.Context()); err == nil {
+		t.Error("no server: no error")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 )
 
 // maxBare limits the size in a path.
@@ -15,6 +16,7 @@ const maxBare = 16 << 20
 // segment. It implements just enough HTTP for a proxy that keeps connections
 // open, so that the CPU outside the measured proxy goes to the load generator.
 func serveBare(listener net.Listener) error {
+	var answers bareAnswers
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -23,29 +25,35 @@ func serveBare(listener net.Listener) error {
 		go func() {
 			// A proxy that closes the connection, or sends malformed requests,
 			// has no more requests.
-			_ = answerBare(conn)
+			_ = answers.serve(conn)
 			_ = conn.Close()
 		}()
 	}
 }
 
-func answerBare(conn net.Conn) error {
+// bareAnswers has the answers by their size. All connections share them, because
+// one may have 16 MiB.
+type bareAnswers struct{ bySize sync.Map }
+
+func (a *bareAnswers) serve(conn net.Conn) error {
 	requests := bufio.NewReaderSize(conn, 4<<10)
-	answers := make(map[int][]byte)
 	for {
 		size, err := readBare(requests)
 		if err != nil {
 			return err
 		}
-		answer, found := answers[size]
-		if !found {
-			answer = bareAnswer(size)
-			answers[size] = answer
-		}
-		if _, err := conn.Write(answer); err != nil {
+		if _, err := conn.Write(a.answer(size)); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
 	}
+}
+
+func (a *bareAnswers) answer(size int) []byte {
+	answer, found := a.bySize.Load(size)
+	if !found {
+		answer, _ = a.bySize.LoadOrStore(size, bareAnswer(size))
+	}
+	return answer.([]byte)
 }
 
 func bareAnswer(size int) []byte {

@@ -89,7 +89,7 @@ func TestBareHangsUpOnWhatItCannotRead(t *testing.T) {
 	} {
 		client, server := net.Pipe()
 		ended := make(chan error, 1)
-		go func() { ended <- answerBare(server) }()
+		go func() { ended <- new(bareAnswers).serve(server) }()
 		if _, err := io.WriteString(client, text); err != nil {
 			t.Fatal(err)
 		}

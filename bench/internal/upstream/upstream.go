@@ -9,12 +9,13 @@ package upstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/journal"
 )
 
 // Config describes one upstream.
@@ -29,14 +30,20 @@ type Config struct {
 	// worker has to wait for its client; 0 leaves it to the kernel, which buffers
 	// megabytes on loopback.
 	SendBuffer int
+
+	Addr    string // address to serve on, for one that comes back: FreeAddr; empty: a free one
+	Journal string // file for the entries of its runs; empty: none
+	Health  string // path of health checks, which are no runs; empty: none
 }
 
 // Route is the answer of one path prefix.
 type Route struct {
 	Service time.Duration // time that the worker computes before it answers
+	Jitter  time.Duration // by which the service is shorter or longer, at most
 	Size    int           // bytes of the answer
 	Events  int           // number of time stamped events that are sent instead
-	Every   time.Duration // between two events
+	Every   time.Duration // before each event
+	Hold    time.Duration // after the last event, before the answer ends
 }
 
 // Ready is the line that a started upstream writes to its standard output.
@@ -45,27 +52,39 @@ type Ready struct {
 	Control string // address of its counters
 }
 
-// Serve reads a Config from in, serves it on free loopback ports, writes a Ready
-// line to out, and returns when in ends: the upstream lives until the process that
-// started it closes the pipe.
+// finishTime is the longest time for the runs of an upstream that has got the signal to end.
+const finishTime = 5 * time.Second
+
+// Serve reads a Config from in, serves it on loopback ports, writes a Ready line to out, and
+// returns when in ends: the upstream lives until the process that started it closes the
+// pipe. When the context ends, it takes no new connections and finishes its runs first.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	input := json.NewDecoder(in)
 	var config Config
 	if err := input.Decode(&config); err != nil {
 		return fmt.Errorf("reading config: %w", err)
 	}
-	listener, err := listen()
-	if err != nil {
-		return err
-	}
-	control, err := listen()
-	if err != nil {
-		return err
-	}
 	workers := newWorkers(config)
+	if config.Journal != "" {
+		var err error
+		if workers.journal, err = journal.Open(config.Journal); err != nil {
+			return err
+		}
+		defer func() { _ = workers.journal.Close() }() // each entry is written at once
+	}
+	listener, err := listen(config.Addr)
+	if err != nil {
+		return err
+	}
+	control, err := listen("")
+	if err != nil {
+		return err
+	}
+	server := newServer(config, workers)
+	workers.journal.Note(journal.Serves, 0)
 	failed := make(chan error, 2) // one place for each server
-	go func() { failed <- serveConfig(config, workers, listener) }()
-	go func() { failed <- http.Serve(control, http.HandlerFunc(workers.serveStats)) }()
+	go func() { failed <- serveConfig(config, server, listener) }()
+	go func() { failed <- http.Serve(control, workers.control()) }()
 	ready := Ready{Addr: listener.Addr().String(), Control: control.Addr().String()}
 	if err := json.NewEncoder(out).Encode(ready); err != nil {
 		return fmt.Errorf("announcing address: %w", err)
@@ -80,25 +99,42 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	case <-ended:
 		return nil
 	case <-ctx.Done():
-		return nil
+		return finish(server)
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	}
 }
 
-func listen() (net.Listener, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// finish lets the runs of a server end.
+func finish(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return fmt.Errorf("finishing runs: %w", err)
+	}
+	return nil
+}
+
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
 	return listener, nil
 }
 
-func serveConfig(config Config, workers *workers, listener net.Listener) error {
+func serveConfig(config Config, server *http.Server, listener net.Listener) error {
 	if config.Bare {
 		return serveBare(listener)
 	}
-	server := http.Server{Handler: workers, ReadHeaderTimeout: time.Minute}
+	return server.Serve(listener)
+}
+
+func newServer(config Config, workers *workers) *http.Server {
+	server := &http.Server{Handler: workers, ReadHeaderTimeout: time.Minute}
 	if config.SendBuffer > 0 {
 		server.ConnState = func(conn net.Conn, state http.ConnState) {
 			if tcp, isTCP := conn.(*net.TCPConn); isTCP && state == http.StateNew {
@@ -107,8 +143,5 @@ func serveConfig(config Config, workers *workers, listener net.Listener) error {
 			}
 		}
 	}
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return server
 }

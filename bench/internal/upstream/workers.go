@@ -4,10 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/journal"
 )
 
 // Stats are the counters of an upstream since its start.
@@ -22,8 +27,10 @@ type Stats struct {
 // a request to the last byte of its answer, also after its client has left: such
 // servers do not notice that.
 type workers struct {
-	config Config
-	free   chan struct{} // one element for each busy worker; nil: no limit
+	config  Config
+	free    chan struct{}    // one element for each busy worker; nil: no limit
+	journal *journal.Journal // nil: none
+	ill     atomic.Bool      // health checks fail
 
 	mu    sync.Mutex
 	stats Stats // guarded by mu
@@ -39,6 +46,10 @@ func newWorkers(config Config) *workers {
 
 // ServeHTTP implements http.Handler.
 func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if w.config.Health != "" && r.URL.Path == w.config.Health {
+		w.answerCheck(rw)
+		return
+	}
 	route, found := w.route(r.URL.Path)
 	if !found {
 		http.NotFound(rw, r)
@@ -49,15 +60,23 @@ func (w *workers) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer w.leave()
+	// Most requests have no number.
+	number, _ := strconv.Atoi(r.Header.Get(journal.Header))
+	w.journal.Note(journal.Arrived, number)
 	if w.free != nil {
-		// Senders on a channel are served in the order of their arrival.
+		// The Go runtime serves senders on a channel in the order of their arrival, so this
+		// is a queue.
 		w.free <- struct{}{}
 		defer func() { <-w.free }()
 	}
 	// A body that is cut short does not matter: the worker serves the request
 	// anyway.
-	_, _ = io.Copy(io.Discard, r.Body)
+	if _, err := io.Copy(io.Discard, r.Body); err == nil {
+		w.journal.Note(journal.Read, number)
+	}
 	time.Sleep(w.service(route))
+	// Nothing of the answer is sent before this.
+	w.journal.Note(journal.Left, number)
 	if route.Events > 0 {
 		writeEvents(rw, route)
 		return
@@ -105,7 +124,35 @@ func (w *workers) service(route Route) time.Duration {
 	if w.config.Workers > 0 {
 		beyond = max(0, w.stats.Inside-w.config.Workers)
 	}
-	return time.Duration(float64(route.Service) * (1 + w.config.Thrash*float64(beyond)))
+	service := time.Duration(float64(route.Service) * (1 + w.config.Thrash*float64(beyond)))
+	if route.Jitter > 0 {
+		service += rand.N(2*route.Jitter) - route.Jitter
+	}
+	return service
+}
+
+// answerCheck answers a health check.
+func (w *workers) answerCheck(rw http.ResponseWriter) {
+	if w.ill.Load() {
+		w.journal.Note(journal.Ill, 0)
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.journal.Note(journal.Well, 0)
+}
+
+// The paths of the control server; all others have the counters.
+const (
+	illPath  = "/ill"  // health checks fail from now on
+	wellPath = "/well" // they succeed again
+)
+
+func (w *workers) control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc(illPath, func(http.ResponseWriter, *http.Request) { w.ill.Store(true) })
+	mux.HandleFunc(wellPath, func(http.ResponseWriter, *http.Request) { w.ill.Store(false) })
+	mux.HandleFunc("/", w.serveStats)
+	return mux
 }
 
 func (w *workers) serveStats(rw http.ResponseWriter, _ *http.Request) {
@@ -130,4 +177,5 @@ func writeEvents(rw http.ResponseWriter, route Route) {
 			return
 		}
 	}
+	time.Sleep(route.Hold)
 }

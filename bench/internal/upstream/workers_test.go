@@ -123,3 +123,33 @@ func TestEventsCarryTheirTime(t *testing.T) {
 		}
 	})
 }
+
+// An event stream with a hold is idle after its last event.
+func TestEventStreamsAreHeldOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkers(Config{Routes: map[string]Route{"/idle": {Events: 1, Hold: time.Hour}}})
+		start := time.Now()
+		answer := get(w, "/idle")
+		if got := strings.Count(answer.Body.String(), "data: "); got != 1 || !answer.Flushed {
+			t.Errorf("%d events, flushed %v, want one", got, answer.Flushed)
+		}
+		if took := time.Since(start); took != time.Hour {
+			t.Errorf("took %v, want an hour", took)
+		}
+	})
+}
+
+func TestJitterIsWithinItsBounds(t *testing.T) {
+	w := newWorkers(thrashing())
+	seen := make(map[time.Duration]bool)
+	for range 1000 {
+		got := w.service(Route{Service: service, Jitter: 10 * time.Millisecond})
+		if got < 40*time.Millisecond || got > 60*time.Millisecond {
+			t.Fatalf("service of %v", got)
+		}
+		seen[got] = true
+	}
+	if len(seen) < 100 {
+		t.Errorf("%d different durations", len(seen))
+	}
+}

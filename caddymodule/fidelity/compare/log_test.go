@@ -8,7 +8,8 @@ import (
 	"net/http"
 	"os"
 	"testing"
-	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // accessLog follows a site's access log while it grows. There is none under the
@@ -34,19 +35,16 @@ func followAccessLog(t *testing.T, name string) *accessLog {
 // of waits for the line of a play, which comes when its handlers have returned.
 func (l *accessLog) of(t *testing.T, id string) []string {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	if !testkit.Poll(patience, func() bool {
 		l.read(t)
-		if found, ok := l.lines[id]; ok {
-			delete(l.lines, id)
-			return found
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("no line of request %s in the access log", id)
-			return nil
-		}
-		<-time.After(time.Millisecond / 2)
+		_, ok := l.lines[id]
+		return ok
+	}) {
+		t.Errorf("no line of request %s in the access log", id)
 	}
+	found := l.lines[id]
+	delete(l.lines, id)
+	return found
 }
 
 func (l *accessLog) read(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -143,7 +144,7 @@ func TestComparePanicLogs(t *testing.T) {
 	for version := range sites[0].Clients() {
 		for i := range sites {
 			if version != "h3" { // panics on HTTP/3 are not logged
-				site.Eventually(t, func() bool { return logged(version, i) > 0 })
+				testkit.Eventually(t, func() bool { return logged(version, i) > 0 })
 			}
 			if n, plain := logged(version, i), logged(version, 0); n != plain {
 				t.Errorf("%s, %q: logged %d times, without offload %d", version, words[i], n, plain)
@@ -179,9 +180,9 @@ func TestComparePassiveHealth(t *testing.T) {
 			for _, path := range []string{"/begin", "/hang"} {
 				before := up.Total.Load()
 				site.Leave(t, c, "https://"+s.Addr+path, func() {
-					site.Eventually(t, func() bool { return up.Total.Load() > before })
+					testkit.Eventually(t, func() bool { return up.Total.Load() > before })
 				})
-				site.Eventually(t, func() bool { return up.Now.Load() == 0 })
+				testkit.Eventually(t, func() bool { return up.Now.Load() == 0 })
 				if res, _ := site.Get(t, c, "https://"+s.Addr+"/"); res.StatusCode != http.StatusOK {
 					t.Errorf("%s, %q, left at %s: got %d", version, words[i], path, res.StatusCode)
 				}

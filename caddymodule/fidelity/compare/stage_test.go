@@ -42,7 +42,7 @@ func newStage(t *testing.T, s *site.Site) *stage {
 		h2c.CloseIdleConnections()
 		_ = h3.Close()
 	})
-	site.Eventually(t, func() bool { // a server that has just started does not announce HTTP/3 yet
+	testkit.Eventually(t, func() bool { // a server that has just started does not announce HTTP/3 yet
 		res, _ := site.Get(t, &http.Client{Transport: h1}, "https://"+s.Addr+"/after")
 		return res.Header.Get("Alt-Svc") != ""
 	})

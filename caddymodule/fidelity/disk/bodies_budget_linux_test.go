@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -39,7 +40,7 @@ func TestSpentBudgetCutsNobody(t *testing.T) {
 			}
 			idle = append(idle, res)
 		}
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, spooled := d.Spooled(d.dir)
 			return spooled >= 128<<10 // first blocks may have some more
 		})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -59,7 +60,7 @@ func TestUploadsThatStopLoseTheirSpool(t *testing.T) {
 			ended <- res.Status
 		}()
 		_, _ = io.CopyN(writer, kit.Sequence(0).Reader(largeBody), largeBody/2)
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			files, _ := d.Spooled(d.dir)
 			return files == 1
 		})

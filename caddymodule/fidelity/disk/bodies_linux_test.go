@@ -77,7 +77,7 @@ func TestLargeBodies(t *testing.T) {
 		url = fmt.Sprintf("%s/?size=%d", url, size)
 		b.upload(t, c, url, size)
 		b.download(t, c, url, size)
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			files, _ := b.Spooled(b.dir)
 			return files == 0
 		})
@@ -111,7 +111,7 @@ func (b *bodyStage) download(t *testing.T, c *http.Client, url string, size int6
 	}
 	defer res.Body.Close()
 	<-b.produced
-	site.Eventually(t, func() bool { // Caddy still reads what the upstream's socket holds
+	testkit.Eventually(t, func() bool { // Caddy still reads what the upstream's socket holds
 		files, spooled := b.Spooled(b.dir)
 		return files == 1 && spooled >= size-network
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -42,7 +43,7 @@ func TestKilledProcessLeavesNoFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			files, _ := d.Spooled(d.dir)
 			return files == 2
 		})

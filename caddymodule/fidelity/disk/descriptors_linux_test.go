@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -19,11 +20,11 @@ func TestUsedUpDescriptors(t *testing.T) {
 	for _, c := range clients { // each has its connection, and so has the upstream
 		d.works(t, c, url, largeBody)
 	}
-	site.Eventually(t, func() bool { files, _ := d.Spooled(d.dir); return files == 0 })
+	testkit.Eventually(t, func() bool { files, _ := d.Spooled(d.dir); return files == 0 })
 	before := len(d.OpenFiles())
 	for range 3 {
 		crowd := d.crowd(t, descriptors)
-		site.Eventually(t, func() bool { return len(d.OpenFiles()) >= descriptors })
+		testkit.Eventually(t, func() bool { return len(d.OpenFiles()) >= descriptors })
 		for version, c := range clients {
 			if version != "h1" { // it would lose its connection with the rejection
 				d.refuses(t, c, url)
@@ -36,7 +37,7 @@ func TestUsedUpDescriptors(t *testing.T) {
 		for _, conn := range crowd {
 			conn.Close()
 		}
-		site.Eventually(t, func() bool { return len(d.OpenFiles()) <= before })
+		testkit.Eventually(t, func() bool { return len(d.OpenFiles()) <= before })
 		for _, c := range clients {
 			d.works(t, c, url, largeBody)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -118,7 +119,7 @@ func TestFolderThatIsRemoved(t *testing.T) {
 func (d *diskStage) wantFolder(t *testing.T) {
 	t.Helper()
 	var info fs.FileInfo
-	site.Eventually(t, func() (there bool) {
+	testkit.Eventually(t, func() (there bool) {
 		var err error
 		info, err = os.Stat(d.dir)
 		return err == nil

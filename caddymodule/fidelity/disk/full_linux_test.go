@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -38,7 +39,7 @@ func TestFullDiskSlowsResponses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		site.Eventually(t, func() bool { // the disk is full
+		testkit.Eventually(t, func() bool { // the disk is full
 			_, spooled := d.Spooled(d.dir)
 			return spooled == fullAt
 		})
@@ -72,7 +73,7 @@ func TestFullDiskCutsResponsesOfClientsThatStall(t *testing.T) {
 func (d *diskStage) wantLog(t *testing.T, words ...string) {
 	t.Helper()
 	var line string
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		for line = range strings.Lines(d.Output()) {
 			if strings.Contains(line, "could not be spooled") {
 				return true

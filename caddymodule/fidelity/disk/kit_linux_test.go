@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -90,7 +91,7 @@ func (d *diskStage) refuses(t *testing.T, c *http.Client, url string) {
 func (d *diskStage) atRest(t *testing.T) {
 	t.Helper()
 	c := d.Clients()["h1"]
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		files, _ := d.Spooled(d.dir)
 		_, state := site.Get(t, c, "https://"+d.Addr+"/state")
 		return files == 0 && state == "1" // this request itself

@@ -1,2 +1,2 @@
-// Package leave has clients that leave in each phase of a request, and in each way.
+// Package leave tests clients that leave in each phase of a request, and in each way.
 package leave

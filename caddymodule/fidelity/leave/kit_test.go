@@ -16,6 +16,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -117,7 +118,7 @@ func (l *leaver) ask(t *testing.T, path string) *visit {
 // and no file in the spool's folder, removed ones included.
 func nothingLeft(t *testing.T, folder string) {
 	t.Helper()
-	site.Eventually(t, func() bool { return len(openFiles(folder)) == 0 && len(ownGoroutines()) == 0 })
+	testkit.Eventually(t, func() bool { return len(openFiles(folder)) == 0 && len(ownGoroutines()) == 0 })
 }
 
 // ownGoroutines returns the stacks of the goroutines that are in code of offload.

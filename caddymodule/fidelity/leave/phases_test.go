@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
 // leaveStage is a site with one permit and one place, and its upstream.
 type leaveStage struct {
 	*site.Site
+	admin     string // address of its endpoint
 	folder    string // of the spool
 	up        site.Counter
 	cancelled atomic.Int64
@@ -22,8 +24,8 @@ type leaveStage struct {
 }
 
 func newLeaveStage(t *testing.T, words string) *leaveStage {
-	st := &leaveStage{folder: t.TempDir(), goOn: make(chan struct{})}
-	st.Site = site.ServeGlobal(t, http.HandlerFunc(st.serve), "offload {\nspool {\ndir "+st.folder+"\n}\n}", `
+	st := &leaveStage{admin: site.FreeAddr(t), folder: t.TempDir(), goOn: make(chan struct{})}
+	st.Site = site.ServeGlobal(t, http.HandlerFunc(st.serve), "admin "+st.admin+"\noffload {\nspool {\ndir "+st.folder+"\n}\n}", `
 	offload {
 		name leaves
 		concurrency 1
@@ -61,7 +63,7 @@ func (st *leaveStage) serve(w http.ResponseWriter, r *http.Request) {
 func (st *leaveStage) left(t *testing.T, status float64) {
 	t.Helper()
 	kit.Idle(t, st.Site)
-	site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 && st.up.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 && st.up.Now.Load() == 0 })
 	nothingLeft(t, st.folder)
 	var statuses []any
 	for _, line := range st.AccessLog(1)[st.logged:] {
@@ -99,7 +101,7 @@ func (st *leaveStage) leaveUploading(t *testing.T, l *leaver) {
 	before := st.up.Total.Load()
 	v := l.send(t, "/hang")
 	v.body.Write(make([]byte, 100<<10)) // more than is kept in memory
-	site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
+	testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
 	v.left()
 	st.left(t, 499)
 	if got := st.up.Total.Load(); got != before {
@@ -109,14 +111,14 @@ func (st *leaveStage) leaveUploading(t *testing.T, l *leaver) {
 
 func (st *leaveStage) leaveWaiting(t *testing.T, l *leaver) {
 	holder := leavers(t, st.Site)[0].ask(t, "/hang")
-	site.Eventually(t, func() bool { return st.up.Now.Load() == 1 })
+	testkit.Eventually(t, func() bool { return st.up.Now.Load() == 1 })
 	before := st.up.Total.Load()
 	for range 3 { // each finds the one place free
 		v := l.ask(t, "/hang")
-		site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 2 && len(openFiles(st.folder)) == 2 })
-		<-time.After(20 * time.Millisecond) // until it waits
+		testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 2 && len(openFiles(st.folder)) == 2 })
+		kit.Until(t, st.admin, "leaves", kit.Pool{Waiting: 1, Running: 1})
 		v.left()
-		site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
+		testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 1 && len(openFiles(st.folder)) == 1 })
 	}
 	if got := st.up.Total.Load(); got != before {
 		t.Errorf("%d runs of those who left the queue", got-before)
@@ -142,10 +144,11 @@ func (st *leaveStage) leaveWaiting(t *testing.T, l *leaver) {
 func (st *leaveStage) leaveRunning(t *testing.T, l *leaver, cancels bool) {
 	before := st.cancelled.Load()
 	v := l.ask(t, "/hang")
-	site.Eventually(t, func() bool { return st.up.Now.Load() == 1 })
+	testkit.Eventually(t, func() bool { return st.up.Now.Load() == 1 })
 	v.left()
 	if !cancels {
-		<-time.After(50 * time.Millisecond)
+		kit.Until(t, st.admin, "leaves", kit.Pool{Running: 1, Abandoned: 1})
+		testkit.Quiet(50 * time.Millisecond)
 		if st.cancelled.Load() != before {
 			t.Error("the run was cancelled")
 		}
@@ -165,7 +168,7 @@ func (st *leaveStage) leaveStreaming(t *testing.T, l *leaver, cancels bool) {
 	}
 	v.left()
 	if !cancels {
-		<-time.After(50 * time.Millisecond)
+		testkit.Quiet(50 * time.Millisecond)
 		st.goOn <- struct{}{}
 	}
 	st.left(t, 200) // the status that the client has got

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -49,10 +50,10 @@ func TestLeaveByResets(t *testing.T) {
 					ask(c, 2*i+1)
 					c.Framer.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
 				}
-				site.Eventually(t, func() bool { return kit.InGate.Total.Load() > before })
+				testkit.Eventually(t, func() bool { return kit.InGate.Total.Load() > before })
 				c.Conn.Close()
 			}
-			site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 })
+			testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 })
 			kit.Idle(t, s)
 			nothingLeft(t, folder)
 		})

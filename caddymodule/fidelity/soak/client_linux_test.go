@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // soakClient is one client, which sends one request after the other.
@@ -129,10 +130,7 @@ func (c *soakClient) ask(q *soakRequest, patience time.Duration, body io.Reader,
 		return c.failed(q, err, patience)
 	}
 	defer res.Body.Close()
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
-	}
+	testkit.PauseUntil(ctx, pause)
 	return c.judge(q, res, patience)
 }
 
@@ -184,6 +182,6 @@ func (c *soakClient) judge(q *soakRequest, res *http.Response, patience time.Dur
 type trickle struct{ io.Reader }
 
 func (t *trickle) Read(p []byte) (int, error) {
-	<-time.After(10 * time.Millisecond)
+	testkit.Pause(10 * time.Millisecond)
 	return t.Reader.Read(p[:min(len(p), 500)])
 }

@@ -1,3 +1,3 @@
-// Package soak plays a mixed load with faults on both sides, and looks for wrong answers and
-// for leaks.
+// Package soak runs a mixed load with faults of clients and backends, and checks for wrong
+// answers and for leaks.
 package soak

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // early is the fault of answering before the request has been read.
@@ -20,7 +22,7 @@ var soakFaults = map[string]func(c *soakCall){
 	"server error": func(c *soakCall) { c.answer(http.StatusInternalServerError) },
 	"overloaded":   func(c *soakCall) { c.w.Header().Set("Retry-After", "1"); c.answer(http.StatusServiceUnavailable) },
 	"blocked": func(c *soakCall) { // it does not notice that its client has left
-		<-time.After(500 * time.Millisecond)
+		testkit.Pause(500 * time.Millisecond)
 		c.answer(http.StatusOK)
 	},
 	"flood of 1xx": func(c *soakCall) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // The habits that no ordinary client has, over connections without TLS.
@@ -42,7 +43,7 @@ func (c *soakClient) resets(q *soakRequest) string {
 		defer close(sent)
 		_, _ = io.Copy(conn, part)
 	}()
-	<-time.After(time.Duration(c.rnd.Int64N(int64(300 * time.Millisecond))))
+	testkit.Pause(time.Duration(c.rnd.Int64N(int64(300 * time.Millisecond))))
 	_ = conn.SetLinger(0)
 	conn.Close()
 	<-sent

@@ -81,17 +81,14 @@ func TestSoak(t *testing.T) {
 // released late.
 func (s *soakStage) backAt(t *testing.T, earlier ...level) level {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(100 * time.Millisecond) {
-		now := s.level(t)
-		above := slices.ContainsFunc(earlier, func(before level) bool { return !now.within(before) })
-		if !above {
-			return now
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("there are %s, and before there were %v", now, earlier)
-			return now
-		}
+	var now level
+	if !testkit.Poll(30*time.Second, func() bool {
+		now = s.level(t)
+		return !slices.ContainsFunc(earlier, func(before level) bool { return !now.within(before) })
+	}) {
+		t.Errorf("there are %s, and before there were %v", now, earlier)
 	}
+	return now
 }
 
 // round is one stretch of load.
@@ -187,6 +184,6 @@ func (r *soakReloads) run(tally *soakTally, over time.Time) {
 			tally.fail("reload: %v", err)
 		}
 		r.last.Store(time.Now().UnixNano())
-		<-time.After(min(5*time.Second, max(time.Until(over), 0)))
+		testkit.Pause(min(5*time.Second, max(time.Until(over), 0)))
 	}
 }

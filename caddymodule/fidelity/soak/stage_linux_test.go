@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -181,17 +182,17 @@ func (s *soakStage) rest(t *testing.T) level {
 	client := s.Clients()["h1"]
 	client.Transport.(*http.Transport).DisableKeepAlives = true
 	for _, p := range soakPools {
-		site.Eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, inFlight := site.Get(t, client, "https://"+s.Addr+"/"+p.name+"/state")
 			return inFlight == "1" // this request itself
 		})
 	}
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		files, _ := s.Spooled(s.dir)
 		return files == 0
 	})
-	site.Eventually(t, func() bool { return s.level(t).ours == 0 })
-	<-time.After(idleTimeout * 3 / 2)
+	testkit.Eventually(t, func() bool { return s.level(t).ours == 0 })
+	testkit.Quiet(idleTimeout * 3 / 2) // Caddy closes idle connections meanwhile
 	return s.level(t)
 }
 

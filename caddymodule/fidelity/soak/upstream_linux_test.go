@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // soakUpstream is every upstream of the soak: the first part of the path names
@@ -163,12 +164,7 @@ func (c *soakCall) write(from, to int64) bool {
 }
 
 // wait pauses until the end of d or of the request.
-func (c *soakCall) wait(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-c.r.Context().Done():
-	}
-}
+func (c *soakCall) wait(d time.Duration) { testkit.PauseUntil(c.r.Context(), d) }
 
 // raw takes the connection and writes text to it, and then a part of the body. It
 // ends with a reset or a close.

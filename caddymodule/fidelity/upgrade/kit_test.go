@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -25,6 +26,7 @@ type tunnels struct {
 	site.Counter
 	mu    sync.Mutex
 	ended []websocket.StatusCode // how those on /echo have ended
+	admin string                 // address of the admin endpoint
 	hold  chan struct{}          // lets /never and /late go on
 }
 
@@ -183,5 +185,5 @@ func echoes(t *testing.T, c *websocket.Conn, kind websocket.MessageType, text st
 
 // tunnelsEnd makes sure at the end of a test that no tunnel is open when Caddy stops.
 func tunnelsEnd(t *testing.T) {
-	t.Cleanup(func() { site.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 }) })
+	t.Cleanup(func() { testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 0 }) })
 }

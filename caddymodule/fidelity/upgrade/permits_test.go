@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -20,8 +21,8 @@ import (
 // all that tests of upgrades need.
 func upgradeSite(t *testing.T, words string) (*site.Site, *tunnels) {
 	t.Helper()
-	u := &tunnels{hold: make(chan struct{})}
-	s := site.Serve(t, u, "offload {\nname upgrades\nconcurrency 1\nqueue 0\nbreaker off\n"+words+"\n}\n"+kit.StateRoute+"reverse_proxy UPSTREAM")
+	u := &tunnels{admin: site.FreeAddr(t), hold: make(chan struct{})}
+	s := site.ServeGlobal(t, u, "admin "+u.admin, "offload {\nname upgrades\nconcurrency 1\nqueue 0\nbreaker off\n"+words+"\n}\n"+kit.StateRoute+"reverse_proxy UPSTREAM")
 	tunnelsEnd(t)
 	return s, u
 }
@@ -86,9 +87,7 @@ func TestUpgradesHoldTheirPermit(t *testing.T) {
 			conn = dialWS(t, s, c, "/dies")
 			conn.Write(kit.Soon(t), websocket.MessageText, []byte("die"))
 			kit.Idle(t, s)
-			if now := u.Now.Load(); now != 0 {
-				t.Errorf("the upstream has %d", now)
-			}
+			testkit.Eventually(t, func() bool { return u.Now.Load() == 0 }) // its handler ends after its connection
 		})
 	}
 }
@@ -104,10 +103,11 @@ func TestUpgradesWaitTheirTurn(t *testing.T) {
 		_, _, err := websocket.Dial(kit.Soon(t), "https://"+s.Addr+"/never", &websocket.DialOptions{HTTPClient: c})
 		first <- err
 	}()
-	site.Eventually(t, func() bool { return u.Now.Load() == 1 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 1 })
 	second := make(chan *websocket.Conn)
 	go func() { second <- dialWS(t, s, c, "/echo") }()
-	<-time.After(100 * time.Millisecond)
+	testkit.Eventually(t, func() bool { return kit.InGate.Now.Load() == 2 })
+	testkit.Quiet(100 * time.Millisecond)
 	if u.Total.Load() != 1 {
 		t.Errorf("the upstream saw %d handshakes", u.Total.Load())
 	}
@@ -129,7 +129,7 @@ func TestUpgradesWithEveryAbandon(t *testing.T) {
 				}
 				conn := dialWS(t, s, c, "/echo")
 				echoes(t, conn, websocket.MessageText, "hello")
-				<-time.After(20 * time.Millisecond) // by now a response is watched
+				testkit.Quiet(20 * time.Millisecond) // a response is watched by now
 				echoes(t, conn, websocket.MessageText, "still there")
 				conn.CloseNow()
 				kit.Idle(t, s)
@@ -157,12 +157,12 @@ func TestUpgradesOfClientsThatLeave(t *testing.T) {
 						t.Error("it got its tunnel")
 					}
 				}()
-				site.Eventually(t, func() bool { return u.Now.Load() == 1 })
+				testkit.Eventually(t, func() bool { return u.Now.Load() == 1 })
 				cancel()
 				<-left
-				<-time.After(20 * time.Millisecond) // until it is known
+				kit.Until(t, u.admin, "upgrades", kit.Pool{Running: 1, Abandoned: 1})
 				u.hold <- struct{}{}
-				site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+				testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 				kit.Idle(t, s)
 			}
 		})
@@ -182,7 +182,7 @@ func TestUpgradeTimeouts(t *testing.T) {
 				if res := refused(t, s, c, "/never"); res.StatusCode != 504 {
 					t.Errorf("%s: got %d from an upstream that does not answer", version, res.StatusCode)
 				}
-				site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+				testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 				conn := dialWS(t, s, c, "/echo")
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
@@ -212,7 +212,7 @@ func TestUpgradeThatIsIgnored(t *testing.T) {
 	}
 	res := ask("/large")
 	defer res.Body.Close()
-	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 	kit.Idle(t, s) // the client has read no byte of 8 MiB
 	if n, err := io.Copy(io.Discard, res.Body); n != 8<<20 || err != nil {
 		t.Errorf("got %d bytes, %v", n, err)
@@ -258,7 +258,7 @@ func checkReload(t *testing.T, words, delay string, lasts bool) {
 	} else if _, _, err := conn.Read(kit.Soon(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("got %v, want the end of a server that goes away", err)
 	}
-	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 	if words != "" {
 		kit.Idle(t, s)
 	}

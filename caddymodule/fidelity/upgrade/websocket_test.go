@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/fidelity/internal/kit"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -59,7 +60,7 @@ func checkEcho(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 	if err := conn.Close(4321, "enough"); err != nil {
 		t.Error(err)
 	}
-	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 	if code := u.lastEnd(); code != 4321 {
 		t.Errorf("the upstream got %v", code)
 	}
@@ -94,7 +95,7 @@ func checkLeaves(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 	conn := dialWS(t, s, c, "/echo")
 	echoes(t, conn, websocket.MessageText, "hello")
 	conn.CloseNow()
-	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 
 	conn = dialWS(t, s, c, "/dies")
 	if err := conn.Write(kit.Soon(t), websocket.MessageText, []byte("die")); err != nil {
@@ -103,5 +104,5 @@ func checkLeaves(t *testing.T, u *tunnels, s *site.Site, c *http.Client) {
 	if _, _, err := conn.Read(kit.Soon(t)); err == nil || websocket.CloseStatus(err) != -1 {
 		t.Errorf("got %v, want an end without a word", err)
 	}
-	site.Eventually(t, func() bool { return u.Now.Load() == 0 })
+	testkit.Eventually(t, func() bool { return u.Now.Load() == 0 })
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// parseOverride reads a JSON object of settings with their values in a Caddyfile; null
-// resets a setting. It checks all settings before the function that it returns changes
-// any.
+// parseOverride reads a JSON object of settings, with their values as in a Caddyfile; null
+// ends the override of a setting. It checks all settings first. The function that it
+// returns applies them.
 func parseOverride(body []byte) (func(*offloader.Override), error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, fmt.Errorf("want a JSON object of settings: %w", err)
+		return nil, fmt.Errorf("bad body: want a JSON object of settings: %w", err)
 	}
 	if len(fields) == 0 {
 		return nil, errors.New("no setting to change: want one or more of " + strings.Join(settings.Overridable.Names(), ", "))
@@ -41,7 +41,7 @@ func parseOverride(body []byte) (func(*offloader.Override), error) {
 	}, errors.Join(errs...)
 }
 
-// textOf returns a value that is text or a number as a Caddyfile has it.
+// textOf returns a JSON value, text or a number, in the form of a Caddyfile.
 func textOf(value json.RawMessage) string {
 	var text string
 	var number json.Number

@@ -3,11 +3,11 @@ package admin
 import (
 	"net/http"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/state"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// spoolView is what spools may keep, and what they do.
+// spoolView has the limits of the spools and their usage.
 type spoolView struct {
 	Limits    spoolLimits `json:"limits"`
 	Usage     spoolUsage  `json:"usage"`
@@ -17,7 +17,7 @@ type spoolView struct {
 
 type spoolLimits struct {
 	Dir string `json:"dir"`
-	// DirError says why the folder cannot be used now.
+	// DirError is the error because of which the folder cannot be used now.
 	DirError string `json:"dir_error,omitempty"`
 
 	Memory  int64 `json:"memory_bytes"`
@@ -34,7 +34,8 @@ type spoolUsage struct {
 	Uploads      int   `json:"uploads"`
 }
 
-// spoolHalf is what one direction has taken of its half.
+// spoolHalf has the usage of one direction, requests or responses, which has one half of
+// the limits.
 type spoolHalf struct {
 	Memory      int64 `json:"memory_bytes"`
 	MemoryLimit int64 `json:"memory_limit_bytes"`
@@ -42,17 +43,23 @@ type spoolHalf struct {
 	DiskLimit   int64 `json:"disk_limit_bytes"`
 }
 
-func showSpool(c *adminCall) error {
-	l, u := pools.Budget.Limits(), pools.Budget.Usage()
+func showSpool(c *adminCall) error { return c.Answer(http.StatusOK, spoolOf(c.process, true)) }
+
+// spoolOf returns the state of the spools. If tryFolder is set, it writes a file to the
+// folder as a test.
+func spoolOf(p *state.Process, tryFolder bool) spoolView {
+	l, u := p.Budget.Limits(), p.Budget.Usage()
 	memory, disk := l.Half()
 	limits := spoolLimits{Dir: l.Dir, Memory: l.Memory, Disk: l.Disk, Uploads: l.Uploads, MinRate: l.MinRate}
-	if err := spool.TryFolder(l.Dir); err != nil {
-		limits.DirError = err.Error()
+	if tryFolder {
+		if err := spool.TryFolder(l.Dir); err != nil {
+			limits.DirError = err.Error()
+		}
 	}
-	return c.answer(http.StatusOK, spoolView{
+	return spoolView{
 		Limits:    limits,
 		Usage:     spoolUsage(u),
 		Requests:  spoolHalf{u.Memory - u.StreamMemory, memory, u.Disk - u.StreamDisk, disk},
 		Responses: spoolHalf{u.StreamMemory, memory, u.StreamDisk, disk},
-	})
+	}
 }

@@ -1,159 +1,97 @@
 package bridge
 
 import (
-	"mime"
 	"net/http"
+	"strconv"
 	"strings"
-
-	"github.com/dunglas/httpsfv"
-
-	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// inform passes a 1xx head on. The transport's goroutine calls it while the run
-// waits for the final head, and sometimes later, when it is of no use.
-func (w *Writer) inform(status int) {
-	w.sending.Lock()
-	defer w.sending.Unlock()
-	if !w.mayInform() {
+// maxInformational is how many 1xx heads are passed on. No server sends many;
+// a broken one could send them without end.
+const maxInformational = 32
+
+// WriteHeader passes the head on to the client's writer, on this goroutine: each 1xx head,
+// and one final head. net/http keeps the final head until there is a body, a flush or the
+// end.
+func (w *Writer) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.inform(status)
 		return
 	}
-	h := w.client.Header()
-	before := h.Clone()
-	replaceHeader(h, w.header)
-	defer replaceHeader(h, before)
-	if w.req.ProtoMajor == 2 {
-		// net/http may still read the map after WriteHeader, if the client leaves
-		// meanwhile (go.dev/issue/67940). It reads a copy of one with this field,
-		// which no 1xx has.
-		h["Content-Length"] = []string{"0"}
-	}
-	w.client.WriteHeader(status)
+	w.commit(status)
 }
 
-func (w *Writer) mayInform() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.status != 0 || w.usable() != nil || w.informed >= maxInformational || w.clientLeft() {
-		return false
+// inform passes a 1xx head on. The transport's goroutine calls it while the run waits for
+// the final head, and sometimes later, when the head is dropped.
+func (w *Writer) inform(status int) {
+	w.client.Lock()
+	defer w.client.Unlock()
+	if w.state.awaitsHead() && w.informed < maxInformational && !w.client.left() {
+		w.informed++
+		w.client.inform(status, w.header)
 	}
-	w.informed++
-	return true
 }
 
-// commit hands the final head on, once, and calls the owner.
+// commit passes the final head on, once, and calls the owner.
 func (w *Writer) commit(status int) {
 	if status < 100 || status > 999 {
 		// net/http would panic; such a status can only come from a backend.
 		status = http.StatusBadGateway
 	}
-	m, first := w.begin(status)
+	now, first := w.begin(status)
 	if !first {
 		return
 	}
 	w.eager = unbuffered(w.header)
-	if m == direct {
-		w.passWriteDeadline()
+	if now.mode == direct {
+		w.passWriteDeadline(now.limits.writeBy)
 	}
-	if m != discarded {
-		w.send(status)
+	if now.mode != discarded {
+		w.client.send(status, w.header)
 	}
-	w.opts.Owner.HeadSent(status, m == direct)
-	if w.upgraded() {
+	w.opts.Owner.HeadSent(status, now.mode == direct)
+	if w.client.upgrades(status) {
 		w.opts.Owner.Upgraded()
 	}
-	w.opts.Nudge.Start(&w.nudge, nudger{w})
+	w.relay.begin(w.header["Content-Encoding"] != nil)
 }
 
-// begin decides what becomes of the response. It reports whether there is a head
-// to be handed on: from then on it is too late for an answer from elsewhere.
-func (w *Writer) begin(status int) (m mode, first bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.status != 0 || w.usable() != nil || w.mode == hijacked {
-		return w.mode, false
+// begin notes the final head. first is false if there was a head before, or if it is too
+// late for one.
+func (w *Writer) begin(status int) (now standing, first bool) {
+	if !w.state.awaitsHead() {
+		return standing{}, false
 	}
-	w.status = status
-	w.declared = contentLength(w.header)
-	w.left = w.clientLeft()
-	w.mode = w.decide(status)
-	if w.mode == spooled {
-		w.streaming = true
-		w.stream.Init(w.opts.Stream)
-		w.stream.SetWriteDeadline(w.writeBy)
-		if owned, ok := w.opts.Owner.(spool.Owned); ok {
-			w.stream.BelongTo(owned)
-		}
-		w.reader.Join(&w.stream)
-		w.reader.FlushIdle = flushIdle
+	h := head{status: status, declared: contentLength(w.header), left: w.client.left()}
+	if !h.left && w.spools(status) {
+		h.stream = w.relay.open()
 	}
-	return w.mode, true
+	return w.state.begin(h)
 }
 
-func (w *Writer) send(status int) {
-	w.sending.Lock()
-	defer w.sending.Unlock()
-	replaceHeader(w.client.Header(), w.header)
-	w.client.WriteHeader(status)
+// spools reports whether the body goes through the stream.
+func (w *Writer) spools(status int) bool {
+	return w.opts.spools() && !w.client.upgrades(status) &&
+		// A response without a body is not spooled, since the client's writer then returns
+		// the right error to a run that writes a body nevertheless.
+		!w.client.bodiless(status) &&
+		!NeverSpooled(w.header)
 }
 
-// decide says where the body goes. It requires w.mu.
-func (w *Writer) decide(status int) mode {
-	switch {
-	case w.left:
-		return discarded
-	case w.opts.Stream.Bounds.Sum() <= 0,
-		w.upgraded(),
-		// Such an answer has no body; the client's writer knows what to say
-		// to a run that writes one.
-		w.req.Method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified,
-		NeverSpooled(w.header):
-		return direct
-	}
-	return spooled
-}
-
-// upgraded reports whether the head ends HTTP on this connection or stream.
-func (w *Writer) upgraded() bool {
-	return w.status == http.StatusSwitchingProtocols ||
-		(w.req.Method == http.MethodConnect && w.status/100 == 2)
-}
-
-func (w *Writer) clientLeft() bool { return w.req.Context().Err() != nil }
-
-// NeverSpooled reports whether a response with this header must be handed on as
-// it comes: gRPC, whose client may wait for one message before it sends the next,
-// and what asks for it (RFC 10036).
-func NeverSpooled(h http.Header) bool {
-	return IsGRPC(h) || IsIncremental(h)
-}
-
-// unbuffered reports whether a response asks that each write be handed on at once. The field
-// is nginx's; backends that send it expect every proxy to know it. It asks for no delay, not
-// for a client that blocks the run: the body goes through the stream as usual.
+// unbuffered reports whether a response asks that each write be sent at once, by a field of
+// nginx that many backends set for any proxy. The response must not be delayed, but its
+// body is spooled as usual, so that a slow client does not block the run.
 func unbuffered(h http.Header) bool { return strings.EqualFold(h.Get("X-Accel-Buffering"), "no") }
 
-// IsGRPC reports whether the content is gRPC. gRPC-Web is made for proxies that
-// buffer and does not count.
-func IsGRPC(h http.Header) bool {
-	ct := h.Get("Content-Type")
-	if !strings.HasPrefix(ct, "application/grpc") {
-		return false
+// contentLength returns the declared length of a body, -1 if there is none.
+func contentLength(h http.Header) int64 {
+	text := h.Get("Content-Length")
+	if text == "" {
+		return -1 // the usual case, and an error costs an allocation
 	}
-	media, _, err := mime.ParseMediaType(ct)
-	return err == nil && (media == "application/grpc" || strings.HasPrefix(media, "application/grpc+"))
-}
-
-// IsIncremental reports whether a message asks to be handed on as it comes (RFC 10036).
-func IsIncremental(h http.Header) bool {
-	values, ok := h["Incremental"]
-	if !ok {
-		return false
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return -1
 	}
-	item, err := httpsfv.UnmarshalItem(values)
-	if err != nil {
-		return false
-	}
-	yes, ok := item.Value.(bool)
-	return ok && yes
+	return n
 }

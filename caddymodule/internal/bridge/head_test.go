@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -70,6 +71,42 @@ func TestHead(t *testing.T) {
 		}
 		if w.Status() != 0 || w.HeadPassedOn() || len(s.owner.heads) != 0 {
 			s.t.Errorf("status %d, passed on %v, told %v", w.Status(), w.HeadPassedOn(), s.owner.heads)
+		}
+	})
+	play(t, "is that of another run if this one is withdrawn before", func(s *setting) {
+		w := s.begin()
+		w.Header().Set("X-Run", "1")
+		if !w.Withdraw() {
+			s.t.Fatal("it was not withdrawn")
+		}
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusTeapot)
+		if _, err := w.Write([]byte("late")); err == nil {
+			s.t.Error("it could write")
+		}
+		s.did("")
+		if len(s.client.header) != 0 || len(s.owner.heads) != 0 || w.HeadPassedOn() || w.Answered() != 0 {
+			s.t.Errorf("header %v, told %v", s.client.header, s.owner.heads)
+		}
+		next := new(bridge.Writer)
+		next.Init(s.client, s.req, s.opts)
+		next.WriteHeader(http.StatusCreated)
+		next.Finish(nil)
+		s.did("head 201")
+	})
+	play(t, "is not withdrawn when it was passed on, or the run killed", func(s *setting) {
+		w := s.begin()
+		w.WriteHeader(http.StatusCreated)
+		if w.Withdraw() {
+			s.t.Error("it was withdrawn")
+		}
+		s.write(5)
+		w.Finish(nil)
+		s.did("head 201, write 5")
+		killed := s.begin()
+		killed.Kill(errors.New("killed"))
+		if killed.Withdraw() {
+			s.t.Error("it was withdrawn")
 		}
 	})
 	for _, status := range []int{-1, 0, 1, 99, 1000, 9999} {

@@ -45,7 +45,7 @@ func TestKill(t *testing.T) {
 		if len(s.client.header) != 1 {
 			s.t.Errorf("the client's header is %v", s.client.header)
 		}
-		if w.Status() != 0 || w.HeadPassedOn() || w.Answered() || len(s.owner.heads) != 0 {
+		if w.Status() != 0 || w.HeadPassedOn() || w.Answered() != 0 || len(s.owner.heads) != 0 {
 			s.t.Errorf("status %d, passed on %v, answered %v, told %v", w.Status(), w.HeadPassedOn(), w.Answered(), s.owner.heads)
 		}
 	})
@@ -221,7 +221,7 @@ func TestKillAgainstHead(t *testing.T) {
 		switch {
 		case killed && err == nil, !killed && err != nil:
 			t.Fatalf("killed %v, and the run's write: %v", killed, err)
-		case killed && w.Answered():
+		case killed && w.Answered() != 0:
 			kills++
 			if s.client.did() != "head 504, write 4, flush" || s.client.head.Get("X-Run") != "" {
 				t.Fatalf("killed and answered, and the client got %q, %v", s.client.did(), s.client.head)
@@ -233,7 +233,7 @@ func TestKillAgainstHead(t *testing.T) {
 			}
 		default:
 			heads++
-			if s.client.did() != "head 200, write 5" || len(s.owner.heads) != 1 || w.Answered() {
+			if s.client.did() != "head 200, write 5" || len(s.owner.heads) != 1 || w.Answered() != 0 {
 				t.Fatalf("not killed, and the client got %q", s.client.did())
 			}
 		}
@@ -296,7 +296,7 @@ func TestAnswerStuck(t *testing.T) {
 				s.t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
-		if !w.Answered() || !w.HeadPassedOn() || outer.used {
+		if w.Answered() != http.StatusGatewayTimeout || !w.HeadPassedOn() || outer.used {
 			s.t.Errorf("answered %v, passed on %v, by outer handlers %v", w.Answered(), w.HeadPassedOn(), outer.used)
 		}
 		w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
@@ -324,7 +324,7 @@ func TestAnswerStuck(t *testing.T) {
 			did := s.client.did()
 			w.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 			s.did(did)
-			if w.Answered() {
+			if w.Answered() != 0 {
 				s.t.Error("answered")
 			}
 			w.Finish(nil)
@@ -347,7 +347,7 @@ func TestAnswerStuck(t *testing.T) {
 		}()
 		close(block.open)
 		<-finished
-		if !passed || !w.Answered() {
+		if !passed || w.Answered() == 0 {
 			s.t.Errorf("passed %v, answered %v", passed, w.Answered())
 		}
 	})
@@ -364,7 +364,7 @@ func TestAnswerStuck(t *testing.T) {
 		inner.KillBeforeHead(errKilled)
 		inner.AnswerStuck(http.StatusGatewayTimeout, late, nil)
 		s.did("head 504, write 16, flush")
-		if !outer.Answered() || !inner.Answered() {
+		if outer.Answered() != http.StatusGatewayTimeout || inner.Answered() != http.StatusGatewayTimeout {
 			s.t.Errorf("outer answered %v, inner %v", outer.Answered(), inner.Answered())
 		}
 		inner.Finish(errKilled)

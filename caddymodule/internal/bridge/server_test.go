@@ -26,6 +26,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/timerlist"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
@@ -59,7 +60,7 @@ func newServer(h http.Handler) *httptest.Server {
 		if c, ok := c.(*net.TCPConn); ok {
 			_ = c.SetWriteBuffer(window)
 		}
-		return ctx
+		return bridge.ConnContext(ctx, c)
 	}
 	return server
 }
@@ -541,7 +542,7 @@ func (p *progress) untilBlocked() {
 			return
 		}
 		last = now
-		<-time.After(50 * time.Millisecond)
+		testkit.Quiet(50 * time.Millisecond)
 	}
 }
 

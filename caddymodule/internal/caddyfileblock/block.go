@@ -145,3 +145,17 @@ func Read[T any](b *Block, parse func(string) (T, error)) (T, error) {
 	}
 	return v, nil
 }
+
+// ReadAll reads all arguments of the line, at least one, as one text with spaces.
+func ReadAll[T any](b *Block, parse func(string) (T, error)) (T, error) {
+	var none T
+	all, err := b.Texts()
+	if err != nil {
+		return none, err
+	}
+	v, err := parse(strings.Join(all, " "))
+	if err != nil {
+		return none, b.At.WrapErr(err)
+	}
+	return v, nil
+}

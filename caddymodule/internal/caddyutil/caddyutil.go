@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// StatusClientLeft is the status that logs show for a request whose client has left. It is
-// nginx's invention, and reverse_proxy uses it.
+// StatusClientLeft is the status in logs for a request whose client has left. nginx has
+// introduced it, and reverse_proxy uses it.
 const StatusClientLeft = 499
 
 // HasErrorRoutes reports whether the request's server has handle_errors.
@@ -22,6 +22,6 @@ func HasErrorRoutes(r *http.Request) bool {
 	return ok && server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
 }
 
-// Propagator returns the propagator of Caddy's tracing handler, which makes it from the
-// environment and does not export it.
+// Propagator returns the trace propagator of Caddy's tracing handler, which is created from
+// the environment and not exported.
 var Propagator = sync.OnceValue(func() propagation.TextMapPropagator { return autoprop.NewTextMapPropagator() })

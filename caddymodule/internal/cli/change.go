@@ -10,9 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddyserver/caddy/v2"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/admincommand"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/usage"
 )
 
 // changes are the commands that change pools.
@@ -35,12 +36,10 @@ reloads until one changes the settings of the pool.`,
 		{
 			use: "breaker NAME open|closed|auto", short: "Forces the breaker open or closed, or returns it to automatic",
 			args: cobra.ExactArgs(2), poolArg: true,
-			run: func(s *call) error {
-				return s.change(http.MethodPost, "breaker", map[string]string{"state": s.args[1]})
-			},
+			run: setBreaker,
 		},
 		{
-			use: "pause NAME", short: "Pauses a pool: requests queue, none starts",
+			use: "pause NAME", short: "Pauses a pool: new requests wait in the queue, and none starts",
 			args: cobra.ExactArgs(1), poolArg: true,
 			run: func(s *call) error { return s.change(http.MethodPost, "pause", nil) },
 		},
@@ -56,18 +55,18 @@ reloads until one changes the settings of the pool.`,
 // change changes the pool named by the first argument, and prints its new state.
 func (s *call) change(method, action string, body any) error {
 	var p pool
-	text, err := s.server.onPool(method, s.args[0], action, body, &p)
-	if err != nil || s.json {
-		return s.orJSON(text, err)
+	text, err := s.onPool(method, s.Args[0], action, body, &p)
+	if err != nil || s.JSON {
+		return s.OrJSON(text, err)
 	}
-	fmt.Fprintln(s.out, p.line())
+	fmt.Fprintln(s.Out, p.line())
 	return nil
 }
 
 // line returns the state of a pool in one line.
 func (p *pool) line() string {
 	parts := []string{
-		p.Phase, p.share() + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
+		p.phase(), p.share() + " running", fmt.Sprintf("%d/%d waiting", p.Waiting, p.QueueLimit),
 	}
 	if p.Uploading > 0 {
 		parts = append(parts, fmt.Sprintf("%d uploading", p.Uploading))
@@ -76,12 +75,12 @@ func (p *pool) line() string {
 		parts = append(parts, fmt.Sprintf("%d in predecessors", p.Predecessors))
 	}
 	parts = append(parts, "breaker "+p.breakerState())
-	return clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
+	return admincommand.Clean(p.Name) + ": " + strings.Join(append(parts, p.overrides()...), ", ")
 }
 
 func setPool(s *call) error {
 	fields := make(map[string]any)
-	for _, arg := range s.args[1:] {
+	for _, arg := range s.Args[1:] {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok || value == "" {
 			return fmt.Errorf("bad argument '%s': want key=value, such as concurrency=16", arg)
@@ -92,6 +91,14 @@ func setPool(s *call) error {
 		fields[key] = valueOf(value)
 	}
 	return s.change(http.MethodPatch, "", fields)
+}
+
+func setBreaker(s *call) error {
+	state := s.Args[1]
+	if err := usage.Choice(s.Cmd, "state", state, "open", "closed", "auto"); err != nil {
+		return err
+	}
+	return s.change(http.MethodPost, "breaker", map[string]string{"state": state})
 }
 
 // valueOf returns a value for JSON: a number, text, or nil for a reset.
@@ -110,9 +117,10 @@ func drainCommand() command {
 	return command{
 		use: "drain NAME [--wait DURATION]", short: "Stops admission and lets admitted requests finish",
 		long: `
-Rejects new requests; those that upload, wait or run finish. With --wait the command
-returns with exit code 0 when the pool is empty, or with exit code 3 when the time is
-over, and prints the requests that are left. "resume" ends the drain.`,
+Rejects new requests. Requests that are already uploading, waiting or running can
+finish. With --wait the command exits with code 0 as soon as the pool is empty, or with
+code 3 if requests are left after that time. It prints the numbers of the pool.
+"resume" ends the drain.`,
 		args: cobra.ExactArgs(1), poolArg: true,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().DurationVar(&wait, "wait", 0, "How long to wait for the end of the drain")
@@ -127,19 +135,19 @@ func (s *call) drain(wait time.Duration) error {
 		body = map[string]string{"wait": wait.String()}
 	}
 	var p pool
-	text, err := s.server.onPool(http.MethodPost, s.args[0], "drain", body, &p)
+	text, err := s.onPool(http.MethodPost, s.Args[0], "drain", body, &p)
 	switch {
 	case err != nil:
 		return err
-	case s.json:
-		if err := s.printJSON(text); err != nil {
+	case s.JSON:
+		if err := s.PrintJSON(text); err != nil {
 			return err
 		}
 	default:
-		fmt.Fprintln(s.out, p.line())
+		fmt.Fprintln(s.Out, p.line())
 	}
 	if wait > 0 && p.inFlight() > 0 {
-		return exitWith(s.cmd, caddy.ExitCodeFailedQuit)
+		return usage.Exit(s.Cmd, caddy.ExitCodeFailedQuit)
 	}
 	return nil
 }
@@ -147,10 +155,4 @@ func (s *call) drain(wait time.Duration) error {
 // inFlight returns the number of requests that a drain waits for.
 func (p *pool) inFlight() int {
 	return p.Running - p.Lingering + p.Waiting + p.Uploading + p.Predecessors
-}
-
-// exitWith makes Caddy exit with a code above 1, without an error message.
-func exitWith(cmd *cobra.Command, code int) error {
-	cmd.SilenceErrors = true
-	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })(cmd, nil)
 }

@@ -2,16 +2,15 @@ package cli
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/admincommand"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/top"
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
@@ -24,7 +23,7 @@ func TestDurationsAreBrief(t *testing.T) {
 		time.Second: "1.0s", 9400 * time.Millisecond: "9.4s", 10 * time.Second: "10s", 59 * time.Second: "59s",
 		time.Minute: "1m00s", 61 * time.Second: "1m01s", time.Hour: "1h00m", 100*time.Hour + time.Minute: "100h01m",
 	} {
-		if got := brief(d); got != want {
+		if got := admincommand.Brief(d); got != want {
 			t.Errorf("%d is %s, want %s", d, got, want)
 		}
 	}
@@ -37,139 +36,11 @@ func TestTextsAreHarmless(t *testing.T) {
 		"/a b/ünï☃": "/a b/ünï☃", "\x1b[2J": `\x1b[2J`, "a\nb\tc": `a\nb\tc`, "\u202ertl": `\u202ertl`,
 		"\u009b31m": `\u009b31m`,
 	} {
-		if got := clean(text); got != want {
+		if got := admincommand.Clean(text); got != want {
 			t.Errorf("%q is %s, want %s", text, got, want)
 		}
 	}
 }
-
-func TestTablesAreAligned(t *testing.T) {
-	t.Parallel()
-	table := newTable("NAME", ">N", "LAST")
-	table.add("ünï", "1", "x")
-	table.add("a", "1000", "")
-	var b strings.Builder
-	table.print(&b)
-	if want := "NAME     N  LAST\nünï      1  x\na     1000\n"; b.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
-	}
-}
-
-// A terminal shows these characters in two columns.
-func TestTablesAlignWideCharacters(t *testing.T) {
-	t.Parallel()
-	table := newTable("NAME", "LAST")
-	table.add("生命", "x")
-	table.add("abcde", "y")
-	var b strings.Builder
-	table.print(&b)
-	if want := "NAME   LAST\n生命   x\nabcde  y\n"; b.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
-	}
-}
-
-func TestBars(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ n, of, want int }{
-		{0, 8, 0}, {1, 1000, 1}, {4, 8, 10}, {8, 8, 20}, {9, 8, 20}, {0, 0, 0}, {5, 0, 10},
-	} {
-		got := bar(test.n, test.of)
-		if len(got) != barWidth+2 || strings.Count(got, "#") != test.want {
-			t.Errorf("%d of %d is %s", test.n, test.of, got)
-		}
-	}
-}
-
-// screen records the output to a terminal.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-// The screen is refreshed with rates, survives a server that is away for a moment,
-// is no larger than the terminal, and is left as it was.
-func TestTopWatches(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	looks := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		looks++
-		if looks == 3 {
-			http.Error(w, "away", http.StatusBadGateway)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"pools": []any{map[string]any{
-			"name": "reports", "phase": "paused", "breaker": "closed", "running": 2, "limit": 4, "admitted_total": looks * 1000,
-		}}})
-	}))
-	defer server.Close()
-	out := new(screen)
-	s := &call{out: out, server: testServer(server)}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- s.watch(ctx, time.Millisecond, func() (int, int) { return 60, 3 }) }()
-	deadline := time.After(10 * time.Second)
-	for done := false; !done; {
-		mu.Lock()
-		done = looks > 5
-		mu.Unlock()
-		select {
-		case <-deadline:
-			t.Fatal("it does not look again")
-		case <-time.After(time.Millisecond):
-		}
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-	got := out.String()
-	if !strings.HasPrefix(got, enterScreen+home) || !strings.HasSuffix(got, leaveScreen) {
-		t.Errorf("the screen is not entered and left: %q", got)
-	}
-	for frame := range strings.SplitSeq(strings.TrimSuffix(strings.TrimPrefix(got, enterScreen+home), leaveScreen), home) {
-		lines := strings.Split(strings.TrimSuffix(frame, clearBelow), "\r\n")
-		if len(lines) > 3 {
-			t.Errorf("a frame of %d lines: %q", len(lines), frame)
-		}
-		for _, line := range lines {
-			if n := len([]rune(strings.TrimSuffix(line, clearLine))); n > 60 {
-				t.Errorf("a line of %d signs: %q", n, line)
-			}
-		}
-	}
-	if !strings.Contains(got, "status 502: away") {
-		t.Errorf("it does not say that the server is away: %q", got)
-	}
-}
-
-func TestRates(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	before := view{now, []pool{{Name: "a", Admitted: 10}, {Name: "reset", Admitted: 10}}}
-	after := view{now.Add(2 * time.Second), []pool{{Name: "a", Admitted: 15}, {Name: "reset", Admitted: 1}, {Name: "new"}}}
-	for name, want := range map[string]string{"a": "2.5", "reset": "-", "new": "-"} {
-		if got := after.rate(before, name, func(p pool) uint64 { return p.Admitted }); got != want {
-			t.Errorf("%s: %s, want %s", name, got, want)
-		}
-	}
-}
-
-func testServer(s *httptest.Server) server { return server{address: s.Listener.Addr().String()} }
 
 // Without pools or requests the commands print a sentence, not an empty table.
 func TestNothingToShow(t *testing.T) {
@@ -198,12 +69,12 @@ func TestNothingToShow(t *testing.T) {
 func TestNotesOfPools(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]pool{
-		"":                                {Concurrency: 3, Limit: 3, Running: 2},
-		"warming up, 1 of 3":              {Concurrency: 3, Limit: 1, WarmingUp: 1},
-		"warming up, 512":                 {Limit: 512, WarmingUp: 512},
-		"2 abandoned, 1 lingering":        {Concurrency: 8, Limit: 8, Running: 4, Abandoned: 2, Lingering: 1},
+		"":                                {Concurrency: 3, Running: 2},
+		"warming up, 1 of 3":              {Concurrency: 3, WarmingUp: 1},
+		"warming up, 512":                 {WarmingUp: 512},
+		"2 abandoned, 1 lingering":        {Concurrency: 8, Running: 4, Abandoned: 2, Lingering: 1},
 		"breaker forced, 3 upgraded":      {BreakerForced: true, Upgraded: 3},
-		"warming up, 2 of 8, 1 abandoned": {Concurrency: 8, Limit: 3, WarmingUp: 2, Running: 1, Abandoned: 1},
+		"warming up, 2 of 8, 1 abandoned": {Concurrency: 8, WarmingUp: 2, Running: 1, Abandoned: 1},
 		"newest first, linger 5h (configured off)": {
 			NewestFirst: true, Settings: map[string]shownValue{"linger": "5h"}, Overridden: map[string]string{"linger": "off"},
 		},
@@ -211,5 +82,77 @@ func TestNotesOfPools(t *testing.T) {
 		if got := p.notes(); got != want {
 			t.Errorf("notes are '%s', want '%s'", got, want)
 		}
+	}
+}
+
+// A breaker that lets callers wait is not shown as one that rejects them.
+func TestBreakersThatHold(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		p           pool
+		short, long string
+		level       top.Level
+	}{
+		{pool{Breaker: "open"}, "open", "open", top.Broken},
+		{pool{Breaker: "open", HoldEndsIn: 4 * time.Second}, "open", "open, 0 held, for 4.0s at most", top.Broken},
+		{pool{Breaker: "open", Waiting: 12, BreakerHeld: 12, HoldEndsIn: 4 * time.Second}, "holding", "open, 12 held, for 4.0s at most", top.Broken},
+		{pool{Breaker: "half_open", Waiting: 1, BreakerHeld: 1, HoldEndsIn: time.Second}, "holding", "half_open, 1 held, for 1.0s at most", top.Halted},
+		{pool{Breaker: "closed", Concurrency: 8, WarmingUp: 1, Waiting: 12}, "closed", "closed, warming up, 1 of 8", top.Busy},
+	} {
+		test.p.Phase = phaseOpen
+		if short, long := test.p.breakerOrHold(), test.p.breakerState(); short != test.short || long != test.long {
+			t.Errorf("%+v is %q and %q", test.p, short, long)
+		}
+		if got := test.p.shown(); got.State != test.short || got.Level != test.level {
+			t.Errorf("%+v is shown as %q, %d", test.p, got.State, got.Level)
+		}
+	}
+}
+
+// The answers of a server are shown as its operator sees them.
+func TestPoolsThatHoldAndHaveUpstreams(t *testing.T) {
+	t.Parallel()
+	const held = `{"name": "reports", "phase": "open", "concurrency": 8, "permits": 8, "waiting": 12, "queue_limit": 100, "oldest_wait_ns": 800000000,
+		"breaker": "open", "breaker_held": 12, "breaker_hold_ends_in_ns": 4200000000, "mean_run_ns": 0,
+		"upstreams": [{"name": "10.0.0.7:8000", "available": true, "breaker": "closed", "limit": 4, "running": 3, "weight": 4}, {"name": "10.0.0.8:8000\u001b[2J", "available": false, "breaker": "open", "limit": 4, "running": 0, "weight": 1}]}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/offload/pools" {
+			fmt.Fprintf(w, `{"pools": [%s]}`, held)
+			return
+		}
+		fmt.Fprint(w, held)
+	}))
+	defer server.Close()
+	output := func(args ...string) string {
+		for _, cmd := range Commands() {
+			if cmd.Name() == args[0] {
+				var out bytes.Buffer
+				cmd.SetOut(&out)
+				cmd.SetArgs(append(args[1:], "--address", server.Listener.Addr().String()))
+				if err := cmd.Execute(); err != nil {
+					t.Error(err)
+				}
+				return out.String()
+			}
+		}
+		return ""
+	}
+	for _, list := range []string{"pools", "top"} {
+		lines := strings.Split(strings.TrimSpace(output(list)), "\n")
+		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "reports ") || !strings.Contains(last, " holding ") {
+			t.Errorf("%s: got\n%s", list, strings.Join(lines, "\n"))
+		}
+	}
+	got := output("pool", "reports")
+	if !strings.Contains(got, "\nbreaker              open, 12 held, for 4.2s at most\n") {
+		t.Errorf("got\n%s", got)
+	}
+	const table = `
+UPSTREAM              AVAILABLE  BREAKER  RUNNING  WEIGHT
+10.0.0.7:8000         yes        closed       3/4       4
+10.0.0.8:8000\x1b[2J  no         open         0/4       1
+`
+	if !strings.HasSuffix(got, "\n"+table) {
+		t.Errorf("got\n%s, want\n%s", got, table)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/admincommand"
 )
 
-// half has the usage and the limits of one direction.
+// half has the usage and the limits of all request bodies, or of all responses.
 type half struct {
 	Memory      uint64 `json:"memory_bytes"`
 	MemoryLimit uint64 `json:"memory_limit_bytes"`
@@ -27,23 +29,23 @@ func showSpool(s *call) error {
 		Usage               struct{ Uploads int }
 		Requests, Responses half
 	}
-	text, err := s.server.get("spool", &answer)
-	if err != nil || s.json {
-		return s.orJSON(text, err)
+	text, err := s.Server.Get("spool", &answer)
+	if err != nil || s.JSON {
+		return s.OrJSON(text, err)
 	}
 	most, in, out := answer.Limits, answer.Requests, answer.Responses
-	t := newTable("", ">REQUESTS", ">RESPONSES", ">LIMIT")
-	t.add("memory", part(in.Memory, in.MemoryLimit), part(out.Memory, out.MemoryLimit), size(most.Memory))
-	t.add("disk", part(in.Disk, in.DiskLimit), part(out.Disk, out.DiskLimit), size(most.Disk))
-	t.add("uploads", fmt.Sprint(answer.Usage.Uploads), "", fmt.Sprint(most.Uploads))
-	t.print(s.out)
-	fmt.Fprintln(s.out, "files in "+most.Dir)
+	t := admincommand.NewTable("", ">REQUESTS", ">RESPONSES", ">LIMIT")
+	t.Add("memory", used(in.Memory, in.MemoryLimit), used(out.Memory, out.MemoryLimit), size(most.Memory))
+	t.Add("disk", used(in.Disk, in.DiskLimit), used(out.Disk, out.DiskLimit), size(most.Disk))
+	t.Add("uploads", fmt.Sprint(answer.Usage.Uploads), "", fmt.Sprint(most.Uploads))
+	t.Print(s.Out)
+	fmt.Fprintln(s.Out, "files in "+most.Dir)
 	if most.DirError != "" {
-		fmt.Fprintln(s.out, "this folder cannot be used, so bodies stay in memory: "+most.DirError)
+		fmt.Fprintln(s.Out, "this folder cannot be used, so bodies stay in memory: "+most.DirError)
 	}
 	return nil
 }
 
-func part(used, limit uint64) string { return size(used) + "/" + size(limit) }
+func used(n, limit uint64) string { return size(n) + "/" + size(limit) }
 
 func size(n uint64) string { return strings.ReplaceAll(humanize.IBytes(n), " ", "") }

@@ -1,50 +1,30 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
+	"net/http"
+	"net/url"
 	"os"
-	"os/signal"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/admincommand"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/figures"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/top"
 )
 
-// Escape sequences of terminals: the alternate screen without a cursor, and back. A
-// library for terminals (bubbletea) would add 1.9 MB and 13 modules to do the same.
-const (
-	enterScreen = "\x1b[?1049h\x1b[?25l"
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	home        = "\x1b[H"
-	clearLine   = "\x1b[K"
-	clearBelow  = "\x1b[J"
-)
-
-// The size of a terminal that does not report one.
-const (
-	usualWidth  = 80
-	usualHeight = 24
-)
-
-const (
-	barWidth    = 20
-	minInterval = 100 * time.Millisecond
-)
+const minInterval = 100 * time.Millisecond
 
 func topCommand() command {
 	var interval time.Duration
 	return command{
-		use: "top [--interval DURATION]", short: "Shows the pools and refreshes until Ctrl-C", args: cobra.NoArgs,
+		use: "top [--interval DURATION]", short: "Shows the pools and refreshes until q or Ctrl-C", args: cobra.NoArgs,
 		long: `
-Shows the pools with bars of running and waiting requests, and refreshes. If the output
-is not a terminal it prints once.`,
+Shows the pools with bars of running and waiting requests, and refreshes. The last line
+of the screen has the keys: they sort, scroll, open a pool to see its requests, and
+cancel a request. If the output is not a terminal it prints once.` + legend,
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().DurationVar(&interval, "interval", time.Second, "The time between two refreshes")
 		},
@@ -58,133 +38,94 @@ is not a terminal it prints once.`,
 }
 
 func (s *call) top(interval time.Duration) error {
-	f, ok := s.out.(*os.File)
-	if s.json || !ok || !term.IsTerminal(int(f.Fd())) {
-		return s.topOnce()
+	if !s.JSON && admincommand.Terminal(s.Out) > 0 {
+		return top.Run(context.Background(), watched{s}, interval, s.Out.(*os.File))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return s.watch(ctx, interval, func() (width, height int) {
-		width, height, err := term.GetSize(int(f.Fd()))
-		if err != nil {
-			return usualWidth, usualHeight
-		}
-		return width, height
-	})
-}
-
-func (s *call) topOnce() error {
-	now, text, err := s.look()
-	if err != nil || s.json {
-		return s.orJSON(text, err)
+	pools, text, err := s.look()
+	if err != nil || s.JSON {
+		return s.OrJSON(text, err)
 	}
-	for _, line := range now.lines(view{}) {
-		fmt.Fprintln(s.out, line)
-	}
+	admincommand.PrintLines(s.Out, top.View{At: time.Now(), Pools: pools}.PlainLines())
 	return nil
 }
 
-// watch refreshes the screen until ctx ends. It goes on while the server cannot be
-// reached, and shows the error.
-func (s *call) watch(ctx context.Context, interval time.Duration, size func() (width, height int)) error {
-	before, _, err := s.look()
-	if err != nil {
-		return err
-	}
-	_, _ = io.WriteString(s.out, enterScreen)
-	defer func() { _, _ = io.WriteString(s.out, leaveScreen) }()
-	lines := before.lines(view{})
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		width, height := size()
-		s.draw(lines, width, height)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now, _, err := s.look()
-		if err != nil {
-			lines = append(lines[:1:1], "", err.Error())
-			continue
-		}
-		lines, before = now.lines(before), now
-	}
-}
-
-// draw overwrites the screen in one write, so that nothing flickers.
-func (s *call) draw(lines []string, width, height int) {
-	var b bytes.Buffer
-	b.WriteString(home)
-	for i, line := range lines[:min(len(lines), height)] {
-		if i > 0 {
-			b.WriteString("\r\n")
-		}
-		b.WriteString(text.Trim(line, width) + clearLine)
-	}
-	b.WriteString(clearBelow)
-	_, _ = s.out.Write(b.Bytes())
-}
-
-// view has the pools at one moment.
-type view struct {
-	at    time.Time
-	pools []pool
-}
-
-func (s *call) look() (view, []byte, error) {
+func (s *call) look() ([]top.Pool, []byte, error) {
 	var answer struct{ Pools []pool }
-	text, err := s.server.get("pools", &answer)
-	return view{time.Now(), answer.Pools}, text, err
+	text, err := s.Server.Get("pools", &answer)
+	if err != nil {
+		return nil, nil, err
+	}
+	pools := make([]top.Pool, len(answer.Pools))
+	for i := range answer.Pools {
+		pools[i] = answer.Pools[i].shown()
+	}
+	return pools, text, nil
 }
 
-// lines returns the screen, with rates since an earlier view.
-func (v view) lines(before view) []string {
-	lines := []string{fmt.Sprintf("%s  %d pools", v.at.Format(time.TimeOnly), len(v.pools)), ""}
-	t := newTable("POOL", "RUNNING", ">", "WAITING", ">", ">OLDEST", ">RUN", "BREAKER", ">ADMITTED/s", ">REJECTED/s", "NOTES")
-	for _, p := range v.pools {
-		breaker := p.Breaker
-		if p.Phase != "open" {
-			breaker = p.Phase + ", " + breaker
+// shown returns the pool in the form in which "top" shows it.
+func (p *pool) shown() top.Pool {
+	state := p.breakerOrHold()
+	if p.Phase != phaseOpen {
+		state = p.Phase + ", " + state
+	}
+	return top.Pool{
+		Name: admincommand.Clean(p.Name), State: state, Level: p.level(), Notes: p.notes(),
+		Running:  top.Figure{Text: p.share(), Value: float64(p.Running), Share: part(p.Running, p.Permits)},
+		Waiting:  top.Figure{Text: fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit), Value: float64(p.Waiting), Share: part(p.Waiting, p.QueueLimit)},
+		Oldest:   top.Figure{Text: admincommand.Brief(p.OldestWait), Value: p.OldestWait.Seconds()},
+		MeanRun:  top.Figure{Text: admincommand.Brief(p.MeanRun), Value: p.MeanRun.Seconds()},
+		Admitted: p.Admitted, Rejected: figures.Sum(p.Rejected),
+	}
+}
+
+// part returns n as a part of its limit. Without a limit it returns one half, if n is not
+// zero.
+func part(n, of int) float64 {
+	switch {
+	case n <= 0:
+		return 0
+	case of == 0:
+		return 0.5
+	}
+	return min(float64(n)/float64(of), 1)
+}
+
+// watched reads the numbers for the screen of "caddy offload top" from a server.
+type watched struct{ call *call }
+
+func (w watched) Pools() ([]top.Pool, error) {
+	pools, _, err := w.call.look()
+	return pools, err
+}
+
+func (w watched) Requests(pool string) ([]top.Request, error) {
+	var all []top.Request
+	for _, what := range []string{"running", "waiting"} {
+		var answer struct{ Requests []request }
+		if _, err := w.call.onPool(http.MethodGet, pool, what, nil, &answer); err != nil {
+			return nil, err
 		}
-		t.add(clean(p.Name), bar(p.Running, p.Limit), p.share(),
-			bar(p.Waiting, p.QueueLimit), fmt.Sprintf("%d/%d", p.Waiting, p.QueueLimit),
-			brief(p.OldestWait), brief(p.MeanRun), breaker,
-			v.rate(before, p.Name, func(p pool) uint64 { return p.Admitted }),
-			v.rate(before, p.Name, func(p pool) uint64 { return sum(p.Rejected) }), p.notes())
+		for i := range answer.Requests {
+			all = append(all, answer.Requests[i].shown())
+		}
 	}
-	var b strings.Builder
-	t.print(&b)
-	return append(lines, strings.Split(strings.TrimRight(b.String(), "\n"), "\n")...)
+	return all, nil
 }
 
-// rate returns the growth of a counter of a pool per second.
-func (v view) rate(before view, name string, of func(pool) uint64) string {
-	now, seen := v.find(name)
-	was, seenBefore := before.find(name)
-	if !seen || !seenBefore || of(now) < of(was) {
-		return "-"
+// shown returns the request in the form in which "top" shows it.
+func (r *request) shown() top.Request {
+	phase := r.Phase
+	if r.Position > 0 {
+		phase = fmt.Sprintf("%s %d", phase, r.Position)
 	}
-	return fmt.Sprintf("%.1f", float64(of(now)-of(was))/v.at.Sub(before.at).Seconds())
+	return top.Request{ID: r.ID, Phase: phase, Age: admincommand.Brief(r.Age), Client: admincommand.Clean(r.Client), Line: r.line(), Notes: r.notes()}
 }
 
-func (v view) find(name string) (p pool, ok bool) {
-	i := slices.IndexFunc(v.pools, func(p pool) bool { return p.Name == name })
-	if i < 0 {
-		return pool{}, false
+func (w watched) Cancel(id string) (string, error) {
+	var answer request
+	_, err := w.call.Server.Do(http.MethodPost, "requests/"+url.PathEscape(id)+"/cancel", nil, &answer)
+	if err != nil {
+		return "", err
 	}
-	return v.pools[i], true
-}
-
-// bar shows n as a part of a limit. Without a limit the bar is half full.
-func bar(n, of int) string {
-	if of == 0 {
-		of = 2 * n
-	}
-	filled := 0
-	if of > 0 {
-		filled = min(barWidth, (n*barWidth+of-1)/of)
-	}
-	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled) + "]"
+	return fmt.Sprintf("%s: cancelled while it was %s", answer.ID, answer.Phase), nil
 }

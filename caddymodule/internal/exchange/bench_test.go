@@ -9,12 +9,14 @@ import (
 
 type benchOwner struct{}
 
-func (benchOwner) Begin(*Exchange) error    { return nil }
-func (benchOwner) Sent()                    {}
-func (benchOwner) Resends() int             { return 1 }
-func (benchOwner) Endless(http.Header) bool { return false }
-func (benchOwner) Outlasts() bool           { return true }
-func (benchOwner) End(*Exchange, bool)      {}
+func (benchOwner) Begin(*Exchange) error                { return nil }
+func (benchOwner) Send(req *http.Request) *http.Request { return req }
+func (benchOwner) Resends() int                         { return 1 }
+func (benchOwner) Noticed()                             {}
+func (benchOwner) Suspects() bool                       { return false }
+func (benchOwner) Endless(http.Header) bool             { return false }
+func (benchOwner) Outlasts() bool                       { return true }
+func (benchOwner) End(*Exchange, bool)                  {}
 
 type answering struct{ body string }
 

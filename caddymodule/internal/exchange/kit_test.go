@@ -7,9 +7,9 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // errLeft is why runs leave.
@@ -21,8 +21,10 @@ type owner struct {
 	resends  int
 	outlasts bool
 	endless  bool
+	suspects bool
 
 	sent  atomic.Int32
+	again atomic.Int32 // sends after one that the backend may have noticed
 	ends  atomic.Int32
 	began chan *exchange.Exchange
 	ended chan bool // whether it was cut
@@ -42,8 +44,14 @@ func (o *owner) Begin(x *exchange.Exchange) error {
 	return nil
 }
 
-func (o *owner) Sent()                    { o.sent.Add(1) }
+func (o *owner) Send(req *http.Request) *http.Request {
+	o.sent.Add(1)
+	return req
+}
+
 func (o *owner) Resends() int             { return o.resends }
+func (o *owner) Noticed()                 { o.again.Add(1) }
+func (o *owner) Suspects() bool           { return o.suspects }
 func (o *owner) Endless(http.Header) bool { return o.endless }
 func (o *owner) Outlasts() bool           { return o.outlasts }
 func (o *owner) End(_ *exchange.Exchange, cut bool) {
@@ -54,13 +62,8 @@ func (o *owner) End(_ *exchange.Exchange, cut bool) {
 // wantEnd waits until the backend is known to have ended.
 func (o *owner) wantEnd(t *testing.T, cut bool) {
 	t.Helper()
-	select {
-	case got := <-o.ended:
-		if got != cut {
-			t.Errorf("cut: %v, want %v", got, cut)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("no end")
+	if got := testkit.Receive(t, o.ended); got != cut {
+		t.Errorf("cut: %v, want %v", got, cut)
 	}
 }
 

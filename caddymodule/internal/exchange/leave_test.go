@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // A run that leaves before the head gets the cause at once. The backend works on, and
@@ -164,7 +165,7 @@ func TestEndlessAnswersAreCutAfterTheirHeads(t *testing.T) {
 		for r.Context().Err() == nil {
 			io.WriteString(w, "data: x\n\n")
 			http.NewResponseController(w).Flush()
-			<-time.After(time.Millisecond)
+			testkit.Pause(time.Millisecond)
 		}
 	}, func(t *testing.T, b backend) {
 		o := newOwner()

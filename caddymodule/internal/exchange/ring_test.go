@@ -36,28 +36,34 @@ func (s *script) Read(p []byte) (int, error) {
 func (s *script) Close() error { return nil }
 
 // fuzzOwner is an owner that does nothing.
-type fuzzOwner struct{ outlasts bool }
+type fuzzOwner struct{ outlasts, endless bool }
 
-func (fuzzOwner) Begin(*Exchange) error    { return nil }
-func (fuzzOwner) Sent()                    {}
-func (fuzzOwner) Resends() int             { return 1 }
-func (fuzzOwner) Endless(http.Header) bool { return false }
-func (o fuzzOwner) Outlasts() bool         { return o.outlasts }
-func (fuzzOwner) End(*Exchange, bool)      {}
+func (fuzzOwner) Begin(*Exchange) error                { return nil }
+func (fuzzOwner) Send(req *http.Request) *http.Request { return req }
+func (fuzzOwner) Resends() int                         { return 1 }
+func (fuzzOwner) Noticed()                             {}
+func (fuzzOwner) Suspects() bool                       { return false }
+func (o fuzzOwner) Endless(http.Header) bool           { return o.endless }
+func (o fuzzOwner) Outlasts() bool                     { return o.outlasts }
+func (fuzzOwner) End(*Exchange, bool)                  {}
 
 // FuzzRing plays steps of the worker and the run against what the source has given.
 func FuzzRing(f *testing.F) {
-	f.Add([]byte{1, 200, 120, 0, 255}, []byte{0, 1, 1, 0, 0, 3, 7, 90, 200, 255}, false)
-	f.Add([]byte{255, 255, 255, 255, 255, 255}, []byte{0, 9, 0, 9, 0, 9, 255, 8, 0, 254}, true)
-	f.Add([]byte{}, []byte{1, 0}, false)
-	f.Fuzz(func(t *testing.T, sizes, steps []byte, fails bool) {
+	f.Add([]byte{1, 200, 120, 0, 255}, []byte{0, 1, 1, 0, 0, 3, 7, 90, 200, 255}, false, false)
+	f.Add([]byte{255, 255, 255, 255, 255, 255}, []byte{0, 9, 0, 9, 0, 9, 255, 8, 0, 254}, true, false)
+	f.Add([]byte{}, []byte{1, 0}, false, false)
+	f.Add([]byte{48}, []byte{48, 254, 49}, false, false) // a read after Close, with bytes left
+	f.Add([]byte{7, 7, 7, 7, 7, 7}, []byte{0, 0, 0, 5, 0, 0, 9, 0, 90, 200, 90}, false, true)
+	f.Fuzz(func(t *testing.T, sizes, steps []byte, fails, endless bool) {
 		end := io.EOF
 		if fails {
 			end = errors.New("cut")
 		}
 		source := &script{sizes: sizes, end: end}
-		x := &Exchange{owner: fuzzOwner{outlasts: fails}, wake: make(chan struct{}, 1)}
-		res := x.open(&http.Response{StatusCode: 200, ContentLength: 1, Body: source})
+		x := begun(nil, nil, fuzzOwner{outlasts: fails, endless: endless})
+		a := x.answered(&http.Response{StatusCode: 200, ContentLength: 1, Body: source}, nil)
+		x.arrive(a)
+		res := a.res
 		var got []byte
 		left, closed := false, false
 		for i, step := range steps {

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
 )
@@ -143,8 +145,86 @@ func TestWorkersThatDieOfARequest(t *testing.T) {
 				if deaths, sent := m.deaths.Load(), o.sent.Load(); deaths != tt.want || sent < tt.want {
 					t.Errorf("%d workers died of %d sends, want %d", deaths, sent, tt.want)
 				}
+				if again := o.again.Load(); again != tt.want-1 {
+					t.Errorf("%d sends were noted that others followed, want %d", again, tt.want-1)
+				}
+				if !exchange.Unanswered(err) {
+					t.Errorf("%v is not taken for a backend without an answer", err)
+				}
 			})
 		}
+	}
+}
+
+// An owner that suspects the idle connections gets a new one after the first that has ended.
+func TestIdleConnectionsAreSuspect(t *testing.T) {
+	for suspects, want := range map[bool]int{false: 9, true: 0} {
+		m := serveMortal(t, true)
+		m.warm(t, 10)
+		o := newOwner()
+		o.suspects, o.resends = suspects, 0
+		if _, err := exchange.RoundTrip(m, o.of(request(t, "GET", m.url+"/die")), o); err == nil {
+			t.Error("no failure")
+		}
+		o.wantEnd(t, false)
+		idle := 0
+		for range 9 {
+			reused := false
+			req := request(t, "GET", m.url+"/warm")
+			res, err := m.RoundTrip(req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused },
+			})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer look(res, nil)
+			if reused {
+				idle++
+			}
+		}
+		if idle != want {
+			t.Errorf("suspects %v: %d idle connections, want %d", suspects, idle, want)
+		}
+	}
+}
+
+// A backend has not answered if there is no connection to it, or that has ended. A timeout
+// says nothing about that, and neither does an error of the request.
+func TestUnanswered(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	ends := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			<-r.Context().Done()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	defer ends.Close()
+	transport := &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
+	defer transport.CloseIdleConnections()
+	invalid := request(t, "GET", ends.URL)
+	invalid.Header["Not valid"] = []string{"1"}
+	for name, tt := range map[string]struct {
+		req  *http.Request
+		want bool
+	}{
+		"no connection":           {request(t, "GET", closed.URL), true},
+		"a connection that ended": {request(t, "GET", ends.URL), true},
+		"the same after a body":   {post(t, ends.URL, nil), true},
+		"a timeout":               {request(t, "GET", ends.URL+"/late"), false},
+		"an invalid request":      {invalid, false},
+	} {
+		res, err := transport.RoundTrip(tt.req)
+		if err == nil {
+			res.Body.Close()
+			t.Errorf("%s: no error", name)
+		}
+		if got := exchange.Unanswered(err); got != tt.want {
+			t.Errorf("%s: %v: got %v", name, err, got)
+		}
+	}
+	if exchange.Unanswered(nil) {
+		t.Error("an answer is none")
 	}
 }
 

@@ -16,7 +16,9 @@ var poolNumbers = []struct {
 }{
 	{
 		describe("in_flight", "Requests that wait or run.", "pool"), prometheus.GaugeValue,
-		func(s *offloader.Snapshot) float64 { return float64(s.Running - s.Lingering + s.Waiting) },
+		func(s *offloader.Snapshot) float64 {
+			return float64(s.Running - s.Lingering + s.Preflights + s.Waiting)
+		},
 	},
 	{
 		describe("uploading", "Requests whose body is being read.", "pool"), prometheus.GaugeValue,
@@ -31,11 +33,27 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return float64(s.Waiting) },
 	},
 	{
+		describe("seeking", "Runs that wait for an upstream with room, a part of running.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Seeking) },
+	},
+	{
+		describe("breaker_held", "Requests that wait until the breaker has closed.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Held) },
+	},
+	{
+		describe("running_max", "The most permits that were taken at once.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.MostRunning) },
+	},
+	{
+		describe("waiting_max", "The most requests that waited at once.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.MostWaiting) },
+	},
+	{
 		describe("limit", "Permits that are given out at most now.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return limitOf(s) },
 	},
 	{
-		describe("lent", "Permits that runs of pools hold that this one has succeeded.", "pool"), prometheus.GaugeValue,
+		describe("lent", "Permits held by runs of pools that this one has replaced.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Lent) },
 	},
 	{
@@ -67,6 +85,10 @@ var poolNumbers = []struct {
 		func(s *offloader.Snapshot) float64 { return float64(s.Lingering) },
 	},
 	{
+		describe("preflights", "Preflights of browsers that run, without a permit.", "pool"), prometheus.GaugeValue,
+		func(s *offloader.Snapshot) float64 { return float64(s.Preflights) },
+	},
+	{
 		describe("upgraded", "Upgraded connections that have left the pool and go on.", "pool"), prometheus.GaugeValue,
 		func(s *offloader.Snapshot) float64 { return float64(s.Detached) },
 	},
@@ -89,7 +111,59 @@ var poolNumbers = []struct {
 	},
 }
 
+// classNumbers are metrics with a series for each class of a pool that has classes.
+var classNumbers = []struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(*offloader.ClassCount) float64
+}{
+	{
+		describe("class_waiting", "Requests of a class that wait for a permit.", "pool", "class"), prometheus.GaugeValue,
+		func(c *offloader.ClassCount) float64 { return float64(c.Waiting) },
+	},
+	{
+		describe("class_running", "Permits that runs of a class hold.", "pool", "class"), prometheus.GaugeValue,
+		func(c *offloader.ClassCount) float64 { return float64(c.Running) },
+	},
+	{
+		describe("class_admitted_total", "Requests of a class that got a permit.", "pool", "class"), prometheus.CounterValue,
+		func(c *offloader.ClassCount) float64 { return float64(c.Admitted) },
+	},
+	{
+		describe("class_rejected_total", "Requests of a class that were rejected.", "pool", "class"), prometheus.CounterValue,
+		func(c *offloader.ClassCount) float64 { return float64(c.Rejected) },
+	},
+}
+
+// upstreamNumbers are metrics with a series for each upstream among which a pool chooses.
+var upstreamNumbers = []struct {
+	desc *prometheus.Desc
+	of   func(*offloader.UpstreamCount) float64
+}{
+	{
+		describe("upstream_running", "Permits of an upstream that are taken, by runs of all pools.", "pool", "upstream"),
+		func(u *offloader.UpstreamCount) float64 { return float64(u.Running) },
+	},
+	{
+		describe("upstream_limit", "Permits of an upstream.", "pool", "upstream"),
+		func(u *offloader.UpstreamCount) float64 { return float64(u.Limit) },
+	},
+	{
+		describe("upstream_available", "1 for an upstream that gets new runs, 0 for others.", "pool", "upstream"),
+		func(u *offloader.UpstreamCount) float64 {
+			if u.Available {
+				return 1
+			}
+			return 0
+		},
+	},
+}
+
 var sendsTotal = describe("sends_total", "Requests sent to backends, those that were sent again included.", "pool")
+
+var shadowRejections = describe("shadow_rejections_total", "Requests that would have been rejected or timed out, and were let through: mode shadow.", "pool", "reason")
+
+var held = describe("held", "Rejected requests whose answers are held: reject_hold.", "pool")
 
 // emitter takes one series of a metric.
 type emitter func(label fmt.Stringer, value float64)

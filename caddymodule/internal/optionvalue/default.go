@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Off is what "off" is in JSON where a number is expected.
+// Off is the number that stands for "off" in JSON.
 const Off = -1
 
 // Bounds of numbers: a count fits into any int, the sum of two sizes into an int64.
@@ -16,8 +16,8 @@ const (
 	MaxSize  = math.MaxInt64 / 2
 )
 
-// OrDefault returns a value of JSON as the engine takes it: def for zero, and zero
-// for Off.
+// OrDefault converts a value of the JSON configuration for the engine: zero, not set,
+// becomes def, and Off becomes zero.
 func OrDefault[T comparable](v, def T) T {
 	var zero T
 	switch any(v) {

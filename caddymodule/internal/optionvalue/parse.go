@@ -1,5 +1,5 @@
-// Package optionvalue reads the values of options as they are written in a Caddyfile, in
-// a request to the admin endpoint, and on a command line. Errors name the option.
+// Package optionvalue parses the values of options of a Caddyfile, of a request to the
+// admin endpoint, and of a command line. Errors name the option.
 package optionvalue
 
 import (
@@ -22,7 +22,7 @@ func ParseChoice(option, s string, allowed []string) (string, error) {
 	return s, nil
 }
 
-// Counts are the whole numbers that an option takes.
+// Counts are the whole numbers that an option allows.
 type Counts struct {
 	Least, Most int
 	MayBeOff    bool
@@ -112,4 +112,33 @@ func orOff(mayBeOff bool) string {
 		return ", or 'off'"
 	}
 	return ""
+}
+
+// bodyPlaceholders are placeholders that read the request's body into memory, before it is
+// spooled.
+var bodyPlaceholders = []string{"{http.request.body}", "{http.request.body_base64}"}
+
+// CheckPlaceholder rejects a text without a placeholder, and one that reads the body of the
+// request.
+func CheckPlaceholder(option, s string) error {
+	if !HasPlaceholder(s) {
+		return fmt.Errorf("bad %s value '%s': want a placeholder such as {client_ip} or {http.request.header.X-Tenant}", option, s)
+	}
+	return CheckNoBody(option, s)
+}
+
+// CheckNoBody rejects a text with a placeholder that reads the body of the request.
+func CheckNoBody(option, s string) error {
+	for _, body := range bodyPlaceholders {
+		if strings.Contains(s, body) {
+			return fmt.Errorf("bad %s value '%s': the body of the request is not read for this; want a placeholder such as {http.request.header.X-Tenant}", option, s)
+		}
+	}
+	return nil
+}
+
+// HasPlaceholder reports whether a text has a placeholder.
+func HasPlaceholder(s string) bool {
+	_, rest, opened := strings.Cut(s, "{")
+	return opened && strings.Contains(rest, "}")
 }

@@ -1,5 +1,5 @@
-// Package pools keeps the pools of the process. They outlive configurations: a reload finds
-// its pools with all the requests that wait and run in them. The package logs and counts
-// what becomes of them, ends them when the process exits, and knows no request but by the
-// interface [Request].
+// Package pools keeps pools in a [Table]. Pools outlive configurations: after a reload they
+// still have all requests that wait and run in them. The package logs and counts the events
+// of pools, and ends them when the process exits. It uses requests only by the interface
+// [Request]. None of its package variables changes: package state owns the tables.
 package pools

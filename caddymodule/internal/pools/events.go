@@ -2,10 +2,8 @@ package pools
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -14,17 +12,11 @@ import (
 // maxPendingEvents bounds the events that wait for slow handlers.
 const maxPendingEvents = 64
 
-// Listener is the events app of a configuration, with the context of ours.
+// Listener is Caddy's events app of a configuration, with the context of the offload app.
 type Listener struct {
 	Ctx    caddy.Context
 	Events *caddyevents.App
 }
-
-// listening is the listener of the configuration that rules, nil without.
-var (
-	Listening       atomic.Pointer[Listener]
-	ListeningLeases = Leases[*Listener]{Apply: Listening.Store}
-)
 
 // event waits to be emitted.
 type event struct {
@@ -32,73 +24,70 @@ type event struct {
 	data map[string]any
 }
 
-// events are emitted one after the other on a goroutine that ends with the last
-// of them: handlers may take their time, and the pool's callers must not wait for
-// them.
-var events struct {
-	mu      sync.Mutex
+// Events are the events of pools that wait for the handlers of a configuration. One
+// goroutine emits them in order and ends with the last one: handlers may be slow, and
+// callers of the pools must not wait for them. The zero value is ready.
+type Events struct {
+	// Listeners are the listeners of all configurations. Events go to the last one.
+	Listeners Leases[*Listener]
+
+	mu      sync.Mutex // guards the rest
 	pending []event
 	busy    bool // there is such a goroutine
 }
 
 // emit hands an event to the handlers of the current configuration. It never waits.
-func emit(name string, data map[string]any) {
-	l := Listening.Load()
+func (q *Events) emit(name string, data map[string]any) {
+	l := q.Listeners.Last()
 	if l == nil || !l.Events.ShouldEmit(name) {
 		return
 	}
-	if !enqueue(event{name, data}) {
-		logEvent("an event was dropped: its handlers are too slow", name, zap.Any("data", data))
+	if !q.enqueue(event{name, data}) {
+		Logger().Error("an event was dropped: its handlers are too slow", zap.String("event", name), zap.Any("data", data))
 	}
 }
 
-func enqueue(e event) bool {
-	events.mu.Lock()
-	defer events.mu.Unlock()
-	if len(events.pending) == maxPendingEvents {
+func (q *Events) enqueue(e event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.pending) == maxPendingEvents {
 		return false
 	}
-	events.pending = append(events.pending, e)
-	if !events.busy {
-		events.busy = true
-		go emitPending()
+	q.pending = append(q.pending, e)
+	if !q.busy {
+		q.busy = true
+		go q.emitPending()
 	}
 	return true
 }
 
-func emitPending() {
-	for e, ok := nextEvent(); ok; e, ok = nextEvent() {
-		e.emit()
+func (q *Events) emitPending() {
+	for e, ok := q.next(); ok; e, ok = q.next() {
+		q.call(e)
 	}
 }
 
-func nextEvent() (event, bool) {
-	events.mu.Lock()
-	defer events.mu.Unlock()
-	if len(events.pending) == 0 {
-		events.busy = false
+func (q *Events) next() (event, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.pending) == 0 {
+		q.busy = false
 		return event{}, false
 	}
-	e := events.pending[0]
-	events.pending = events.pending[1:]
+	e := q.pending[0]
+	q.pending = q.pending[1:]
 	return e, true
 }
 
-// emit calls the handlers of the current configuration: a pool outlives the configuration
-// that it had when the event was made. A panic of a handler would end the process here.
-func (e event) emit() {
+// call calls the handlers of the current configuration, which may be newer than the event.
+// It recovers panics of handlers, which would end the process here.
+func (q *Events) call(e event) {
 	defer func() {
 		if v := recover(); v != nil {
-			logEvent("a handler of an event has panicked", e.name, zap.Any("panic", v), zap.Stack("stack"))
+			Logger().Error("a handler of an event has panicked", zap.String("event", e.name), zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
-	if l := Listening.Load(); l != nil && l.Ctx.Err() == nil {
+	if l := q.Listeners.Last(); l != nil && l.Ctx.Err() == nil {
 		l.Events.Emit(l.Ctx, e.name, e.data)
-	}
-}
-
-func logEvent(text, name string, fields ...zap.Field) {
-	if c := caddy.Log().Named("offload").Check(zapcore.ErrorLevel, text); c != nil {
-		c.Write(append([]zap.Field{zap.String("event", name)}, fields...)...)
 	}
 }

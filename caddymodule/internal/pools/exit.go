@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,44 +11,41 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// exiting is the end of the process: admission stops, and admitted requests finish while
+// Exit is the end of the process: admission stops, and admitted requests finish while
 // Caddy's grace period lasts.
-var exiting struct {
-	sync.Mutex
+type Exit struct {
+	// Began is set before admission stops.
+	Began atomic.Bool
+	// Context is cancelled when admission has stopped.
+	Context    context.Context
+	endEndless context.CancelFunc // cancels Context
+
+	mu    sync.Mutex // guards the rest
 	began time.Time
-	was   map[*Pool]offloader.Snapshot // when admission stopped
+	was   map[*Pool]offloader.Snapshot // when admission stopped, nil before
 }
 
-// ended is a context for calls that must not wait.
-var ended = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// ExitBegan is set before admission stops.
-var ExitBegan atomic.Bool
-
-// ErrExiting cancels runs whose answers would never end, or are of no use.
+// ErrExiting is the cause with which the exit cancels runs whose answers never end, or have
+// no client.
 var ErrExiting = fmt.Errorf("the process exits: %w", context.Canceled)
 
-// ExitContext is cancelled when admission has stopped.
-var ExitContext, endEndless = context.WithCancel(context.Background())
+// NewExit returns an exit that has not begun.
+func NewExit() *Exit {
+	x := new(Exit)
+	x.Context, x.endEndless = context.WithCancel(context.Background())
+	return x
+}
 
-func init() { caddy.OnExit(summarize) }
-
-// BeginExit stops admission to all pools, and ends streams without an end. The requests in
-// a pool are admitted, uploads included, and the pools that they enter later admit them.
-func BeginExit() {
-	ExitBegan.Store(true)
+// Begin stops admission to all pools, and ends endless streams. Requests in a pool stay
+// admitted, also those that upload, and so do pools that they enter later.
+func (x *Exit) Begin(t *Table) {
+	x.Began.Store(true)
 	began, was := time.Now(), make(map[*Pool]offloader.Snapshot)
 	running, waiting, uploading := 0, 0, 0
-	for _, pool := range All() {
+	for _, pool := range t.All() {
 		_ = pool.Drain(ended)
 		s := pool.Snapshot()
 		was[pool] = s
@@ -57,18 +53,15 @@ func BeginExit() {
 		waiting += s.Waiting
 		uploading += s.Announced
 	}
-	exiting.Lock()
-	exiting.began, exiting.was = began, was
-	exiting.Unlock()
-	logExit(zapcore.InfoLevel, "process exits: admission stopped",
+	x.mu.Lock()
+	x.began, x.was = began, was
+	x.mu.Unlock()
+	Logger().Info("process exits: admission stopped",
 		zap.Int("running", running), zap.Int("waiting", waiting), zap.Int("uploading", uploading))
-	endEndless()
+	x.endEndless()
 }
 
-// All are the living ones and those that were removed but are not empty.
-func All() []*Pool { return append(Removed.List(), named()...) }
-
-// finale counts the ends of the requests that were in flight when admission stopped.
+// finale counts how the requests ended that were in flight when admission stopped.
 type finale struct {
 	Finished int `json:"finished"`
 	Cut      int `json:"cut"`      // ended by the process's end
@@ -83,11 +76,11 @@ func (f *finale) add(other finale) {
 	f.Left += other.Left
 }
 
-// finaleOf compares a pool with what it was.
+// finaleOf compares the numbers of a pool now with those when admission stopped.
 func finaleOf(was, is offloader.Snapshot) finale {
 	return finale{
 		Finished: int(total(is.Ended) - total(was.Ended)),
-		Cut:      is.Running - is.Lingering + is.Waiting + is.Announced,
+		Cut:      is.Running - is.Lingering + is.Preflights + is.Waiting + is.Announced,
 		Rejected: int(total(is.Rejected) - total(was.Rejected)),
 		Left:     int(is.Left - was.Left),
 	}
@@ -100,12 +93,12 @@ func total[K comparable](counts map[K]uint64) (sum uint64) {
 	return sum
 }
 
-// summarize logs one line at the end of the process: how many requests finished and how
+// Summarize logs one line at the end of the process: how many requests finished and how
 // many were cut, in all and for each pool that was not idle.
-func summarize(context.Context) {
-	exiting.Lock()
-	began, pools := exiting.began, exiting.was
-	exiting.Unlock()
+func (x *Exit) Summarize(context.Context) {
+	x.mu.Lock()
+	began, pools := x.began, x.was
+	x.mu.Unlock()
 	if pools == nil {
 		return
 	}
@@ -124,44 +117,6 @@ func summarize(context.Context) {
 	if all.Cut > 0 {
 		level, text = zapcore.WarnLevel, "process exits: unfinished requests cut"
 	}
-	logExit(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
+	Logger().Log(level, text, zap.Int("finished", all.Finished), zap.Int("cut", all.Cut), zap.Int("rejected", all.Rejected),
 		zap.Int("left", all.Left), zap.Duration("took", time.Since(began)), zap.Any("pools", each))
-}
-
-func logExit(level zapcore.Level, text string, fields ...zap.Field) {
-	if c := caddy.Log().Named("offload").Check(level, text); c != nil {
-		c.Write(fields...)
-	}
-}
-
-// Removed are pools that no configuration names, with requests in them.
-var Removed poolSet
-
-// poolSet is a set of few pools.
-type poolSet struct {
-	mu  sync.Mutex
-	all []*Pool
-}
-
-// add reports whether p was not in the set.
-func (s *poolSet) add(p *Pool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if slices.Contains(s.all, p) {
-		return false
-	}
-	s.all = append(s.all, p)
-	return true
-}
-
-func (s *poolSet) remove(p *Pool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = slices.DeleteFunc(s.all, func(other *Pool) bool { return other == p })
-}
-
-func (s *poolSet) List() []*Pool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.all)
 }

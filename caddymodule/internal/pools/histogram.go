@@ -2,16 +2,17 @@ package pools
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Options of the histograms. Each pool has its own, which live as long as it.
+// Options of the histograms. Each pool has separate histograms, which exist as long as the
+// pool.
 var (
 	WaitOpts = timesOpts("queue_wait_seconds", "Time from a request's arrival at the queue to its permit.")
 	RunOpts  = timesOpts("run_seconds", "Time from the permit to its release.")
 )
 
-// timesOpts are classic buckets from a fast answer to the longest report, and native
-// buckets for scrapers that read them, each at most a tenth wider than the one before. When
-// there are too many of these their resolution is halved; they are never reset, so that
-// counters only grow.
+// timesOpts returns the options of a histogram of times. It has classic buckets from a fast
+// answer to the longest report, and native buckets for scrapers that support them, each at
+// most a tenth wider than the one before. Too many native buckets are merged in pairs, and
+// never reset, so that counters only grow.
 func timesOpts(name, help string) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "offload", Name: name, Help: help,
@@ -28,8 +29,8 @@ func NewHistogramVec(opts prometheus.HistogramOpts) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(opts, []string{"pool"})
 }
 
-// newHistogram returns the histogram of one pool, the only one of a separate vector:
-// metrics of one name must have one description, with a label whose value is not fixed.
+// newHistogram returns the histogram of one pool. It is the only one of a separate vector:
+// all metrics of one name must have the same description, with a variable label.
 func newHistogram(opts prometheus.HistogramOpts, pool string) prometheus.Histogram {
 	return NewHistogramVec(opts).WithLabelValues(pool).(prometheus.Histogram)
 }

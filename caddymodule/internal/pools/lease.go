@@ -5,17 +5,16 @@ import (
 	"sync"
 )
 
-// Leases decides which of several configurations a thing that outlives them
-// follows: the one that started last. A configuration that fails to load never
-// starts, so it changes nothing, and one that ends gives way to what it had
-// replaced.
+// Leases decides which of several configurations sets a value that outlives them: the one
+// that started last. A configuration that fails to load never starts, so it changes
+// nothing. When a configuration ends, the one before it counts again.
 type Leases[T any] struct {
 	mu    sync.Mutex
 	all   []*Lease[T] // in the order in which they started
-	Apply func(T)     // nil for those that ask for the last
+	Apply func(T)     // nil if its users call Last
 }
 
-// Lease is the claim of one configuration.
+// Lease is the value of one configuration, until the configuration ends.
 type Lease[T any] struct {
 	of    *Leases[T]
 	value T
@@ -33,8 +32,8 @@ func (l *Leases[T]) Start(value T) *Lease[T] {
 	return one
 }
 
-// last is the value of the configuration that rules, zero without one.
-func (l *Leases[T]) last() (value T) {
+// Last returns the value of the configuration that started last, zero without one.
+func (l *Leases[T]) Last() (value T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.all); n > 0 {
@@ -50,7 +49,8 @@ func (l *Leases[T]) None() bool {
 	return len(l.all) == 0
 }
 
-// End drops the lease. It does nothing for one that never started.
+// End ends the lease. It does nothing for a nil lease, of a configuration that never
+// started.
 func (l *Lease[T]) End() {
 	if l == nil {
 		return

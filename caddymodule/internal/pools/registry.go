@@ -6,10 +6,10 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/list"
 )
 
-// Request is a request in a pool, as far as the pool is concerned.
+// Request is a request in a pool, with the part that this package needs.
 type Request interface {
-	// NoteDeparture abandons the permit of a run whose client has left. The client of a
-	// run that goes on without it is not watched.
+	// NoteDeparture counts the run as abandoned if its client has left. It is called when
+	// numbers are shown, since the client of a run that goes on without it is not watched.
 	NoteDeparture()
 }
 
@@ -21,8 +21,8 @@ type registry struct {
 	requests list.List[Request] // the oldest in front
 }
 
-// Entry is a request's place in the registry, a part of the request itself. It is guarded
-// by the registry.
+// Entry is a request's element of the registry, embedded in the request. The registry's
+// lock guards it.
 type Entry = list.Element[Request]
 
 func (l *registry) Add(e *Entry, r Request) {
@@ -38,7 +38,7 @@ func (l *registry) Remove(e *Entry) {
 	l.requests.Remove(e)
 }
 
-// All returns the requests in order of their entry. They may end at any time.
+// All returns the requests in the order in which they were added. They may end at any time.
 func (l *registry) All() []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,40 +4,31 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// ruling is the configuration that has started last.
-var ruling Leases[*Generation]
-
-// Spot is one "offload" in a configuration.
-type Spot struct {
-	Pool     *Pool
-	Server   string   // by its addresses
-	Backends []string // of what comes behind it; none if that is not known
-}
-
-// Generation is one loaded configuration, as far as its pools replace those of others.
-// Its zero value is ready.
+// Generation is one loaded configuration, with its pools that replace pools of earlier
+// ones.
 type Generation struct {
-	once        sync.Once
-	linked      atomic.Bool
-	spots       []Spot
-	successions []succession
-	lease       *Lease[*Generation]
+	table        *Table
+	once         sync.Once
+	linked       atomic.Bool
+	spots        []Spot
+	replacements []replacement
+	lease        *Lease[[]Spot] // nil if it has not ruled
 }
 
-// succession is a pool of this configuration that takes the place of one of the last.
-type succession struct {
-	*offloader.Succession
+// replacement is a pool of the last configuration that is replaced by a pool of this one.
+type replacement struct {
 	elder *Pool
-	heir  string
+	by    *succession
 }
 
-// Link looks once for pools that this configuration replaces. It is called before the
-// first request gets there: their successors' limits are lower from the beginning. Nothing
-// else changes before the configuration rules.
+// NewGeneration returns a configuration whose pools are in t.
+func NewGeneration(t *Table) *Generation { return &Generation{table: t} }
+
+// Link finds, once, the pools that this configuration replaces. It is called before the
+// configuration gets its first request, so that the limits of the new pools are lower from
+// the beginning. Nothing else changes until Rule.
 func (g *Generation) Link(find func() []Spot) {
 	if g.linked.Load() {
 		return
@@ -45,84 +36,66 @@ func (g *Generation) Link(find func() []Spot) {
 	g.once.Do(func() {
 		defer g.linked.Store(true)
 		g.spots = find()
-		for _, pair := range successors(spotsBefore(), g.spots) {
+		for _, pair := range successors(g.spotsBefore(), g.spots) {
 			if s := pair.heir.Succeed(pair.elder.Pool); s != nil {
-				g.successions = append(g.successions, succession{s, pair.elder, pair.heir.Name()})
+				g.replacements = append(g.replacements, replacement{pair.elder, &succession{s, pair.heir.Name()}})
 			}
 		}
 	})
 }
 
-// spotsBefore are those of the configuration that rules, and those that removed pools
-// had in which requests still are.
-func spotsBefore() []Spot {
+// spotsBefore returns the spots of the ruling configuration, the one that started last, and
+// the last spots of removed pools that still have requests.
+func (g *Generation) spotsBefore() []Spot {
 	var all []Spot
-	for _, p := range Removed.List() {
+	for _, p := range g.table.Removed.List() {
 		if spots := p.spots.Load(); spots != nil {
 			all = append(all, *spots...)
 		}
 	}
-	if before := ruling.last(); before != nil {
-		all = append(all, before.spots...)
-	}
-	return all
+	return append(all, g.table.ruling.Last()...)
 }
 
-// Rule makes the pools that are replaced keep within the limits of their successors, from
-// the start of this configuration on.
+// Rule is called when the configuration starts. From then on the replaced pools keep within
+// the limits of their successors.
 func (g *Generation) Rule() {
-	g.lease = ruling.Start(g)
+	g.lease = g.table.ruling.Start(g.spots)
 	for _, p := range byPool(g.spots) {
 		p.pool.spots.Store(&p.spots)
 	}
-	for i := range g.successions {
-		s := &g.successions[i]
-		s.Bind()
-		s.elder.successor.Store(s)
-		s.elder.forgetIfIdle()
+	for _, r := range g.replacements {
+		r.by.Bind()
+		r.elder.successor.Store(r.by)
+		r.elder.forgetIfIdle()
 	}
 }
 
-// End is for the end of a configuration. What it was to replace is a pool like others
-// again if it has not ruled, or was rolled back.
+// End is called at the end of a configuration. If the configuration has not started or was
+// rolled back, the pools that it was to replace become ordinary pools again.
 func (g *Generation) End() {
 	if g == nil {
 		return
 	}
 	g.lease.End()
-	for _, s := range g.successions {
-		if g.lease == nil || !s.elder.gone.Load() {
-			s.elder.successor.Store(nil)
-			s.Undo()
+	for _, r := range g.replacements {
+		if g.lease == nil || !r.elder.gone.Load() {
+			r.elder.successor.Store(nil)
+			r.by.Undo()
 		}
 	}
-	g.successions, g.lease = nil, nil
+	g.replacements, g.lease = nil, nil
 }
 
-// forgetIfIdle lets go of a removed pool that nothing is in.
-func (p *Pool) forgetIfIdle() {
-	if s := p.successor.Load(); s != nil && p.gone.Load() && p.Wait(ended) == nil {
-		s.Forget()
-	}
-}
-
-// successorName is the pool that takes the place of this one, empty if none does.
-func (p *Pool) successorName() string {
-	if s := p.successor.Load(); s != nil {
-		return s.heir
-	}
-	return ""
-}
-
-// pair is a pool that only the older of two configurations has a route for, and the
-// one of the newer that takes its place.
+// pair is a pool that only the older of two configurations has a route for, and the pool of
+// the newer one that replaces it.
 type pair struct{ elder, heir *Pool }
 
 // successors matches pools without a route in the newer configuration with pools that only
-// the newer one has. A pool succeeds one of its name, which was removed for a while, or one
-// in front of the same backends; if the backends are unknown, one on the same server. Of
-// several candidates, in the order of the configuration, each takes the first that no other
-// has taken, or the first of all if there are more old pools than new ones.
+// the newer one has. A pool is replaced by one of the same name, which was removed for a
+// while, or by one in front of the same backends; if the backends are unknown, by one on
+// the same server. Of several candidates, in the order of the configuration, each pool
+// takes the first that no other has taken, or the first of all if there are more old pools
+// than new ones.
 func successors(older, newer []Spot) []pair {
 	var pairs []pair
 	taken := make(map[*Pool]bool)
@@ -156,7 +129,7 @@ func (p poolSpots) successorAmong(added []poolSpots, taken map[*Pool]bool) (heir
 	return heir
 }
 
-// byPool gathers the spots of each pool, in the order of their first.
+// byPool groups the spots by pool, in the order in which the pools appear.
 func byPool(spots []Spot) (all []poolSpots) {
 	for _, s := range spots {
 		i := slices.IndexFunc(all, func(p poolSpots) bool { return p.pool == s.Pool })

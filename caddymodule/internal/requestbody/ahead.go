@@ -9,24 +9,24 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// Most calls of gRPC have one message, which is there as soon as their head is. A body that
-// is complete holds no permit for its client, so it needs no share of the half. No
-// field of a head distinguishes such calls from streams: if the pool has no permit for a
-// stream immediately, the body has a moment to end.
+// Most gRPC calls have one message, which arrives together with the head. With a complete
+// body such a call cannot hold its permit for long, so it need not count for the half of
+// the permits that streams share. No header field distinguishes it from a stream. So if the
+// pool has no permit for a stream at once, the body gets a moment to end.
 
 const (
 	// aheadFor is how long a body may take to be complete.
 	aheadFor = 100 * time.Millisecond
 
-	// aheadSize is how much of it may be read meanwhile. This memory is not part of the budget.
+	// aheadSize is how much of the body may be read meanwhile. This memory is not part of
+	// the budget.
 	aheadSize = 64 << 10
 )
 
-// Ahead is a body of which the beginning was read before its run.
+// Ahead is a request body whose beginning is read before its run.
 type Ahead struct {
 	io.ReadCloser               // the rest
 	done          chan struct{} // closed when fill has returned
@@ -37,15 +37,16 @@ type Ahead struct {
 	enough bool  // no more is to be read
 }
 
-// ReadAhead begins to read a body, on a goroutine that ends with the body, when it has
-// enough, or with Settle.
+// ReadAhead starts a goroutine that reads the beginning of a body. The goroutine ends with
+// the body, when it has read enough, or with Settle.
 func ReadAhead(body io.ReadCloser) *Ahead {
 	a := &Ahead{ReadCloser: body, done: make(chan struct{})}
 	go a.fill()
 	return a
 }
 
-// fill takes what comes until the body ends, or that is enough.
+// fill reads the body until it ends, until aheadSize bytes have arrived, or until Await has
+// ended.
 func (a *Ahead) fill() {
 	defer close(a.done)
 	buf := make([]byte, 4<<10)
@@ -62,7 +63,7 @@ func (a *Ahead) fill() {
 	}
 }
 
-// Await returns when the body has had its moment.
+// Await waits until the body has ended, but for aheadFor at most.
 func (a *Ahead) Await(ctx context.Context) {
 	moment := time.NewTimer(aheadFor)
 	defer moment.Stop()
@@ -76,14 +77,14 @@ func (a *Ahead) Await(ctx context.Context) {
 	a.enough = true
 }
 
-// Whole returns the body in the spool, nil if it has not ended or there is no room.
-func (a *Ahead) Whole(bounds spool.Bounds) *spool.Body {
+// Whole returns the body in a spool of the budget, nil if it has not ended or there is no room.
+func (a *Ahead) Whole(budget *spool.Budget, bounds spool.Bounds) *spool.Body {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !errors.Is(a.err, io.EOF) {
 		return nil
 	}
-	body, err := spool.ReadBody(bytes.NewReader(a.got.Bytes()), int64(a.got.Len()), pools.Budget, bounds)
+	body, err := spool.ReadBody(bytes.NewReader(a.got.Bytes()), int64(a.got.Len()), budget, bounds)
 	if err != nil {
 		return nil
 	}
@@ -112,8 +113,8 @@ func (a *Ahead) take(p []byte) int {
 	return n
 }
 
-// Settle ends a read that waits for the client. The server must not find one when the
-// request is over.
+// Settle ends a read that still waits for the client, since the server must not find a read
+// in progress when the request is over.
 func (a *Ahead) Settle(w http.ResponseWriter) {
 	select {
 	case <-a.done:

@@ -1,3 +1,3 @@
-// Package requestbody reads request bodies from their clients: into the spool, or ahead of
-// a run. It decides which bodies are passed on as they come.
+// Package requestbody reads request bodies from their clients, into the spool or ahead of a
+// run. It decides which bodies are passed on as they arrive.
 package requestbody

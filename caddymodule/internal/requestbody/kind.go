@@ -9,20 +9,21 @@ import (
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 )
 
-// Some request bodies cannot be taken in before the run: their clients wait for an answer
-// within them. A client asks for that by the fields of its request, and holds a permit for
-// as long as it likes. So the route says which kinds it honours, those that it has not
-// named itself hold half of the permits at most, and those that trickle are cut.
+// Some request bodies cannot be read before the run, since their clients wait for an answer
+// while they send. Header fields show that, and any client can set them to hold a permit as
+// long as it likes. So the route decides which kinds of bodies are passed on; unless it
+// names them itself, these runs share at most half of the permits; and bodies that arrive
+// too slowly are cut off.
 
-// Kind is a kind of requests whose bodies are passed on as they come.
+// Kind is a kind of requests whose bodies are passed on as they arrive.
 type Kind struct {
 	Word  string // of the option "unspooled"
 	usual bool   // honoured unless the option says otherwise
 	is    func(r *http.Request) bool
 }
 
-// allKinds are all of them. The first one that a request is of, and that its route
-// honours, counts.
+// allKinds lists all kinds. The first kind that fits a request and is on for its route
+// counts.
 var allKinds = []Kind{
 	{"grpc", true, IsCall},
 	{"connect", true, isConnectStream},
@@ -44,7 +45,7 @@ func kindWords() []string {
 // kindOff honours no kind.
 const kindOff = "off"
 
-// Kinds are the kinds that a route honours. The zero value is the default.
+// Kinds are the kinds that are on for a route. The zero value is the default.
 type Kinds struct {
 	named bool    // the route names them
 	kinds []*Kind // if it does
@@ -56,11 +57,11 @@ func ParseKinds(list []string) (u Kinds, err error) {
 		kind := slices.Index(kindWords(), word)
 		switch {
 		case word == kindOff && len(list) > 1:
-			return u, fmt.Errorf("bad unspooled value: 'off' stands alone")
+			return u, fmt.Errorf("bad unspooled value: 'off' does not go with kinds: write one or the other")
 		case word != kindOff && kind < 0:
 			return u, fmt.Errorf("bad unspooled value '%s': want some of %s, or 'off'", word, strings.Join(kindWords(), ", "))
 		case slices.Contains(list[:i], word):
-			return u, fmt.Errorf("bad unspooled value: '%s' is there twice", word)
+			return u, fmt.Errorf("bad unspooled value: '%s' is listed twice", word)
 		case kind >= 0:
 			u.kinds = append(u.kinds, &allKinds[kind])
 		}
@@ -69,7 +70,7 @@ func ParseKinds(list []string) (u Kinds, err error) {
 	return u, nil
 }
 
-// honours reports whether bodies of a kind are passed on as they come.
+// honours reports whether bodies of a kind are passed on as they arrive.
 func (u Kinds) honours(k *Kind) bool {
 	if !u.named {
 		return k.usual
@@ -77,9 +78,9 @@ func (u Kinds) honours(k *Kind) bool {
 	return slices.Contains(u.kinds, k)
 }
 
-// Of returns the kind for which a request's body is passed on, nil if it is spooled. A
-// client that asks for the former by RFC 10036 must get an error in place of the latter,
-// which refused reports.
+// Of returns the kind for which a request's body is passed on, nil if the body is spooled.
+// refused is true if the request must be rejected: its client asks by RFC 10036 that the
+// body is not spooled, and the route does not allow that.
 func (u Kinds) Of(r *http.Request) (kind *Kind, refused bool) {
 	if emptyOnHTTP3(r) {
 		return nil, false
@@ -92,35 +93,33 @@ func (u Kinds) Of(r *http.Request) (kind *Kind, refused bool) {
 	return nil, isIncremental(r)
 }
 
-// Bounds reports whether requests of a kind share half of the permits. Where the route
-// names kinds it has decided about them. What a tunnel carries before it is accepted is
-// read by no backend.
+// Bounds reports whether requests of a kind share half of the permits. They do not if the
+// route names its kinds, since it has decided then, nor for tunnels with a protocol, since
+// no backend reads their bytes before it has accepted the tunnel.
 func (u Kinds) Bounds(k *Kind, r *http.Request) bool {
 	return !u.named && (k.Word != "upgrade" || !isExtended(r))
 }
 
-// emptyOnHTTP3 reports whether a request is presumed to have no body although it has no
-// length either, as all without a body on HTTP/3.
+// emptyOnHTTP3 reports whether a request without a length presumably has no body. On HTTP/3
+// no request without a body has a length.
 func emptyOnHTTP3(r *http.Request) bool {
 	return r.ProtoMajor >= 3 && r.ContentLength < 0 &&
 		slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace}, r.Method)
 }
 
-// IsCall reports whether a request is a call of gRPC, which there is on HTTP/2 and later
-// only.
+// IsCall reports whether a request is a gRPC call, which exists only on HTTP/2 and later.
 func IsCall(r *http.Request) bool { return r.ProtoMajor >= 2 && bridge.IsGRPC(r.Header) }
 
 func isIncremental(r *http.Request) bool { return bridge.IsIncremental(r.Header) }
 
-// isConnectStream reports whether a request is a stream of Connect. Calls of Connect with
-// one message have another type, and can be spooled.
+// isConnectStream reports whether a request is a stream of the Connect protocol. Its calls
+// with one message have another content type, and can be spooled.
 func isConnectStream(r *http.Request) bool {
 	return r.ProtoMajor >= 2 && strings.HasPrefix(mediaType(r), "application/connect+")
 }
 
-// isJSONStream reports whether a request may be a conversation in lines of JSON. Both
-// sides can talk at once on HTTP/2 and later only, and an upload of a known length is
-// none.
+// isJSONStream reports whether a request may be a conversation in lines of JSON. That needs
+// HTTP/2 or later, where both sides can send at once, and a body of unknown length.
 func isJSONStream(r *http.Request) bool {
 	if r.ProtoMajor < 2 || r.ContentLength >= 0 {
 		return false
@@ -129,8 +128,8 @@ func isJSONStream(r *http.Request) bool {
 	return media == "application/x-ndjson" || media == "application/ndjson"
 }
 
-// isTunnel reports whether a request's body is what goes through the tunnel that it asks
-// for. An upgrade on HTTP/1 has none, and if it has it is a request like any other.
+// isTunnel reports whether a request asks for a tunnel, so that its body is the tunnel's
+// content. Upgrades on HTTP/1 have no body; one that has is treated like any other request.
 func isTunnel(r *http.Request) bool {
 	return r.ProtoMajor >= 2 && r.Method == http.MethodConnect && r.ContentLength < 0
 }
@@ -146,11 +145,11 @@ func mediaType(r *http.Request) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// resumableFields mark uploads that their clients go on with after a break: tus, and the
-// drafts of the IETF from the first to the last.
+// resumableFields are the header fields of uploads that clients resume after a break: those
+// of tus, and of all IETF drafts.
 var resumableFields = []string{"Tus-Resumable", "Upload-Complete", "Upload-Incomplete", "Upload-Offset", "Upload-Draft-Interop-Version"}
 
-// IsResumable reports whether a request brings a part of a resumable upload.
+// IsResumable reports whether a request is a part of a resumable upload.
 func IsResumable(r *http.Request) bool {
 	for _, field := range resumableFields {
 		if r.Header[field] != nil {

@@ -6,36 +6,36 @@ import (
 )
 
 const (
-	// RateAfter is how long a run has to wait for its client before that can be too
-	// slow. It is as long as an upload into the spool is safe from others.
-	RateAfter = 5 * time.Second
+	// rateAfter is how long a run has to wait for its client before the client can count as
+	// too slow. It equals the time in which a spooled upload cannot lose its place.
+	rateAfter = 5 * time.Second
 
-	// RateCheck is how often it is looked after that.
-	RateCheck = 250 * time.Millisecond
+	// rateCheck is the interval of the checks after that.
+	rateCheck = 250 * time.Millisecond
 )
 
-// Rate measures how fast a client's body comes. Only the time counts in which it is
-// waited for: a backend that takes it slowly is not the client's fault. One goroutine
-// writes, any may read.
-type Rate struct {
+// rate measures how fast a client sends its body. Only the time of reads that wait for the
+// client counts, since a backend that reads slowly is not the client's fault. One goroutine
+// writes the fields, any may read them.
+type rate struct {
 	taken  atomic.Int64 // bytes
 	waited atomic.Int64 // in reads that have ended
-	began  atomic.Int64 // the read under way, after the run's arrival; 0 without
+	began  atomic.Int64 // the read under way, since the body began; 0 without
 }
 
-// Begin notes that a read begins, at a time after the arrival of the run.
-func (r *Rate) Begin(now time.Duration) { r.began.Store(max(int64(now), 1)) }
+// begin records that a read begins, as the time since the begin of the body.
+func (r *rate) begin(now time.Duration) { r.began.Store(max(int64(now), 1)) }
 
-// End notes that a read has returned n bytes.
-func (r *Rate) End(n int, now time.Duration) {
+// end notes that a read has returned n bytes.
+func (r *rate) end(n int, now time.Duration) {
 	r.waited.Add(int64(now) - r.began.Swap(0))
 	r.taken.Add(int64(n))
 }
 
-// TooSlow reports whether a read waits for a client that has brought less than so many
-// bytes a second.
-func (r *Rate) TooSlow(least int64, now time.Duration) bool {
+// tooSlow reports whether a read waits for a client that has sent fewer than least bytes a
+// second.
+func (r *rate) tooSlow(least int64, now time.Duration) bool {
 	began := r.began.Load()
 	waited := time.Duration(r.waited.Load() + int64(now) - began)
-	return began != 0 && waited >= RateAfter && float64(r.taken.Load()) < float64(least)*waited.Seconds()
+	return began != 0 && waited >= rateAfter && float64(r.taken.Load()) < float64(least)*waited.Seconds()
 }

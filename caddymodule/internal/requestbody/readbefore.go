@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// ReadBefore reports whether it was a handler in front that has read or closed the body,
-// such as a reverse_proxy around a handle_response. Handlers behind find of it what they
-// would find without this one.
+// ReadBefore reports whether the read failed because a handler in front has read or closed
+// the body, such as a reverse_proxy around a handle_response. Then handlers behind shall
+// find the same body as without this handler.
 func (u *Upload) ReadBefore(err *spool.ReadError) bool {
 	if err.Short {
 		return u.r.ProtoMajor < 3 || lacksLess(u.Reader, u.r.ContentLength-u.came)
@@ -36,16 +36,16 @@ func closedHere(err error) bool {
 }
 
 const (
-	// maxWrappers is how deep in others a body of the server is looked for.
+	// maxWrappers is how many wrappers around the server's body are looked through.
 	maxWrappers = 8
-	// serverOfHTTP3 is the package of the server.
+	// serverOfHTTP3 is the package of the HTTP/3 server.
 	serverOfHTTP3 = "github.com/quic-go/quic-go/http3"
 )
 
-// lacksLess reports whether a body of HTTP/3 that has ended too early lacks less than
-// that in the eyes of the server. Then a handler in front has read the rest; else its
-// client has sent less than it declared. Other servers report the second by an error.
-// quic-go ends both in the same way, and counts without showing it. A body that is not
+// lacksLess reports whether the server counts fewer missing bytes than much for an HTTP/3
+// body that has ended too early. Then a handler in front has read the difference; otherwise
+// the client has sent less than it declared. quic-go ends both in the same way and does not
+// export its count, while other servers return an error for the second. A body that is not
 // the server's was put there by a handler.
 func lacksLess(body io.Reader, much int64) bool {
 	v := reflect.ValueOf(body)

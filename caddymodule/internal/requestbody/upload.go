@@ -1,6 +1,7 @@
 package requestbody
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -19,14 +20,14 @@ type Upload struct {
 	came int64 // bytes
 }
 
-// NewUpload returns the client's body. net/http asks clients that wait for a 100
-// Continue by itself; on HTTP/3 nothing else does.
+// NewUpload returns the body of r for the spool. For a client that waits for a 100
+// Continue, net/http sends that itself; on HTTP/3, Read does.
 func NewUpload(w http.ResponseWriter, r *http.Request, o spool.Owned) *Upload {
 	waits := strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 	return &Upload{Reader: r.Body, Owned: o, r: r, W: w, asks: waits && r.ProtoMajor >= 3}
 }
 
-// Read asks once, before the first read.
+// Read sends the 100 Continue, if the client waits for it, before the first read.
 func (u *Upload) Read(p []byte) (int, error) {
 	if u.asks {
 		u.asks = false
@@ -40,6 +41,12 @@ func (u *Upload) Read(p []byte) (int, error) {
 // Stop makes reading fail, also a read that waits for the client.
 func (u *Upload) Stop() {
 	_ = http.NewResponseController(u.W).SetReadDeadline(time.Now()) // as good as it gets
+}
+
+// IsTooSlow reports whether a body has ended with a timeout.
+func IsTooSlow(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, spool.ErrTooSlow) || (errors.As(err, &timeout) && timeout.Timeout())
 }
 
 var (

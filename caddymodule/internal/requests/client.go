@@ -9,12 +9,12 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// networkBits of an IPv6 address name a client's network, which chooses the rest of its
-// addresses as it likes.
-const networkBits = 64
+// NetworkBits is the number of bits of an IPv6 address that identify a client's network.
+// The client can choose the rest of its address freely.
+const NetworkBits = 64
 
-// ClientOf returns the origin of a request: the client's address as Caddy determines it, or
-// that of the connection.
+// ClientOf returns the origin of a request. Its address is determined, the client's address
+// as Caddy determines it, or that of the connection.
 func ClientOf(r *http.Request, determined string) offloader.Client {
 	host, port, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -26,24 +26,34 @@ func ClientOf(r *http.Request, determined string) offloader.Client {
 	return clientAt(host, port)
 }
 
-// clientAt returns the zero value for a text that is no address, such as the path of a
-// socket.
+// clientAt returns the client at an address, the zero value if host is no address, such as
+// the path of a socket.
 func clientAt(host, port string) (c offloader.Client) {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
+	address, ok := AddressOf(host)
+	if !ok {
 		return c
 	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		network, err := addr.Prefix(networkBits)
-		if err != nil {
-			return c // cannot happen: the address is long enough
-		}
-		addr = network.Addr()
-	}
-	c.Address = addr.As16()
+	c.Address = address
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
 		c.Connection = uint16(n)
 	}
 	return c
+}
+
+// AddressOf returns the address in a text, or the network of an IPv6 address. It reports
+// false if the text is none.
+func AddressOf(text string) ([16]byte, bool) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return [16]byte{}, false
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		network, err := addr.Prefix(NetworkBits)
+		if err != nil {
+			return [16]byte{}, false // cannot happen: the address is long enough
+		}
+		addr = network.Addr()
+	}
+	return addr.As16(), true
 }

@@ -1,12 +1,9 @@
 package requests
 
 import (
+	"cmp"
 	"slices"
 	"sync"
-	"time"
-
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
-	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
 // Bounds of the list for `explain`.
@@ -15,66 +12,34 @@ const (
 	MaxExplain     = 100_000
 )
 
-// explained remembers the last requests that were not served as usual, of all
-// pools of the process.
-var (
-	Explained     = newExplanations(DefaultExplain)
-	ExplainLeases = pools.Leases[int]{Apply: Explained.resize}
-)
+// Explanations are the explanations of the last requests, for the command "explain": a ring
+// of the requests that were not served as usual, and some served ones of each pool. Adding
+// one allocates nothing.
+type Explanations struct {
+	served servedLists
 
-// Decision is the end of a request.
-type Decision uint8
-
-const (
-	// DecidedRejected: a pool did not admit it.
-	DecidedRejected Decision = iota + 1
-	// DecidedTimedOut: its run took too long.
-	DecidedTimedOut
-	// DecidedCancelled: an operator has cancelled it.
-	DecidedCancelled
-	// DecidedLeft: its client left, which ended it.
-	DecidedLeft
-	// DecidedAbandoned: its client left, and its run went on to the end.
-	DecidedAbandoned
-
-	decisionCount
-)
-
-var decisionNames = [decisionCount]string{"", "rejected", "timed_out", "cancelled", "left", "abandoned"}
-
-// String returns the decision's word.
-func (d Decision) String() string { return decisionNames[d] }
-
-// Explanation describes the end of one request. It holds no string of the request, each of
-// which would keep all of its head in memory.
-type Explanation struct {
-	ID                   ID
-	At                   time.Time
-	Pool                 string
-	Who                  note
-	Decision             Decision
-	Reason               offloader.Reason
-	Unspooled            string // the kind of a body that is passed on as it comes, empty without
-	Upload, Waited, Took time.Duration
-	Sends                int32
-	Ahead                int
-	Predicted            time.Duration
-	Pressure             offloader.Gauges // of the pool when it was decided
-}
-
-// explanations are a ring of the last of them. Adding one allocates nothing.
-type explanations struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the rest
 	size int
 	ring []Explanation // allocated by the first entry
 	next int           // in the ring
 	len  int
 }
 
-func newExplanations(size int) *explanations { return &explanations{size: size} }
+// NewExplanations returns a ring for that many.
+func NewExplanations(size int) *Explanations {
+	l := &Explanations{size: size}
+	l.served.off.Store(size == 0)
+	return l
+}
 
-// resize keeps the newest that fit.
-func (l *explanations) resize(size int) {
+// Served returns the list of served requests of a pool. The list exists as long as a route
+// uses it.
+func (l *Explanations) Served(pool string) *Served { return l.served.of(pool) }
+
+// Resize changes the size and keeps the newest explanations that fit. With size zero,
+// served requests are not recorded either.
+func (l *Explanations) Resize(size int) {
+	l.served.off.Store(size == 0)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if size == l.size {
@@ -87,8 +52,8 @@ func (l *explanations) resize(size int) {
 	}
 }
 
-// Add remembers the end of a request.
-func (l *explanations) Add(e *Explanation, who *Identity) {
+// Add records the end of a request.
+func (l *Explanations) Add(e *Explanation, who *Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.size == 0 {
@@ -100,7 +65,7 @@ func (l *explanations) Add(e *Explanation, who *Identity) {
 }
 
 // slot returns the next entry to be written. It requires l.mu.
-func (l *explanations) slot() *Explanation {
+func (l *Explanations) slot() *Explanation {
 	if l.ring == nil {
 		l.ring = make([]Explanation, l.size)
 	}
@@ -111,13 +76,13 @@ func (l *explanations) slot() *Explanation {
 }
 
 // Last returns the newest entries, at most n, the newest first.
-func (l *explanations) Last(n int) []Explanation {
+func (l *Explanations) Last(n int) []Explanation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.newest(n)
 }
 
-func (l *explanations) newest(n int) []Explanation {
+func (l *Explanations) newest(n int) []Explanation {
 	all := make([]Explanation, min(n, l.len))
 	for i := range all {
 		all[i] = l.ring[(l.next-1-i+l.size)%l.size]
@@ -125,9 +90,35 @@ func (l *explanations) newest(n int) []Explanation {
 	return all
 }
 
-// Find returns the newest entry for an id: of nested pools the outermost one has
-// the last word.
-func (l *explanations) Find(id WantedID) (Explanation, bool) {
+// Slowest returns the slowest requests that the pools have served in the last minutes, at
+// most n, the slowest first.
+func (l *Explanations) Slowest(n int) []Explanation {
+	all := []Explanation{}
+	for _, s := range l.served.living() {
+		all = s.lastSlowest(all)
+	}
+	slices.SortFunc(all, func(a, b Explanation) int { return cmp.Compare(b.Total(), a.Total()) })
+	return all[:min(n, len(all))]
+}
+
+// Find returns the newest explanation of a request. Of nested pools the outermost one has
+// added the newest. A request that was served is found only if no pool has an explanation
+// of another end.
+func (l *Explanations) Find(id WantedID) (Explanation, bool) {
+	if e, ok := l.findUnserved(id); ok {
+		return e, true
+	}
+	var newest Explanation
+	found := false
+	for _, s := range l.served.living() {
+		if e, ok := s.find(id); ok && (!found || e.At.After(newest.At)) {
+			newest, found = e, true
+		}
+	}
+	return newest, found
+}
+
+func (l *Explanations) findUnserved(id WantedID) (Explanation, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.len {

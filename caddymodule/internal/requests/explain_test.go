@@ -10,7 +10,7 @@ import (
 
 // The ring holds the newest, also when it is resized.
 func TestExplanationsAreTheNewest(t *testing.T) {
-	l := newExplanations(3)
+	l := NewExplanations(3)
 	paths := func() (all []string) {
 		for _, e := range l.Last(10) {
 			all = append(all, e.Who.Read(e.Who.Path))
@@ -29,21 +29,21 @@ func TestExplanationsAreTheNewest(t *testing.T) {
 		add(n)
 	}
 	expect("full", "/4", "/3", "/2")
-	l.resize(2)
+	l.Resize(2)
 	expect("smaller", "/4", "/3")
-	l.resize(4)
+	l.Resize(4)
 	add(5)
 	expect("larger", "/5", "/4", "/3")
-	l.resize(0)
+	l.Resize(0)
 	add(6)
 	expect("off")
-	l.resize(1)
+	l.Resize(1)
 	add(7)
 	expect("on again", "/7")
 }
 
 func TestExplanationsAreFoundByID(t *testing.T) {
-	l := newExplanations(2)
+	l := NewExplanations(2)
 	var ids []ID
 	for n := range 3 {
 		ids = append(ids, NewID())

@@ -7,13 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// ID is a request's number within the process. Its text is made on demand and looks random,
-// so that it does not show how many requests there are.
+// ID is a request's number within the process. String encodes it on demand as a
+// random-looking text, which does not show how many requests there are.
 type ID uint64
 
 // idLength holds 64 bits in digits of 5.
 const idLength = 13
 
+// These are package variables, and no part of the state of the process, since an ID is used
+// without that state.
 var (
 	lastID atomic.Uint64
 	idSeed = maphash.MakeSeed() // a new one for each process
@@ -24,13 +26,13 @@ func NewID() ID { return ID(lastID.Add(1)) }
 
 func (id ID) hash() uint64 { return maphash.Comparable(idSeed, uint64(id)) }
 
-// String returns the id as answers, logs and commands know it.
+// String returns the ID as it appears in answers, logs and commands.
 func (id ID) String() string {
 	text := strconv.FormatUint(id.hash(), 32)
 	return strings.Repeat("0", idLength-len(text)) + text
 }
 
-// WantedID is an id that a client of the admin endpoint has sent.
+// WantedID is an ID that a client of the admin endpoint has sent.
 type WantedID uint64
 
 // ParseID reads what String has written.

@@ -10,9 +10,9 @@ import (
 // DefaultClass is the class of requests that have none.
 const DefaultClass = "default"
 
-// Identity is what a request is known by. It is taken from the request once,
-// since handlers may rewrite that. The path has the query if that shall be shown;
-// like all else it may hold secrets.
+// Identity identifies a request in lists and logs. It is copied from the request once,
+// since handlers may rewrite the request. The path includes the query if the app is set to
+// show it; like all of these fields it may hold secrets.
 type Identity struct {
 	ID                         ID
 	Came                       time.Time
@@ -30,7 +30,7 @@ func IdentityOf(r *http.Request, came time.Time, showQuery bool) Identity {
 	return who
 }
 
-// DeterminedClient returns the client's address as Caddy determines it, empty if it has
+// DeterminedClient returns the client's address as Caddy determines it, empty if Caddy has
 // not.
 func DeterminedClient(r *http.Request) string {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -46,20 +46,31 @@ type View struct {
 	// Age is how long ago it came, InPhase how long ago its phase began.
 	Age     time.Duration `json:"age_ns"`
 	InPhase time.Duration `json:"in_phase_ns"`
-	// Position in the queue, from 1, in the order in which waiters are served;
-	// zero if it does not wait.
-	Position int    `json:"position,omitempty"`
-	Class    string `json:"class"`
+	// Position in the queue, from 1, in the order in which waiters are served; zero if the
+	// request does not wait.
+	Position int `json:"position,omitempty"`
+	// Class is the request's class, DefaultClass in a pool without classes. Key is the key
+	// that the request counts for, empty in a pool without keys. Cost is the number of
+	// permits that the request takes, if the concurrency allows that many.
+	Class string `json:"class"`
+	Key   string `json:"key,omitempty"`
+	Cost  int    `json:"cost"`
+	// Aside: it waits until its key holds fewer permits.
+	Aside bool `json:"aside,omitempty"`
+	// Held: it waits until the breaker has closed. Lists do not have it.
+	Held bool `json:"-"`
 	// Client is the client's address as Caddy determines it.
 	Client string `json:"client"`
 	Method string `json:"method"`
 	Host   string `json:"host"`
-	// Path has the query with it where the app shows it.
+	// Path includes the query if the app is set to show it.
 	Path string `json:"path"`
-	// Abandoned: it holds a permit, and no client receives its answer. Reason is why, if
-	// it was cancelled.
+	// Abandoned: the request holds a permit, and no client receives its answer. Reason is
+	// the reason for which it was cancelled, empty if it was not.
 	Abandoned bool   `json:"abandoned"`
 	Reason    string `json:"reason,omitempty"`
-	// Unspooled is the kind for which its body is passed on as it comes.
+	// Unspooled is the kind because of which the body is passed on as it arrives.
 	Unspooled string `json:"unspooled,omitempty"`
+	// Budget is the time that the request may use in all, nil for no limit.
+	Budget *Budget `json:"budget,omitempty"`
 }

@@ -2,7 +2,7 @@ package requests
 
 import "strings"
 
-// Bounds of the texts in a note. Longer ones are cut, and end in dots.
+// Bounds of the texts in a note. Longer texts are cut, and end in dots.
 const (
 	maxNoteMethod = 16
 	maxNoteClient = 48
@@ -20,8 +20,8 @@ type note struct {
 // span is a part of a note's text.
 type span struct{ from, to uint16 }
 
-// write replaces what the note holds. Query and userinfo are no part of an
-// identity, but clients may write userinfo where it does not belong.
+// write replaces the texts of the note. It removes userinfo, which is no part of an
+// identity, but which clients may write into a host or path.
 func (n *note) write(who *Identity) {
 	at := 0
 	for _, part := range []struct {
@@ -45,10 +45,10 @@ func (n *note) write(who *Identity) {
 
 func (n *note) Read(s span) string { return string(n.text[s.from:s.to]) }
 
-// withoutUserinfo drops what stands before an @ in a host.
+// withoutUserinfo removes the part of a host before an @.
 func withoutUserinfo(host string) string { return host[strings.LastIndexByte(host, '@')+1:] }
 
-// maskUserinfo masks the userinfo of URLs within a path, as proxies have them.
+// maskUserinfo masks the userinfo of URLs within a path, as in requests to a proxy.
 func maskUserinfo(path string) string {
 	from := strings.Index(path, "//")
 	if from < 0 || !strings.Contains(path[from:], "@") {

@@ -1,6 +1,8 @@
 package requests
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,9 +17,9 @@ const (
 	PhaseWaiting
 	// PhaseRunning: it holds a permit.
 	PhaseRunning
-	// PhaseStreaming: its run has ended, and the client gets the rest.
+	// PhaseStreaming: its run has ended, and the client still receives the response.
 	PhaseStreaming
-	// PhaseUpgraded: it has left the pool, and its connection goes on.
+	// PhaseUpgraded: its connection was upgraded, and goes on without a permit.
 	PhaseUpgraded
 
 	phaseCount
@@ -31,17 +33,28 @@ func (p Phase) String() string { return phaseNames[p] }
 // MarshalText writes the phase's word.
 func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// Progress is the phase of a request, for readers on other goroutines. Phase and time are one
-// word, so that they are consistent without a lock.
+// UnmarshalText reads what MarshalText has written.
+func (p *Phase) UnmarshalText(text []byte) error {
+	i := slices.Index(phaseNames[:], string(text))
+	if i <= 0 {
+		return fmt.Errorf("unknown phase '%s'", text)
+	}
+	*p = Phase(i)
+	return nil
+}
+
+// Progress is the phase of a request, for readers on other goroutines. Phase and time share
+// one atomic word, so that they are consistent without a lock.
 type Progress struct{ packed atomic.Uint64 }
 
 // processBegan is where times of progress count from.
 var processBegan = time.Now()
 
-// phaseBits is the room for a phase; the rest holds the nanoseconds of 73 years.
+// phaseBits is the number of bits for a phase. The other bits hold nanoseconds, up to 73
+// years.
 const phaseBits = 3
 
-// Enter notes that a phase has begun at that time.
+// Enter records that a phase has begun at that time.
 func (p *Progress) Enter(phase Phase, at time.Time) {
 	p.packed.Store(uint64(at.Sub(processBegan))<<phaseBits | uint64(phase))
 }

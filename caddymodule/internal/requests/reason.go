@@ -2,7 +2,17 @@ package requests
 
 import "github.com/caddy-offload/caddy-offload/offloader"
 
-// Reasons of HTTP, next to those of the engine.
+// Temporary reports whether a request that is rejected for that reason could be served at
+// another time.
+func Temporary(r offloader.Reason) bool {
+	switch r {
+	case offloader.BreakerOpen, offloader.Draining, UnspooledLimit, SpoolFull:
+		return true
+	}
+	return r.Shed()
+}
+
+// Reasons that this module adds to those of package offloader.
 var (
 	// UnspooledLimit: requests whose bodies are not spooled hold as many permits as
 	// they may.
@@ -15,7 +25,7 @@ var (
 	FirstByteTimeout = offloader.NewReason("first_byte_timeout", "the answer did not begin in time")
 	// BodyTooLarge: the request's body is larger than the spool takes.
 	BodyTooLarge = offloader.NewReason("body_too_large", "the request body is too large")
-	// IncrementalRefused: the request asks for its body to be passed on as it comes,
+	// IncrementalRefused: the request asks for its body to be passed on as it arrives,
 	// which the route does not do.
 	IncrementalRefused = offloader.NewReason("incremental_refused", "the request body is not passed on as it comes here")
 )

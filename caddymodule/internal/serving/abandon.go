@@ -9,47 +9,17 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// ending is how a run ends before its time: cancelled by a timeout or an operator, or
-// abandoned, since no client receives its answer. The fields are guarded by run.mu.
-type ending struct {
-	run    *Run
-	cancel context.CancelCauseFunc // cancels the backend; written before the run can end
-
-	cause       error            // why the run was cut off from its client, nil if it was not
-	late        offloader.Reason // why it was cancelled, zero if it was not
-	abandoned   bool             // it was cut off because its client has left
-	tooSlow     bool             // its client's body came too slowly, which has ended it
-	notices     bool             // a handler behind stops when its context is cancelled
-	patience    *time.Timer      // how long its permit can wait for the backend, nil without
-	unwatch     func() bool      // ends the watch over the client's leaving, nil without
-	unwatchExit func() bool      // ends the watch over the process's exit, nil without
-}
-
 // No client receives the answer of an abandoned run: the client has left, or was answered
-// without it. Most backends continue their work, so the run keeps its permit until the
+// without the run. Most backends continue their work, so the run keeps its permit until the
 // backend has answered or its connection has ended, for abandon_timeout at most.
 
-// noticeAfter is how long a run goes on before its client is watched. Most are over by
-// then, and a watch costs more than a run has to spare.
-const noticeAfter = time.Second
-
-// forgetAfter is how long a backend that was let go may take to end its connection.
+// forgetAfter is how long the run waits for the end of a connection that it has cancelled.
 // Some transports do not close it.
 const forgetAfter = 100 * time.Millisecond
 
-// rule is what on_abandon says for the run. A pool inside another one that says nothing
-// follows it.
-func (run *Run) rule() abandonRule {
-	for r := run; r != nil; r = r.outer {
-		if r.Route.OnAbandon != abandonInherit {
-			return r.Route.OnAbandon
-		}
-	}
-	return abandonAuto
-}
-
-// cutOff takes the run from its client. Its handlers return, and the backend works on
-// if it is presumed to. It requires run.mu.
+// cutOff separates the run from its client: its handlers return. The backend works on if it
+// presumably would not notice a cancel; otherwise its connection is closed. It requires
+// run.mu.
 func (e *ending) cutOff(cause error) {
 	e.cause = cause
 	e.run.permit.Abandon()
@@ -58,8 +28,8 @@ func (e *ending) cutOff(cause error) {
 		e.cancelBackend(cause)
 	}
 	e.losePatience()
-	if e.run.body.passed != nil && !e.run.body.passed.ended() {
-		e.run.body.passed.stop()
+	if e.run.body.passed != nil && !e.run.body.passed.Ended() {
+		e.run.body.passed.Stop()
 	}
 }
 
@@ -69,8 +39,8 @@ func (e *ending) cancelBackend(cause error) {
 	e.cancel(cause)
 }
 
-// losePatience begins the time after which an abandoned run is given up. It requires
-// run.mu.
+// losePatience starts abandon_timeout, after which an abandoned run is given up. It
+// requires run.mu.
 func (e *ending) losePatience() {
 	if d := e.run.Route.AbandonTimeout; d > 0 && e.patience == nil {
 		e.patience = time.AfterFunc(d, func() { e.giveUp(errGivenUp) })
@@ -82,7 +52,7 @@ func (e *ending) losePatience() {
 func (e *ending) giveUp(cause error) bool {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
-	if e.run.ended && !e.run.backend.held {
+	if e.run.ended && !e.run.backend.anyLeft() {
 		return false
 	}
 	if e.cause == nil {
@@ -102,8 +72,11 @@ func (e *ending) giveUp(cause error) bool {
 	return true
 }
 
-// watchClient makes the run notice that its client leaves.
+// watchClient makes the run notice that its client leaves. A job has none.
 func (e *ending) watchClient() {
+	if e.run.ticket.Patient {
+		return
+	}
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
 	if e.unwatch == nil && !e.run.ended {
@@ -111,7 +84,7 @@ func (e *ending) watchClient() {
 	}
 }
 
-// clientLeft decides about a run whose client has left.
+// clientLeft decides whether a run whose client has left is cut off or goes on.
 func (e *ending) clientLeft() {
 	e.run.mu.Lock()
 	notices := e.notices
@@ -125,8 +98,9 @@ func (e *ending) clientLeft() {
 	}
 }
 
-// presumeBlocked lets a run go on whose client left before its answer. It reports false
-// if the process ends, which nothing is waited for by then.
+// presumeBlocked lets a run go on whose client has left before the answer began, since its
+// backend presumably works on. It returns false if the process is exiting: the exit does
+// not wait for abandoned runs.
 func (e *ending) presumeBlocked() bool {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
@@ -155,7 +129,28 @@ func (e *ending) abandonFor(cause error) {
 	e.cutOff(cause)
 }
 
-// cutTooSlow ends the run for its client's fault, unless its answer has just begun.
+// watchRate checks at intervals, until the answer begins, whether a body that is passed on
+// comes fast enough: a slow client must not keep the permit while others wait. After that,
+// client and backend may be silent as long as they like.
+func (e *ending) watchRate() {
+	body := &e.run.body
+	if body.passed == nil || body.kind == nil || e.run.Route.Process.Budget.Limits().MinRate == 0 {
+		return
+	}
+	body.passed.Watch(func() bool {
+		if body.passed.Ended() || e.run.writer.Status() != 0 || e.isOver() {
+			return false
+		}
+		slow := body.passed.TooSlow(e.run.Route.Process.Budget.Limits().MinRate) && e.run.Route.Pool.Gauges().Waiting > 0
+		if slow {
+			e.cutTooSlow()
+		}
+		return !slow
+	})
+}
+
+// cutTooSlow ends the run because its client sends too slowly, unless its answer has just
+// begun.
 func (e *ending) cutTooSlow() {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
@@ -163,7 +158,7 @@ func (e *ending) cutTooSlow() {
 		return
 	}
 	e.tooSlow = true
-	e.run.body.passed.failed.Store(true)
+	e.run.body.passed.Fail()
 	e.run.permit.Report(offloader.Excluded)
 	e.cutOff(errTooSlow)
 }
@@ -173,4 +168,41 @@ func (e *ending) isOver() bool {
 	e.run.mu.Lock()
 	defer e.run.mu.Unlock()
 	return e.run.ended || e.cause != nil
+}
+
+// wasCutOff reports whether the run was cut off from its client.
+func (e *ending) wasCutOff() bool {
+	e.run.mu.Lock()
+	defer e.run.mu.Unlock()
+	return e.cause != nil
+}
+
+// An event stream ends when its client leaves, and its client connects again when it is
+// cut. When the process exits, such streams are cut at once, as reverse_proxy closes
+// upgraded connections: otherwise they would use up the grace period, which may have no
+// end. Abandoned runs are ended too, since no client receives their answers.
+
+// watchExit ends the run when the process exits. It returns false if the process is exiting
+// already. It requires run.mu.
+func (e *ending) watchExit() bool {
+	if e.run.Route.Process.Exit.Context.Err() != nil {
+		return false
+	}
+	if e.unwatchExit == nil {
+		e.unwatchExit = context.AfterFunc(e.run.Route.Process.Exit.Context, e.exit)
+	}
+	return true
+}
+
+// exit is called when the process exits. It ends an event stream, or gives an abandoned run
+// up.
+func (e *ending) exit() {
+	e.run.mu.Lock()
+	streams := e.run.endless && e.cause == nil && !e.run.ended
+	e.run.mu.Unlock()
+	if streams {
+		e.abandonFor(pools.ErrExiting)
+		return
+	}
+	e.giveUp(pools.ErrExiting)
 }

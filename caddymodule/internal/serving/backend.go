@@ -1,71 +1,87 @@
 package serving
 
 import (
+	"errors"
 	"net/http"
 	"slices"
-	"sync/atomic"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/exchange"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/original"
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/outcome"
+	"github.com/caddy-offload/caddy-offload/offloader"
 )
 
-// backend is the work of a run in its backend: the exchanges that it sends requests in. An
-// exchange belongs to the innermost of nested runs, and keeps the permits of all.
-type backend struct {
-	run *Run
-
-	sends atomic.Int32       // requests sent, by all handlers behind
-	own   *exchange.Exchange // the last one that this run began itself, nil without
-
-	// Guarded by run.mu.
-	current   *exchange.Exchange   // the last one, nil once it is over
-	earlier   []*exchange.Exchange // those that the run has left for another one
-	cancelled bool                 // before it had answered
-	held      bool                 // next has returned, and the permit waits for the answer
-}
-
-// RoundTrip sends a request through a transport, for a run in a way that it can leave.
+// RoundTrip sends a request through the transport inner. A run can leave such a request
+// before the backend has answered.
 func RoundTrip(inner http.RoundTripper, r *http.Request) (*http.Response, error) {
-	if run := runOf(r.Context()); run != nil {
-		return exchange.RoundTrip(inner, r, &run.backend)
+	run := runOf(r.Context())
+	if run == nil {
+		return inner.RoundTrip(r)
 	}
-	return inner.RoundTrip(r)
+	if run.backend.Suspects() {
+		r = original.Apart(r)
+	}
+	res, err := exchange.RoundTrip(inner, r, &run.backend)
+	run.backend.note(r, err)
+	return res, err
 }
 
-// Begin is called when a request of the run is about to be sent.
-func (b *backend) Begin(x *exchange.Exchange) error {
-	for r := b.run; r != nil; r = r.outer {
-		if err := r.backend.begin(x); err != nil {
-			b.End(x, false)
-			return err
+// Suspects reports whether another run, in this pool or one around it, may follow.
+func (b *backend) Suspects() bool {
+	for run := b.run; run != nil; run = run.outer {
+		if run.attempts != nil {
+			return true
 		}
 	}
-	b.own = x
-	return nil
+	return false
 }
 
-func (b *backend) begin(x *exchange.Exchange) error {
-	b.run.mu.Lock()
-	defer b.run.mu.Unlock()
-	if b.run.ending.cause != nil {
-		return b.run.ending.cause
+// note notes for later attempts how a round trip has ended.
+func (b *backend) note(r *http.Request, err error) {
+	for run := b.run; run != nil; run = run.outer {
+		if a := run.attempts; a != nil {
+			a.note(exchange.Replayable(r), err)
+		}
 	}
-	if b.current != nil {
-		b.earlier = append(b.earlier, b.current)
+}
+
+func (a *attempts) note(replayable bool, err error) {
+	refused := isRefused(err)
+	a.unanswered.Store(refused || exchange.Unanswered(err))
+	if refused { // also no send before that must not be sent again: the exchange takes care of that
+		return
 	}
-	b.current = x
-	return nil
+	a.noticed.Add(1)
+	if !replayable {
+		a.once.Store(true)
+	}
 }
 
-// sending is the exchange in which the run sends, nil without one. Only a handler that
-// has its answer, or no use for it, begins another one.
-func (b *backend) sending() *exchange.Exchange {
-	b.run.mu.Lock()
-	defer b.run.mu.Unlock()
-	return b.current
+// isRefused reports whether the backend could not be reached.
+func isRefused(err error) bool {
+	_, refused := errors.AsType[reverseproxy.DialError](err)
+	return refused
 }
 
-// anyLeft reports whether the backend still works for the run, which has left. It
+// maySend reports whether the request may be sent once more.
+func (a *attempts) maySend(resends int) bool {
+	return !a.once.Load() && int(a.noticed.Load()) <= resends
+}
+
+// lost reports whether err, which the handlers have returned, means that the backend has not
+// answered. A pool behind that rejects the request has.
+func (a *attempts) lost(err error) bool {
+	if _, rejected := errors.AsType[*offloader.RejectedError](err); rejected {
+		return false
+	}
+	return outcome.OfError(err) == offloader.Failure && (isRefused(err) || a.unanswered.Load())
+}
+
+// anyLeft reports whether the backend still works on a request that the run has left. It
 // requires run.mu.
 func (b *backend) anyLeft() bool {
 	return slices.ContainsFunc(b.exchanges(), (*exchange.Exchange).Left)
@@ -79,67 +95,78 @@ func (b *backend) exchanges() []*exchange.Exchange {
 	return append(slices.Clip(b.earlier), b.current)
 }
 
-// Sent counts a send.
-func (b *backend) Sent() {
+// Send counts a send, and returns the request as it is sent.
+func (b *backend) Send(req *http.Request) *http.Request {
 	for r := b.run; r != nil; r = r.outer {
 		r.backend.sends.Add(1)
 		r.Route.Pool.Sends.Add(1)
+		req = b.withRest(req, r)
 	}
+	return req
 }
 
-// Resends is how often a request may be sent again.
-func (b *backend) Resends() int { return b.run.Route.Resends }
+// withRest returns req with the rest of its time in the header field that the route of run
+// of asks for, if it does. of is this run or one around it. The header is a copy: a
+// transport may still read the header of the previous send.
+func (b *backend) withRest(req *http.Request, of *Run) *http.Request {
+	rule := &of.Route.Deadline
+	if rule.Header == "" {
+		return req
+	}
+	sent := new(http.Request)
+	*sent = *req
+	sent.Header = req.Header.Clone()
+	_, end := limits{b.run}.endsAt()
+	rule.Set(sent.Header, end)
+	return sent
+}
+
+// Resends is how often a request may be sent again: less after runs that went back. In a pool
+// whose breaker holds its callers the request goes back instead: a backend that has just died
+// may still accept a connection, which would be its last resend.
+func (b *backend) Resends() int {
+	n := b.run.Route.Resends
+	for r := b.run; r != nil; r = r.outer {
+		if r.attempts != nil && r.Route.Pool.Holds() {
+			return 0
+		}
+		if a := r.attempts; a != nil && a.spent > 0 {
+			n = min(n, r.Route.Resends-a.spent)
+		}
+	}
+	return max(n, 0)
+}
+
+// Noticed counts a send that the backend may have noticed, and that another one follows.
+func (b *backend) Noticed() {
+	for r := b.run; r != nil; r = r.outer {
+		if a := r.attempts; a != nil {
+			a.noticed.Add(1)
+		}
+	}
+}
 
 // Endless reports whether an answer goes on until its client leaves.
 func (*backend) Endless(h http.Header) bool { return isEndless(h) || bridge.IsGRPC(h) }
 
-// Outlasts reports whether the backend of a run that ends before its answer is presumed
-// to work on, so that the rest is read.
+// Outlasts reports whether the backend presumably goes on to work after the run has left,
+// so that the rest of the answer has to be read.
 func (b *backend) Outlasts() bool {
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
 	passed := b.run.body.passed
-	return b.outlasts() && (passed == nil || passed.ended())
+	return b.outlasts() && (passed == nil || passed.Ended())
 }
 
-// outlasts requires run.mu. A backend that takes no more of a body is at work; one that
-// waits for more gets none.
+// outlasts is Outlasts with run.mu held. A backend that reads no more of the body is at
+// work; a backend that waits for more of the body will get none, and stops.
 func (b *backend) outlasts() bool {
 	run := b.run
 	return run.rule() != abandonCancel && !run.ending.notices && !b.cancelled && !run.endless &&
-		!run.grpc && (run.body.passed == nil || !run.body.passed.waits())
+		!run.grpc && (run.body.passed == nil || !run.body.passed.Waits())
 }
 
-// End is called when the backend has answered or its connection has ended. cut says
-// that it was made to.
-func (b *backend) End(x *exchange.Exchange, cut bool) {
-	for r := b.run; r != nil; r = r.outer {
-		last, gone := r.backend.end(x, cut)
-		if last {
-			r.giveBack()
-		}
-		if last && gone {
-			r.dispose()
-		}
-	}
+// isEndless reports whether a response is a stream of events.
+func isEndless(h http.Header) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "text/event-stream")
 }
-
-// end notes that an exchange is over. It reports whether it was the last that kept the
-// permit of a run whose handlers have returned, and whether the request is gone: if not,
-// leave disposes of it.
-func (b *backend) end(x *exchange.Exchange, cut bool) (last, gone bool) {
-	b.run.mu.Lock()
-	defer b.run.mu.Unlock()
-	if b.current == x {
-		b.current = nil
-	} else {
-		b.earlier = slices.DeleteFunc(b.earlier, func(other *exchange.Exchange) bool { return other == x })
-	}
-	passed := b.run.body.passed
-	b.cancelled = b.cancelled || cut || (passed != nil && passed.cutShort())
-	last = b.held && len(b.exchanges()) == 0
-	b.held = b.held && !last
-	return last, b.run.gone
-}
-
-var _ exchange.Owner = (*backend)(nil)

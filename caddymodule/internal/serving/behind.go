@@ -8,37 +8,79 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// Deadlines returns when the run that a context belongs to will be cancelled:
-// at firstByte unless its answer has begun, and at end in any case. Zero is
-// never. The context itself has no deadline, so that handlers do not take it for
-// a failure of theirs; handlers that pass work on learn how long it is of use.
-func Deadlines(ctx context.Context) (firstByte, end time.Time) {
-	for run := runOf(ctx); run != nil; run = run.outer {
-		started := run.arrived.Add(run.waited)
-		firstByte = earlier(firstByte, started, run.Route.FirstByteTimeout)
-		end = earlier(end, started, run.Route.RunTimeout)
+// NoticesCancel is called by handlers behind "offload" that stop their work when the
+// request's context is cancelled, before the work starts. With on_abandon auto, a run of
+// such a handler is cancelled as soon as its client leaves.
+func NoticesCancel(ctx context.Context) {
+	run := runOf(ctx)
+	if run == nil {
+		return
 	}
-	return firstByte, end
+	run.mu.Lock()
+	run.ending.notices = true
+	run.mu.Unlock()
+	if run.rule() != abandonFinish {
+		run.ending.watchClient()
+	}
 }
 
-// earlier returns the earlier of a moment, where zero is never, and the end of a
-// timeout.
-func earlier(than, started time.Time, timeout time.Duration) time.Time {
-	if timeout <= 0 {
-		return than
-	}
-	at := started.Add(timeout)
-	if than.IsZero() || at.Before(than) {
-		return at
-	}
-	return than
+// Deadlines returns when the run that a context belongs to will be cancelled: at firstByte
+// unless its answer has begun, and at end in any case. Zero is never. It is for handlers
+// that pass work on. The context itself has no deadline, since handlers would take that for
+// a failure of theirs.
+func Deadlines(ctx context.Context) (firstByte, end time.Time) {
+	return limits{runOf(ctx)}.endsAt()
 }
+
+// Binder binds a run to upstreams.
+type Binder struct{ run *Run }
+
+// BinderOf returns the binder of the innermost run that a request belongs to and whose pool
+// counts the permits of its upstreams. Preflights have none: they hold no permits.
+func BinderOf(r *http.Request) (b Binder, ok bool) {
+	for run := runOf(r.Context()); run != nil; run = run.outer {
+		if run.Route.Pool.BindsUpstreams() && run.attempts != nil {
+			return Binder{run}, !run.ticket.Preflight
+		}
+	}
+	return Binder{}, false
+}
+
+// Pool returns the pool of the run.
+func (b Binder) Pool() *pools.Pool { return b.run.Route.Pool }
+
+// Last returns the upstream to which the same request was bound before, also in a run that
+// went back to the queue, empty for none.
+func (b Binder) Last(r *http.Request) string {
+	if a := b.run.attempts; a.sent == r || b.run.first != nil {
+		return a.upstream
+	}
+	return ""
+}
+
+// Bind binds the run to an upstream for a request that is about to be sent, as
+// [offloader.Permit.Bind] does.
+func (b Binder) Bind(r *http.Request, c offloader.UpstreamChoice, wait time.Duration) (name string, ok bool) {
+	name, ok = b.run.permit.Bind(r.Context(), c, wait)
+	if a := b.run.attempts; ok {
+		a.sent, a.upstream = r, name
+	} else {
+		a.sent, a.upstream = nil, ""
+	}
+	return name, ok
+}
+
+// LacksRoom notes whether the run has found no upstream with room. Then it goes back to the
+// queue, if its handlers return an error.
+func (b Binder) LacksRoom(lacks bool) { b.run.attempts.lacksRoom = lacks }
 
 // BodyInMemory is a request's body for a handler that needs all of it at once.
 type BodyInMemory struct {
@@ -48,7 +90,7 @@ type BodyInMemory struct {
 	body *spool.Body // nil if it is not part of the budget
 }
 
-// Close gives back what the body has taken. It may be called again.
+// Close gives back the memory of the body. It may be called again.
 func (b *BodyInMemory) Close() {
 	b.Bytes = nil
 	if b.body != nil {
@@ -56,21 +98,22 @@ func (b *BodyInMemory) Close() {
 	}
 }
 
-// stranger is a request that is in no pool. It is counted for the handler.
+// stranger is a request outside of any pool. Its spooled body counts for the handler that
+// reads it, as the bodies of a pool count for the pool.
 type stranger struct {
 	*http.Request
 	handler string
 }
 
-// Owner says whose the request's body is.
+// Owner identifies the client and the handler that the request's body counts for.
 func (s stranger) Owner() spool.Owner {
 	return spool.Owner{Client: requests.ClientOf(s.Request, requests.DeterminedClient(s.Request)).Address, Pool: s.handler}
 }
 
-// TakeBody reads a request's body for the handler of that name, which closes what it
-// gets. Until it has come it is spooled, and in memory it is part of what all spools may
-// keep: it waits for that until ctx ends. The body of a run that is spooled already is
-// only read: the run's permit bounds how many there are.
+// TakeBody reads a request's body into memory for a handler, which closes the result. The
+// body is spooled until it has arrived. Then TakeBody waits, until ctx ends, for memory
+// from the budget of all spools. A body that its run has spooled already is only read, and
+// needs no budget: the permits of the pool bound how many there are.
 //
 // The error is spool.ErrTooLarge above limit, spool.ErrTooSlow below the least rate,
 // wraps spool.ErrFull if there is no room, and is a spool.ReadError otherwise.
@@ -87,10 +130,14 @@ func TakeBody(ctx context.Context, w http.ResponseWriter, r *http.Request, as Bo
 		owner = run
 	}
 	memory := min(as.Limit, spool.BlockSize) // in one piece it needs all of it anyway
-	body, err := spool.ReadBody(requestbody.NewUpload(w, r, owner), r.ContentLength, pools.Budget,
+	body, err := spool.ReadBody(requestbody.NewUpload(w, r, owner), r.ContentLength, as.Budget,
 		spool.Bounds{Memory: memory, File: as.Limit - memory})
 	if err != nil {
-		leaveBody(w, r)
+		if run != nil {
+			run.body.leave()
+		} else {
+			bridge.LeaveUpload(w, r)
+		}
 		return nil, err
 	}
 	all, err := body.Load(ctx.Done())
@@ -107,6 +154,8 @@ type BodyOptions struct {
 	Handler string
 	// Limit is the largest body, in bytes.
 	Limit int64
+	// Budget is that of the process.
+	Budget *spool.Budget
 }
 
 func readSpooled(w http.ResponseWriter, r *http.Request, limit int64) (*BodyInMemory, error) {

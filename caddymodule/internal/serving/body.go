@@ -6,42 +6,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/answers"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/bridge"
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/pools"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requestbody"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
 	"github.com/caddy-offload/caddy-offload/offloader"
 	"github.com/caddy-offload/caddy-offload/offloader/spool"
 )
 
-// errResent is what a handler gets that would send a body once more than it may.
-var errResent = errors.New("the request was sent again before: not sent once more")
+// errResent is the error of a handler that wants to send a body again, more often than the
+// route allows.
+var errResent = errors.New("the request was sent as often as 'resend' allows: not sent again")
 
-// runBody is the request body of a run. It is spooled, or passed on as it comes, or the
-// request has none.
-type runBody struct {
-	run     *Run
-	spooled *spool.Body
-	passed  *clientBody
-	kind    *requestbody.Kind  // for which it is passed on, nil if not because of the request's fields
-	ahead   *requestbody.Ahead // which has read the beginning of passed, nil if nothing has
-	hidden  io.ReadCloser      // the body as it came, while placeholders are shown spooled
-
-	// broken is why spooled is only a part of the body, nil if it is whole. handedOnPart
-	// says that a handler has read the part to its end.
-	broken       error
-	handedOnPart atomic.Bool
-
-	reopened int32 // how often, by handlers without an exchange; guarded by run.mu
-}
-
-// kindName is the kind for which the body is passed on, empty if it is not. It may be read
-// on any goroutine once the run is listed.
+// kindName returns the option of 'unspooled' because of which the body is passed on as it
+// arrives, empty if there is none. It may be called on any goroutine once the run is
+// listed.
 func (b *runBody) kindName() string {
 	if b.kind == nil {
 		return ""
@@ -49,9 +32,9 @@ func (b *runBody) kindName() string {
 	return b.kind.Word
 }
 
-// take reads the request's body into the spool, unless it must be passed on as it comes.
-// A request that the pool cannot admit is rejected before that. From then on the request
-// belongs to the pool, even if a reload removes it.
+// take reads the request's body into the spool, unless the body must be passed on as it
+// arrives. Before that, it rejects a request that the pool cannot admit. From then on the
+// request belongs to the pool, even if a reload removes the pool.
 func (b *runBody) take() error {
 	run := b.run
 	r, rt := run.client, run.Route
@@ -80,11 +63,26 @@ func (b *runBody) take() error {
 	return err
 }
 
+// price sets the request's cost from its spooled body, if the cost depends on the body. It
+// reads the body with a separate reader, so that the backend still gets all of it.
+func (b *runBody) price() {
+	rules := b.run.Route.Claims
+	if rules == nil || !rules.ByBody() || b.spooled == nil || b.run.ticket.Claim == nil {
+		return
+	}
+	body := b.spooled.Open()
+	defer func() { _ = body.Close() }()
+	cost := rules.CostOf(body)
+	b.run.mu.Lock()
+	defer b.run.mu.Unlock()
+	b.run.ticket.Claim.Cost = cost
+}
+
 // spool reads the body while the request is listed as an upload.
 func (b *runBody) spool() error {
 	run, pool := b.run, b.run.Route.Pool
 	run.enter(requests.PhaseUploading, run.arrived)
-	err := b.read()
+	err := b.readInTime()
 	switch cut := b.endUpload(); {
 	case cut:
 		return pool.Reject(offloader.Cancelled)
@@ -93,15 +91,31 @@ func (b *runBody) spool() error {
 	case errors.Is(err, spool.ErrFull):
 		run.Route.logSpoolFull("a request body could not be spooled", err)
 		return pool.Reject(requests.SpoolFull)
-	case err != nil && tooSlow(err):
+	case err != nil && requestbody.IsTooSlow(err):
 		run.Route.logTooSlow(run.client)
 	case err == nil && b.spooled.Broken() != nil:
-		run.Route.logSpoolFull("a request body could not be spooled to a file, it stays in memory", b.spooled.Broken())
+		run.Route.logSpoolFull("a request body could not be spooled to a file: it stays in memory", b.spooled.Broken())
 	}
 	return err
 }
 
-// endUpload ends the phase in which cutUpload works. It reports whether it has.
+// readInTime is read with the time limit of the request. A body that has not arrived by
+// then counts as too slow.
+func (b *runBody) readInTime() error {
+	l := limits{b.run}.inAll()
+	if !l.Any() {
+		return b.read()
+	}
+	timer := time.AfterFunc(time.Until(l.End), (&requestbody.Upload{W: b.run.w}).Stop)
+	err := b.read()
+	if !timer.Stop() && err == nil && b.broken == nil {
+		b.spooled.Close()
+		b.spooled, err = nil, spool.ErrTooSlow
+	}
+	return err
+}
+
+// endUpload ends the upload phase. It reports whether an operator has cancelled the upload.
 func (b *runBody) endUpload() (cut bool) {
 	run := b.run
 	run.mu.Lock()
@@ -111,9 +125,10 @@ func (b *runBody) endUpload() (cut bool) {
 	return run.ending.late != 0
 }
 
-// readAhead makes the run's body a spooled one if it is complete within a moment. On HTTP/1
-// a read that waits for the client could not be ended without the connection, and a client
-// that waits to be asked for its body may be rejected before that.
+// readAhead spools a body that would be passed on, if all of it arrives within a moment. It
+// does nothing on HTTP/1, where a read that waits for the client could be ended only with
+// the connection, nor for a client that waits to be asked for its body, since it may be
+// rejected before.
 func (b *runBody) readAhead(ctx context.Context) error {
 	run := b.run
 	if r := run.client; r.ProtoMajor < 2 || r.Header.Get("Expect") != "" {
@@ -128,7 +143,7 @@ func (b *runBody) readAhead(ctx context.Context) error {
 	run.Route.Pool.Entered()
 	a := requestbody.ReadAhead(run.client.Body)
 	a.Await(ctx)
-	if body := a.Whole(run.Route.RequestBounds); body != nil {
+	if body := a.Whole(run.Route.Process.Budget, run.Route.RequestBounds); body != nil {
 		b.spooled, b.kind, run.ticket.CappedBy = body, nil, 0
 		return nil
 	}
@@ -136,13 +151,11 @@ func (b *runBody) readAhead(ctx context.Context) error {
 	return nil
 }
 
-// pass lets a body through that is not spooled. It comes before the run can be cancelled.
+// pass prepares a body that is not spooled for being passed on as it arrives. It is called
+// before the run can be cancelled. The body of a job does not come from a client.
 func (b *runBody) pass() {
-	if r := b.run.client; b.spooled == nil && r.Body != nil && r.ContentLength != 0 {
-		b.passed = &clientBody{run: b.run, own: r.Body}
-		if b.kind != nil {
-			b.passed.watchRate()
-		}
+	if r := b.run.client; b.spooled == nil && !b.run.ticket.Patient && r.Body != nil && r.ContentLength != 0 {
+		b.passed = requestbody.PassOn(b.run.w, r, &b.run.permit)
 	}
 }
 
@@ -157,25 +170,27 @@ func (b *runBody) forward(r *http.Request) {
 	}
 }
 
-// restore makes the body readable again for routes that answer in the run's place.
+// restore makes the body readable again for routes that answer in place of the run.
 func (b *runBody) restore() {
 	b.show()
 	b.give(b.run.client)
 }
 
-// show lets placeholders read the body that was spooled. They know the request itself, and
-// none of the copies that runs get.
+// show gives placeholders the spooled body. They read the original request, not the copies
+// that runs get.
 func (b *runBody) show() {
 	if b.spooled == nil {
 		return
 	}
 	known := b.run.root().client
-	b.hidden = known.Body
+	if b.hidden == nil { // not yet, by a run before
+		b.hidden = known.Body
+	}
 	known.Body = b.spooled.Open()
 }
 
-// hide ends the time in which placeholders are shown the spooled body. The routes that
-// answer an error run after this, and may try elsewhere: they get it again.
+// hide undoes show at the end of the run. After a failure the server's error routes run
+// next and may call another backend, so they get the spooled body again.
 func (b *runBody) hide() {
 	if b.spooled == nil {
 		return
@@ -189,13 +204,13 @@ func (b *runBody) hide() {
 	}
 }
 
-// give gives r the body that was spooled, whose length is known now.
+// give sets the spooled body, with its length, as the body of r.
 func (b *runBody) give(r *http.Request) {
 	if b.spooled == nil {
 		return
 	}
 	r.Body = b.open()
-	// The client has sent all; there is nothing left to ask it for.
+	// The body is complete, so the backend need not ask for it with 100 Continue.
 	r.Header.Del("Expect")
 	if b.broken != nil {
 		return // the length is still that of the whole
@@ -207,8 +222,8 @@ func (b *runBody) give(r *http.Request) {
 	}
 }
 
-// reopen lets a handler behind send the body again, as often as the route allows. Where an
-// exchange sends, it counts by itself.
+// reopen returns the body again for a handler that sends the request again, as often as the
+// route allows. Within an exchange, the exchange counts the sends.
 func (b *runBody) reopen() (io.ReadCloser, error) {
 	b.run.mu.Lock()
 	defer b.run.mu.Unlock()
@@ -229,7 +244,8 @@ func (b *runBody) open() io.ReadCloser {
 	return &part{ReadCloser: body, of: b}
 }
 
-// apart is the body as the run reads it without the connection, nil if it reads from that.
+// apart returns the body if the run reads it without the connection, nil if the run reads
+// from the connection.
 func (b *runBody) apart() bridge.RequestBody {
 	switch {
 	case b.spooled != nil:
@@ -240,17 +256,17 @@ func (b *runBody) apart() bridge.RequestBody {
 	return nil
 }
 
-// clientAtFault reports whether the run has ended because its client's body, which is
-// passed on as it comes, did not come, or because it broke off.
+// clientAtFault reports whether the run has failed because of its client: a body that is
+// passed on did not arrive, or an upload broke off.
 func (b *runBody) clientAtFault() bool {
-	return (b.passed != nil && b.passed.failed.Load()) || b.handedOnPart.Load()
+	return (b.passed != nil && b.passed.Failed()) || b.handedOnPart.Load()
 }
 
-// lacks reports whether the run got a body that is not whole.
+// lacks reports whether the run got only a part of the body.
 func (b *runBody) lacks() bool { return b.spooled != nil && b.spooled.Err() != nil }
 
-// drop gives back the memory and the file of the body. The server ends the request's context when the
-// routes that answer an error are done.
+// drop releases the memory and the file of the body. After a failure it waits until the
+// server ends the request's context, since routes that answer the error may read the body.
 func (b *runBody) drop() {
 	switch {
 	case b.spooled == nil:
@@ -261,26 +277,39 @@ func (b *runBody) drop() {
 	}
 }
 
-// noBody has nothing that could come too late.
+// whole reports whether the body, if there is one, can be read again from its beginning.
+func (b *runBody) whole() bool { return b.passed == nil && b.broken == nil && !b.lacks() }
+
+// follow takes the body over from the run before, without a deadline that this one has set.
+func (b *runBody) follow(before *runBody) {
+	b.spooled, b.hidden = before.spooled, before.hidden
+	if b.spooled != nil {
+		b.spooled.SetReadDeadline(time.Time{})
+	}
+}
+
+// noBody stands for a request without a body, which cannot come too late.
 type noBody struct{}
 
 // SetReadDeadline does nothing.
 func (noBody) SetReadDeadline(time.Time) {}
 
-// A part of a resumable upload is of use: its client asks the backend for the length that it
-// has, and sends the rest. So a part is passed on, with an error at its end. It waits and
-// runs as any body does, although its client has left.
+// A part of a resumable upload is useful: its client asks the backend later how much has
+// arrived, and sends the rest. So when such an upload breaks off, the part goes to the
+// backend, with an error at its end. It waits and runs like any body, although its client
+// has left.
 
-// errBrokenOff is what a backend's transport gets at the end of a part. It wraps a cancel,
-// so that it is not the upstream's failure.
+// errBrokenOff is the error of a backend's transport at the end of a part. It wraps
+// context.Canceled, so that it does not count as a failure of the upstream.
 var errBrokenOff = fmt.Errorf("the client's upload broke off: %w", context.Canceled)
 
-// read reads the client's body into the spool. What came of one that fails is a body too,
-// if a handler in front has taken the rest, or a resumable upload has broken off.
+// read reads the client's body into the spool. If the read fails, the bytes before that are
+// used as the body in two cases: a handler in front has read the rest, or the upload is
+// resumable.
 func (b *runBody) read() error {
 	run := b.run
 	u := requestbody.NewUpload(run.w, run.client, run)
-	body, err := spool.ReadPart(u, run.client.ContentLength, pools.Budget, run.Route.RequestBounds)
+	body, err := spool.ReadPart(u, run.client.ContentLength, run.Route.Process.Budget, run.Route.RequestBounds)
 	failed, _ := errors.AsType[*spool.ReadError](err)
 	_, refused := errors.AsType[caddyhttp.HandlerError](err)
 	switch {
@@ -304,8 +333,8 @@ type part struct {
 	of *runBody
 }
 
-// Read fails where the body ends. From then on the client is answered for its break,
-// whatever handlers behind make of that.
+// Read fails with errBrokenOff at the end of the part. From then on the answer to the
+// client is the one for a broken upload, whatever the handlers behind write.
 func (p *part) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	if errors.Is(err, io.EOF) {
@@ -314,4 +343,30 @@ func (p *part) Read(b []byte) (int, error) {
 		err = fmt.Errorf("%w: %w", errBrokenOff, p.of.broken)
 	}
 	return n, err
+}
+
+// leave stops reading the body of a request that is answered before its body has arrived.
+// The rest is discarded after the outermost run, without a permit.
+func (b *runBody) leave() {
+	if bridge.LeaveUpload(b.run.w, b.run.client) {
+		b.run.root().body.left = true
+	}
+}
+
+// discard reads and drops the rest of a body that was left. If the handler returns an
+// error, another handler writes the answer: discard then returns err in a form that runs
+// the same step before the end of that answer.
+func (b *runBody) discard(err error) error {
+	run := b.run
+	switch d := run.Route.Process.Discarder; {
+	case !b.left || b.spooled != nil:
+	case run.client.ProtoMajor == 1:
+		d.AfterAnswer(run.client)
+	case run.grpc: // its clients read while they send, and need the end of the answer at once
+	case err == nil:
+		d.BeforeEnd(run.w, run.client)
+	default:
+		return answers.Then(err, func(w http.ResponseWriter) { d.BeforeEnd(w, run.client) })
+	}
+	return err
 }

@@ -12,7 +12,7 @@ var Overridable = func() (t Table) {
 	return t
 }()
 
-// Override reads a value as it is written in a Caddyfile into an override.
+// Override sets a value, in the form of a Caddyfile, in an override.
 func (t Table) Override(o *offloader.Override, name, text string) error {
 	s, err := t.find(name)
 	if err != nil {

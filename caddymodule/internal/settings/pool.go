@@ -13,6 +13,13 @@ var Pool = Table{
 		in:       func(s *offloader.Settings) *int { return &s.Concurrency },
 		override: func(o *offloader.Override) **int { return &o.Concurrency },
 	}.setting(),
+	row[upstreamLimits]{
+		name: "upstream_concurrency", usage: "How many requests may run at once at each upstream", kind: perUpstream(),
+		in: func(s *offloader.Settings) *upstreamLimits {
+			return &upstreamLimits{s.UpstreamConcurrency, s.ConcurrencyOf}
+		},
+		set: func(s *offloader.Settings, l upstreamLimits) { s.UpstreamConcurrency, s.ConcurrencyOf = l.each, l.of },
+	}.setting(),
 	row[int]{
 		name: "queue", usage: "How many requests may wait", kind: count(0, false),
 		in:       func(s *offloader.Settings) *int { return &s.Queue },
@@ -24,53 +31,31 @@ var Pool = Table{
 		override: func(o *offloader.Override) **time.Duration { return &o.MaxWait },
 	}.setting(),
 	row[offloader.Order]{
-		name: "order", usage: "The order of the queue", kind: order(),
+		name: "order", usage: "The order of the queue: first come first served (fifo), or the same while the queue is short and newest first when it is too long (auto)", kind: order(),
 		in:       func(s *offloader.Settings) *offloader.Order { return &s.Order },
 		override: func(o *offloader.Override) **offloader.Order { return &o.Order },
 	}.setting(),
 	row[time.Duration]{
-		name: "linger", usage: "How much longer a cancelled run keeps its permit", kind: duration(true),
+		name: "linger", usage: "How much longer the permit of a cancelled request stays taken, for a backend that still works on it", kind: duration(true),
 		in:       func(s *offloader.Settings) *time.Duration { return &s.Linger },
 		override: func(o *offloader.Override) **time.Duration { return &o.Linger },
 	}.setting(),
-}
-
-// Breaker has the settings of a pool's breaker. They are zero in a pool without one.
-var Breaker = Table{
-	row[float64]{
-		name: "failure_ratio", usage: "The share of failures in the window that trips the breaker", kind: share(),
-		in: func(s *offloader.Settings) *float64 { return &breakerOf(s).FailureRatio },
+	row[string]{
+		name: "fair_by", usage: "A placeholder such as {client_ip}: requests with different values share the permits fairly", kind: placeholder(),
+		in: func(s *offloader.Settings) *string { return &s.KeyName },
 	}.setting(),
 	row[int]{
-		name: "min_requests", usage: "How many results the window must hold before the ratio counts", kind: count(1, false),
-		in: func(s *offloader.Settings) *int { return &breakerOf(s).MinRequests },
+		name: "per_key", usage: "How many permits one key may hold at once", kind: count(1, true),
+		in:       func(s *offloader.Settings) *int { return &s.PerKey },
+		override: func(o *offloader.Override) **int { return &o.PerKey },
 	}.setting(),
 	row[int]{
-		name: "consecutive_failures", usage: "How many failures in a row trip the breaker", kind: count(1, true),
-		in: func(s *offloader.Settings) *int { return &breakerOf(s).ConsecutiveFailures },
+		name: "queue_per_key", usage: "How many requests of one key may wait", kind: count(1, true),
+		in:       func(s *offloader.Settings) *int { return &s.QueuePerKey },
+		override: func(o *offloader.Override) **int { return &o.QueuePerKey },
 	}.setting(),
-	row[time.Duration]{
-		name: "window", usage: "The rolling window of the ratio", fallback: "from the timeouts", kind: duration(false),
-		in: func(s *offloader.Settings) *time.Duration { return &breakerOf(s).Window },
+	row[[]offloader.Class]{
+		name: "classes", usage: "Classes of requests that share the permits by weight; when the queue is full, an earlier class displaces a later one", kind: classes(),
+		in: func(s *offloader.Settings) *[]offloader.Class { return &s.Classes },
 	}.setting(),
-	row[time.Duration]{
-		name: "cool_down", usage: "How long the breaker stays open before it probes", kind: duration(false),
-		in: func(s *offloader.Settings) *time.Duration { return &breakerOf(s).CoolDown },
-	}.setting(),
-	row[int]{
-		name: "probes", usage: "How many probes run at once; as many must succeed", kind: count(1, false),
-		in: func(s *offloader.Settings) *int { return &breakerOf(s).Probes },
-	}.setting(),
-	row[time.Duration]{
-		name: "probe_timeout", usage: "When a probe whose response has not begun well counts as a failure", fallback: "from the timeouts", kind: duration(false),
-		in: func(s *offloader.Settings) *time.Duration { return &breakerOf(s).ProbeTimeout },
-	}.setting(),
-}
-
-// breakerOf returns the settings of a breaker, or zeros that belong to no pool.
-func breakerOf(s *offloader.Settings) *offloader.BreakerSettings {
-	if s.Breaker == nil {
-		return new(offloader.BreakerSettings)
-	}
-	return s.Breaker
 }

@@ -3,9 +3,9 @@ package settings
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/optionvalue"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/suggest"
 	"github.com/caddy-offload/caddy-offload/offloader"
 )
@@ -18,6 +18,7 @@ type Setting struct {
 	Off     bool   // "off" is a value too
 	Default string // the value, or its origin such as "from the timeouts"
 
+	many     bool                           // a value may consist of several words
 	parse    func(text string) (any, error) // returns the value in JSON
 	apply    func(s *offloader.Settings, value []byte) error
 	text     func(s *offloader.Settings) string
@@ -34,12 +35,13 @@ type overrider struct {
 }
 
 // row is a setting of type T in the table.
-type row[T comparable] struct {
+type row[T any] struct {
 	name     string
 	usage    string
 	fallback string // Default if it depends on other settings
 	kind     kind[T]
 	in       func(*offloader.Settings) *T
+	set      func(*offloader.Settings, T)  // of a value with several fields, of which in returns a copy
 	override func(*offloader.Override) **T // nil: cannot be overridden
 }
 
@@ -47,13 +49,14 @@ type row[T comparable] struct {
 func (r row[T]) setting() Setting {
 	s := Setting{
 		Name: r.name, Usage: r.usage, Values: r.kind.values, Off: r.kind.off, Default: r.fallback,
+		many: r.kind.many,
 		parse: func(text string) (any, error) {
 			v, err := r.kind.parse(r.name, text)
 			return r.kind.encode(v), err
 		},
 		apply: func(s *offloader.Settings, value []byte) error {
 			v, err := r.kind.decode(value)
-			*r.in(s) = r.engine(v)
+			r.put(s, r.kind.engine(v))
 			return err
 		},
 		text: func(s *offloader.Settings) string { return r.text(*r.in(s)) },
@@ -69,38 +72,33 @@ func (r row[T]) setting() Setting {
 	return s
 }
 
-// engine returns a value of JSON as the engine takes it.
-func (r row[T]) engine(v T) T {
-	if r.kind.off {
-		return optionvalue.OrDefault(v, v)
+// put writes a value into settings.
+func (r row[T]) put(s *offloader.Settings, v T) {
+	if r.set != nil {
+		r.set(s, v)
+	} else {
+		*r.in(s) = v
 	}
-	return v
 }
 
-// text returns a value as the log shows it.
+// text returns a value in the form of the log.
 func (r row[T]) text(v T) string {
-	if r.kind.zero {
-		return fmt.Sprint(v)
+	if r.off(v) {
+		return "off"
 	}
-	return textOrOff(v)
+	return r.kind.text(v)
 }
 
-// view returns a value as the admin endpoint shows it.
+// view returns a value in the form of the admin endpoint.
 func (r row[T]) view(v T) any {
-	var zero T
-	if v == zero && !r.kind.zero {
+	if r.off(v) {
 		return "off"
 	}
 	return r.kind.show(v)
 }
 
-func textOrOff[T comparable](v T) string {
-	var zero T
-	if v == zero {
-		return "off"
-	}
-	return fmt.Sprint(v)
-}
+// off reports whether a value is off.
+func (r row[T]) off(v T) bool { return !r.kind.zero && reflect.ValueOf(v).IsZero() }
 
 func (r row[T]) overrider() overrider {
 	return overrider{
@@ -109,7 +107,7 @@ func (r row[T]) overrider() overrider {
 			if err != nil {
 				return err
 			}
-			*r.override(o) = new(r.engine(v))
+			*r.override(o) = new(r.kind.engine(v))
 			return nil
 		},
 		reset:   func(o *offloader.Override) { *r.override(o) = nil },
@@ -117,11 +115,14 @@ func (r row[T]) overrider() overrider {
 	}
 }
 
-// Help returns one line for the help of a command: the usage, the values that have names,
-// and the default.
+// Help returns one line for the help of a command: the usage, the values that have names or
+// several words, and the default.
 func (s Setting) Help() string {
 	text := s.Usage
-	if strings.Contains(s.Values, "|") {
+	switch {
+	case s.many:
+		text += ": '" + strings.ReplaceAll(s.Values, "...", " ...") + "'"
+	case strings.Contains(s.Values, "|"):
 		text += ": '" + strings.ReplaceAll(s.Values, "|", "' or '") + "'"
 	}
 	if s.Off {
@@ -138,7 +139,7 @@ func (s Setting) Syntax() string {
 	return s.Values
 }
 
-// Table is a list of settings that stand in one block.
+// Table is a list of settings that belong to one block of a Caddyfile.
 type Table []Setting
 
 // Names returns the names of all settings, in the order of the table.
@@ -148,6 +149,12 @@ func (t Table) Names() []string {
 		names[i] = s.Name
 	}
 	return names
+}
+
+// Many reports whether a value of the setting of that name may consist of several words.
+func (t Table) Many(name string) bool {
+	s, err := t.find(name)
+	return err == nil && s.many
 }
 
 // find returns the setting of a name.
@@ -161,8 +168,8 @@ func (t Table) find(name string) (Setting, error) {
 		name, strings.Join(t.Names(), ", "), suggest.DidYouMean("; ", name, t.Names()))
 }
 
-// JSON reads a value as it is written in a Caddyfile. It returns the JSON of an object
-// with this one key.
+// JSON converts a value from the form of a Caddyfile. It returns the JSON of an object with
+// this one key.
 func (t Table) JSON(name, text string) ([]byte, error) {
 	s, err := t.find(name)
 	if err != nil {
@@ -175,8 +182,8 @@ func (t Table) JSON(name, text string) ([]byte, error) {
 	return json.Marshal(map[string]any{name: value})
 }
 
-// Apply sets what config, which is encoded as JSON, has of the table. Settings without
-// a key keep their values.
+// Apply sets those settings of the table for which config, encoded as JSON, has a key. The
+// others keep their values.
 func (t Table) Apply(s *offloader.Settings, config any) error {
 	text, err := json.Marshal(config)
 	if err != nil {

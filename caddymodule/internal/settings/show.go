@@ -2,8 +2,8 @@ package settings
 
 import "github.com/caddy-offload/caddy-offload/offloader"
 
-// View returns settings as the admin endpoint shows them: numbers, and text where
-// something is off or a duration. What the breaker derives from timeouts is filled in.
+// View returns settings in the form of the admin endpoint: numbers, and text for durations
+// and "off". Settings of the breaker that depend on timeouts are filled in.
 func View(s offloader.Settings) map[string]any {
 	all := make(map[string]any)
 	for _, setting := range Pool {
@@ -22,12 +22,12 @@ func View(s offloader.Settings) map[string]any {
 	return all
 }
 
-// Text returns settings as the log shows them. Those of the breaker have its name
-// before theirs, as in "breaker.window".
+// Text returns settings in the form of the log. The settings of the breaker have a prefix,
+// as in "breaker.window".
 func Text(s offloader.Settings) map[string]string {
-	all := map[string]string{
-		"longest_timeout": textOrOff(s.LongestRun),
-		"breaker":         "off",
+	all := map[string]string{"longest_timeout": "off", "breaker": "off"}
+	if s.LongestRun != 0 {
+		all["longest_timeout"] = s.LongestRun.String()
 	}
 	if s.Breaker != nil {
 		all["breaker"] = "on"
@@ -41,7 +41,7 @@ func Text(s offloader.Settings) map[string]string {
 	return all
 }
 
-// Changed returns the settings that differ between two pools, as the log shows them.
+// Changed returns the settings that differ between was and is, in the form of the log.
 func Changed(was, is offloader.Settings) (from, to map[string]string) {
 	from, to = make(map[string]string), make(map[string]string)
 	before := Text(was)

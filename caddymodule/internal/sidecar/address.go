@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// listenAddress is the one address that a sidecar listens on. A site address of a
-// Caddyfile is more: its host selects requests, and opens ports for certificates and
-// redirects.
+// listenAddress is the address that a sidecar listens on. It is not a site address of a
+// Caddyfile: the host of that selects requests, and the site opens further ports for
+// certificates and redirects.
 type listenAddress struct {
 	tls  bool
 	host string // of the listener, empty for every address
@@ -48,7 +48,7 @@ func parseAddress(text string) (a listenAddress, err error) {
 		case "https":
 			a.tls, a.port = true, portHTTPS
 		default:
-			return a, fmt.Errorf("want http:// or https://, not %s://", scheme)
+			return a, fmt.Errorf("an address begins with http:// or https://, not %s://", scheme)
 		}
 		text = strings.TrimSuffix(rest, "/")
 	}
@@ -125,7 +125,7 @@ func checkHost(host, text string) error {
 }
 
 func notAHost(host string) error {
-	return fmt.Errorf("%s is neither a name nor an address of a host (every address is :8080 or 8080)", strconv.Quote(host))
+	return fmt.Errorf("%s is neither a name nor an address of a host (to listen on every address, write :8080)", strconv.Quote(host))
 }
 
 func isIPv6(text string) bool {
@@ -161,9 +161,9 @@ func (a listenAddress) network() string {
 	return net.JoinHostPort(a.host, a.port)
 }
 
-// globalOptions returns the global options that keep the site from opening more than its
-// listener: no redirects on port 80, no HTTP/3, no root certificate in the stores of
-// this machine. A client that names another host gets the one certificate there is.
+// globalOptions returns the global options with which the site opens nothing but its
+// listener: no redirects on port 80, no HTTP/3, no root certificate in the stores of this
+// machine. A client that names another host gets the only certificate.
 func (a listenAddress) globalOptions() []string {
 	var lines []string
 	if a.tls == (a.port == portHTTP) && (a.port == portHTTP || a.port == portHTTPS) {
@@ -177,9 +177,9 @@ func (a listenAddress) globalOptions() []string {
 	return lines
 }
 
-// site returns the addresses of the site block. It names no host except that of the
-// certificate, and then serves all other hosts too: a site of one host answers requests
-// for others with status 200 and no body, which looks like a healthy service.
+// site returns the addresses of the site block. It contains no host except that of the
+// certificate, and then serves all other hosts too: a site of one host answers requests for
+// others with status 200 and no body, which looks like a healthy service.
 func (a listenAddress) site() string {
 	switch {
 	case a.unix != "":

@@ -105,7 +105,7 @@ func TestSidecarRefusesNonsenseToListenOn(t *testing.T) {
 		"https://8443":          "https:// needs a host",
 		"https://0.0.0.0:8443":  "https:// needs a host",
 		"https://[::]:8443":     "https:// needs a host",
-		"ftp://localhost:21":    "want http:// or https://, not ftp://",
+		"ftp://localhost:21":    "begins with http:// or https://, not ftp://",
 		"localhost:8080/app":    "an address to listen on has no path",
 		"http://localhost:80/a": "an address to listen on has no path",
 		"*:8080":                `"*" is neither a name nor an address`,

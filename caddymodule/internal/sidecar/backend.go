@@ -3,6 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/caddy-offload/caddy-offload/internal/backends"
@@ -16,7 +17,9 @@ func (s *sidecar) applyBackend() (backends.Backend, error) {
 		if b, err = backends.Find(s.backend); err != nil {
 			return b, fmt.Errorf("--backend: %w", err)
 		}
-		s.setDefault("concurrency", strconv.Itoa(b.Concurrency), b.Name+": "+b.Reason, "or: "+b.More)
+		if !s.balances() { // else the number of each upstream counts
+			s.setDefault("concurrency", strconv.Itoa(b.Concurrency), b.Name+": "+b.Reason, "or: "+b.More)
+		}
 	}
 	if b.Stops != "" {
 		s.setDefault("on_abandon", "cancel", b.Name+": "+b.Stops)
@@ -62,22 +65,32 @@ func (s *sidecar) matcher(b backends.Backend) ([]string, error) {
 	return block("@blocking", lines), nil
 }
 
+// balances reports whether each address of the service has a number of permits.
+func (s *sidecar) balances() bool {
+	value := s.value("upstream_concurrency")
+	return value != "" && value != "off"
+}
+
 // proxy returns the lines that pass requests on to the service.
 func (s *sidecar) proxy(b backends.Backend) ([]string, error) {
 	to, err := quoteAll(s.to)
 	if err != nil {
 		return nil, err
 	}
+	var options []string
+	if s.balances() {
+		options = []string{"lb_policy offload"}
+	}
 	if b.FastCGI {
 		root, err := quote(s.root)
-		return []string{"root * " + root, "php_fastcgi " + to, "file_server"}, err
+		return slices.Concat([]string{"root * " + root}, blockOf("php_fastcgi "+to, options), []string{"file_server"}), err
 	}
 	keepalive, why := s.keepalive, ""
 	if keepalive == "" && b.KeepaliveOff != "" {
 		keepalive, why = "off", b.Name+": "+b.KeepaliveOff
 	}
 	if keepalive == "" {
-		return []string{"reverse_proxy " + to}, nil
+		return blockOf("reverse_proxy "+to, options), nil
 	}
 	value, err := quote(keepalive)
 	if err != nil {
@@ -87,5 +100,13 @@ func (s *sidecar) proxy(b backends.Backend) ([]string, error) {
 	if why != "" {
 		lines = append([]string{"# " + why}, lines...)
 	}
-	return block("reverse_proxy "+to, block("transport http", lines)), nil
+	return block("reverse_proxy "+to, slices.Concat(options, block("transport http", lines))), nil
+}
+
+// blockOf returns a directive with a block, if it has options.
+func blockOf(head string, options []string) []string {
+	if len(options) == 0 {
+		return []string{head}
+	}
+	return block(head, options)
 }

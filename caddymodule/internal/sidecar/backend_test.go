@@ -74,6 +74,21 @@ func TestSidecarFlagsWinOverItsBackend(t *testing.T) {
 	}
 }
 
+// Addresses with permits of each need the policy, and no permits of the pool.
+func TestSidecarBalances(t *testing.T) {
+	for name, proxy := range map[string]string{"node": "reverse_proxy 127.0.0.1:8000 {", "php": "php_fastcgi 127.0.0.1:8000 {"} {
+		text := sidecarOfBackend(t, name, "--upstream-concurrency", "3")
+		for line, want := range map[string]bool{"upstream_concurrency 3": true, "lb_policy offload": true, proxy: true, "concurrency 1": false} {
+			if has(text, line) != want {
+				t.Errorf("%s: has %q: %t\n%s", name, line, !want, text)
+			}
+		}
+		if text := sidecarOfBackend(t, name, "--upstream-concurrency", "off"); has(text, "lb_policy offload") {
+			t.Errorf("%s: got\n%s", name, text)
+		}
+	}
+}
+
 // Files that PHP-FPM has no part in take no permits, and pretty URLs do.
 func TestSidecarOfPHPHasItsPaths(t *testing.T) {
 	want := "@blocking {\n\t\tpath /report/*\n\t\tnot {\n\t\t\tfile\n\t\t\tnot path *.php\n\t\t}\n\t}"

@@ -2,16 +2,15 @@ package sidecar
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
+	"github.com/caddy-offload/caddy-offload/caddymodule/internal/settings"
 	"github.com/caddy-offload/caddy-offload/internal/backends"
 )
 
-// caddyfile returns the Caddyfile that the flags stand for.
+// caddyfile returns the Caddyfile for the flags.
 func (s *sidecar) caddyfile() ([]byte, error) {
-	if len(s.to) == 0 {
-		return nil, errors.New("--to is required: the address of the service, such as 127.0.0.1:8000")
-	}
 	if s.value("breaker") != "" && s.hasBreaker() {
 		return nil, errors.New("--breaker off goes with no other flag of the breaker")
 	}
@@ -47,6 +46,16 @@ func (s *sidecar) globalOptions(from listenAddress) ([]string, error) {
 		lines = append(lines, "admin "+admin)
 	}
 	lines = append(lines, "persist_config off")
+	for _, o := range []struct{ name, value string }{{"shutdown_delay", s.delay}, {"grace_period", s.grace}} {
+		if o.value == "" || o.value == "off" {
+			continue
+		}
+		value, err := quote(o.value)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, o.name+" "+value)
+	}
 	lines = append(lines, from.globalOptions()...)
 	spool, err := s.lines(inSpool)
 	if err != nil {
@@ -71,6 +80,13 @@ func (s *sidecar) site(from listenAddress, backend backends.Backend) ([]string, 
 	}
 	if s.log {
 		lines = append(lines, "log")
+	}
+	if s.ready != "" {
+		ready, err := quoteAll(append([]string{s.ready}, s.to...))
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, "offload_ready "+ready)
 	}
 	head := "offload"
 	matcher, err := s.matcher(backend)
@@ -110,22 +126,24 @@ func (s *sidecar) directive() ([]string, error) {
 	if s.serverTiming {
 		lines = append(lines, "server_timing")
 	}
+	if s.requestID {
+		lines = append(lines, "request_id")
+	}
 	if s.handleReject != "" {
 		lines = append(lines, block("handle_reject", []string{s.handleReject})...)
 	}
 	return lines, nil
 }
 
-// block returns a block with these lines, or nothing if there are none.
-func block(head string, lines []string) []string {
-	if len(lines) == 0 {
-		return nil
+// ofWords lists the options of a route whose values consist of several words.
+var ofWords = []string{"request_spool", "response_spool", "unspooled", "cost"}
+
+// many reports whether the value of an option may consist of several words.
+func (o *option) many() bool {
+	if o.of == inBreaker {
+		return settings.Breaker.Many(o.name)
 	}
-	all := []string{strings.TrimLeft(head+" {", " ")}
-	for _, line := range lines {
-		all = append(all, "\t"+line)
-	}
-	return append(all, "}")
+	return slices.Contains(ofWords, o.name) || settings.Pool.Many(o.name)
 }
 
 // lines returns the options of a block that are set.
@@ -136,7 +154,7 @@ func (s *sidecar) lines(of string) ([]string, error) {
 			continue
 		}
 		values := []string{o.value}
-		if o.name == "request_spool" || o.name == "response_spool" || o.name == "unspooled" {
+		if o.many() {
 			values = strings.Fields(o.value)
 		}
 		text, err := quoteAll(values)
@@ -159,14 +177,4 @@ func (s *sidecar) hasBreaker() bool {
 		}
 	}
 	return false
-}
-
-// value returns the value of an option of the directive.
-func (s *sidecar) value(name string) string {
-	for _, o := range s.options {
-		if o.of == inDirective && o.name == name {
-			return o.value
-		}
-	}
-	return ""
 }

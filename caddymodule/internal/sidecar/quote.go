@@ -20,9 +20,9 @@ func quoteAll(values []string) (string, error) {
 	return strings.Join(tokens, " "), nil
 }
 
-// quote returns a flag's value as one token of a Caddyfile, from which Caddy reads the
-// same value. A Caddyfile has four forms of tokens, and none is for all values: only
-// backquotes take everything except themselves.
+// quote returns a flag's value as one token of a Caddyfile, which Caddy reads as the same
+// value. None of the four forms of tokens fits all values: only backquotes allow everything
+// except themselves.
 func quote(value string) (string, error) {
 	switch {
 	case !utf8.ValidString(value):
@@ -77,4 +77,16 @@ func heredoc(value string) string {
 // is the opening brace and dollar.
 func withoutEnvironment(value string) string {
 	return strings.ReplaceAll(value, "{$", "{$:{$}")
+}
+
+// block returns a block with these lines, or nothing if there are none.
+func block(head string, lines []string) []string {
+	if len(lines) == 0 {
+		return nil
+	}
+	all := []string{strings.TrimLeft(head+" {", " ")}
+	for _, line := range lines {
+		all = append(all, "\t"+line)
+	}
+	return append(all, "}")
 }

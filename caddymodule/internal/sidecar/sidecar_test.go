@@ -22,18 +22,20 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 	for name, test := range map[string]struct{ args, want string }{
 		"nothing but the service": {
 			"--to 127.0.0.1:8000",
-			"{\n\tpersist_config off\n}\n\nhttp://:8080 {\n\tbind 127.0.0.1\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
+			"{\n\tpersist_config off\n\tgrace_period 30s\n}\n\nhttp://:8080 {\n\tbind 127.0.0.1\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
 		},
 		"everything": {
-			`--from|:80|--to|127.0.0.1:8000,127.0.0.1:8001|--match|/a/*,/b/*|--admin|off|--access-log|--name|my pool|--concurrency|4|` +
+			`--from|:80|--to|127.0.0.1:8000,127.0.0.1:8001|--match|/a/*,/b/*|--admin|off|--ready|/ready|--grace|1m|--shutdown-delay|5s|--access-log|--name|my pool|--concurrency|4|--upstream-concurrency|3|` +
 				`--queue|5|--max-wait|6s|--order|fifo|--linger|1s|--breaker-failure-ratio|0.4|--breaker-min-requests|10|` +
-				`--breaker-consecutive-failures|3|--breaker-window|9m|--breaker-cool-down|2s|--breaker-probes|2|--breaker-probe-timeout|3s|` +
+				`--breaker-consecutive-failures|3|--breaker-slow-ratio|0.5 2s|--breaker-statuses|5xx 429|--breaker-hold|6s|--breaker-window|9m|--breaker-cool-down|2s|--breaker-probes|2|--breaker-probe-timeout|3s|` +
 				`--first-byte-timeout|2m|--run-timeout|3m|--on-abandon|cancel|--request-spool|1MiB 2GiB|--response-spool|off|` +
-				`--unspooled|grpc connect|--stall-timeout|1s|--upgrades|hold|--reject-status|429|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
+				`--unspooled|grpc connect|--stall-timeout|1s|--upgrades|hold|--reject-status|429|--timeout-status|500|--proxy-status-name|edge|--spool-dir|/tmp/a b|--spool-memory|1MiB|` +
 				`--spool-disk|2MiB|--spool-uploads|3|--spool-min-rate|off|--explain|5|--show-query|--server-timing|--handle-reject|respond "busy" 503`,
 			`{
 	admin off
 	persist_config off
+	shutdown_delay 5s
+	grace_period 1m
 	offload {
 		spool {
 			dir ` + "`/tmp/a b`" + `
@@ -49,10 +51,12 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 
 http://:80 {
 	log
+	offload_ready /ready 127.0.0.1:8000 127.0.0.1:8001
 	@blocking path /a/* /b/*
 	offload @blocking {
 		name ` + "`my pool`" + `
 		concurrency 4
+		upstream_concurrency 3
 		queue 5
 		max_wait 6s
 		order fifo
@@ -66,12 +70,16 @@ http://:80 {
 		stall_timeout 1s
 		upgrades hold
 		reject_status 429
+		timeout_status 500
 		proxy_status_name edge
 		breaker {
 			failure_ratio 0.4
 			min_requests 10
 			consecutive_failures 3
+			slow_ratio 0.5 2s
+			statuses 5xx 429
 			window 9m
+			hold 6s
 			cool_down 2s
 			probes 2
 			probe_timeout 3s
@@ -81,7 +89,9 @@ http://:80 {
 			respond "busy" 503
 		}
 	}
-	reverse_proxy 127.0.0.1:8000 127.0.0.1:8001
+	reverse_proxy 127.0.0.1:8000 127.0.0.1:8001 {
+		lb_policy offload
+	}
 }
 `,
 		},

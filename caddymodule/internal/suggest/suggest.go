@@ -29,6 +29,15 @@ func DidYouMean(separator, wrong string, known []string) string {
 	return fmt.Sprintf("%sdid you mean '%s'?", separator, closest)
 }
 
+// Pool returns the end of an error about an unknown pool: the name that was probably meant,
+// or else all names.
+func Pool(wrong string, known []string) string {
+	if hint := DidYouMean("; ", wrong, known); hint != "" {
+		return hint
+	}
+	return KnownPools(known)
+}
+
 // maxKnown bounds the names in an error.
 const maxKnown = 20
 

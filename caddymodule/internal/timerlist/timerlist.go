@@ -1,6 +1,6 @@
-// Package timerlist calls back work that is not done in time. All entries of one
-// [List] share one duration, so the order of entry is the order of expiry and one
-// timer serves them all: an entry costs two short locks and no allocation.
+// Package timerlist calls a function when work is not done in time. All entries of one
+// [List] have the same duration, so they expire in the order in which they were added, and
+// one timer is enough for all: an entry costs two short locks and no allocation.
 package timerlist
 
 import (
@@ -26,8 +26,7 @@ type List struct {
 type Timer struct {
 	element list.Element[*Timer]
 	due     time.Duration // since the list's epoch
-	listed  bool
-	expirer Expirer
+	expirer Expirer       // nil outside of the list
 }
 
 // Expirer is called when a timer expires, without any lock, on the goroutine of the
@@ -47,7 +46,7 @@ func (l *List) Start(t *Timer, e Expirer) {
 	if l.epoch.IsZero() {
 		l.epoch = time.Now()
 	}
-	t.due, t.expirer, t.listed = time.Since(l.epoch)+l.after, e, true
+	t.due, t.expirer = time.Since(l.epoch)+l.after, e
 	t.element.Value = t
 	l.timers.Push(&t.element)
 	l.tick(l.after)
@@ -58,15 +57,15 @@ func (l *List) Start(t *Timer, e Expirer) {
 func (l *List) Stop(t *Timer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !t.listed {
+	if t.expirer == nil {
 		return false
 	}
 	l.remove(t)
 	return true
 }
 
-// tick makes sure that the timer runs. The timer is not stopped when its entry
-// leaves: it then finds nothing and is set for the next entry, if there is one.
+// tick starts the timer if it does not run. The timer is not stopped when its entry leaves:
+// it then finds nothing and is set for the next entry, if there is one.
 func (l *List) tick(wait time.Duration) {
 	switch {
 	case l.ticking:
@@ -99,11 +98,12 @@ func (l *List) pop() (*Timer, Expirer) {
 		l.tick(wait)
 		return nil, nil
 	}
+	e := t.expirer
 	l.remove(t)
-	return t, t.expirer
+	return t, e
 }
 
 func (l *List) remove(t *Timer) {
 	l.timers.Remove(&t.element)
-	t.listed = false
+	t.expirer = nil
 }

@@ -50,11 +50,16 @@ func (e *entry) Expired(t *timerlist.Timer) {
 	}
 }
 
+// pass lets time pass.
+func (l *list) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // want lets a minute pass and compares what expired.
 func (l *list) want(want ...string) {
 	l.t.Helper()
-	<-time.After(time.Minute)
-	synctest.Wait()
+	l.pass(time.Minute)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !slices.Equal(l.log, want) {
@@ -68,7 +73,7 @@ func TestTimers(t *testing.T) {
 		"expire in order of entry, each after the same time": func(_ *testing.T, l *list) {
 			l.enter("a")
 			l.enter("b")
-			<-time.After(time.Second)
+			l.pass(time.Second)
 			l.enter("c")
 			l.want("a at 5s", "b at 5s", "c at 6s")
 		},
@@ -95,7 +100,7 @@ func TestTimers(t *testing.T) {
 		},
 		"that have expired cannot be stopped": func(t *testing.T, l *list) {
 			e := l.enter("a")
-			<-time.After(6 * time.Second)
+			l.pass(6 * time.Second)
 			if l.Stop(&e.Timer) {
 				t.Error("stopped")
 			}
@@ -104,14 +109,14 @@ func TestTimers(t *testing.T) {
 		"can be started again after they were stopped": func(_ *testing.T, l *list) {
 			e := l.enter("a")
 			l.enter("b")
-			<-time.After(time.Second)
+			l.pass(time.Second)
 			l.Stop(&e.Timer)
 			l.Start(&e.Timer, e)
 			l.want("b at 5s", "a at 6s")
 		},
 		"can be started again after they have expired": func(_ *testing.T, l *list) {
 			e := l.enter("a")
-			<-time.After(6 * time.Second)
+			l.pass(6 * time.Second)
 			l.Start(&e.Timer, e)
 			l.want("a at 5s", "a at 11s")
 		},
@@ -136,7 +141,7 @@ func TestTimers(t *testing.T) {
 		},
 		"find the list usable after the last was stopped": func(_ *testing.T, l *list) {
 			l.Stop(&l.enter("a").Timer)
-			<-time.After(6 * time.Second) // the timer finds nothing
+			l.pass(6 * time.Second) // the timer finds nothing
 			l.enter("b")
 			l.want("b at 11s")
 		},
@@ -144,7 +149,7 @@ func TestTimers(t *testing.T) {
 			release := make(chan struct{})
 			l.enterWith("a", func(*entry) { <-release })
 			l.enter("b")
-			<-time.After(10 * time.Second)
+			l.pass(10 * time.Second)
 			l.mu.Lock()
 			if len(l.log) != 1 {
 				t.Errorf("expired %q while the first is busy", l.log)

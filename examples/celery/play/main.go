@@ -22,11 +22,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
@@ -57,19 +56,7 @@ func main() {
 	flag.Parse()
 	o.command = flag.Args()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The second interrupt ends the process at once.
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, o)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "interrupted")
-		os.Exit(130)
-	default:
-		fmt.Fprintln(os.Stderr, "play:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("play", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // run does what the options say.

@@ -43,7 +43,7 @@ func merged(rounds []result) result {
 	return sum
 }
 
-// median is the lower one of an even number.
+// median returns the median, of an even number the lower middle value.
 func median(rounds []result, of func(result) float64) float64 {
 	var values []float64
 	for _, one := range rounds {

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// process requests a fast route at the same time as the crowd. It is a separate process:
-// in the crowd's it would wait for a hundred others, and measure that.
+// process is a separate process that requests a fast route at the same time as the crowd.
+// In the crowd's process it would wait for a hundred others, and measure that.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -46,12 +46,12 @@ func (p *process) end() (load.Route, error) {
 	}
 	var r load.Route
 	if err := json.Unmarshal(p.stdout.Bytes(), &r); err != nil {
-		return load.Route{}, fmt.Errorf("reading what the probe says: %w", err)
+		return load.Route{}, fmt.Errorf("reading the output of the probe: %w", err)
 	}
 	return r, nil
 }
 
-// probe is the work of that process: it sends requests until its input ends.
+// probe is the work of the probe's process: it sends requests until its input ends.
 func probe(ctx context.Context, url string, patience time.Duration) error {
 	enough := make(chan struct{})
 	go func() {
@@ -63,7 +63,7 @@ func probe(ctx context.Context, url string, patience time.Duration) error {
 	t := load.NewTally()
 	load.Probe{Every: probeEvery, URL: url}.Run(ctx, enough, c, t)
 	if err := json.NewEncoder(os.Stdout).Encode(t.Route()); err != nil {
-		return fmt.Errorf("printing what came of it: %w", err)
+		return fmt.Errorf("printing the results: %w", err)
 	}
 	return nil
 }

@@ -63,8 +63,8 @@ func path(v variant, w way) string { return "/" + w.name + "/" + v.route }
 // thousandths cuts off digits that mean nothing.
 func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
 
-// lost counts the tasks that the proxy called behind offload and that did not
-// come back.
+// lost counts the tasks that were called behind offload by the proxy itself and have no
+// result.
 func (r *report) lost() int {
 	lost := 0
 	for _, one := range r.Runs {

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/load"
 )
 
-// The crowd of the scene that this project comes from.
+// The crowd of clients, and the interval of the probe.
 const (
 	clients     = 100
 	each        = 5
@@ -30,7 +30,7 @@ var ways = []way{
 	{name: "offload", patience: 20 * time.Second, limit: 30 * time.Second},
 }
 
-// result is the result of one variant on one way.
+// result is the result of one variant of Caddy with one way to wait for a task.
 type result struct {
 	Variant   string  `json:"variant"`
 	Path      string  `json:"path"`

@@ -29,8 +29,7 @@ func (s *stack) serve(ctx context.Context) error {
 	return nil
 }
 
-// accompany runs a command that finds out from OFFLOAD_HOST and OFFLOAD_PORT where
-// Caddy is.
+// accompany runs a command, which gets Caddy's address in OFFLOAD_HOST and OFFLOAD_PORT.
 func (s *stack) accompany(ctx context.Context, command []string) error {
 	stop, err := s.startService(ctx)
 	if err != nil {

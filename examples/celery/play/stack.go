@@ -116,7 +116,8 @@ func takeAddresses() (a addresses, err error) {
 	return a, nil
 }
 
-// environment has the names that the Caddyfile and the Python files look for.
+// environment returns the environment variables that the Caddyfile and the Python files
+// read.
 func (a addresses) environment(o settings) ([]string, error) {
 	_, port, err := net.SplitHostPort(a.caddy)
 	if err != nil {
@@ -142,10 +143,10 @@ func (a addresses) environment(o settings) ([]string, error) {
 	}, nil
 }
 
-// errUnknown is for settings that are not offered.
+// errUnknown is the error of a setting with an unknown value.
 var errUnknown = errors.New("unknown")
 
-// check reports a server that is not offered.
+// check rejects an unknown broker or backend.
 func (o settings) check() error {
 	if o.broker != "rabbitmq" && o.broker != "redis" {
 		return fmt.Errorf("%w broker %q: there are rabbitmq and redis", errUnknown, o.broker)

@@ -50,7 +50,7 @@ func (s *stack) startWorker(ctx context.Context) error {
 	})
 }
 
-// startUpstream starts the service that the service asks.
+// startUpstream starts the upstream that the Sanic service calls.
 func (s *stack) startUpstream(ctx context.Context, addr string) error {
 	return s.startProgram(ctx, program{
 		Program: services.Program{Name: "the upstream", Args: []string{filepath.Join(s.python, "python"), "upstream.py"}},
@@ -63,7 +63,7 @@ func (s *stack) startCaddy(ctx context.Context) error {
 		Program: services.Program{
 			Name: "Caddy",
 			Args: []string{s.in("caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"},
-			// Its data and saved configuration must not replace the user's.
+			// Caddy's data and saved configuration must not replace those of the user.
 			Env: []string{"XDG_DATA_HOME=" + s.in("data"), "XDG_CONFIG_HOME=" + s.in("config")},
 		},
 		ready: services.Listening(s.caddy),
@@ -84,7 +84,7 @@ func (s *stack) startService(ctx context.Context) (stop func(), err error) {
 	return p.Kill, nil
 }
 
-// program is one that runs until the stack ends.
+// program is a program that runs until the stack ends.
 type program struct {
 	services.Program
 	ready func(context.Context) error

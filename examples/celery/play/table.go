@@ -45,7 +45,7 @@ func (r *report) rounds() string {
 	return fmt.Sprintf("; %d rounds: counts are sums, the rest are medians", r.Rounds)
 }
 
-// verdict says whether the proxy kept its promise.
+// verdict reports whether tasks were lost.
 func (r *report) verdict() string {
 	calls, lost := 0, r.lost()
 	for _, one := range r.Runs {
@@ -79,7 +79,7 @@ func (one *result) kinds(bystander string) string {
 
 func seconds(s float64) string { return load.Human(time.Duration(s * float64(time.Second))) }
 
-// millis shows that there is nothing to see instead of a zero.
+// millis formats milliseconds, with a dash for zero.
 func millis(ms float64) string {
 	if ms == 0 {
 		return "-"

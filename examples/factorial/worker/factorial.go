@@ -14,7 +14,7 @@ import (
 const MaxN = 200_000
 
 var (
-	errJunk     = errors.New("want a whole number, as in /factorial/1000")
+	errJunk     = errors.New("the last part of the path must be a whole number, as in /factorial/1000")
 	errNegative = errors.New("there is no factorial of a negative number")
 	errTooLarge = fmt.Errorf("too large: the limit is %d", MaxN)
 )

@@ -83,7 +83,7 @@ func (s *Server) onLoop(handle func(*http.Request, *reply)) http.Handler {
 			defer close(p.pieces)
 			handle(r, p)
 		}
-		// Not the request's context: a request that was read is handled.
+		// The request's context is ignored: a request that was read is handled.
 		select {
 		case s.tasks <- task:
 			p.copyTo(w)

@@ -46,7 +46,7 @@ func parseKnobs(query url.Values) (knobs, error) {
 	return k, nil
 }
 
-var errUnknown = errors.New("unknown; there are delay, pause, chunks, size, status, hang, cut and trailers")
+var errUnknown = errors.New("unknown name; known are delay, pause, chunks, size, status, hang, cut and trailers")
 
 // set sets one parameter.
 func (k *knobs) set(name, value string) (err error) {
@@ -74,7 +74,7 @@ func (k *knobs) set(name, value string) (err error) {
 func duration(value string) (time.Duration, error) {
 	d, err := time.ParseDuration(value)
 	if err != nil || d < 0 {
-		return 0, errors.New("want a duration such as 200ms")
+		return 0, errors.New("the value must be a duration such as 200ms")
 	}
 	return d, nil
 }
@@ -82,7 +82,7 @@ func duration(value string) (time.Duration, error) {
 func number(value string, least, most int) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("want a number from %d to %d", least, most)
+		return 0, fmt.Errorf("the value must be a number from %d to %d", least, most)
 	}
 	return n, nil
 }
@@ -92,7 +92,7 @@ func (k *knobs) setFault(fault, place string) error {
 		return fmt.Errorf("want %s or %s", atHead, atBody)
 	}
 	if k.fault != "" {
-		return errors.New("a response has one fault only")
+		return errors.New("a response can have one fault only: 'hang' or 'cut'")
 	}
 	k.fault, k.place = fault, place
 	return nil

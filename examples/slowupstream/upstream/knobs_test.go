@@ -31,11 +31,11 @@ func TestKnobs(t *testing.T) {
 func TestWrongKnobsAreRefused(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]string{
-		"delay=soon":         "want a duration",
-		"pause=-1s":          "want a duration",
-		"chunks=0":           "want a number from 1",
-		"size=-1":            "want a number from 0",
-		"status=99":          "want a number from 200",
+		"delay=soon":         "must be a duration",
+		"pause=-1s":          "must be a duration",
+		"chunks=0":           "must be a number from 1",
+		"size=-1":            "must be a number from 0",
+		"status=99":          "must be a number from 200",
 		"hang=yes":           "want head or body",
 		"cut=head&hang=body": "one fault only",
 		"trailers=perhaps":   "invalid syntax",

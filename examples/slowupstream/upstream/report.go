@@ -110,7 +110,8 @@ func (s *Server) body(w http.ResponseWriter, k knobs, slow float64) error {
 	return s.fail(k.fault)
 }
 
-// fail does not return nil: the response ends here, immediately or never.
+// fail carries out a fault: it ends the response at once, or blocks until the upstream is
+// closed. It never returns nil.
 func (s *Server) fail(fault string) error {
 	if fault == hang {
 		<-s.workers.quit

@@ -3,44 +3,46 @@
 package measured
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
+
+	"github.com/caddy-offload/caddy-offload/internal/jsonfile"
 )
 
 // Row has the results of one set-up of a server.
 type Row struct {
 	// Setup is the name of the set-up.
 	Setup string `json:"setup"`
-	// Backend is its value of --backend; empty: it has none.
+	// Backend is the value of --backend for the server; empty: it has none.
 	Backend string `json:"backend,omitempty"`
 	// Versions of its programs.
 	Versions string `json:"versions"`
-	// Missing is the reason why it was not measured; all other results are then empty.
+	// Missing is the reason why the server was not measured; all other results are then
+	// empty.
 	Missing string `json:"missing,omitempty"`
 	// Stops means that a handler ends soon after its client has left.
 	Stops bool `json:"stops"`
 	// Overlap means that the next request begins while the handler of a client that has
 	// left goes on.
 	Overlap bool `json:"overlap"`
-	// Waiting is the fate of its waiting requests when their clients leave.
+	// Waiting says what happens to its waiting requests when their clients leave.
 	Waiting Waiting `json:"waiting,omitempty"`
 	// Idle is the time until it closes a connection without requests.
 	Idle Idle `json:"idle"`
-	// Blocked is the fate of a request that arrives on an idle connection while the event
-	// loop is blocked for longer than Idle; empty: it has no loop, or Idle is too long.
+	// Blocked says what happens to a request that arrives on an idle connection while the
+	// event loop is blocked for longer than Idle; empty: there is no loop, or Idle is too
+	// long.
 	Blocked Fate `json:"blocked,omitempty"`
-	// Recycled has the requests to workers that end after some requests; nil: there are
-	// none.
+	// Recycled has the results for workers that end after some requests; nil: the server
+	// has none.
 	Recycled *Recycled `json:"recycled,omitempty"`
-	// Fast is the wait of a fast route behind runs that block the loop; nil: they do not
-	// block it.
+	// Fast is the wait of requests to a fast route while runs block the event loop; nil:
+	// runs do not block it.
 	Fast *Fast `json:"fast,omitempty"`
 	// Through has the results of a burst through offload, with the Caddyfile of the page.
 	Through Through `json:"through"`
 }
 
-// Waiting is the fate of requests that wait in a server when their clients leave.
+// Waiting says what happens to requests that wait in a server when their clients leave.
 type Waiting string
 
 // Fates of waiting requests.
@@ -50,7 +52,8 @@ const (
 	AtOnce  Waiting = "at once" // nothing waits there
 )
 
-// Fate of a request that was sent in time.
+// Fate is what happens to a request that is sent before the server closes the idle
+// connection.
 type Fate string
 
 // Fates.
@@ -65,7 +68,7 @@ type Idle struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	// Never is the number of seconds after which the connection was still open.
 	Never float64 `json:"open_after,omitempty"`
-	// Each means that each request has a separate connection.
+	// Each means that the server closes a connection after one request.
 	Each bool `json:"one_request_each,omitempty"`
 	// Announced means that a Keep-Alive field contains the time.
 	Announced bool `json:"announced,omitempty"`
@@ -78,15 +81,17 @@ type Recycled struct {
 	LostFresh int `json:"lost_on_fresh_connections"`
 }
 
-// Fast is the wait of a fast route, without the slowest request of a hundred, while eight
-// clients send requests to a route that blocks the loop: the better of two measurements, in
-// blocking runs.
+// Fast is how long requests to a fast route wait while eight clients send requests to a
+// route that blocks the event loop. The unit is one blocking run; the slowest request of a
+// hundred is left out, and the better of two measurements counts.
 type Fast struct {
-	// Plain is without offload.
+	// Plain is the wait without offload.
 	Plain float64 `json:"without"`
-	// Kept is with one permit, over kept connections.
+	// Kept is the wait through offload with one permit, over kept connections to the
+	// server.
 	Kept float64 `json:"kept_connections"`
-	// Fresh is with one permit, over a connection for each request.
+	// Fresh is the wait through offload with one permit, over a new connection to the
+	// server for each request.
 	Fresh float64 `json:"fresh_connections"`
 }
 
@@ -107,25 +112,18 @@ type Result struct {
 }
 
 // Read reads a file.
-func Read(path string) (r Result, err error) {
-	text, err := os.ReadFile(path)
+func Read(path string) (Result, error) {
+	r, err := jsonfile.Read[Result](path)
 	if err != nil {
-		return r, fmt.Errorf("reading what was measured: %w", err)
-	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return r, fmt.Errorf("reading what was measured: %w", err)
+		return r, fmt.Errorf("reading the measurements: %w", err)
 	}
 	return r, nil
 }
 
 // Write writes a file.
 func (r Result) Write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("writing what was measured: %w", err)
+	if err := jsonfile.Write(path, r); err != nil {
+		return fmt.Errorf("writing the measurements: %w", err)
 	}
 	return nil
 }

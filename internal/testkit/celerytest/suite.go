@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// suiteTimeout limits each test. Only a broken one takes that long.
-const suiteTimeout = 20 * time.Second
+// suiteTimeout limits each test. Only a test that hangs takes that long.
+const suiteTimeout = time.Minute
 
 // Run runs the suite. Each test gets a new system from open, and closes it.
 func Run(t *testing.T, open func(t *testing.T) System) {
@@ -78,12 +79,7 @@ func (s *scene) work(play func(*celery.Message) [][]byte) {
 }
 
 // pause waits a moment before the next attempt.
-func (s *scene) pause() {
-	select {
-	case <-time.After(10 * time.Millisecond):
-	case <-s.ctx.Done():
-	}
-}
+func (s *scene) pause() { testkit.PauseUntil(s.ctx, 10*time.Millisecond) }
 
 func (s *scene) start(t celery.Task) *celery.Call {
 	s.t.Helper()

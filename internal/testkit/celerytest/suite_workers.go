@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
@@ -144,9 +143,7 @@ func (s *scene) untilKnown(workers *celery.Workers, event []byte, n int) {
 		if err := s.system.Event(s.ctx, "worker.heartbeat", event); err != nil && s.ctx.Err() != nil {
 			s.t.Fatal(err)
 		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-s.ctx.Done():
+		if s.pause(); s.ctx.Err() != nil {
 			s.t.Fatal(errors.Join(errNotKnown, context.Cause(s.ctx)))
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// watchers are those of [Memory], by task. The table of the real backends is not used: it is
-// internal to them, and a test backend should not share its faults.
+// watchers holds the watchers of [Memory], by task. It does not use the table of the real
+// backends, since a test backend should not share its faults.
 type watchers struct {
 	mu     sync.Mutex
 	byTask map[string][]celery.Watcher // guarded by mu

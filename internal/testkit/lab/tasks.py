@@ -53,6 +53,21 @@ def sleep(seconds):
     return seconds
 
 
+@app.task(name="lab.gather")
+def gather(path, size):
+    """Ends when as many as the size run at once: the first ones together, then the next."""
+    with open(path, "a", encoding="ascii") as trace:
+        trace.write("x")
+        trace.flush()
+        place = trace.tell()
+    together = math.ceil(place / size) * size
+    patience = time.monotonic() + 60
+    while (begun := os.path.getsize(path)) < together:
+        if time.monotonic() > patience:
+            raise LabError(f"{begun} have begun, not {together}")
+        time.sleep(0.01)
+
+
 @app.task(name="lab.touch")
 def touch(path, seconds=0):
     """Leaves a trace of its own that it has run."""

@@ -3,15 +3,10 @@ package site
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go/http3"
 )
@@ -37,47 +32,6 @@ func (s *Site) EachVersion(f func(t *testing.T, c *http.Client, url string)) {
 	}
 }
 
-// FreeAddr returns a free address of this machine. It is below the ports of
-// outgoing connections, one of which could take it before it is used. Each
-// address is returned once: a site needs several before it listens on any of
-// them.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	const lowest, highest = 10_000, 32_000
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
-		tcp, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", addr)
-		tcp.Close()
-		if err != nil {
-			continue
-		}
-		udp.Close()
-		if _, again := givenAddrs.LoadOrStore(addr, true); !again {
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
-var givenAddrs sync.Map
-
-// Eventually polls a condition of another goroutine or process.
-func Eventually(t testing.TB, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("did not happen within 10s")
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-}
-
 // Counter counts the requests that an upstream serves at the same time.
 type Counter struct{ Now, Most, Total atomic.Int64 }
 
@@ -98,6 +52,20 @@ func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return Do(t, c, req)
+}
+
+// Send sends a request without a body, with fields given as names and values in turn, and
+// reads the answer.
+func Send(t testing.TB, c *http.Client, method, url string, fields ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(fields); i += 2 {
+		req.Header.Set(fields[i], fields[i+1])
 	}
 	return Do(t, c, req)
 }

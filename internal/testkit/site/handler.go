@@ -2,6 +2,7 @@ package site
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,7 +20,8 @@ type handler struct {
 // InFront is the function of a handler in front of others.
 type InFront func(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error
 
-var handlerFuncs = map[string]InFront{}
+// handlerFuncs has an InFront for each handler. A handler may outlive the request of a test.
+var handlerFuncs sync.Map
 
 func init() {
 	caddy.RegisterModule(handler{})
@@ -49,7 +51,8 @@ func (h *handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	return handlerFuncs[h.Name](w, r, next)
+	f, _ := handlerFuncs.Load(h.Name)
+	return f.(InFront)(w, r, next)
 }
 
 // HandleBehind registers f as the handler "behind <test's name>" and returns that
@@ -64,7 +67,7 @@ func HandleInFront(t testing.TB, f InFront) string { return handle(t, "infront",
 
 func handle(t testing.TB, directive string, f InFront) string {
 	name := directive + " " + t.Name()
-	handlerFuncs[name] = f
-	t.Cleanup(func() { delete(handlerFuncs, name) })
+	handlerFuncs.Store(name, f)
+	t.Cleanup(func() { handlerFuncs.Delete(name) })
 	return name
 }

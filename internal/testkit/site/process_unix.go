@@ -20,7 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 )
 
 // Process is a Caddy in a separate process, which can be killed or limited in its
@@ -42,14 +45,13 @@ type Limits struct {
 	FileSize uint64
 	// OpenFiles is the number of descriptors, connections included.
 	OpenFiles uint64
-	// Goroutines is not a limit, but the number of goroutines that run at the
-	// same time before Caddy starts. The runtime never releases its memory for
-	// each of them, so a test that compares levels of memory needs more than
-	// Caddy will ever have.
+	// Goroutines is not a limit, but the number of goroutines that run at the same time
+	// before Caddy starts. The runtime never releases the memory of a goroutine, so a test
+	// that compares levels of memory first starts more of them than Caddy will ever have.
 	Goroutines int
 }
 
-// Environment variables that make a test's binary such a process.
+// Environment variables that make the binary of a test run as such a process.
 const (
 	configEnv = "SITE_PROCESS_CONFIG"
 	limitsEnv = "SITE_PROCESS_LIMITS"
@@ -112,17 +114,15 @@ func (p *Process) Run() {
 	p.awaitStart()
 }
 
-// awaitStart returns when the configuration is loaded. With the race detector
-// this takes seconds.
+// awaitStart returns when the configuration is loaded, which takes seconds with the race
+// detector.
 func (p *Process) awaitStart() {
 	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
-		if text, err := p.askAdmin(http.MethodGet, "/config/", nil); err == nil && len(text) > len("null\n") {
-			return
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("Caddy does not start: %s", p.Output())
-		}
+	if !testkit.Poll(time.Minute, func() bool {
+		text, err := p.askAdmin(http.MethodGet, "/config/", nil)
+		return err == nil && len(text) > len("null\n")
+	}) {
+		p.t.Fatalf("Caddy does not start: %s", p.Output())
 	}
 }
 
@@ -235,6 +235,8 @@ func (p *Process) checkOutput() {
 	output := p.Output()
 	if at := crash.FindStringIndex(output); at != nil {
 		p.t.Errorf("Caddy said: %s", output[at[0]:min(at[0]+crashReport, len(output))])
+	} else if p.t.Failed() {
+		p.t.Logf("Caddy said at last: %s", output[max(0, len(output)-crashReport):])
 	}
 }
 
@@ -255,8 +257,24 @@ func runProcess() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1) // the test has ended
 	}()
+	RepeatTermination()
 	os.Args = []string{"caddy", "run", "--config", config}
 	caddycmd.Main()
+}
+
+// RepeatTermination sends SIGTERM to this process again if it comes before Caddy expects it.
+// Caddy asks for its signals in a goroutine that may begin after its servers; until then the
+// signal would end the process at once.
+func RepeatTermination() {
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		for range terminated {
+			if testkit.Pause(10 * time.Millisecond); !caddy.Exiting() {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			}
+		}
+	}()
 }
 
 // String returns the limits in the form of the environment variable.

@@ -12,17 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ports of sites are below those that a system assigns itself.
-const (
-	firstPort = 10000
-	lastPort  = 32000
-)
-
-// reserve returns an address of this machine for a site, reserved until the test ends.
-// Tests of several packages run in parallel, Caddy shares its ports with every process
-// that asks for the same one, and a site needs several addresses before it listens on
-// any.
-func reserve(t testing.TB) string {
+// FreeAddr returns an address of this machine without a server, reserved until the test
+// ends. A Caddy may listen there. Tests of several packages run in parallel, Caddy shares its
+// ports with every process that asks for the same one, and a site needs several addresses
+// before it listens on any. Servers that do not share their ports cannot use it.
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	var lastErr error
 	for range 1000 {
@@ -48,8 +42,8 @@ func reserve(t testing.TB) string {
 	return ""
 }
 
-// take binds a free port without listening on it. After that the port can be shared
-// with processes that ask for a shared one, as Caddy does.
+// take binds a free port without listening on it. After that the port can be shared with
+// processes that set the option for sharing, as Caddy does.
 func take(port int) (fd int, err error) {
 	syscall.ForkLock.RLock()
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

@@ -3,6 +3,7 @@
 package site
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -73,11 +75,17 @@ func ServeEach(t testing.TB, upstream http.Handler, global, body string, offload
 	return sites
 }
 
+// The ports of sites are below those that a system assigns itself.
+const (
+	firstPort = 10000
+	lastPort  = 32000
+)
+
 func newSite(t testing.TB, global, upstream string) *Site {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	return &Site{
-		Addr: reserve(t), Clear: reserve(t),
+		Addr: FreeAddr(t), Clear: FreeAddr(t),
 		Log: filepath.Join(t.TempDir(), "access.log"),
 		t:   t, global: global, upstream: upstream,
 	}
@@ -98,13 +106,15 @@ func upstreamAddr(t testing.TB, upstream http.Handler) string {
 func (s *Site) Load(body string) {
 	s.t.Helper()
 	load(s.t, s.Config(body))
+	s.replaced()
 	s.settle()
 }
 
-// settle is for the race detector. Caddy starts its servers before its TLS app,
-// and the servers read the app without a lock when a client connects. A connection
-// after both have started is correct, but over UDP the detector does not see the
-// order. Over TCP it does, and it remembers only the last few accesses.
+// settle prevents false reports of the race detector. Caddy starts its servers before its
+// TLS app, and the servers read the app without a lock when a client connects. A
+// connection after both have started is correct. The detector sees that order over TCP,
+// but not over UDP, and it remembers only the last few accesses. So settle connects over
+// TCP until these accesses are the only ones that the detector remembers.
 func (s *Site) settle() {
 	if !testkit.Race {
 		return
@@ -163,13 +173,22 @@ func stop(t testing.TB) {
 	if err := caddy.Stop(); err != nil {
 		t.Error(err)
 	}
+	testkit.Eventually(t, func() bool { return !handling() })
+}
+
+// handling reports whether a handler of a site still runs. caddy.Stop waits for handlers only
+// when the process exits. They write to the access log at their end, after the test and while
+// its folders are removed.
+func handling() bool {
+	stacks := make([]byte, 1<<20)
+	return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("caddyhttp.(*Server).ServeHTTP("))
 }
 
 // AccessLog waits until n requests were logged and returns their lines.
 func (s *Site) AccessLog(n int) []map[string]any {
 	s.t.Helper()
 	var lines []map[string]any
-	Eventually(s.t, func() bool {
+	testkit.Eventually(s.t, func() bool {
 		lines = Lines(s.Log)
 		return len(lines) >= n
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
 	"github.com/caddy-offload/caddy-offload/internal/repository"
+	"github.com/caddy-offload/caddy-offload/internal/tools/tables"
 )
 
 func main() {
@@ -32,24 +33,13 @@ func run(write bool) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(root, "docs", "backends.md")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("reading the page: %w", err)
-	}
 	result, err := measured.Read(filepath.Join(root, "docs", "backends.json"))
 	if err != nil {
 		return err
 	}
-	made, err := fill(string(text), tables(result))
-	if err != nil || made == string(text) {
-		return err
-	}
-	if !write {
+	err = tables.Page(filepath.Join(root, "docs", "backends.md"), content(result), write)
+	if errors.Is(err, tables.ErrDiffer) {
 		return errDiffers
 	}
-	if err := os.WriteFile(file, []byte(made), 0o644); err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	return nil
+	return err
 }

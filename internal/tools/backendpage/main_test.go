@@ -23,17 +23,6 @@ func TestPageIsAsMeasured(t *testing.T) {
 	}
 }
 
-func TestTablesGoBetweenTheirMarks(t *testing.T) {
-	t.Parallel()
-	got, err := fill("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", map[string]string{"x": "new\n"})
-	if want := "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n"; err != nil || got != want {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if _, err := fill("<!-- x -->\n", map[string]string{"x": ""}); err == nil || !strings.Contains(err.Error(), "table x") {
-		t.Errorf("without an end: %v", err)
-	}
-}
-
 // A set-up that could not be measured stays in the table.
 func TestMissingSetupsAreShown(t *testing.T) {
 	t.Parallel()

@@ -3,14 +3,14 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/caddy-offload/caddy-offload/internal/backends"
 	"github.com/caddy-offload/caddy-offload/internal/backends/measured"
+	"github.com/caddy-offload/caddy-offload/internal/tools/tables"
 )
 
-// tables returns the tables of the page by their names there.
-func tables(r measured.Result) map[string]string {
+// content returns the tables of the page by their names there.
+func content(r measured.Result) map[string]string {
 	return map[string]string{
 		"names":     names(),
 		"setups":    setups(r),
@@ -20,39 +20,13 @@ func tables(r measured.Result) map[string]string {
 	}
 }
 
-// fill puts each table between its marks.
-func fill(page string, tables map[string]string) (string, error) {
-	for name, table := range tables {
-		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
-		before, rest, ok := strings.Cut(page, begin)
-		_, after, ended := strings.Cut(rest, end)
-		if !ok || !ended {
-			return "", fmt.Errorf("the page has no place for the table %s", name)
-		}
-		page = before + begin + table + end + after
-	}
-	return page, nil
-}
-
-// table formats rows, the head first.
-func table(rows [][]string) string {
-	var b strings.Builder
-	for i, row := range rows {
-		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		if i == 0 {
-			b.WriteString(strings.Repeat("|---", len(row)) + "|\n")
-		}
-	}
-	return b.String()
-}
-
 // names lists the values of --backend, and the reasons.
 func names() string {
 	rows := [][]string{{"`--backend`", "for", "`concurrency`", "because", "with other settings", "also"}}
 	for _, b := range backends.All() {
 		rows = append(rows, []string{"`" + b.Name + "`", b.Title, strconv.Itoa(b.Concurrency), b.Reason, b.More, also(b)})
 	}
-	return table(rows)
+	return tables.Format(rows)
 }
 
 func also(b backends.Backend) string {
@@ -87,7 +61,7 @@ func setups(r measured.Result) string {
 			waiting[one.Waiting], idle(one.Idle), string(one.Blocked), keepalive(one),
 		})
 	}
-	return table(rows) + "\nMeasured on " + r.Day + ".\n"
+	return tables.Format(rows) + "\nMeasured on " + r.Day + ".\n"
 }
 
 // waiting has the text for each fate of waiting requests. A fate without a text is shown
@@ -98,8 +72,8 @@ var waiting = map[measured.Waiting]string{
 	measured.AtOnce:  "nothing waits: all begin at once",
 }
 
-// keepalive says whether connections must not be kept, by this measurement or another
-// one.
+// keepalive returns whether `keepalive off` is needed for a server, by this measurement or
+// another one.
 func keepalive(row measured.Row) string {
 	b, err := backends.Find(row.Backend)
 	switch {
@@ -111,7 +85,8 @@ func keepalive(row measured.Row) string {
 	return "not needed"
 }
 
-// concurrency is the value of --backend, or the one that the set-up was measured with.
+// concurrency returns the number of permits of --backend, or the one with which the set-up
+// was measured.
 func concurrency(row measured.Row) string {
 	if b, err := backends.Find(row.Backend); err == nil {
 		return strconv.Itoa(b.Concurrency)
@@ -119,8 +94,8 @@ func concurrency(row measured.Row) string {
 	return strconv.Itoa(row.Through.Limit)
 }
 
-// needsFresh reports whether kept connections lost requests that fresh ones would not
-// have lost, or made the fast route wait far longer.
+// needsFresh reports whether kept connections lost requests that fresh connections would
+// not have lost, or made the fast route wait far longer.
 func needsFresh(row measured.Row) bool {
 	if row.Fast != nil && row.Fast.Kept > overtaken*row.Fast.Fresh {
 		return true
@@ -156,11 +131,11 @@ func burst(r measured.Result) string {
 			rows = append(rows, []string{one.Setup, strconv.Itoa(t.Limit), strconv.Itoa(t.Inside), strconv.Itoa(t.Stayed), strconv.Itoa(t.Served)})
 		}
 	}
-	return table(rows)
+	return tables.Format(rows)
 }
 
-// overtaken is the ratio of waits, kept to fresh connections, from which on requests
-// were certainly overtaken.
+// overtaken is the ratio of waits, kept to fresh connections, above which later requests
+// have certainly overtaken earlier ones.
 const overtaken = 1.5
 
 // fast lists the wait of a fast route while another route blocks the loop.
@@ -171,7 +146,7 @@ func fast(r measured.Result) string {
 			rows = append(rows, []string{one.Setup, fmt.Sprint(f.Plain), fmt.Sprint(f.Kept), fmt.Sprint(f.Fresh)})
 		}
 	}
-	return table(rows)
+	return tables.Format(rows)
 }
 
 // recycling lists the requests lost by workers that end after ten requests.
@@ -182,5 +157,5 @@ func recycling(r measured.Result) string {
 			rows = append(rows, []string{one.Setup, strconv.Itoa(c.Sent), strconv.Itoa(c.Lost), strconv.Itoa(c.LostFresh)})
 		}
 	}
-	return table(rows)
+	return tables.Format(rows)
 }

@@ -111,7 +111,7 @@ func (c *checker) validate(ctx context.Context, file string) error {
 		return fmt.Errorf("look for temporary files: %w", err)
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("validating left %s behind", left[0].Name())
+		return fmt.Errorf("caddy validate has left the file %s behind", left[0].Name())
 	}
 	return nil
 }

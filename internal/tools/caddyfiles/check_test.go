@@ -67,7 +67,7 @@ func TestPiecesAreCheckedByTheirKind(t *testing.T) {
 		"unformatted block":       {block, "breaks fmt\n", "not formatted"},
 		"block without meaning":   {block, "breaks adapt\n", "neither a Caddyfile (adapt: exit status 1: fault in adapt)"},
 		"invalid block":           {block, "breaks validate\n", "fault in validate"},
-		"block that leaves files": {block, "leaves a file\n", "left left behind"},
+		"block that leaves files": {block, "leaves a file\n", "left the file left behind"},
 		"fragment":                {fragment, "breaks adapt\n", ""},
 		"unformatted fragment":    {fragment, "breaks fmt\n", "fault in fmt"},
 	} {

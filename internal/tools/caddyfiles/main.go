@@ -15,7 +15,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
+
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 )
 
 func main() {
@@ -25,13 +26,7 @@ func main() {
 	if flag.NArg() > 0 {
 		root = flag.Arg(0)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *binary, root)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "caddyfiles:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("caddyfiles", func(ctx context.Context) error { return run(ctx, *binary, root) })
 }
 
 // run checks all pieces, so that one run reports all faults.

@@ -81,7 +81,7 @@ func Twice(compare func() (lost []string, err error)) error {
 	}
 	lost = slices.DeleteFunc(lost, func(name string) bool { return !slices.Contains(again, name) })
 	if len(lost) > 0 {
-		return fmt.Errorf("lost twice with offload: %q", lost)
+		return fmt.Errorf("cases failed twice with offload and pass without it: %q", lost)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (a api) await(ctx context.Context, queries []query) error {
 
 var errNoData = errors.New("no data")
 
-// ask sends a query as a panel does. The error says why there is no data.
+// ask sends a query as a panel does. If there is no data, the error has the reason.
 func (a api) ask(ctx context.Context, expr string) error {
 	// a query without data is reported when the time for all is up
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

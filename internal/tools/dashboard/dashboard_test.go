@@ -39,9 +39,9 @@ func TestQueriesOfADashboard(t *testing.T) {
 		"unknown variable":          {text: `{"panels": [{"title": "a", "targets": [{"expr": "x{y=\"$z\"}"}]}]}`, err: "unknown variable"},
 		"unknown kind of variable":  {text: `{"templating": {"list": [{"name": "v", "type": "query", "definition": "metrics(x)"}]}}`, err: "no list of label values"},
 		"panel that asks nothing":   {text: `{"panels": [{"title": "a", "type": "timeseries"}]}`, err: "panel 'a' asks nothing"},
-		"nothing at all":            {text: `{}`, err: "the dashboard asks nothing"},
+		"nothing at all":            {text: `{}`, err: "the dashboard has no queries"},
 		"something else than JSON":  {text: `panels`, err: "reading the dashboard"},
-		"a row is no panel, though": {text: `{"panels": [{"title": "a", "type": "row"}]}`, err: "the dashboard asks nothing"},
+		"a row is no panel, though": {text: `{"panels": [{"title": "a", "type": "row"}]}`, err: "the dashboard has no queries"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

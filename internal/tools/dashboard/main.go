@@ -16,9 +16,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/caddy-offload/caddy-offload/internal/interrupt"
 )
 
 // options has the flags and the folder.
@@ -38,13 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: dashboard -program <binary> [-prometheus <binary>] <folder>")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "dashboard:", err)
-		os.Exit(1)
-	}
+	interrupt.Main("dashboard", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 func run(ctx context.Context, o options) (err error) {

@@ -68,7 +68,7 @@ func queriesOf(text []byte) ([]query, error) {
 		}
 	}
 	if len(queries) == 0 {
-		return nil, errors.New("the dashboard asks nothing")
+		return nil, errors.New("the dashboard has no queries")
 	}
 	return queries, nil
 }

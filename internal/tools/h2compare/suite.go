@@ -34,8 +34,8 @@ func suite() conformance.Suite {
 	}
 }
 
-// answer is the upstream's. It is long enough for the cases that test flow
-// control.
+// answer is the handler of the upstream. Its response is long enough for the cases that
+// test flow control.
 func answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // some cases break the body on purpose
 	_, _ = io.WriteString(w, strings.Repeat("conformance\n", 100))
@@ -70,7 +70,8 @@ func clientFor(f conformance.Front) *http.Client {
 	}}
 }
 
-// arguments of h2spec, the strict cases included.
+// arguments returns those of h2spec, which plays the strict cases too, and the name of the
+// report that h2spec writes.
 func arguments(f conformance.Front, dir string) (args []string, report string) {
 	host, port, _ := net.SplitHostPort(f.Addr) // the address always has both
 	report = filepath.Join(dir, "report.xml")

@@ -14,19 +14,24 @@ import (
 	"text/tabwriter"
 )
 
-// arrows lead from each file to the files that declare the objects it uses.
-type arrows map[string]map[string]bool
+// arrows has, for each file, the files that declare the objects it uses, with the names of
+// these objects.
+type arrows map[string]map[string][]string
 
 // arrows of all packages. Types, functions, methods, fields, variables and constants count.
 func (h *house) arrows() arrows {
 	all := arrows{}
 	for _, r := range h.packages {
 		for _, f := range r.files {
-			all[h.file(f.Package)] = map[string]bool{}
+			all[h.file(f.Package)] = map[string][]string{}
 		}
 		for id, o := range r.info.Uses {
-			if from := h.file(id.Pos()); h.ours(o) && declared(o) && h.file(o.Pos()) != from {
-				all[from][h.file(o.Pos())] = true
+			from := h.file(id.Pos())
+			if !h.ours(o) || !declared(o) || h.file(o.Pos()) == from {
+				continue
+			}
+			if to := h.file(o.Pos()); !slices.Contains(all[from][to], o.Name()) {
+				all[from][to] = append(all[from][to], o.Name())
 			}
 		}
 	}
@@ -46,8 +51,8 @@ func declared(o types.Object) bool {
 	return o.Parent() == o.Pkg().Scope()
 }
 
-// within counts the arrows between the files of a folder, and the arrows that are part of a
-// circle of files.
+// within counts the arrows between the files of a folder, and those of them that are part
+// of a circle of files.
 func (a arrows) within(folder string) (count, circular int) {
 	for from, tos := range a {
 		for to := range tos {
@@ -77,6 +82,19 @@ func (a arrows) reaches(from, to string, seen map[string]bool) bool {
 	return false
 }
 
+// printCircles lists the arrows of a folder that are part of a circle of files.
+func (h *house) printCircles(w io.Writer, folder string) {
+	all := h.arrows()
+	for _, from := range slices.Sorted(maps.Keys(all)) {
+		for _, to := range slices.Sorted(maps.Keys(all[from])) {
+			if path.Dir(from) == folder && path.Dir(to) == folder && all.reaches(to, from, map[string]bool{}) {
+				slices.Sort(all[from][to])
+				fmt.Fprintf(w, "%s -> %s %v\n", path.Base(from), path.Base(to), all[from][to])
+			}
+		}
+	}
+}
+
 func (h *house) printPackages(w io.Writer) {
 	all := h.arrows()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -92,7 +110,7 @@ func (h *house) printPackages(w io.Writer) {
 	table.Flush()
 }
 
-// uses returns the packages of the house that a package imports.
+// uses returns the packages of the measured folder that a package imports.
 func (h *house) uses(r *room) []string {
 	var names []string
 	for _, p := range r.Imports() {
@@ -139,7 +157,8 @@ func receiver(fn *ast.FuncDecl) string {
 	return id.Name
 }
 
-// printSetting lists the files of the house that contain a setting in a name, in any case.
+// printSetting lists the files of the measured folder that contain a setting in a name, in
+// any case.
 func (h *house) printSetting(w io.Writer, setting string) error {
 	written, err := regexp.Compile("(?i)" + regexp.QuoteMeta(setting))
 	if err != nil {

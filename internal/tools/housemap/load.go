@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// house has the packages of a folder, type-checked.
+// house has the packages of the measured folder, type-checked.
 type house struct {
 	fset     *token.FileSet
 	root     string // of the module
@@ -68,8 +68,8 @@ func load(folder string) (*house, error) {
 	return h, nil
 }
 
-// leftOut reports whether a package is not part of the house: a plugin, or a package with
-// tests only.
+// leftOut reports whether a package is not measured: a plugin, or a package with tests
+// only.
 func leftOut(path string) bool {
 	for _, part := range []string{"/celery", "/fidelity", "/backends", "/plugins"} {
 		if strings.Contains(path+"/", part+"/") && strings.Contains(path, "/caddymodule/") {
@@ -93,7 +93,7 @@ func list(folder string) ([]listed, error) {
 		case errors.Is(err, io.EOF):
 			return all, nil
 		case err != nil:
-			return nil, fmt.Errorf("reading what go list says: %w", err)
+			return nil, fmt.Errorf("reading the output of go list: %w", err)
 		}
 		all = append(all, p)
 	}
@@ -119,7 +119,8 @@ func (h *house) check(p listed, others types.Importer) error {
 	return nil
 }
 
-// importers prefer packages that were checked here, so that all users get the same object.
+// importers returns the packages that were checked here, and others from the build cache,
+// so that all users get the same object.
 type importers struct {
 	h      *house
 	others types.Importer

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// ran has the blocks that a request has run, by the base name of their folder and file. An
-// empty one means all blocks.
+// ran has the blocks of code that a request has run, by the base name of their folder and
+// file. An empty map means all blocks.
 type ran map[string][]block
 
 // block is a part of a file, between two lines and columns.
@@ -106,7 +106,7 @@ func (k *walk) index(start string) (first *types.Func) {
 }
 
 // visit records a step, and then the steps of the functions that it calls. A function that
-// calls no function of the house belongs to the step of its caller.
+// calls no other function of the measured folder belongs to the step of its caller.
 func (k *walk) visit(fn *types.Func) {
 	decl := k.bodies[fn]
 	if decl == nil || k.seen[fn] || !k.hasRun(decl.Body.Lbrace, decl) {
@@ -124,8 +124,8 @@ func (k *walk) visit(fn *types.Func) {
 	}
 }
 
-// calls returns the functions of the house that a function calls, in the order of its
-// text. Deferred calls are the last ones.
+// calls returns the functions of the measured folder that a function calls, in the order of
+// its text. Deferred calls are the last ones.
 func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	r, decl := k.rooms[fn], k.bodies[fn]
 	var deferred []ast.Node
@@ -152,8 +152,8 @@ func (k *walk) calls(fn *types.Func) (called []*types.Func) {
 	return called
 }
 
-// resolve returns the function itself, or the only method of the house that implements a
-// method of an interface.
+// resolve returns the function itself, or for a method of an interface the only method of
+// the measured folder that implements it.
 func (k *walk) resolve(fn *types.Func) *types.Func {
 	if k.bodies[fn] != nil {
 		return fn

@@ -1,7 +1,7 @@
 // Command houserules checks the rules of this project that no linter has: markers of
-// unfinished work, the size of Go files and functions, tests, sources and links in
-// documents that do not exist, and the language of documents and comments. It prints its
-// findings and fails if there are any.
+// unfinished work, the size of Go files and functions, bare waits in tests, tests, sources
+// and links in documents that do not exist, and the language of documents and comments. It
+// prints its findings and fails if there are any.
 //
 // The language rules are described in docs/style.md. They hold for the files and folders
 // in covered.txt, next to this file.
@@ -86,7 +86,7 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 		return err == nil
 	}
 	return slices.Concat(
-		c.findings, list.unused(names), c.tests.missing(), c.sources.missing(), c.links.broken(exists),
+		c.findings, list.unused(names), c.waits.bare(), c.tests.missing(), c.sources.missing(), c.links.broken(exists),
 	), len(names), nil
 }
 
@@ -94,6 +94,7 @@ func check(fsys fs.FS) (findings []finding, files int, err error) {
 type checker struct {
 	covered  covered
 	findings []finding
+	waits    waits
 	tests    namedTests
 	sources  namedFiles
 	links    links
@@ -112,6 +113,9 @@ func (c *checker) read(name string, content []byte) error {
 			return err
 		}
 		c.findings = append(c.findings, found...)
+	}
+	if err := c.waits.read(name, content); err != nil {
+		return err
 	}
 	c.tests.read(name, string(content))
 	c.sources.read(name, string(content))

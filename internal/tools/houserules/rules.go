@@ -15,7 +15,7 @@ import (
 const (
 	maxFileLines     = 450
 	maxFunctionLines = 60
-	// maxSwitchLines is for a function of a Caddyfile parser that is mainly one
+	// maxSwitchLines is the limit for a function of a Caddyfile parser that is mainly one
 	// switch: a long list of options is still easy to read.
 	maxSwitchLines = 90
 )
@@ -71,8 +71,8 @@ func checkGo(name string, content []byte) ([]finding, error) {
 	return append(findings, longFunctions(name, fset, file)...), nil
 }
 
-// markersInGo looks for markers in comments and in names, such as context's
-// function for a context that is not chosen yet. In a string a marker can be
+// markersInGo looks for markers in comments and in names, such as context's function for a
+// context that is not chosen yet. Strings are left out, since a marker in a string can be
 // data.
 func markersInGo(name string, fset *token.FileSet, file *ast.File) []finding {
 	var findings []finding

@@ -55,8 +55,14 @@ type report struct {
 	dying map[string]bool
 	// output is kept until its test or package has passed.
 	output map[testID][]string
+	// last has the end of the output of each failed test and package, by its name.
+	last   map[string][]string
 	builds map[string][]string
 }
+
+// lastLines is how much of a failed test's output a summary repeats: a CI system may show
+// the end of a run alone.
+const lastLines = 15
 
 func newReport(allowed map[string]bool, out io.Writer) *report {
 	return &report{
@@ -67,6 +73,7 @@ func newReport(allowed map[string]bool, out io.Writer) *report {
 		running:        make(map[testID]bool),
 		dying:          make(map[string]bool),
 		output:         make(map[testID][]string),
+		last:           make(map[string][]string),
 		builds:         make(map[string][]string),
 	}
 }
@@ -119,9 +126,9 @@ func (r *report) take(line []byte) {
 	}
 }
 
-// keep stores output until the result of its test is known. Go attributes the
-// last output of a process that panics to the test that printed last, even if
-// that test had passed. This output belongs to the package.
+// keep stores output until the result of its test is known. Go attributes the last output
+// of a process that panics to the test that printed last, even if that test had passed.
+// keep attributes this output to the package.
 func (r *report) keep(id testID, output string) {
 	if strings.HasPrefix(output, "panic: ") || strings.HasPrefix(output, "fatal error: ") {
 		r.dying[id.Package] = true
@@ -200,11 +207,14 @@ func (r *report) blamed(name string) bool {
 // print prints the kept output of a test or package, without the lines that only
 // report progress.
 func (r *report) print(id testID) {
+	var lines []string
 	for _, line := range r.output[id] {
 		if !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "FAIL") {
 			r.printf("%s", line)
+			lines = append(lines, line)
 		}
 	}
+	r.last[id.String()] = lines[max(0, len(lines)-lastLines):]
 }
 
 // printf writes the report. It ignores errors: the exit code has the result as
@@ -215,7 +225,7 @@ func (r *report) printf(format string, args ...any) {
 
 // sum counts the tests and lists those that were skipped or failed.
 func (r *report) sum() summary {
-	var s summary
+	s := summary{last: r.last}
 	for id, result := range r.tests {
 		switch {
 		case result == failed:

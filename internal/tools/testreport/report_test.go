@@ -88,7 +88,7 @@ func TestFailedTestShowsItsOutput(t *testing.T) {
 	if want := "a_test.go:7: wrong\nFAIL\ta\t0.000s\n"; out != want {
 		t.Errorf("output is %q, want %q", out, want)
 	}
-	if got := sum.text(true); got != "failed: a/TestBad\n1 passed, 1 failed, 0 skipped" {
+	if got := sum.text(true); got != "failed: a/TestBad\n\ta_test.go:7: wrong\n1 passed, 1 failed, 0 skipped" {
 		t.Errorf("closing line is %q", got)
 	}
 }
@@ -187,9 +187,9 @@ func TestWorstResultOfSeveralRunsCounts(t *testing.T) {
 		line("skip", "a", "TestSlow", ""), line("pass", "a", "TestSlow", ""),
 		line("pass", "a", "TestGood", ""), line("pass", "a", "TestGood", ""),
 	)
-	want := summary{passed: 1, failed: []string{"a/TestFlaky"}, skipped: []string{"a/TestSlow"}}
-	if got := r.sum(); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("sum is %+v, want %+v", got, want)
+	want := "failed: a/TestFlaky\nskipped without leave: a/TestSlow\n1 passed, 1 failed, 1 skipped"
+	if got := r.sum().text(true); got != want {
+		t.Errorf("sum is %q, want %q", got, want)
 	}
 }
 

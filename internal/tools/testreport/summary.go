@@ -12,6 +12,8 @@ type summary struct {
 	allowed int // skips on the allow list
 	failed  []string
 	skipped []string
+	// last has lines of output by the name of the test or package.
+	last map[string][]string
 }
 
 // green reports whether tests ran and all tests passed that were not allowed
@@ -26,6 +28,9 @@ func (s summary) text(closing bool) string {
 	var b strings.Builder
 	for _, name := range s.failed {
 		fmt.Fprintf(&b, "failed: %s\n", name)
+		for _, line := range s.last[name] {
+			fmt.Fprintf(&b, "\t%s\n", strings.TrimRight(line, "\n"))
+		}
 	}
 	for _, name := range s.skipped {
 		fmt.Fprintf(&b, "skipped without leave: %s\n", name)

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-offload/caddy-offload/internal/tools/conformance"
 )
 
-// left are the groups of cases that are not run: those that measure speed, and
-// those of compression, which are many and large.
+// left lists the groups of cases that are not run: those that measure speed, and those of
+// compression, which are many and large.
 var left = []string{"9.*", "12.*", "13.*"}
 
 // suite has fronts in the clear: a plain one, and one for each value of upgrades.
@@ -40,7 +40,8 @@ func check(ctx context.Context, f conformance.Front) (pool string, err error) {
 	return res.Header.Get("X-Pool"), nil
 }
 
-// arguments make the program run a few cases at a time.
+// arguments returns those of kosoku, which plays four cases at a time, and the name of the
+// report that kosoku writes.
 func arguments(f conformance.Front, dir string) (args []string, report string) {
 	args = []string{f.Addr, "--outdir", dir, "--parallelism", "4"}
 	for _, group := range left {

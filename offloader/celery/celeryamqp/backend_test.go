@@ -12,6 +12,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryamqp"
 )
@@ -75,7 +76,7 @@ func TestIdleConnectionsStay(t *testing.T) {
 	l := newLab(t, celeryamqp.BackendSettings{Server: celeryamqp.Server{Heartbeat: 2 * time.Second}})
 	call, m := l.start()
 	before := l.proxy.Accepted()
-	<-time.After(7 * time.Second) // silence of 3 s is too long
+	testkit.Quiet(7 * time.Second) // silence of 3 s is too long
 	if after := l.proxy.Accepted(); after != before {
 		t.Errorf("%d connections have become %d", before, after)
 	}
@@ -92,7 +93,7 @@ func TestConnectionsThatAreSilentAreReplaced(t *testing.T) {
 	before := l.proxy.Accepted()
 	l.proxy.Stall(true)
 	l.succeed(m, "1")
-	eventually(t, func() bool { return l.proxy.Accepted() > before })
+	testkit.Eventually(t, func() bool { return l.proxy.Accepted() > before })
 	l.proxy.Stall(false)
 	l.wantEnd(call, "1", nil)
 }
@@ -151,7 +152,7 @@ func TestConnectionsDoNotGrowWithCalls(t *testing.T) {
 		l.wantEnd(call, `"`+call.ID()+`"`, nil)
 		call.Close()
 	}
-	eventually(t, func() bool { return l.server.Unacknowledged() == 0 })
+	testkit.Eventually(t, func() bool { return l.server.Unacknowledged() == 0 })
 }
 
 func TestAClosedBackendRemovesItsQueue(t *testing.T) {

@@ -13,15 +13,16 @@ import (
 // BrokerSettings configure a broker.
 type BrokerSettings struct {
 	Server
-	// Exchange is the exchange for tasks, if the workers' queues are bound to one that is
-	// not direct. Default: the default exchange, which delivers to the queue by name.
+	// Exchange is the exchange for tasks, for workers whose queues are bound to an exchange
+	// that is not direct. Default: the default exchange, which delivers to the queue by
+	// name.
 	Exchange string
 	// ControlExchange is the workers' control_exchange. Default: "celery".
 	ControlExchange string
 }
 
-// Broker is an AMQP broker of Celery. It declares no queues for tasks, since only workers know
-// their arguments. A task for an absent queue is returned as unroutable.
+// Broker is an AMQP broker of Celery. It declares no queues for tasks, since only workers
+// know a queue's arguments. A task for an absent queue is rejected as unroutable.
 type Broker struct {
 	settings BrokerSettings
 	link     link[publisher]

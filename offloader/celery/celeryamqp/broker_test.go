@@ -10,6 +10,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -80,19 +81,6 @@ func (l *lab) send(want error) {
 	}
 }
 
-// eventually waits until something is so.
-func eventually(t *testing.T, so func() bool) {
-	t.Helper()
-	deadline := time.After(15 * time.Second)
-	for !so() {
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-deadline:
-			t.Fatal("it never came to that")
-		}
-	}
-}
-
 func TestWhatIsSent(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, celeryamqp.BackendSettings{})
@@ -128,7 +116,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 		if _, err := l.broker.Queue(l.ctx, "celery"); !errors.Is(err, celery.ErrUnroutable) {
 			t.Error(err)
 		}
-		eventually(t, func() bool { // it is of use after that; the backend may still be connecting
+		testkit.Eventually(t, func() bool { // it is of use after that; the backend may still be connecting
 			_, err := l.broker.Queue(l.ctx, l.backend.ReplyTo())
 			return err == nil
 		})
@@ -164,12 +152,12 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 		l := newLab(t, celeryamqp.BackendSettings{})
 		l.send(nil)
 		l.server.SetBlocked("low on memory")
-		eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return errors.Is(err, celery.ErrUnavailable) && strings.Contains(err.Error(), "low on memory")
 		})
 		l.server.SetBlocked("")
-		eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return err == nil
 		})
@@ -190,7 +178,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			failed <- err
 		}()
-		eventually(t, func() bool { state, err := l.broker.Queue(l.ctx, "celery"); return err == nil && state.Ready == 3 })
+		testkit.Eventually(t, func() bool { state, err := l.broker.Queue(l.ctx, "celery"); return err == nil && state.Ready == 3 })
 		l.proxy.Cut()
 		if err := <-failed; !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)
@@ -200,12 +188,12 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 		t.Parallel()
 		const wait = 5 * time.Second
 		l := newLab(t, celeryamqp.BackendSettings{Server: celeryamqp.Server{Timeout: wait}})
-		eventually(t, func() bool { // a busy machine may need more than one attempt
+		testkit.Eventually(t, func() bool { // a busy machine may need more than one attempt
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return err == nil
 		})
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { // a message before the loss is detected is unconfirmed; after that, calls wait
+		testkit.Eventually(t, func() bool { // a message before the loss is detected is unconfirmed; after that, calls wait
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return errors.Is(err, celery.ErrUnavailable)
 		})
@@ -220,7 +208,7 @@ func TestTasksThatTheBrokerDoesNotTake(t *testing.T) {
 			t.Error(err)
 		}
 		l.proxy.Refuse(false)
-		eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			_, err := l.client.Send(l.ctx, celery.Task{Name: "a"})
 			return err == nil
 		})

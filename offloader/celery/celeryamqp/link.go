@@ -20,8 +20,8 @@ const (
 	closeTimeout = time.Second
 )
 
-// link keeps a connection and reconnects when it is lost. While connected it holds a T, which
-// the broker or the backend uses.
+// link keeps a connection and reconnects when it is lost. While connected it holds a value
+// of type T, which the broker or the backend uses.
 type link[T any] struct {
 	server Server
 	urls   []string
@@ -208,7 +208,8 @@ func (l *link[T]) open(ctx context.Context, conn *amqp.Connection, setUp func(*a
 	}
 }
 
-// unavailable classifies an AMQP error of an operation whose loss does no harm.
+// unavailable wraps an AMQP error of an operation that can be lost without harm in
+// ErrUnavailable.
 func unavailable(err error) error {
 	if err == nil {
 		return nil

@@ -34,7 +34,7 @@ type publisher struct {
 // errNotSent means that the connection was lost before the message was sent.
 var errNotSent = errors.New("the connection was lost")
 
-// unconfirmed is a message that has been sent.
+// unconfirmed is a message that was sent and is not confirmed yet.
 type unconfirmed struct {
 	task string
 	done chan error // receives the outcome, once
@@ -48,7 +48,7 @@ func newPublisher(conn *amqp.Connection) (*publisher, error) {
 		return nil, fmt.Errorf("opening a channel: %w", err)
 	}
 	if err := channel.Confirm(false); err != nil {
-		return nil, fmt.Errorf("asking for confirmations: %w", err)
+		return nil, fmt.Errorf("asking the broker for confirmations: %w", err)
 	}
 	return &publisher{
 		conn: conn, channel: channel,

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/amqptest"
@@ -89,7 +88,7 @@ func TestTLS(t *testing.T) {
 	if result, err := call.Wait(t.Context(), nil); err != nil || string(result.Value) != "1" {
 		t.Errorf("%s %v", result.Value, err)
 	}
-	strict := openBroker(t, celeryamqp.BrokerSettings{Server: celeryamqp.Server{URL: url, Timeout: time.Second}})
+	strict := openBroker(t, celeryamqp.BrokerSettings{Server: celeryamqp.Server{URL: url}})
 	_, err = celery.NewClient(strict, nil, celery.Settings{}).Send(t.Context(), celery.Task{Name: "lab.echo"})
 	if !errors.Is(err, celery.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a server without a trusted certificate: %v", err)

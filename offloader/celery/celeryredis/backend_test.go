@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -103,7 +104,7 @@ func TestTheServerListensBeforeTheTaskIsSent(t *testing.T) {
 		}
 		call.Close()
 	}
-	eventually(t, func() bool { return len(l.server.PubSubChannels("")) == 0 })
+	testkit.Eventually(t, func() bool { return len(l.server.PubSubChannels("")) == 0 })
 }
 
 // A state that is published without a connection is not delivered. The stored state is fetched
@@ -133,7 +134,7 @@ func TestConnectionsThatAreSilentAreReplaced(t *testing.T) {
 	before := l.proxy.Accepted()
 	l.proxy.Stall(true)
 	l.succeed(m, "1")
-	eventually(t, func() bool { return l.proxy.Accepted() > before })
+	testkit.Eventually(t, func() bool { return l.proxy.Accepted() > before })
 	l.proxy.Stall(false)
 	l.wantValue(call, "1")
 }
@@ -217,12 +218,12 @@ func TestAServerThatIsAway(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 100 * time.Millisecond}})
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { return l.proxy.Connections() == 0 })
+		testkit.Eventually(t, func() bool { return l.proxy.Connections() == 0 })
 		if _, err := l.client.Start(l.ctx, celery.Task{Name: "a"}); !errors.Is(err, celery.ErrUnavailable) {
 			t.Error(err)
 		}
 		l.proxy.Refuse(false)
-		eventually(t, func() bool {
+		testkit.Eventually(t, func() bool {
 			call, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
 			if err == nil {
 				call.Close()
@@ -243,7 +244,7 @@ func TestAServerThatIsAway(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, celeryredis.BackendSettings{})
 		l.proxy.Refuse(true)
-		eventually(t, func() bool { return l.proxy.Connections() == 0 })
+		testkit.Eventually(t, func() bool { return l.proxy.Connections() == 0 })
 		ctx, cancel := context.WithTimeout(l.ctx, 50*time.Millisecond)
 		defer cancel()
 		if _, err := l.client.Start(ctx, celery.Task{Name: "a"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -257,7 +258,7 @@ func TestAServerThatForbidsToSubscribe(t *testing.T) {
 	denied := "NOPERM this user has no permissions to access one of the channels"
 	l := newLab(t, celeryredis.BackendSettings{Server: celeryredis.Server{Timeout: 200 * time.Millisecond}})
 	l.server.Deny("SUBSCRIBE", denied)
-	eventually(t, func() bool { // a call returns the error if the reply came before its end
+	testkit.Eventually(t, func() bool { // a call returns the error if the reply came before its end
 		_, err := l.client.Start(l.ctx, celery.Task{Name: "a"})
 		if !errors.Is(err, celery.ErrUnavailable) {
 			t.Fatalf("listening: %v", err)
@@ -328,7 +329,7 @@ func TestRepliesCleanUp(t *testing.T) {
 	if err := system.Report(t.Context(), task, celerytest.Succeed(task, "1")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return server.Count("BRPOPLPUSH") > 1 })
+	testkit.Eventually(t, func() bool { return server.Count("BRPOPLPUSH") > 1 })
 	if err := replies.Close(); err != nil {
 		t.Fatal(err)
 	}

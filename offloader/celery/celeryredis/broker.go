@@ -97,7 +97,8 @@ func (b *Broker) stepKey(queue string, step int) string {
 	return b.settings.Prefix + queue + b.settings.Separator + strconv.Itoa(step)
 }
 
-// changeError classifies the error of a command that changes data.
+// changeError converts the error of a command that changes data: after a lost connection
+// the command may have been executed.
 func changeError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -112,7 +113,7 @@ func changeError(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", celery.ErrUnconfirmed, err)
 }
 
-// readError classifies the error of a command whose loss does no harm.
+// readError converts the error of a command that can be lost without harm.
 func readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -187,7 +188,7 @@ func (b *Broker) Follow(ctx context.Context, receive func([]byte)) error {
 // no worker is alive, reconnecting does no harm.
 const silence = 30 * time.Second
 
-// channel returns the channel in the place of an AMQP exchange.
+// channel returns the Redis channel that stands for an AMQP exchange.
 func (b *Broker) channel(exchange string) string {
 	return fmt.Sprintf("%s/%d.%s", b.settings.Prefix, b.db, exchange)
 }

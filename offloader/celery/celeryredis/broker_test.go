@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
@@ -102,7 +103,7 @@ func TestErrorsOfPublishing(t *testing.T) {
 		server.Stall(true)
 		failed := make(chan error, 1)
 		go func() { failed <- publish(t, t.Context(), broker, task) }()
-		eventually(t, func() bool { return server.Stalled() > 0 })
+		testkit.Eventually(t, func() bool { return server.Stalled() > 0 })
 		server.DropConnections()
 		if err := <-failed; !errors.Is(err, celery.ErrUnconfirmed) {
 			t.Error(err)
@@ -164,7 +165,7 @@ func TestCommandsLeaveNothingBehind(t *testing.T) {
 		worker <- system.Commands(ctx, "w1", func(celery.Command) []byte { return []byte(`{"w1": {"ok": "pong"}}`) })
 	}()
 	workers := celery.NewWorkers(broker)
-	eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		names, err := workers.Ping(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -198,19 +199,6 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 }
 
-// eventually waits until a condition holds.
-func eventually(t *testing.T, so func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for !so() {
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-deadline:
-			t.Fatal("it never came to that")
-		}
-	}
-}
-
 // Heartbeats continue after a lost connection.
 func TestFollowingEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
@@ -219,7 +207,7 @@ func TestFollowingEndsWithTheConnection(t *testing.T) {
 	broker := openBroker(t, "redis://"+proxy.Addr())
 	ended := make(chan error, 1)
 	go func() { ended <- broker.Follow(t.Context(), func([]byte) {}) }()
-	eventually(t, func() bool { return proxy.Connections() > 0 && server.Count("PSUBSCRIBE") > 0 })
+	testkit.Eventually(t, func() bool { return proxy.Connections() > 0 && server.Count("PSUBSCRIBE") > 0 })
 	proxy.Refuse(true)
 	if err := <-ended; !errors.Is(err, celery.ErrUnavailable) {
 		t.Error(err)

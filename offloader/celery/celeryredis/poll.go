@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Intervals of polling. A poll is followed by pollShare times its duration without one, so
-// that many waiting calls slow down the polling and not the server.
+// Intervals of polling. After each poll there is a pause of pollShare times its duration,
+// so that many waiting calls slow down the polling and not the server.
 const (
 	fastPoll  = 5 * time.Millisecond
 	slowPoll  = 50 * time.Millisecond

@@ -62,7 +62,7 @@ func (s Server) withDefaults() Server {
 	return s
 }
 
-// errDial marks an error from before a command could be sent.
+// errDial marks an error that came before a command could be sent.
 var errDial = errors.New("dialling")
 
 // client returns an unconnected client and the number of its database.
@@ -129,7 +129,7 @@ func (s Server) failover(a address) *redis.FailoverOptions {
 	}
 }
 
-// dialer dials and marks its errors.
+// dialer returns a dial function that marks its errors with errDial.
 func (s Server) dialer(config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: s.DialTimeout}
 	dial := plain.DialContext

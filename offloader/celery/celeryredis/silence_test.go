@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/celerytest/redistest"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 	"github.com/caddy-offload/caddy-offload/offloader/celery/celeryredis"
@@ -22,7 +23,7 @@ func listen(t *testing.T, server *redistest.Server) {
 		subscription.Close()
 		client.Close()
 	})
-	eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
+	testkit.Eventually(t, func() bool { return server.Subscribed("/0.celery.pidbox") })
 }
 
 // If the only worker is silent, the context and the connection reach the same deadline. Either

@@ -43,7 +43,7 @@ func parseURL(text string) (address, error) {
 			return a, errors.New("not a URL") // err would show the password
 		}
 		if i > 0 && (u.Scheme != "sentinel" || a.sentinels == nil) {
-			return a, errors.New("only URLs of sentinel:// can be listed")
+			return a, errors.New("only sentinel:// URLs can be given as a list")
 		}
 		if err := a.read(u); err != nil {
 			return a, err

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -126,17 +127,26 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 				// The worker takes the tasks that it runs and those that wait.
 				b := newBench(t, c, lab.WorkerOptions{Version: version, Slots: 1}, celery.Settings{Revoke: celery.RevokeOn})
 				trace, read := b.trace()
-				busy := b.start(celery.Task{Name: "lab.sleep", Args: []any{2}})
+				gate := t.TempDir() + "/gate"
+				busy := b.start(celery.Task{Name: "lab.steps", Args: []any{1, gate}})
 				defer busy.Close()
+				var ids []string
 				for range 5 {
 					abandoned := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}})
+					ids = append(ids, abandoned.ID())
 					abandoned.Abandon()
 				}
-				expired := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}, Expires: time.Now().Add(time.Second)})
+				expiry := time.Now().Add(time.Second)
+				expired := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}, Expires: expiry})
 				defer expired.Close()
 				revoked := b.start(celery.Task{Name: "lab.touch", Args: []any{trace}})
 				defer revoked.Close()
 				b.client.Revoke(revoked.ID(), false)
+				awaitRevoked(t, b, append(ids, revoked.ID()))
+				eventually(t, "the expiry", func() bool { return time.Now().After(expiry) })
+				if err := os.WriteFile(gate, []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
 				b.wantEnd(revoked, celery.ErrRevoked)
 				b.wantEnd(busy, nil)
 				b.wantEnd(expired, celery.ErrExpired)
@@ -149,6 +159,22 @@ func TestTasksThatNobodyWaitsForDoNotRun(t *testing.T) {
 			})
 		}
 	}
+}
+
+// awaitRevoked waits until the worker knows that the tasks are revoked.
+func awaitRevoked(t *testing.T, b *bench, ids []string) {
+	t.Helper()
+	workers := celery.NewWorkers(b.broker)
+	defer workers.Close()
+	eventually(t, "all tasks to be revoked", func() bool {
+		replies, err := workers.Inspect(b.ctx, celery.Command{Method: "revoked"})
+		known := ""
+		for _, reply := range replies {
+			known += string(reply)
+		}
+		missing := func(id string) bool { return !strings.Contains(known, id) }
+		return err == nil && !slices.ContainsFunc(ids, missing)
+	})
 }
 
 func (b *bench) start(task celery.Task) *celery.Call {

@@ -251,7 +251,7 @@ func TestRequestsWithoutTheRightArguments(t *testing.T) {
 		"no form":            {arguments.Settings{KwargsFrom: []string{"form"}}, "text/plain", "a=1", "the body is of another media type: want a form"},
 		"a broken form":      {arguments.Settings{KwargsFrom: []string{"form"}}, "application/x-www-form-urlencoded", "a=%x", "the form cannot be read"},
 		"a form without end": {arguments.Settings{KwargsFrom: []string{"form"}}, "multipart/form-data; boundary=b", multipartForm[:60], "the form cannot be read"},
-		"a file":             {arguments.Settings{KwargsFrom: []string{"form"}}, "multipart/form-data; boundary=b", file, "files cannot be arguments"},
+		"a file":             {arguments.Settings{KwargsFrom: []string{"form"}}, "multipart/form-data; boundary=b", file, "uploaded files cannot be arguments"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,7 +28,7 @@ func toHeader(value any) (any, error) {
 		}
 		f, err := v.Float64()
 		if err != nil {
-			return nil, errors.New("want a smaller number")
+			return nil, errors.New("the number is too large for a header of a task")
 		}
 		return f, nil
 	case []any:

@@ -155,7 +155,7 @@ func readMultipart(body []byte, boundary string) ([]pair, error) {
 			return nil, errors.New("the form cannot be read")
 		}
 		if part.FileName() != "" {
-			return nil, errors.New("files cannot be arguments")
+			return nil, errors.New("uploaded files cannot be arguments")
 		}
 		text, err := io.ReadAll(part)
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package arguments builds the arguments of a task from a request, as configured. It
 // depends on neither Caddy nor the handler.
 //
-// The configuration alone decides the type of an argument. For any input of a client, a
+// The configuration alone decides the type of an argument: with any input of a client, a
 // string stays a string, and a number is a number or an error.
 package arguments
 
@@ -133,7 +133,7 @@ func toFloat(s string) (any, error) {
 		return nil, errors.New("want a number such as 1.5")
 	}
 	if _, err := number.Float64(); err != nil {
-		return nil, errors.New("want a number within the bounds of a float")
+		return nil, errors.New("want a number that fits into a float")
 	}
 	if !strings.ContainsAny(s, ".eE") {
 		s += ".0" // Python would take it for an int

@@ -1,8 +1,8 @@
 // Package render turns reports of tasks into HTTP: results into responses, failures into
 // problem details, and states into event streams. It does not depend on Caddy.
 //
-// It validates results before it sends them. A task may echo the input of a client, and must
-// not set fields that only the proxy may set.
+// Results are validated before they are sent: a task may echo the input of a client, and
+// must not set header fields that only the proxy may set.
 package render
 
 import (
@@ -39,7 +39,7 @@ func JSON(r celery.Result) (*Response, error) {
 func Raw(r celery.Result, contentType string) (*Response, error) {
 	body, ok := r.Bytes()
 	if !ok {
-		return nil, fmt.Errorf("%w: want a string or bytes", ErrShape)
+		return nil, fmt.Errorf("%w: want a result that is a string or bytes", ErrShape)
 	}
 	if contentType == "" {
 		contentType = typeOf(r)
@@ -61,7 +61,7 @@ func ofType(contentType string, body []byte) *Response {
 	return &Response{http.StatusOK, http.Header{"Content-Type": {contentType}}, body}
 }
 
-// Write sends the response. Its fields replace those of w with the same names.
+// Write sends the response. Its header fields replace those of w with the same names.
 func (r *Response) Write(w http.ResponseWriter) error {
 	h := w.Header()
 	maps.Copy(h, r.Header)

@@ -107,7 +107,7 @@ func fields(value json.RawMessage) (http.Header, error) {
 	}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(value, &all); err != nil {
-		return nil, fmt.Errorf("%w: want an object of headers", ErrShape)
+		return nil, fmt.Errorf("%w: want an object as 'headers'", ErrShape)
 	}
 	count, size := 0, 0
 	for name, value := range all {
@@ -161,7 +161,7 @@ func fieldValues(value json.RawMessage) ([]string, error) {
 		case json.Unmarshal(element, &number) == nil && number != "":
 			text = number.String()
 		default:
-			return nil, fmt.Errorf("want a string, a number, or an array of these")
+			return nil, fmt.Errorf("the value must be a string, a number, or an array of these")
 		}
 		texts = append(texts, text)
 	}

@@ -42,8 +42,8 @@ func DialHTTP2(t *testing.T, addr string) *HTTP2Conn {
 	return c
 }
 
-// Headers sends a header block in as many frames as it needs. Names and values
-// take turns.
+// Headers sends a header block in as many frames as it needs. fields alternate between
+// names and values.
 func (c *HTTP2Conn) Headers(stream uint32, end bool, fields ...string) {
 	c.block.Reset()
 	for i := 0; i < len(fields); i += 2 {
@@ -105,7 +105,7 @@ func (c *HTTP2Conn) Answer(stream uint32) string {
 	}
 }
 
-// Head is the header of a request, with more fields behind.
+// Head returns the header fields of a request, followed by more.
 func Head(method string, more ...string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":authority", "127.0.0.1", ":path", "/first"}, more...)
 }
@@ -113,5 +113,5 @@ func Head(method string, more ...string) []string {
 // Smuggled is a body that the server must never parse as a request.
 const Smuggled = "GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// Patience is the longest wait for more from a server that may wait for more itself.
+// Patience is how long a test waits for more data from a server that may itself be waiting.
 const Patience = 5 * time.Second

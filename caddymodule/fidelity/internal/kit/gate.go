@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
 )
 
@@ -39,26 +40,34 @@ func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	return next.ServeHTTP(w, r)
 }
 
-// Idle waits until a site's pool has nothing left but the request that asks. The
-// site answers /state with the number of requests in its pool.
+// Idle waits until a site's pool has no request but the one that asks. The site answers
+// /state with the number of requests in its pool.
 func Idle(t *testing.T, s *site.Site) {
 	t.Helper()
 	c := s.Clients()["h1"]
-	site.Eventually(t, func() bool {
+	testkit.Eventually(t, func() bool {
 		res, body := site.Get(t, c, "https://"+s.Addr+"/state")
 		return res.StatusCode == 200 && body == "1"
 	})
 }
 
-// StateRoute answers /state, and counts requests by "gate".
+// StateRoute has the directive "gate", which counts requests, and answers /state with the
+// number of requests in the pool.
 const StateRoute = `
 	gate
 	respond /state "{http.offload.in_flight}"
 	`
 
-// Soon is a context for calls that take no time.
+// patience limits waits that become long only if the test fails.
+const patience = 10 * time.Second
+
+// soon is the time limit for calls that take no time themselves, but carry megabytes on a
+// busy machine.
+const soon = 30 * time.Second
+
+// Soon is a context for such calls.
 func Soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	t.Cleanup(cancel)
 	return ctx
 }

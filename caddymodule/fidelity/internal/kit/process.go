@@ -11,8 +11,8 @@ import (
 
 const childEnv = "FIDELITY_CHILD"
 
-// InProcessWith runs a test in a separate process, with one more variable in its
-// environment, for settings that are read when a process starts.
+// InProcessWith runs a test in a separate process, with one more environment variable, for
+// settings that are read when a process starts.
 func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(childEnv) != "" {
@@ -26,17 +26,17 @@ func InProcessWith(t *testing.T, variable string, test func(t *testing.T)) {
 	}
 }
 
-// caddysRaces are those of Caddy itself: it counts the bytes of bodies and of
-// tunnels without a lock. A transport of HTTP/2 may read a request's body when the
-// answer is there already, and a reload writes into tunnels while they are copied.
+// caddysRaces lists known data races of Caddy itself: it counts the bytes of bodies and of
+// tunnels without a lock. A transport of HTTP/2 may still read a request's body when the
+// answer has arrived, and a reload writes into tunnels while they are copied.
 const caddysRaces = `
 race:caddyhttp.(*lengthReader)
 race:caddyhttp.(*hijackedConn)
 race:reverseproxy.(*bodyNopCloserIfNotRead)
 `
 
-// BesidesCaddysRaces runs a test that meets them. The race detector still reports
-// all others.
+// BesidesCaddysRaces runs a test in which caddysRaces occur. The race detector still
+// reports all other races.
 func BesidesCaddysRaces(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	if !testkit.Race {

@@ -9,14 +9,13 @@ import (
 	"testing"
 )
 
-// Sequence is an endless row of bytes that never repeats. Each follows from its
-// place, so that bytes that were lost, changed, doubled or swapped show, and none
-// has to be kept.
+// Sequence is an endless row of bytes that never repeats. Each byte follows from its
+// position, so a test detects lost, changed, doubled and swapped bytes without keeping any.
 type Sequence uint64
 
 const word = 8
 
-// Fill writes the bytes from that place on.
+// Fill fills p with the bytes of the sequence from position at on.
 func (s Sequence) Fill(p []byte, at int64) {
 	for len(p) > 0 {
 		v := s.word(uint64(at) / word)
@@ -33,7 +32,7 @@ func (s Sequence) Fill(p []byte, at int64) {
 	}
 }
 
-// word mixes the bits of a place, as the generator splitmix64 does.
+// word computes eight bytes from a position, as the generator splitmix64 does.
 func (s Sequence) word(i uint64) uint64 {
 	v := uint64(s) + (i+1)*0x9e3779b97f4a7c15
 	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
@@ -62,14 +61,15 @@ func (r *sequenceReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Judge is a writer that checks bytes against the sequence, from its first byte on.
+// Judge is a writer that compares the bytes written with the sequence, from its first byte
+// on.
 type Judge struct {
 	Sequence
 	At   int64
 	want []byte // reused
 }
 
-// Write fails at the first byte that is wrong.
+// Write fails at the first byte that differs from the sequence.
 func (j *Judge) Write(p []byte) (int, error) {
 	if len(j.want) < len(p) {
 		j.want = make([]byte, len(p))
@@ -86,7 +86,7 @@ func (j *Judge) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WrongByte is the error of a judge: the first wrong byte, with some of those behind it.
+// WrongByte is the error of a Judge: the first wrong byte, with some bytes after it.
 type WrongByte struct {
 	at        int64
 	got, want []byte
@@ -96,7 +96,8 @@ func (e *WrongByte) Error() string {
 	return fmt.Sprintf("from byte %d on %x, want %x", e.at, e.got, e.want)
 }
 
-// WantCut reads a body that must not end well, and has no wrong byte before that.
+// WantCut reads a body that must end with an error, and must have no wrong byte before
+// that.
 func WantCut(t *testing.T, body io.Reader) {
 	t.Helper()
 	n, err := io.Copy(new(Judge), body)

@@ -10,8 +10,8 @@ import (
 	"github.com/dunglas/mercure"
 )
 
-// hub is Mercure's, as its own plugin for Caddy runs it. A request to /publish sends an
-// update to all subscribers of the topic "lab".
+// hub is Mercure's hub, set up as in its own plugin for Caddy. A request to /publish sends
+// an update to all subscribers of the topic "lab".
 type hub struct {
 	transport *mercure.LocalTransport
 	hub       *mercure.Hub

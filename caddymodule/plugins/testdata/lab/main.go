@@ -1,5 +1,5 @@
 // Command lab is a Caddy with offload and the plugins that it is tested next to. It is a
-// module of its own, so that users of offload get none of them.
+// separate module, so that users of offload get none of them.
 package main
 
 import (

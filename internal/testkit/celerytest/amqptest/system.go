@@ -16,6 +16,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
@@ -91,10 +92,7 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 		if ok {
 			return received(d), nil
 		}
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		testkit.PauseUntil(ctx, 2*time.Millisecond)
 	}
 	return nil, context.Cause(ctx)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
@@ -75,10 +76,7 @@ func (s *System) Take(ctx context.Context, queue string) (*celery.Message, error
 				return nil, err
 			}
 		}
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		testkit.PauseUntil(ctx, 2*time.Millisecond)
 	}
 	return nil, context.Cause(ctx)
 }

@@ -10,12 +10,12 @@
 //	                 refreshed in the    callers wait for
 //	                 background          a refresh
 //
-// This holds for a caller that the value satisfies. For one that it does not satisfy, as a
-// list without the name that the caller looks for, the value is returned until Retry has
-// passed. After that the caller waits for a refresh. An error is cached in the same way, for
-// Retry.
+// These ages hold for a caller that the value satisfies. If it does not, as a list without
+// the name that the caller looks for, the value is returned until Retry has passed. After
+// that the caller waits for a refresh. An error is cached in the same way, for Retry.
 //
-// It is no general cache: there is one value and no key. Keep one [Cached] for each value.
+// The package is no general cache: there is one value and no key. Keep one [Cached] for
+// each value.
 package refresh
 
 import (
@@ -77,11 +77,11 @@ type refresh[T any] struct {
 	changed   chan struct{} // closed at each change, and replaced unless ended
 }
 
-// Get returns a cached value whose age allows it (see [Lifetimes]). Otherwise it waits for a
-// refresh: it returns the first part that satisfies the caller, or the whole value at the end,
-// satisfying or not. A caller whose context ends gets the cause; the refresh goes on for other
-// callers. satisfied must return at once, and may be called with a value that other callers
-// read too.
+// Get returns a cached value whose age allows it (see [Lifetimes]). Otherwise it waits for
+// a refresh: it returns the first part that satisfies the caller, or the whole value at the
+// end, satisfying or not. If the context of the caller ends, Get returns its cause; the
+// refresh goes on for other callers. satisfied must return at once, and may be called with
+// a value that other callers read too.
 func (c *Cached[T]) Get(ctx context.Context, satisfied func(T) bool) (T, error) {
 	var r *refresh[T]
 	for r == nil {
@@ -92,6 +92,14 @@ func (c *Cached[T]) Get(ctx context.Context, satisfied func(T) bool) (T, error) 
 		r = c.join(last)
 	}
 	return c.await(ctx, r, satisfied)
+}
+
+// Last returns the value of the last refresh, however old, and causes none. ok is false before
+// the first refresh, and if the last one has failed.
+func (c *Cached[T]) Last() (value T, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last.value, !c.last.at.IsZero() && c.last.err == nil
 }
 
 // await waits until a refresh satisfies a caller, or ends.

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/celery"
 )
 
-// Health records since when there is no connection to a server, and why.
+// Health records when the connection to a server was lost, and why.
 type Health struct {
 	// ReconnectTimeout is how long waiters wait for a lost connection.
 	ReconnectTimeout time.Duration
@@ -25,7 +25,8 @@ func (h *Health) Start() {
 	h.down = time.Now()
 }
 
-// Wait returns the remaining time to wait for a connection; the limit counts from its loss.
+// Wait returns the rest of limit, the time to wait for a connection, which counts from the
+// loss of the last one.
 func (h *Health) Wait(limit time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()

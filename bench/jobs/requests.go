@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/bench/internal/load"
+	"github.com/caddy-offload/caddy-offload/bench/internal/stat"
+)
+
+const kibibyte = 1 << 10
+
+// serveUpstream serves answers of 1 KiB, or of as many bytes as the query has, and returns
+// its address.
+func serveUpstream(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("serving the upstream: %w", err)
+	}
+	piece := make([]byte, 64*kibibyte)
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(r.URL.RawQuery)
+		if err != nil {
+			n = kibibyte
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		for n > 0 {
+			k := min(n, len(piece))
+			if _, err := w.Write(piece[:k]); err != nil {
+				return
+			}
+			n -= k
+		}
+	})}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() { _ = server.Serve(l) }() // it ends with ctx
+	return l.Addr().String(), nil
+}
+
+// way is how requests are sent to a target.
+type way struct {
+	name, target, header string
+	status               int
+}
+
+// ways that are compared.
+var ways = []way{
+	{"plain reverse_proxy", "proxy", "", http.StatusOK},
+	{"offload without jobs", "offload", "", http.StatusOK},
+	{"jobs, clients do not ask", "jobs", "", http.StatusOK},
+	{"jobs, answered in time", "jobs", "Prefer: respond-async, wait=10\r\n", http.StatusOK},
+	{"jobs, 202 at once", "jobs", "Prefer: respond-async, wait=0\r\n", http.StatusAccepted},
+}
+
+// requests compares the throughput of requests with a body of 1 KiB.
+func (b *bench) requests(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	upstream, err := serveUpstream(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := b.start(ctx, upstream)
+	if err != nil {
+		return err
+	}
+	rates := make(map[string][]float64)
+	b.printf("\nRequests a second: POST of 1 KiB, 32 clients, an upstream that answers at once.\n\n")
+	for range b.rounds {
+		for _, w := range ways {
+			rate, err := b.rate(ctx, c.addrs[w.target], w)
+			if err != nil {
+				return errors.Join(err, c.stop())
+			}
+			rates[w.name] = append(rates[w.name], rate)
+		}
+	}
+	for _, w := range ways {
+		b.printf("%-28s %8.0f requests/s\n", w.name, stat.Median(rates[w.name]))
+	}
+	ratio := func(a, to int) float64 { return stat.Median(stat.Ratios(rates[ways[a].name], rates[ways[to].name])) }
+	b.printf("\n")
+	b.aim("clients that do not ask, to offload without jobs", ratio(2, 1), ">= 0.98", ratio(2, 1) >= 0.98)
+	b.aim("answered in time, to offload without jobs", ratio(3, 1), ">= 0.85", ratio(3, 1) >= 0.85)
+	b.aim("answered in time, to plain reverse_proxy", ratio(3, 0), ">= 0.85", ratio(3, 0) >= 0.85)
+	b.aim("202 at once, to plain reverse_proxy", ratio(4, 0), ">= 0.35", ratio(4, 0) >= 0.35)
+	return c.stop()
+}
+
+// rate returns the requests a second of a way. Each must have its status.
+func (b *bench) rate(ctx context.Context, addr string, w way) (float64, error) {
+	began := time.Now()
+	got, err := load.Run(ctx, load.Job{Streams: []load.Stream{{
+		Kind: load.Closed, Addr: addr, Path: "/report", Header: w.header, Body: kibibyte, Clients: 32,
+		Duration: b.length, Timeout: time.Minute,
+	}}})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", w.name, err)
+	}
+	for _, s := range got.Streams[0] {
+		if s.Status != w.status {
+			return 0, fmt.Errorf("%s: a request got status %d, want %d", w.name, s.Status, w.status)
+		}
+	}
+	return float64(len(got.Streams[0])) / time.Since(began).Seconds(), nil
+}

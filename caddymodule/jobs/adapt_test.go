@@ -1,0 +1,9 @@
+package jobs_test
+
+import (
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit/adapttest"
+)
+
+func TestAdapt(t *testing.T) { adapttest.Run(t) }

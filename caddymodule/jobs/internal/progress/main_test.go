@@ -1,0 +1,9 @@
+package progress_test
+
+import (
+	"testing"
+
+	"github.com/caddy-offload/caddy-offload/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }

@@ -1,0 +1,244 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-offload/caddy-offload/offloader/jobs"
+)
+
+// What is left of a job that ran when the process ended.
+func TestJobsOutliveTheProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		repeatable, cancelled, crash bool
+		state                        jobs.State
+		reason, attempt              string
+		crashes                      int
+	}{
+		"stop":              {false, false, false, jobs.Failed, jobs.OutcomeUnknown, jobs.ProcessStopped, 0},
+		"stop, repeatable":  {true, false, false, jobs.Queued, "", jobs.ProcessStopped, 0},
+		"crash":             {false, false, true, jobs.Failed, jobs.OutcomeUnknown, jobs.ProcessCrashed, 1},
+		"crash, repeatable": {true, false, true, jobs.Queued, "", jobs.ProcessCrashed, 1},
+		"crash, cancelled":  {true, true, true, jobs.Cancelled, "", jobs.ProcessCrashed, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+				stay := make(chan struct{})
+				defer close(stay)
+				k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
+					if c.crash {
+						<-stay
+					}
+					<-a.Context().Done()
+					return jobs.Verdict{Class: jobs.Aborted}
+				}), jobs.RouteLimits{})
+				id := k.accept(func(s *jobs.Submission) { s.Repeatable = c.repeatable })
+				waits := k.accept(func(s *jobs.Submission) { s.Route = "other" })
+				k.want(id, jobs.Running, "")
+				if c.cancelled {
+					_, _ = k.Cancel(t.Context(), id, "owner")
+				}
+				if c.crash {
+					k.crash()
+				} else {
+					k.restart()
+				}
+				v := k.want(id, c.state, c.reason)
+				if a := v.Attempts[0]; a.Class != jobs.Interrupted || a.Reason != c.attempt || a.Ended.IsZero() {
+					t.Errorf("%+v", a)
+				}
+				if v.Crashes != c.crashes {
+					t.Errorf("%d crashes", v.Crashes)
+				}
+				k.want(waits, jobs.Queued, "")
+				got := k.Stats().Recovery
+				want := jobs.Recovery{Crashed: c.crash, Interrupted: 1, Jobs: 2}
+				if !c.crash {
+					want.Interrupted = 0 // the end of the service has stored it
+					if c.state.Terminal() {
+						want.Jobs = 1
+					}
+				}
+				if got.Took = 0; got != want {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// A job that the process does not survive is dead after the third time, whatever its policy,
+// and the jobs next to it finish.
+func TestAPoisonousJobDies(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		poison := k.accept(repeatable, func(s *jobs.Submission) { s.Policy.MaxAttempts = 100 })
+		var good []jobs.ID
+		for range 5 {
+			good = append(good, k.accept(repeatable))
+		}
+		crashed := make(chan struct{}, 1)
+		var suspects []int
+		bind := func() {
+			running := 0
+			k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
+				if a.Record().Crashes > 0 {
+					k.note(func() { running++; suspects = append(suspects, running) })
+					defer k.note(func() { running-- })
+				}
+				if a.Record().ID == poison {
+					<-time.After(500 * time.Millisecond)
+					crashed <- struct{}{}
+					<-a.Context().Done()
+					return jobs.Verdict{Class: jobs.Aborted}
+				}
+				select {
+				case <-time.After(time.Second):
+				case <-a.Context().Done():
+					return jobs.Verdict{Class: jobs.Aborted}
+				}
+				_ = a.Begin(200, nil)
+				return jobs.Verdict{Class: jobs.Completed}
+			}), jobs.RouteLimits{})
+		}
+		bind()
+		for range 3 {
+			<-crashed
+			k.crash()
+			bind()
+		}
+		pass(time.Minute)
+		if v := k.want(poison, jobs.Dead, jobs.Poison); v.Crashes != 3 || v.Attempt != 3 {
+			t.Fatalf("%+v", v)
+		}
+		for _, id := range good {
+			k.want(id, jobs.Succeeded, "")
+		}
+		for _, n := range suspects {
+			if n != 1 {
+				t.Fatalf("%d suspects run at once", n)
+			}
+		}
+		if len(suspects) < 5 {
+			t.Fatalf("%d suspects", len(suspects))
+		}
+	})
+}
+
+// Close lets attempts end in their time, and starts none.
+func TestCloseWaitsForAttempts(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		g := newGated()
+		k.Bind("r", g, jobs.RouteLimits{Concurrency: 1})
+		running, waiting := k.accept(), k.accept()
+		k.want(running, jobs.Running, "")
+		closed := make(chan error, 1)
+		k.closed = true
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			closed <- k.Close(ctx)
+		}()
+		if synctest.Wait(); len(closed) > 0 {
+			t.Fatal("it did not wait")
+		}
+		g.end(running, jobs.Completed)
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+		k.restart()
+		k.want(running, jobs.Succeeded, "")
+		if v := k.want(waiting, jobs.Queued, ""); v.Attempt != 0 {
+			t.Fatalf("%+v", v)
+		}
+	})
+}
+
+// An executor that does not return delays the end for a short time, and its job is queued
+// again.
+func TestCloseDoesNotWaitForABadExecutor(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		stay := make(chan struct{})
+		var late error
+		k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
+			<-stay
+			late = a.Begin(200, nil)
+			return jobs.Verdict{Class: jobs.Completed}
+		}), jobs.RouteLimits{})
+		id := k.accept(repeatable)
+		k.want(id, jobs.Running, "")
+		began := time.Now()
+		k.restart()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Fatal(took)
+		}
+		close(stay)
+		if k.want(id, jobs.Queued, ""); late == nil {
+			t.Fatal("its late result was taken")
+		}
+	})
+}
+
+// A caller that waits for a job is woken by the end of the service.
+func TestWaitersLeaveWithTheService(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		v := k.get(k.accept())
+		left := make(chan error, 1)
+		go func() {
+			_, err := k.Wait(t.Context(), v.ID, v.Version)
+			left <- err
+		}()
+		synctest.Wait()
+		k.close()
+		if err := <-left; !errors.Is(err, jobs.ErrEngineClosed) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Times count on while the process is away.
+func TestTimesPassWhileTheProcessIsAway(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		late := k.accept(func(s *jobs.Submission) { s.Policy.QueueTime = time.Minute })
+		unbind := k.Bind("r", fail(jobs.Verdict{Class: jobs.NotSent, RetryAfter: 10 * time.Minute}), jobs.RouteLimits{})
+		later := k.accept()
+		k.want(later, jobs.RetryWait, "")
+		unbind()
+		old := k.accept(func(s *jobs.Submission) { s.Policy.QueueTime = time.Minute })
+		k.close()
+		pass(5 * time.Minute)
+		k.restart()
+		k.want(old, jobs.Expired, jobs.QueueTimeOver)
+		k.want(late, jobs.RetryWait, "")
+		defer k.Bind("r", answer("x"), jobs.RouteLimits{})()
+		pass(4 * time.Minute)
+		k.want(later, jobs.RetryWait, "")
+		pass(2 * time.Minute)
+		k.want(later, jobs.Succeeded, "")
+	})
+}
+
+// Jobs that have survived an attempt after a crash run with each other again.
+func TestASurvivorIsNoSuspect(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		k.Bind("r", hang, jobs.RouteLimits{})
+		ids := []jobs.ID{k.accept(repeatable), k.accept(repeatable)}
+		synctest.Wait()
+		k.crash()
+		k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
+			if a.Record().Attempt == 2 {
+				return jobs.Verdict{Class: jobs.NotSent}
+			}
+			<-a.Context().Done()
+			return jobs.Verdict{Class: jobs.Aborted}
+		}), jobs.RouteLimits{})
+		pass(time.Minute)
+		for _, id := range ids {
+			if v := k.want(id, jobs.Running, ""); v.Crashes != 1 {
+				t.Fatalf("%+v", v)
+			}
+		}
+	})
+}
