@@ -20,10 +20,11 @@ celery_jmeter() {
 		.ci/jmeter /offload/tasks/factorial /offload/celery/threads /offload/celery/run_in_executor /direct/celery/run_in_executor
 }
 
-# python_sources lints what the examples and the tests with backends have in Python.
+# python_sources lints what the examples and the tests with backends and clients have in
+# Python.
 python_sources() {
 	local ruff
 	ruff=$(python_tools ruff==0.17.5)/ruff
-	"$ruff" check --no-cache examples caddymodule/backends
-	"$ruff" format --no-cache --diff examples caddymodule/backends
+	"$ruff" check --no-cache examples caddymodule/backends caddymodule/clients
+	"$ruff" format --no-cache --diff examples caddymodule/backends caddymodule/clients
 }

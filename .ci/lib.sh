@@ -5,11 +5,11 @@ golangci_version=v2.15.0
 h2spec_version=v2.2.1
 kosoku_version=0.1.0
 
-failed_steps=()
+failed_output=()
 step_times=()
 
 # step TITLE COMMAND... runs a command in a shell of its own, so that its first
-# error ends it and nothing else.
+# error ends it and nothing else. The end of its output is kept for the summary.
 step() {
 	local title=$1 started=$SECONDS result=0 took
 	shift
@@ -18,16 +18,17 @@ step() {
 	(
 		set -euo pipefail
 		"$@"
-	)
+	) > >(tee "$work/step.log") 2>&1
 	result=$?
 	set -e
+	sleep 0.2 # for tee; nothing waits for its end, since a service may outlive its step
 	took=$((SECONDS - started))
 	step_times+=("$(printf '%5d s  %s' "$took" "$title")")
 	if ((result == 0)); then
 		printf -- '--- done in %d s\n' "$took"
 	else
 		printf -- '--- FAILED after %d s (exit %d)\n' "$took" "$result"
-		failed_steps+=("$title")
+		failed_output+=("$(printf 'failed step: %s\n' "$title" && tail -n 12 "$work/step.log" | sed 's/^/\t/')")
 	fi
 }
 
@@ -37,9 +38,9 @@ finish() {
 	printf '\n=== summary\n'
 	printf '%s\n' "${step_times[@]}"
 	printf '%5d s  in all\n\n' "$SECONDS"
-	"$work/bin/testreport" -closing -allow .ci/skips.txt "$work"/tests-*.json || result=1
-	if ((${#failed_steps[@]} > 0)); then
-		printf 'failed step: %s\n' "${failed_steps[@]}"
+	"$work/bin/testreport" -closing -allow .ci/skips.txt "$work"/*.json || result=1
+	if ((${#failed_output[@]} > 0)); then
+		printf '%s\n' "${failed_output[@]}"
 		result=1
 	fi
 	exit "$result"

@@ -32,6 +32,19 @@ lint() {
 	"$linter" run ./...
 }
 
+# layered fails if files of one of the packages use each other in a circle.
+layered() {
+	local folder circles
+	for folder in "$@"; do
+		circles=$(go run ./internal/tools/housemap -circles "$folder" | grep -F '.go -> ' || true)
+		if [ -n "$circles" ]; then
+			echo "files of $folder use each other in a circle:"
+			echo "$circles"
+			return 1
+		fi
+	done
+}
+
 import_arrows() {
 	local http='^(net/http|github.com/caddyserver)(/|$)'
 	local caddy='^(github.com/caddyserver|go.uber.org/zap|github.com/prometheus)(/|$)'
@@ -40,13 +53,19 @@ import_arrows() {
 	forbid "the bridge knows no Caddy" "$caddy" ./caddymodule/internal/bridge
 	forbid "the core has no backend client" "$clients" ./offloader ./offloader/celery ./caddymodule
 	local house='(^|/)caddymodule'
-	forbid "pools know requests by an interface alone" "$house(/internal/(serving|requests|requestbody|admin|metrics))?\$" ./caddymodule/internal/pools
-	forbid "what is known of requests knows no run" "$house(/internal/(serving|requestbody|admin|metrics))?\$" ./caddymodule/internal/requests
-	forbid "bodies know no run" "$house(/internal/(serving|requests|admin|metrics))?\$" ./caddymodule/internal/requestbody
+	forbid "pools know requests by an interface alone" "$house(/internal/(state|serving|requests|requestbody|admin|metrics))?\$" ./caddymodule/internal/pools
+	forbid "what is known of requests knows no run" "$house(/internal/(state|pools|serving|requestbody|admin|metrics))?\$" ./caddymodule/internal/requests
+	forbid "answers know no run" "$house(/internal/(state|pools|serving|requestbody|admin|metrics))?\$" ./caddymodule/internal/answers
+	forbid "bodies know no run" "$house(/internal/(state|pools|serving|requests|admin|metrics))?\$" ./caddymodule/internal/requestbody
+	forbid "the state of the process knows no run" "$house(/internal/(serving|requestbody|admin|metrics))?\$" ./caddymodule/internal/state
 	forbid "serving knows neither configuration nor admin" "$house(/internal/(admin|metrics|cli))?\$" ./caddymodule/internal/serving
 	forbid "the admin endpoint and metrics know no configuration" "$house\$" ./caddymodule/internal/admin ./caddymodule/internal/metrics
+	forbid "the status page knows no configuration" "$house\$" ./caddymodule/status ./caddymodule/internal/statuspage
 	forbid "Celery's arguments and answers know no Caddy" "$caddy" ./caddymodule/celery/internal/...
-	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi)(/|$)' ./cmd/caddy
+	layered caddymodule caddymodule/status
+	layered caddymodule/internal/{admin,admincommand,adminroute,answers,balance,bridge,caddyfilewarn,claims,cli,columns,deadline,exchange,jobpage,jobroute,jobview,metrics,pools,prefer,ready,requestbody,requests,serving,settings,shadow,sidecar,state,statuspage,top,usage}
+	layered caddymodule/jobs/internal/{endpoint,idempotency,jobadmin,jobcommand,joblog,jobmetrics,message,output,owner,problem,progress,resource,store,storekey,verdict,webhook}
+	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi|github.com/chromedp|github.com/creack|github.com/charmbracelet/x/vt)(/|$)' ./cmd/caddy
 }
 
 modules() {
@@ -56,13 +75,14 @@ modules() {
 
 race_tests() {
 	need_c_compiler
-	test_json tests-race -race -count=1 -timeout=20m ./...
+	test_json tests-race -race -count=1 -timeout=40m ./...
 }
 
-# model_test plays far more random histories of a pool against the reference
+# model_test plays far more random histories of a pool and of jobs against the rules
 # than a newcomer would wait for.
 model_test() {
 	test_json model -count=1 -run='Model$' ./offloader -model.seeds="$CI_MODEL_SEEDS"
+	test_json model-jobs -count=1 -run='Model$' ./offloader/jobs -model.seeds="$((CI_MODEL_SEEDS / 100))" # each stores many jobs
 }
 
 # large_bodies passes bodies through Caddy that no memory could hold.
@@ -77,18 +97,33 @@ soak() {
 
 # repeated_tests looks for faults of chance in the engine. Left out are tests that
 # are many runs already and those of costs, which chance does not change. Clients of
-# servers are run less often: they wait for connections.
+# servers and jobs are run less often: they wait for connections and for the disk.
 repeated_tests() {
-	local many='Model|AgainstBuffer|Allocat|Cheap' engine
-	mapfile -t engine < <(go list ./offloader/... | grep -v /celery)
+	local many='Model|AgainstBuffer|Allocat|Cheap|Killed' engine
+	mapfile -t engine < <(go list ./offloader/... | grep -v -e /celery -e /jobs)
 	need_c_compiler
 	test_json repeated -race -count="$CI_REPEAT" -timeout="${CI_REPEAT}m" -skip="$many" "${engine[@]}"
 	test_json repeated-celery -race -count="$((CI_REPEAT / 10 + 1))" -timeout="${CI_REPEAT}m" ./offloader/celery/...
+	test_json repeated-jobs -race -count="$((CI_REPEAT / 10 + 1))" -timeout="${CI_REPEAT}m" -skip="$many" ./offloader/jobs/...
 }
 
 # reload_storm reloads far more often than `go test` does.
 reload_storm() {
 	test_json storm -count=1 -run='^TestReloadStorm$' ./caddymodule -storm.reloads="$CI_STORM_RELOADS"
+}
+
+# job_crash_tests kills processes with jobs more often than `go test` does. As root it cuts the
+# power of file systems with jobs too, and fills them; they are mounted in a namespace of the
+# tests, so that none outlives them.
+job_crash_tests() {
+	local package=./offloader/jobs/crashtest
+	test_json job-kills -count=1 -timeout=20m -run='^TestKilledProcesses' "$package" -crash.kills="$CI_JOB_KILLS"
+	if ! unshare --mount true || ! losetup --find >/dev/null; then
+		echo "not run: power cuts and full disks, which need root and loop devices"
+		return
+	fi
+	test_json job-disks -tags=integration -count=1 -timeout=20m -exec='unshare --mount' \
+		-run='^TestPowerCuts|^TestFullDisk' "$package" -power.rounds="$CI_POWER_ROUNDS"
 }
 
 # backend_tests counts the requests inside real backends behind a pool, and sees whether
@@ -105,6 +140,40 @@ backend_tests() {
 	test_json backends -tags=integration -count=1 -parallel=10 -timeout=20m ./caddymodule/backends "${arguments[@]}"
 }
 
+# client_tests plays overloads, timeouts and operators to real clients, and sees whether they
+# still do as docs/clients.md says; --long also takes Java and Firefox, and an overload of a
+# minute.
+client_tests() {
+	local arguments=()
+	if [[ ${CI_LONG:-0} == 1 ]]; then
+		.ci/clients --all
+		arguments=(-clients.all)
+	else
+		.ci/clients
+	fi
+	(cd caddymodule/clients/testdata/lab && go mod tidy -diff && go mod verify && go vet ./...)
+	test_json clients -tags=integration -count=1 -parallel=40 -timeout=20m ./caddymodule/clients "${arguments[@]}"
+}
+
+# gpu_example plays the client of OpenAI against the example for a GPU.
+gpu_example() {
+	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+		install_packages python3 python3-venv
+	fi
+	test_json gpu -tags=integration -count=1 -timeout=10m -run='^TestTheClientOfOpenAI$' ./examples/gpu
+}
+
+# jobs_example plays a user of the page, and the clients of the README, against the example of
+# jobs.
+jobs_example() {
+	need_package chromium chromium
+	need_package node nodejs
+	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+		install_packages python3 python3-venv
+	fi
+	test_json jobs-example -tags=integration -count=1 -timeout=10m ./examples/jobs
+}
+
 # plugin_tests compares sites with and without offload, with other plugins in front and
 # behind. Their Caddy is a module of its own. The long form repeats it, since the order in
 # which requests meet differs.
@@ -117,6 +186,21 @@ plugin_tests() {
 	test_json plugins -tags=integration -count="$rounds" -timeout=30m ./caddymodule/plugins
 }
 
+# peer_tests compares shares of permits with other projects, whose modules only the module of
+# the comparison needs.
+peer_tests() {
+	(cd bench/peers && go mod tidy -diff && go mod verify && go vet ./...)
+	(cd bench/peers/jetstream && go mod tidy -diff && go mod verify && go vet ./...)
+	(cd bench/peers && go test -json -count=1 ./...) |
+		tee "$work/peers.json" | "$work/bin/testreport" -allow .ci/skips.txt
+}
+
+# browser_tests looks at the status page with headless Chromium and axe-core.
+browser_tests() {
+	.ci/browser
+	test_json browser -tags=integration -count=1 -timeout=10m ./caddymodule/status/browser
+}
+
 # celery_tests runs Celery's own workers, Redis and RabbitMQ. Tests that measure come
 # first, one at a time; most others wait more than they compute.
 celery_tests() {
@@ -124,27 +208,21 @@ celery_tests() {
 	test_json celery -tags=integration -count=1 -parallel=6 -timeout=40m ./offloader/celery/integration -celery.rounds="$CI_CELERY_ROUNDS"
 }
 
-# fuzz_packages prints the packages with fuzz targets. It reads the sources,
-# because asking each test binary would link all of them.
-fuzz_packages() {
+# fuzz_targets prints each fuzz target with its package. It reads the sources, because
+# asking each test binary would link all of them.
+fuzz_targets() {
 	local format='{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}'
 	local package file
 	go list -f "$format" ./... | while read -r package file; do
-		if [[ -n $file ]] && grep -q '^func Fuzz' "$file"; then
-			printf '%s\n' "$package"
+		if [[ -n $file ]]; then
+			sed -nE "s#^func (Fuzz[A-Za-z0-9_]*)\\(.*#$package \\1#p" "$file"
 		fi
-	done | sort -u
+	done
 }
 
 fuzzing() {
-	local package packages names name target seconds targets=()
-	packages=$(fuzz_packages)
-	for package in $packages; do
-		names=$(go test -list '^Fuzz' "$package" | awk '/^Fuzz/')
-		for name in $names; do
-			targets+=("$package $name")
-		done
-	done
+	local package name target seconds targets
+	mapfile -t targets < <(fuzz_targets)
 	if ((${#targets[@]} == 0)); then
 		echo "no fuzz target found"
 		return 1
@@ -208,6 +286,18 @@ observability() {
 	timeout --kill-after=10 240 "$work/bin/dashboard" -program "$work/observability" examples/observability
 }
 
+# speed prints what offload costs next to plain Caddy. Times cannot fail it, because
+# other work on the machine changes them; allocations and bytes can.
+speed() {
+	local targets=caddy,caddy-again,caddy-block,caddy-plain,offload-nospool,offload,offload-nocelery
+	test_json speed -count=1 -run='Alloc|Cheap|CostsBeyond' \
+		./offloader ./caddymodule ./caddymodule/internal/serving ./caddymodule/internal/timerlist
+	if ! timeout --kill-after=10 300 go run ./bench -quick -targets "$targets" s1 s7 s8 s9 sse 2>"$work/bench.log"; then
+		tail -n 20 "$work/bench.log"
+		return 1
+	fi
+}
+
 # demo plays the whole scene once; it fails if the protected run lost a request.
 demo() {
 	timeout --kill-after=10 240 go run ./cmd/demo -json
@@ -219,6 +309,12 @@ xcaddy_build() {
 		tail -n 50 "$log"
 		return 1
 	fi
+	local stamp
+	stamp=$("$work/xcaddy-caddy" list-modules --versions | awk '$1 == "http.handlers.offload" { print $2 }')
+	if [[ $stamp == v0.0.0 ]]; then # outside a clone
+		stamp=unknown
+	fi
+	"$work/xcaddy-caddy" offload version | tee /dev/stderr | grep -qF "caddy-offload $stamp ("
 }
 
 # other_platforms compiles the engine and the module for where files and signals
