@@ -142,7 +142,7 @@ func TestTopEndsBySignals(t *testing.T) {
 		term.shows("reports")
 		end(term)
 		if err := testkit.Receive(t, term.ended); err != nil {
-			t.Errorf("%s: it ends with %v", name, err)
+			t.Errorf("%s: it ends with %v and %s", name, err, term.out)
 		}
 		if !strings.Contains(term.out.String(), "\x1b[?1049l") {
 			t.Errorf("%s: the screen is not left", name)
