@@ -166,6 +166,7 @@ gpu_example() {
 # jobs_example plays a user of the page, and the clients of the README, against the example of
 # jobs.
 jobs_example() {
+	need_package curl curl
 	need_package chromium chromium
 	need_package node nodejs
 	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

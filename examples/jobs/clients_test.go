@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +61,23 @@ func TestTheClientsOfTheReadme(t *testing.T) {
 				t.Errorf("without a job it printed %q", printed)
 			}
 		})
+	}
+}
+
+// The lines for the shell print a state, events until the end, and the report.
+func TestTheShellLinesOfTheReadme(t *testing.T) {
+	e := start(t)
+	e.let("5", 5)
+	lines := strings.ReplaceAll(block(t, "sh"), "localhost:8080", strings.TrimPrefix(base(), "http://"))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	printed, err := exec.CommandContext(ctx, "sh", "-ec", lines).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`(?s)^{"id":"[0-9a-z]{36}".*}\s+retry: .*\nevent: done\ndata: {.*}\n\n` + fivePages + `$`)
+	if !want.Match(printed) {
+		t.Errorf("they printed %q", printed)
 	}
 }
 
