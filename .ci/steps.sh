@@ -207,6 +207,7 @@ browser_tests() {
 celery_tests() {
 	.ci/celery
 	test_json celery -tags=integration -count=1 -parallel=6 -timeout=40m ./offloader/celery/integration -celery.rounds="$CI_CELERY_ROUNDS"
+	test_json celery-jobs -tags=integration -count=1 -timeout=10m -run='^TestJobsOfARealWorker$' ./caddymodule/celery
 }
 
 # fuzz_targets prints each fuzz target with its package. It reads the sources, because
