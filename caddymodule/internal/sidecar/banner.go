@@ -22,6 +22,9 @@ func (s *sidecar) announce(w io.Writer, from listenAddress) {
 			lines = append(lines, fmt.Sprintf("--%s %s, for %s", o.flag(), o.value, strings.Join(o.why, "; ")))
 		}
 	}
+	if s.jobs != "" {
+		lines = append(lines, "requests with 'Prefer: respond-async' may become jobs, at "+s.jobs)
+	}
 	lines = append(lines, s.hints()...)
 	if s.admin != "off" {
 		lines = append(lines, "to look at it: "+s.look())

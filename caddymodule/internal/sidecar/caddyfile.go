@@ -11,7 +11,7 @@ import (
 
 // caddyfile returns the Caddyfile for the flags.
 func (s *sidecar) caddyfile() ([]byte, error) {
-	if s.value("breaker") != "" && s.hasBreaker() {
+	if s.value("breaker") != "" && s.has(inBreaker) {
 		return nil, errors.New("--breaker off goes with no other flag of the breaker")
 	}
 	from, err := parseFrom(s.from)
@@ -21,6 +21,9 @@ func (s *sidecar) caddyfile() ([]byte, error) {
 	backend, err := s.applyBackend()
 	if err != nil {
 		return nil, err
+	}
+	if s.jobs == "" && (s.has(inJobs) || s.has(inJobStore)) {
+		return nil, errors.New("the flags --jobs-... need --jobs, the path of the jobs, such as --jobs '/jobs/*'")
 	}
 	options, err := s.globalOptions(from)
 	if err != nil {
@@ -65,7 +68,11 @@ func (s *sidecar) globalOptions(from listenAddress) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	global = append(block("spool", spool), global...)
+	store, err := s.lines(inJobStore)
+	if err != nil {
+		return nil, err
+	}
+	global = slices.Concat(block("spool", spool), block("jobs", store), global)
 	if s.showQuery {
 		global = append(global, "show_query")
 	}
@@ -88,6 +95,13 @@ func (s *sidecar) site(from listenAddress, backend backends.Backend) ([]string, 
 		}
 		lines = append(lines, "offload_ready "+ready)
 	}
+	if s.jobs != "" {
+		path, err := quote(s.jobs)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, "offload_jobs "+path)
+	}
 	head := "offload"
 	matcher, err := s.matcher(backend)
 	if err != nil {
@@ -97,11 +111,11 @@ func (s *sidecar) site(from listenAddress, backend backends.Backend) ([]string, 
 		lines = append(lines, matcher...)
 		head += " @blocking"
 	}
-	directive, err := s.directive()
+	proxy, err := s.proxy(backend)
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := s.proxy(backend)
+	directive, err := s.directive(proxy)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +123,8 @@ func (s *sidecar) site(from listenAddress, backend backends.Backend) ([]string, 
 	return append(lines, proxy...), nil
 }
 
-// directive returns the lines in the block of the directive.
-func (s *sidecar) directive() ([]string, error) {
+// directive returns the lines in the block of the directive. Proxy is what runs requests.
+func (s *sidecar) directive(proxy []string) ([]string, error) {
 	lines, err := s.lines(inDirective)
 	if err != nil {
 		return nil, err
@@ -132,7 +146,11 @@ func (s *sidecar) directive() ([]string, error) {
 	if s.handleReject != "" {
 		lines = append(lines, block("handle_reject", []string{s.handleReject})...)
 	}
-	return lines, nil
+	if s.jobs == "" {
+		return lines, nil
+	}
+	jobs, err := s.lines(inJobs)
+	return append(lines, block("jobs", append(jobs, block("handle", proxy)...))...), err
 }
 
 // ofWords lists the options of a route whose values consist of several words.
@@ -169,12 +187,7 @@ func (s *sidecar) lines(of string) ([]string, error) {
 	return lines, nil
 }
 
-// hasBreaker reports whether an option of the breaker is set.
-func (s *sidecar) hasBreaker() bool {
-	for _, o := range s.options {
-		if o.of == inBreaker && o.value != "" {
-			return true
-		}
-	}
-	return false
+// has reports whether an option of a block is set.
+func (s *sidecar) has(of string) bool {
+	return slices.ContainsFunc(s.options, func(o option) bool { return o.of == of && o.value != "" })
 }

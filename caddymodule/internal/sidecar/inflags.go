@@ -55,7 +55,7 @@ func (o *option) inFlags(message string, isAbout bool) string {
 // flagOf maps the first word of a line that is no option of offload to its flag.
 var flagOf = map[string]string{
 	"admin": "--admin", "grace_period": "--grace", "shutdown_delay": "--shutdown-delay", "bind": "--from", "http://": "--from", "https://": "--from",
-	"offload_ready": "--ready", "reverse_proxy": "--to", "php_fastcgi": "--to", "root": "--root", "keepalive": "--keepalive",
+	"offload_ready": "--ready", "offload_jobs": "--jobs", "reverse_proxy": "--to", "php_fastcgi": "--to", "root": "--root", "keepalive": "--keepalive",
 	"@blocking": "--match", "path": "--match", "handle_reject": "--handle-reject",
 }
 

@@ -22,6 +22,7 @@ type sidecar struct {
 	root         string
 	admin        string
 	ready        string
+	jobs         string
 	grace        string
 	delay        string
 	log          bool
@@ -48,6 +49,8 @@ const (
 	inBreaker   = "breaker"
 	inSpool     = "spool"
 	inGlobal    = "global"
+	inJobs      = "jobs"
+	inJobStore  = "job store"
 )
 
 // routeAndGlobalOptions are the options that are not settings of a pool.
@@ -73,6 +76,13 @@ var routeAndGlobalOptions = []option{
 	{of: inDirective, name: "class", usage: "The class of the requests: the name of one of --classes, or a placeholder (default the class 'normal', or the first one if there is no 'normal')"},
 	{of: inDirective, name: "key", usage: "The key of the matching requests, a placeholder, in place of that of --fair-by; needs --fair-by, --per-key or --queue-per-key (default none)"},
 	{of: inDirective, name: "cost", usage: "How many permits a request takes: a number, a placeholder, or 'json <field>/<divisor>': the number in this field of a JSON body, divided and rounded up (default 1)"},
+	{of: inJobs, name: "accept", usage: "Which requests may become jobs: those whose client asks for it ('prefer'), or all ('always') (default prefer)"},
+	{of: inJobs, name: "wait", usage: "How long a client that agrees to a job waits for the response first, or 'off' (default 2s)"},
+	{of: inJobs, name: "keep", usage: "How long a job stays after its end (default 24h)"},
+	{of: inJobs, name: "attempts", usage: "How often a job is run at most (default 4)"},
+	{of: inJobs, name: "max_body", usage: "The largest request body of a job (default 10MiB)"},
+	{of: inJobs, name: "max_result", usage: "The largest result of a job (default 256MiB)"},
+	{of: inJobStore, name: "store", usage: "The folder of the jobs (default offload/jobs in Caddy's data folder)"},
 	{of: inSpool, name: "dir", usage: "The folder for temporary files"},
 	{of: inSpool, name: "memory", usage: "The limit of all bodies together in memory (default 256MiB)"},
 	{of: inSpool, name: "disk", usage: "The limit of all bodies together in files (default 8GiB)"},
@@ -96,8 +106,11 @@ func newSidecar() *sidecar {
 // flag is the option's name on the command line.
 func (o *option) flag() string {
 	name := strings.ReplaceAll(o.name, "_", "-")
-	if o.of == inBreaker || o.of == inSpool {
+	switch o.of {
+	case inBreaker, inSpool, inJobs:
 		return o.of + "-" + name
+	case inJobStore:
+		return inJobs + "-" + name
 	}
 	return name
 }

@@ -35,6 +35,9 @@ Other flags override it. With --backend php the service speaks FastCGI: --to is 
 address of PHP-FPM, such as unix//run/php/php8.2-fpm.sock, and --root is the folder of
 the site. Static files in it are served without a permit.
 
+With --jobs, a client that sends 'Prefer: respond-async' gets a job if the response takes
+long: it fetches the result later, also after a restart of the proxy.
+
 The proxy listens only on --from: 127.0.0.1:8080, [::1]:8080, name:8080, 8080 for every
 address, or unix//run/offload.sock. It uses plain HTTP unless --from begins with
 https://, and serves requests for any host.
@@ -56,6 +59,7 @@ different address with --admin, and pass it to the other commands with --address
 	flags.StringVar(&s.root, "root", "", "The folder of the site, for --backend php")
 	flags.StringVar(&s.admin, "admin", adminAuto, "The address of the admin endpoint, 'off', or 'auto': "+caddy.DefaultAdminListen+", or off if another server has it")
 	flags.StringVar(&s.ready, "ready", "", "A path where the proxy itself answers 200 while the service takes connections, and 503 otherwise")
+	flags.StringVar(&s.jobs, "jobs", "", "Let requests become durable jobs, which clients find below this path, such as '/jobs/*'")
 	flags.StringVar(&s.grace, "grace", "30s", "How long requests may finish after SIGTERM, or 'off'")
 	flags.StringVar(&s.delay, "shutdown-delay", "", "How long after SIGTERM requests are still accepted, while --ready answers 503 (default none)")
 	flags.BoolVar(&s.log, "access-log", false, "Log each request")

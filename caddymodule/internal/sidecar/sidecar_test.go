@@ -9,6 +9,7 @@ import (
 
 	_ "github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/sidecar"
+	_ "github.com/caddy-offload/caddy-offload/caddymodule/jobs"
 )
 
 // sidecarOf reads flags and returns the Caddyfile that they stand for.
@@ -23,6 +24,40 @@ func TestSidecarWritesACaddyfile(t *testing.T) {
 		"nothing but the service": {
 			"--to 127.0.0.1:8000",
 			"{\n\tpersist_config off\n\tgrace_period 30s\n}\n\nhttp://:8080 {\n\tbind 127.0.0.1\n\toffload {\n\t\tname sidecar\n\t}\n\treverse_proxy 127.0.0.1:8000\n}\n",
+		},
+		"jobs": {
+			`--to|8000|--match|/report/*|--jobs|/jobs/*|--jobs-accept|always|--jobs-wait|5s|--jobs-keep|1h|--jobs-attempts|2|--jobs-max-body|1MiB|--jobs-max-result|2MiB|--jobs-store|/var/jobs`,
+			`{
+	persist_config off
+	grace_period 30s
+	offload {
+		jobs {
+			store /var/jobs
+		}
+	}
+}
+
+http://:8080 {
+	bind 127.0.0.1
+	offload_jobs /jobs/*
+	@blocking path /report/*
+	offload @blocking {
+		name sidecar
+		jobs {
+			accept always
+			wait 5s
+			keep 1h
+			attempts 2
+			max_body 1MiB
+			max_result 2MiB
+			handle {
+				reverse_proxy 127.0.0.1:8000
+			}
+		}
+	}
+	reverse_proxy 127.0.0.1:8000
+}
+`,
 		},
 		"everything": {
 			`--from|:80|--to|127.0.0.1:8000,127.0.0.1:8001|--match|/a/*,/b/*|--admin|off|--ready|/ready|--grace|1m|--shutdown-delay|5s|--access-log|--name|my pool|--concurrency|4|--upstream-concurrency|3|` +
@@ -116,6 +151,7 @@ func TestSidecarRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ args, want string }{
 		"no service":             {"--queue 5", "--to is required"},
 		"a misspelt flag":        {"--concurency 5", "unknown flag: --concurency; did you mean '--concurrency'?"},
+		"jobs without a path":    {"--to a:1 --jobs-wait 5s", "the flags --jobs-... need --jobs"},
 		"a breaker that is none": {"--to a:1 --breaker off --breaker-probes 2", "--breaker off goes with no other flag of the breaker"},
 	} {
 		if _, err := sidecarOf(t, strings.Fields(test.args)...); err == nil || !strings.HasPrefix(err.Error(), test.want) {
