@@ -32,8 +32,8 @@ func (j jobSite) call(task string, args ...any) string {
 	return res.Header.Get("Location")
 }
 
-// With a real worker of one slot the states of a task are the progress of its job, and a job
-// that is cancelled while its task waits for the worker never runs.
+// With a real worker that runs one task at a time, the states of a task are the progress of
+// its job, and a job that is cancelled while its task waits for the worker never runs.
 func TestJobsOfARealWorker(t *testing.T) {
 	redis := servers.StartRedis(t)
 	worker := servers.StartWorker(t, servers.WorkerOptions{Broker: redis.URL(0), Backend: redis.URL(1), Slots: 1})
