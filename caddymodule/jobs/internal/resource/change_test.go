@@ -129,6 +129,25 @@ func TestList(t *testing.T) {
 	mustBe(t, site(t).do(t, "GET", "/jobs/", "Authorization", "Bearer ann"), 404, "unknown_job")
 }
 
+// The identity that counts for a route finds the jobs of that route.
+func TestListOfARouteWithOwners(t *testing.T) {
+	t.Parallel()
+	s := site(t, func(o *Options) { o.List = true })
+	ann := identityBy(t, owners["named"], "X-User", "ann")
+	id := s.add(jobs.Queued, ownedBy(ann), func(j *fakeJob) { j.Route = "named" })
+	w := s.do(t, "GET", "/jobs/?route=named", "X-User", "ann")
+	mustBe(t, w, 200, "")
+	if list := object(t, w.Body.Bytes())["jobs"].([]any); len(list) != 1 || list[0].(map[string]any)["id"] != id.String() {
+		t.Errorf("ann's list is %v", list)
+	}
+	w = s.do(t, "GET", "/jobs/?route=named", "X-User", "bob")
+	mustBe(t, w, 200, "")
+	if list := object(t, w.Body.Bytes())["jobs"].([]any); len(list) != 0 {
+		t.Errorf("bob's list is %v", list)
+	}
+	mustBe(t, s.do(t, "GET", "/jobs/", "X-User", "ann"), 403, "no_identity")
+}
+
 // A signed link grants one part of one job for its time, and no change.
 func TestSignedLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

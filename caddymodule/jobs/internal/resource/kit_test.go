@@ -276,11 +276,14 @@ func (r *fakeReader) ReadAt(ctx context.Context, p []byte, off int64) (int, erro
 	}
 }
 
+// owners are the rules of the routes that have one.
+var owners = map[string]owner.Rule{"named": owner.New("{http.request.header.X-User}")}
+
 // fakeStore has the fake's jobs.
 type fakeStore struct{ f *fake }
 
 func (s fakeStore) Jobs() (Jobs, error)          { return s.f, nil }
-func (s fakeStore) Owner(string) owner.Rule      { return owner.Rule{} }
+func (s fakeStore) Owner(r string) owner.Rule    { return owners[r] }
 func (s fakeStore) Secret() ([]byte, error)      { return []byte("secret of the test"), nil }
 func ownedBy(identity [32]byte) func(j *fakeJob) { return func(j *fakeJob) { j.Owner = identity } }
 func usual() Options {
@@ -330,10 +333,16 @@ func (s *testSite) do(t *testing.T, method, path string, fields ...string) *http
 // identity returns the owner of the jobs of a client with that field Authorization.
 func identity(t *testing.T, authorization string) [32]byte {
 	t.Helper()
+	return identityBy(t, owner.Rule{}, "Authorization", authorization)
+}
+
+// identityBy returns the owner, by a rule, of the jobs of a client with a field.
+func identityBy(t *testing.T, rule owner.Rule, name, value string) [32]byte {
+	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-	r.Header.Set("Authorization", authorization)
-	return owner.Rule{}.Of(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil))
+	r.Header.Set(name, value)
+	return rule.Of(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil))
 }
 
 // object reads JSON.

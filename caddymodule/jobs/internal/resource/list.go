@@ -21,15 +21,17 @@ type page struct {
 	Next string     `json:"next,omitempty"`
 }
 
-// listJobs answers with the jobs of the client. Jobs without an owner are in no list: their URLs
-// are the only proof of the right to use them.
+// listJobs answers with the jobs of the client, by the identity that counts for the route it
+// asks for. Jobs without an owner are in no list: their URLs are the only proof of the right to
+// use them.
 func listJobs(c *call) {
-	q := jobs.Query{Owner: c.store.Owner("").Of(c.r)}
-	if q.Owner == ([32]byte{}) {
-		c.reject(problem.NoIdentity)
+	var q jobs.Query
+	if !readQuery(c, &q) {
 		return
 	}
-	if !readQuery(c, &q) {
+	q.Owner = c.store.Owner(q.Route).Of(c.r)
+	if q.Owner == ([32]byte{}) {
+		c.reject(problem.NoIdentity)
 		return
 	}
 	got, err := c.jobs.List(c.r.Context(), q)
