@@ -26,7 +26,8 @@ type App struct {
 	logger *zap.Logger
 	folder string
 	lease  *store.Lease[*store.Store] // from Open to Close, else nil
-	opened *store.Store               // from Open on: requests may go on after Close
+	ready  chan struct{}              // closed by Open
+	opened *store.Store               // written before ready is closed: requests may go on after Close
 	unbind []func()
 
 	mu     sync.Mutex
@@ -49,7 +50,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the settings. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx, a.logger, a.routes = ctx, ctx.Logger(), make(map[string]*Route)
+	a.ctx, a.logger, a.routes, a.ready = ctx, ctx.Logger(), make(map[string]*Route), make(chan struct{})
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -78,6 +79,7 @@ func (a *App) add(r *Route) {
 
 // Open opens the store, or shares it with the configuration that runs.
 func (a *App) Open() (err error) {
+	defer close(a.ready)
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)
 	defer cancel()
 	a.lease, err = store.Take(ctx, store.Opening{
@@ -89,7 +91,7 @@ func (a *App) Open() (err error) {
 		return err
 	}
 	a.opened = a.lease.Value()
-	if _, err := a.service(); err != nil {
+	if _, err := a.opened.Service(); err != nil {
 		a.logger.Error("the store of jobs is damaged: requests are served, and no jobs accepted",
 			zap.String("folder", a.folder), zap.Error(err))
 	}
@@ -108,8 +110,21 @@ func (a *App) openHooks() error {
 	return nil
 }
 
-// service returns the service, or why there is none.
-func (a *App) service() (*jobs.Service, error) { return a.opened.Service() }
+// service returns the service, or why there is none. A server may have requests before this
+// app is opened, since Caddy starts apps in any order: they wait for that.
+func (a *App) service() (*jobs.Service, error) {
+	select {
+	case <-a.ready:
+		return a.opened.Service()
+	default:
+	}
+	select {
+	case <-a.ready:
+		return a.opened.Service()
+	case <-time.After(openTime):
+		return nil, jobs.ErrStopping // another app did not start
+	}
+}
 
 // options returns the options of the service.
 func (a *App) options() jobs.Options {
