@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 type caddy struct {
 	process *exec.Cmd
 	addrs   map[string]string // of the sites, by target
+	admin   string            // the address of the admin endpoint
 }
 
 // targets and their sites. UPSTREAM, FOLDER and STORE are replaced.
@@ -30,7 +33,9 @@ var targets = map[string]string{
 		breaker off
 	}
 	reverse_proxy UPSTREAM`,
-	"jobs": `offload_jobs /.jobs/*
+	"jobs": `offload_jobs /.jobs/* {
+		max_readers 1000
+	}
 	offload {
 		concurrency 64
 		queue 1000
@@ -46,14 +51,18 @@ var targets = map[string]string{
 	file_server`,
 }
 
+// head has the global options, and jobsHead those with jobs. ADMIN and STORE are replaced.
 const head = `{
-	admin off
+	admin ADMIN
 	auto_https off
 	persist_config off
 	log {
 		level ERROR
 	}
-	offload {
+JOBS}
+`
+
+const jobsHead = `	offload {
 		jobs {
 			store STORE
 			queue 10000000
@@ -67,7 +76,6 @@ const head = `{
 			}
 		}
 	}
-}
 `
 
 const startTime = 20 * time.Second
@@ -86,23 +94,31 @@ func (b *bench) build(ctx context.Context) (program string, err error) {
 	return program, nil
 }
 
-// start starts Caddy in front of an upstream.
-func (b *bench) start(ctx context.Context, upstream string) (*caddy, error) {
+// start starts Caddy in front of an upstream, with the named targets, else with all.
+func (b *bench) start(ctx context.Context, upstream string, names ...string) (*caddy, error) {
 	program, err := b.build(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(targets))
+	}
 	c := &caddy{addrs: make(map[string]string)}
-	text := head
-	for name, site := range targets {
-		addr, err := freeAddr()
-		if err != nil {
+	if c.admin, err = freeAddr(); err != nil {
+		return nil, err
+	}
+	text, jobs := head, ""
+	for _, name := range names {
+		if c.addrs[name], err = freeAddr(); err != nil {
 			return nil, err
 		}
-		c.addrs[name] = addr
-		text += fmt.Sprintf("http://%s {\n\t%s\n}\n", addr, site)
+		text += fmt.Sprintf("http://%s {\n\t%s\n}\n", c.addrs[name], targets[name])
+		if name == "jobs" {
+			jobs = jobsHead
+		}
 	}
-	text = strings.NewReplacer("UPSTREAM", upstream, "FOLDER", b.folder, "STORE", filepath.Join(b.folder, "store")).Replace(text)
+	text = strings.NewReplacer("JOBS", jobs).Replace(text)
+	text = strings.NewReplacer("UPSTREAM", upstream, "FOLDER", b.folder, "STORE", filepath.Join(b.folder, "store"), "ADMIN", c.admin).Replace(text)
 	file := filepath.Join(b.folder, "Caddyfile")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the Caddyfile: %w", err)

@@ -20,7 +20,7 @@ const resultSize = 100 << 20
 func (b *bench) lateReads(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	upstream, err := serveUpstream(ctx)
+	upstream, err := serve(ctx, http.HandlerFunc(answer))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 //
 //	go run ./bench/jobs            # writes bench/results/jobs.txt; about a quarter of an hour
 //	go run ./bench/jobs -quick     # short rounds and few jobs, printed only: does it still work?
+//	go run ./bench/jobs tails idle # some of the parts, printed only
 //
 // It needs nothing but Go. It compares in rounds, in which the targets take turns, and shows
 // the medians of the ratios of the rounds.
@@ -30,12 +31,20 @@ type options struct {
 	rounds int
 	length time.Duration
 	stored int // jobs of the full store
+	parts  []string
 }
+
+// allParts are the parts in their order.
+var allParts = []string{"requests", "late", "tails", "idle", "engine", "cycles", "full"}
 
 func main() {
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "short rounds and few jobs, and no file of results")
 	flag.Parse()
+	o.parts = flag.Args()
+	if len(o.parts) == 0 {
+		o.parts = allParts
+	}
 	o.rounds, o.length, o.stored = 9, 4*time.Second, 1_000_000
 	if o.quick {
 		o.rounds, o.length, o.stored = 3, time.Second, 20_000
@@ -63,12 +72,19 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer os.RemoveAll(b.folder)
 	b.printf("go run ./bench/jobs\n%s, %d cores, %s\n", runtime.Version(), runtime.NumCPU(), b.commit(ctx))
-	for _, part := range []func(context.Context) error{b.requests, b.lateReads, b.cycles, b.fullStore} {
-		if err := part(ctx); err != nil {
+	parts := map[string]func(context.Context) error{
+		"requests": b.requests, "late": b.lateReads, "tails": b.tails, "idle": b.idle,
+		"engine": b.engine, "cycles": b.cycles, "full": b.fullStore,
+	}
+	for _, name := range o.parts {
+		if parts[name] == nil {
+			return fmt.Errorf("unknown part %q: the parts are %s", name, strings.Join(allParts, ", "))
+		}
+		if err := parts[name](ctx); err != nil {
 			return err
 		}
 	}
-	if o.quick {
+	if o.quick || len(o.parts) < len(allParts) {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(b.root, "bench", "results", "jobs.txt"), b.out.Bytes(), 0o600); err != nil {

@@ -15,31 +15,35 @@ import (
 
 const kibibyte = 1 << 10
 
-// serveUpstream serves answers of 1 KiB, or of as many bytes as the query has, and returns
-// its address.
-func serveUpstream(ctx context.Context) (string, error) {
+// serve serves requests until ctx ends, and returns the address.
+func serve(ctx context.Context, handler http.Handler) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("serving the upstream: %w", err)
 	}
-	piece := make([]byte, 64*kibibyte)
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n, err := strconv.Atoi(r.URL.RawQuery)
-		if err != nil {
-			n = kibibyte
-		}
-		w.Header().Set("Content-Length", strconv.Itoa(n))
-		for n > 0 {
-			k := min(n, len(piece))
-			if _, err := w.Write(piece[:k]); err != nil {
-				return
-			}
-			n -= k
-		}
-	})}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: handler}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() { _ = server.Serve(l) }() // it ends with ctx
 	return l.Addr().String(), nil
+}
+
+// piece is what answers are made of.
+var piece = make([]byte, 64*kibibyte)
+
+// answer answers with 1 KiB, or with as many bytes as the query has.
+func answer(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.URL.RawQuery)
+	if err != nil {
+		n = kibibyte
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	for n > 0 {
+		k := min(n, len(piece))
+		if _, err := w.Write(piece[:k]); err != nil {
+			return
+		}
+		n -= k
+	}
 }
 
 // way is how requests are sent to a target.
@@ -61,7 +65,7 @@ var ways = []way{
 func (b *bench) requests(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	upstream, err := serveUpstream(ctx)
+	upstream, err := serve(ctx, http.HandlerFunc(answer))
 	if err != nil {
 		return err
 	}
@@ -69,19 +73,24 @@ func (b *bench) requests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rates := make(map[string][]float64)
+	rates, medians := make(map[string][]float64), make(map[string][]float64)
+	var alone float64
 	b.printf("\nRequests a second: POST of 1 KiB, 32 clients, an upstream that answers at once.\n\n")
 	for range b.rounds {
 		for _, w := range ways {
-			rate, err := b.rate(ctx, c.addrs[w.target], w)
+			rate, _, err := b.rate(ctx, c.addrs[w.target], w, 32)
 			if err != nil {
 				return errors.Join(err, c.stop())
 			}
 			rates[w.name] = append(rates[w.name], rate)
+			if _, alone, err = b.rate(ctx, c.addrs[w.target], w, 1); err != nil {
+				return errors.Join(err, c.stop())
+			}
+			medians[w.name] = append(medians[w.name], alone)
 		}
 	}
 	for _, w := range ways {
-		b.printf("%-28s %8.0f requests/s\n", w.name, stat.Median(rates[w.name]))
+		b.printf("%-28s %8.0f requests/s, %6.2f ms at p50 for a single client\n", w.name, stat.Median(rates[w.name]), stat.Median(medians[w.name]))
 	}
 	ratio := func(a, to int) float64 { return stat.Median(stat.Ratios(rates[ways[a].name], rates[ways[to].name])) }
 	b.printf("\n")
@@ -89,23 +98,28 @@ func (b *bench) requests(ctx context.Context) error {
 	b.aim("answered in time, to offload without jobs", ratio(3, 1), ">= 0.85", ratio(3, 1) >= 0.85)
 	b.aim("answered in time, to plain reverse_proxy", ratio(3, 0), ">= 0.85", ratio(3, 0) >= 0.85)
 	b.aim("202 at once, to plain reverse_proxy", ratio(4, 0), ">= 0.35", ratio(4, 0) >= 0.35)
+	later := stat.Median(stat.Differences(medians[ways[3].name], medians[ways[0].name]))
+	b.aim("answered in time, p50 of a single client beyond plain, in milliseconds", later, "<= 0.10", later <= 0.1)
 	return c.stop()
 }
 
-// rate returns the requests a second of a way. Each must have its status.
-func (b *bench) rate(ctx context.Context, addr string, w way) (float64, error) {
+// rate returns the requests a second of clients, and their time at p50 in milliseconds. Each
+// request must have the status of its way.
+func (b *bench) rate(ctx context.Context, addr string, w way, clients int) (rate, p50 float64, err error) {
 	began := time.Now()
 	got, err := load.Run(ctx, load.Job{Streams: []load.Stream{{
-		Kind: load.Closed, Addr: addr, Path: "/report", Header: w.header, Body: kibibyte, Clients: 32,
+		Kind: load.Closed, Addr: addr, Path: "/report", Header: w.header, Body: kibibyte, Clients: clients,
 		Duration: b.length, Timeout: time.Minute,
 	}}})
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", w.name, err)
+		return 0, 0, fmt.Errorf("%s: %w", w.name, err)
 	}
-	for _, s := range got.Streams[0] {
+	times := make([]time.Duration, len(got.Streams[0]))
+	for i, s := range got.Streams[0] {
 		if s.Status != w.status {
-			return 0, fmt.Errorf("%s: a request got status %d, want %d", w.name, s.Status, w.status)
+			return 0, 0, fmt.Errorf("%s: a request got status %d, want %d", w.name, s.Status, w.status)
 		}
+		times[i] = s.Took
 	}
-	return float64(len(got.Streams[0])) / time.Since(began).Seconds(), nil
+	return float64(len(times)) / time.Since(began).Seconds(), stat.Median(stat.Millis(times)), nil
 }
