@@ -401,7 +401,7 @@ func TestAdminExplains(t *testing.T) {
 		name explains
 		concurrency 1
 		queue 1
-		max_wait 1s
+		max_wait 3s
 		order fifo
 	}
 	reverse_proxy UPSTREAM`)
@@ -434,7 +434,7 @@ func TestAdminExplains(t *testing.T) {
 		t.Errorf("explained as %v", e)
 	}
 	e = o.get("explain/{id}", late.res.Header.Get("Offload-Request-Id"))
-	if e["reason"] != "wait_timeout" || e["ahead"] != 0.0 || e["waited_ns"].(float64) < float64(time.Second) || e["path"] != "/late" {
+	if e["reason"] != "wait_timeout" || e["ahead"] != 0.0 || e["waited_ns"].(float64) < float64(3*time.Second) || e["path"] != "/late" {
 		t.Errorf("explained as %v", e)
 	}
 	var decisions []string
