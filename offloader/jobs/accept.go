@@ -134,9 +134,7 @@ func (a *admission) try(ctx context.Context, sub *Submission, began time.Time) (
 		attempt.start(r.clone())
 	}
 	a.publish(e, r)
-	if f := a.observer().Accepted; f != nil {
-		f(r.clone())
-	}
+	a.observer().Accepted(r.clone())
 	return Accepted{View: a.view(r), Attempt: attempt}, nil
 }
 
@@ -170,9 +168,7 @@ func (a *admission) earlier(sub *Submission, r *Record, err error) (Accepted, er
 	case r.Key != nil && r.Key.Fingerprint != sub.Key.Fingerprint:
 		return Accepted{}, ErrKeyReused
 	}
-	if f := a.observer().Repeated; f != nil {
-		f(r)
-	}
+	a.observer().Repeated(r)
 	return Accepted{View: a.view(r), Earlier: true}, nil
 }
 
@@ -248,9 +244,6 @@ func (a *admission) pace(name string, perSecond float64, take bool) error {
 // rejected reports a rejection.
 func (a *admission) rejected(route string, err error) {
 	f := a.observer().Rejected
-	if f == nil {
-		return
-	}
 	for _, known := range []struct {
 		err    error
 		reason string

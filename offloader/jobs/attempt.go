@@ -215,8 +215,8 @@ func (a *Attempt) leave(r *Record, err error) {
 		a.entry.offer = nil
 	}
 	d.book.mu.Unlock()
-	if f := d.observer().Ended; f != nil && err == nil {
-		f(r, r.Attempts[len(r.Attempts)-1])
+	if err == nil {
+		d.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
 	}
 }
 

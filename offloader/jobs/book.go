@@ -84,6 +84,22 @@ type route struct {
 	alarm      *alarm.Alarm
 }
 
+// cost returns how many seconds an attempt is expected to take.
+func (rt *route) cost() float64 {
+	if rt.mean > 0 {
+		return rt.mean
+	}
+	return 1
+}
+
+// learn takes the duration of an attempt into the mean.
+func (rt *route) learn(seconds float64) {
+	if rt.mean == 0 {
+		rt.mean = seconds
+	}
+	rt.mean += (seconds - rt.mean) / 8
+}
+
 // binding is an executor of a route.
 type binding struct {
 	executor Executor

@@ -157,9 +157,10 @@ func (s *Service) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := Stats{Routes: map[string]RouteStats{}, Recovery: s.recovery, HookBacklog: b.hooks}
-	streaming := map[*route]int{}
+	streaming, tails := map[*route]int{}, map[*route]int{}
 	for a := range s.attempts.attempts {
-		if _, begun := a.live.Head(); begun && a.entry.route != nil {
+		tails[a.entry.route] += a.live.Readers()
+		if _, begun := a.live.Head(); begun {
 			streaming[a.entry.route]++
 		}
 	}
@@ -170,6 +171,7 @@ func (s *Service) Stats() Stats {
 			RetryWait:   rt.counts[idle],
 			Running:     rt.counts[running],
 			Streaming:   streaming[rt],
+			Tails:       tails[rt],
 			QueuedBytes: rt.bytes,
 			MeanRun:     time.Duration(rt.mean * float64(time.Second)),
 		}

@@ -108,22 +108,6 @@ func (d *dispatcher) next(rt *route) {
 	d.live.Go(func() { d.offer(o) })
 }
 
-// cost returns how many seconds an attempt is expected to take.
-func (rt *route) cost() float64 {
-	if rt.mean > 0 {
-		return rt.mean
-	}
-	return 1
-}
-
-// learn takes the duration of an attempt into the mean.
-func (rt *route) learn(seconds float64) {
-	if rt.mean == 0 {
-		rt.mean = seconds
-	}
-	rt.mean += (seconds - rt.mean) / 8
-}
-
 // offer hands a job to its executor, and stores its outcome.
 func (d *dispatcher) offer(o *Offer) {
 	defer o.stop(nil)
@@ -133,13 +117,25 @@ func (d *dispatcher) offer(o *Offer) {
 		return
 	}
 	o.record = r
-	verdict := o.by.executor.Execute(o.ctx, o)
+	verdict, returned := Verdict{}, false
+	defer func() {
+		if !returned {
+			verdict = o.panicked(recover())
+		}
+		d.conclude(o, verdict)
+	}()
+	verdict = o.by.executor.Execute(o.ctx, o)
+	returned = true
+}
+
+// conclude stores the outcome of an offer.
+func (d *dispatcher) conclude(o *Offer, v Verdict) {
 	if a := o.close(); a != nil {
-		a.settle(verdict)
+		a.settle(v)
 		return
 	}
 	d.takeBack(o)
-	d.back(o, verdict)
+	d.back(o, v)
 }
 
 // read returns the record of an offered job.
@@ -226,6 +222,17 @@ func (o *Offer) WaitFor(what string) {
 // stop ends the context of the offer and of its attempt. The first cause counts.
 func (o *Offer) stop(cause error) { o.cancel(cause) }
 
+// panicked is the verdict of an executor that has panicked with a value, or has ended its
+// goroutine. If it had not started the job, the panic is an attempt nevertheless: otherwise the
+// job would be the next one of its route again and again.
+func (o *Offer) panicked(value any) Verdict {
+	o.dispatcher.observer().panicked(o.record, value)
+	if _, err := o.Start(); err == nil {
+		return Verdict{Class: NotSent, Reason: Panicked}
+	}
+	return Verdict{Class: Broken, Reason: Panicked}
+}
+
 // close returns the attempt of an offer, and forbids another one.
 func (o *Offer) close() *Attempt {
 	o.mu.Lock()
@@ -268,9 +275,7 @@ func (o *Offer) Start() (*Attempt, error) {
 	a.start(r)
 	o.attempt = a
 	d.accepted(o.entry.route)
-	if f := d.observer().Started; f != nil {
-		f(r, a.began().Sub(o.record.since()))
-	}
+	d.observer().Started(r, a.began().Sub(o.record.since()))
 	return a, nil
 }
 
@@ -418,9 +423,7 @@ func (d *dispatcher) retryStore(e *entry, r *Record, store func() error) error {
 		e.storing = true
 		e.touch()
 		d.book.mu.Unlock()
-		if f := d.observer().StoreFailed; f != nil {
-			f(r, err)
-		}
+		d.observer().StoreFailed(r, err)
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
 		case <-timer.C:

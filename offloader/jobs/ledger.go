@@ -118,8 +118,8 @@ func (l *ledger) publish(e *entry, r *Record) {
 	}
 	l.book.mu.Unlock()
 	l.moved()
-	if f := l.observer().Finished; f != nil && open && r != nil && r.State.Terminal() {
-		f(r.clone())
+	if open && r != nil && r.State.Terminal() {
+		l.observer().Finished(r.clone())
 	}
 }
 

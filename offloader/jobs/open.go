@@ -34,7 +34,7 @@ const (
 // queued. Close closes the engine; so does Open if it fails.
 func Open(ctx context.Context, engine Engine, o Options) (*Service, error) {
 	l := &ledger{engine: engine, book: newBook(), clock: alarm.NewClock(wallTime), workers: make(chan struct{}, workers)}
-	l.options.Store(&o)
+	l.options.Store(o.guarded())
 	d := newDispatcher(l)
 	s := &Service{ledger: l, attempts: d, admission: &admission{l, d}, hooks: newOutbox(l)}
 	l.ring, l.moved = s.ring, d.pump
@@ -54,7 +54,7 @@ func Open(ctx context.Context, engine Engine, o Options) (*Service, error) {
 
 // Configure replaces the options.
 func (s *Service) Configure(o Options) {
-	s.ledger.options.Store(&o)
+	s.ledger.options.Store(o.guarded())
 	s.attempts.pump()
 }
 
@@ -84,9 +84,7 @@ func (s *Service) recover(ctx context.Context) error {
 	}
 	found.Took = wallTime().Sub(began)
 	s.recovery = found
-	if f := s.ledger.observer().Recovered; f != nil {
-		f(found)
-	}
+	s.ledger.observer().Recovered(found)
 	return nil
 }
 
@@ -128,9 +126,7 @@ func (s *Service) restoreInterrupted(e *entry, r *Record) {
 	s.ledger.book.mu.Lock()
 	e.suspect = r.Crashes > 0 && r.waits()
 	s.ledger.book.mu.Unlock()
-	if f := s.ledger.observer().Ended; f != nil {
-		f(r, r.Attempts[len(r.Attempts)-1])
-	}
+	s.ledger.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
 }
 
 // ring does the work that is due for a job: its webhook, its end, its next attempt.

@@ -103,7 +103,7 @@ func (o *outbox) try(e *entry) (again bool) {
 	if err != nil {
 		return true
 	}
-	d := options.Deliver(o.ctx, message)
+	d := options.deliver(o.ctx, message)
 	if o.ctx.Err() != nil && !d.Delivered {
 		return false // it is tried when the service opens again
 	}
@@ -114,7 +114,7 @@ func (o *outbox) try(e *entry) (again bool) {
 		r.delivered(now, d)
 		return nil
 	})
-	if err == nil && options.Observer.Delivered != nil {
+	if err == nil {
 		options.Observer.Delivered(stored, d)
 	}
 	return err != nil

@@ -78,7 +78,7 @@ type Executor interface {
 	// the request as that attempt says, and returns how it has ended. If it has not called
 	// Start, the job stays queued, and verdict.RetryAfter says when to offer one again.
 	// The context ends when the service closes or the job is not wanted any longer. A panic
-	// is not caught.
+	// ends the attempt as Broken, or as NotSent if it has not called Start.
 	Execute(ctx context.Context, offer *Offer) Verdict
 }
 

@@ -28,6 +28,8 @@ const (
 	ResultTooLarge = "result_too_large"
 	NoSpace        = "no_space"
 	NotStored      = "result_not_stored"
+	// Panicked: the executor has panicked.
+	Panicked = "panic"
 	// ProcessCrashed and ProcessStopped: the process has ended during the attempt.
 	ProcessCrashed = "process_crashed"
 	ProcessStopped = "process_stopped"
