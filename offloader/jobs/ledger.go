@@ -292,7 +292,7 @@ func (l *ledger) sweepOne(ctx context.Context, id ID) error {
 		switch {
 		case !r.State.Terminal() || r.KeepUntil.After(now):
 			return ErrNotTerminal
-		case r.hookPending() && now.Sub(r.Ended) < hookLongest:
+		case r.hookPending() && now.Sub(r.Ended) < hookLongest, l.owesMessage(r):
 			return errHookPending
 		}
 		return nil
@@ -312,3 +312,9 @@ func (l *ledger) sweepOne(ctx context.Context, id ID) error {
 
 // errHookPending: the webhook of the job was not sent.
 var errHookPending = errors.New("the webhook waits")
+
+// owesMessage reports whether the job has to stay as it is for the message of its end: there
+// is one try at least for each end. Without a way to send messages none is owed.
+func (l *ledger) owesMessage(r *Record) bool {
+	return r.hookPending() && r.Hook.Tries == 0 && l.options.Load().Deliver != nil
+}
