@@ -8,10 +8,14 @@ import (
 
 // NewBody begins the body of a submission. A body that is longer than InlineBytes becomes
 // durable when it is accepted, and is removed when it is rejected; call Discard for one that is
-// not handed in.
+// not handed in. If the store has no room for it, Accept says so: a submission with a known key
+// needs none.
 func (s *Service) NewBody(ctx context.Context) (BodyWriter, error) {
 	w, err := s.ledger.engine.NewBody(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrFull):
+		w = noRoom{err}
+	case err != nil:
 		return nil, err
 	}
 	return &lateBody{BodyWriter: w}, nil
@@ -25,17 +29,29 @@ type lateBody struct {
 
 func (b *lateBody) Write(p []byte) (int, error) {
 	n, err := b.BodyWriter.Write(p)
+	if errors.Is(err, ErrFull) {
+		b.Discard()
+		b.BodyWriter = noRoom{err}
+		n, err = len(p), nil
+	}
 	b.size += int64(n)
 	return n, err
 }
 
 // End returns the body for a submission.
 func (b *lateBody) End() (Body, error) {
-	if b.size <= InlineBytes {
+	if _, full := b.BodyWriter.(noRoom); !full && b.size <= InlineBytes {
 		return b.BodyWriter.End()
 	}
 	return Body{Size: b.size, late: b.BodyWriter}, nil
 }
+
+// noRoom is a body that the store has no room for.
+type noRoom struct{ why error }
+
+func (noRoom) Write(p []byte) (int, error) { return len(p), nil }
+func (n noRoom) End() (Body, error)        { return Body{}, n.why }
+func (noRoom) Discard()                    {}
 
 // end makes the body durable.
 func (b *Body) end() error {
@@ -67,7 +83,9 @@ func (s *Service) Check(ctx context.Context, route, tenant string, size int64) e
 	return err
 }
 
-// Accept stores a submission as a queued job. It takes over the body, also if it fails.
+// Accept stores a submission as a queued job. It takes over the body, also if it fails. A
+// submission whose key belongs to an earlier job gets that job, also if there is no room for
+// another one.
 func (s *Service) Accept(ctx context.Context, sub Submission) (Accepted, error) {
 	return s.admission.accept(ctx, sub, time.Time{})
 }
@@ -89,9 +107,25 @@ func (a *admission) accept(ctx context.Context, sub Submission, began time.Time)
 	acc, err := a.try(ctx, &sub, began)
 	if err != nil {
 		sub.Body.discard()
+		acc, err = a.known(ctx, &sub, err)
+	}
+	if err != nil {
 		a.rejected(sub.Route, err)
 	}
 	return acc, err
+}
+
+// known answers a submission that there is no room for: if its key belongs to an earlier job,
+// it needs none.
+func (a *admission) known(ctx context.Context, sub *Submission, why error) (Accepted, error) {
+	if sub.Key == nil || !errors.Is(why, ErrQueueFull) && !errors.Is(why, ErrTenantLimit) && !errors.Is(why, ErrFull) {
+		return Accepted{}, why
+	}
+	r, err := a.engine.Known(ctx, sub.Key.Hash)
+	if err != nil {
+		return Accepted{}, why
+	}
+	return a.earlier(sub, r, nil)
 }
 
 func (a *admission) try(ctx context.Context, sub *Submission, began time.Time) (Accepted, error) {

@@ -44,6 +44,9 @@ type Engine interface {
 
 	// Get returns a record, or ErrUnknown.
 	Get(ctx context.Context, id ID) (*Record, error)
+	// Known returns the record that Accept would return for a key with this hash, or
+	// ErrUnknown.
+	Known(ctx context.Context, key [32]byte) (*Record, error)
 	// Open lists, in the order of their IDs, the records that are not in a terminal state,
 	// and those whose webhook is pending.
 	Open(ctx context.Context) iter.Seq2[*Record, error]

@@ -107,8 +107,15 @@ func (k *kit) crash() {
 // restart ends the process, and begins another one.
 func (k *kit) restart() {
 	k.t.Helper()
+	k.reopen(memory.Options{})
+}
+
+// reopen is a restart with an engine of other options.
+func (k *kit) reopen(o memory.Options) {
+	k.t.Helper()
 	k.close()
-	k.engine = k.engine.Reopen(memory.Options{Hook: k.fault})
+	o.Hook = k.fault
+	k.engine = k.engine.Reopen(o)
 	k.open()
 }
 

@@ -85,12 +85,9 @@ func (e *Engine) newAccept(r *jobs.Record, body jobs.Body) (*accept, error) {
 func (a *accept) apply(b *batch) error {
 	a.earlier, a.earlierID = nil, nil
 	if a.head.key != nil {
-		if v := b.get(keyTable, a.head.key); len(v) == idSize+8 && int64(binary.BigEndian.Uint64(v[idSize:])) > a.now {
-			id := slices.Clone(v[:idSize])
-			if earlier, _ := find(b.get, id); earlier != nil {
-				a.earlier, a.earlierID = slices.Clone(earlier), id
-				return nil
-			}
+		if id, earlier := holder(b.get, a.head.key, a.now); earlier != nil {
+			a.earlier, a.earlierID = slices.Clone(earlier), slices.Clone(id)
+			return nil
 		}
 	}
 	if stored, _ := find(b.get, a.id); stored != nil {

@@ -92,6 +92,17 @@ func find(get func(table, []byte) []byte, id []byte) ([]byte, table) {
 	return nil, 0
 }
 
+// holder returns the record that has a key now.
+func holder(get func(table, []byte) []byte, key []byte, now int64) (id, record []byte) {
+	v := get(keyTable, key)
+	if len(v) != idSize+8 || int64(binary.BigEndian.Uint64(v[idSize:])) <= now {
+		return nil, nil
+	}
+	id = v[:idSize]
+	record, _ = find(get, id)
+	return id, record
+}
+
 // reader reads tables in a transaction for reading.
 func reader(tx *bbolt.Tx) func(table, []byte) []byte {
 	return func(t table, key []byte) []byte { return tx.Bucket(t.name()).Get(key) }

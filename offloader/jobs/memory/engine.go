@@ -179,6 +179,15 @@ func (e *Engine) Get(ctx context.Context, id jobs.ID) (r *jobs.Record, err error
 	return orNil(r, err)
 }
 
+// Known returns the record that has a key.
+func (e *Engine) Known(ctx context.Context, key [32]byte) (r *jobs.Record, err error) {
+	err = e.call(ctx, "Known", jobs.ID{}, func() error {
+		r, err = e.disk.known(key, e.options)
+		return err
+	})
+	return orNil(r, err)
+}
+
 // Open lists the records that are not done.
 func (e *Engine) Open(ctx context.Context) iter.Seq2[*jobs.Record, error] {
 	return func(yield func(*jobs.Record, error) bool) {
