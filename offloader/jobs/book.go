@@ -48,7 +48,8 @@ type entry struct {
 	hook     bool
 	hookHost string
 	suspect  bool
-	storing  bool // its end could not be stored yet
+	storing  bool // the end of its attempt could not be stored yet
+	crashed  bool // the process has crashed during its attempt, whose end is not stored yet
 	doubt    bool // a write has failed, and may have had its effect
 	offer    *Offer
 	attempt  *Attempt
@@ -242,7 +243,7 @@ func (b *book) update(e *entry, r *Record, now time.Time) {
 			b.hooks--
 		}
 	}
-	e.storing, e.doubt = e.storing && e.part == running, false
+	e.storing, e.crashed, e.doubt = e.storing && e.part == running, e.crashed && e.part == running, false
 	e.wake()
 	b.drop(e)
 }

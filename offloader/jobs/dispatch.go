@@ -419,11 +419,7 @@ func (d *dispatcher) retryStore(e *entry, r *Record, store func() error) error {
 		if err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, ErrNotNow) {
 			return err
 		}
-		d.book.mu.Lock()
-		e.storing = true
-		e.touch()
-		d.book.mu.Unlock()
-		d.observer().StoreFailed(r, err)
+		d.storeFailed(e, r, err)
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
 		case <-timer.C:

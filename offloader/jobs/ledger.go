@@ -153,19 +153,42 @@ func (l *ledger) change(ctx context.Context, e *entry, inline []byte, f func(r *
 	}
 }
 
-// refresh makes the book equal to the stored record. An attempt without a goroutine, which a
-// failure of the engine has left, is interrupted.
-func (l *ledger) refresh(e *entry) {
-	ctx := context.Background()
-	_, err := l.change(ctx, e, nil, func(r *Record, now time.Time) error {
+// interrupt stores the end of an attempt without a goroutine, which a process before or a failure
+// of the engine has left. It returns ErrNotNow if there is none.
+func (l *ledger) interrupt(ctx context.Context, e *entry) error {
+	r, err := l.change(ctx, e, nil, func(r *Record, now time.Time) error {
 		l.book.mu.Lock()
 		defer l.book.mu.Unlock()
 		if r.State != Running || e.attempt != nil {
 			return ErrNotNow
 		}
-		r.interrupt(now, false)
+		r.interrupt(now, e.crashed)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	l.book.mu.Lock()
+	e.suspect = r.Crashes > 0 && r.waits()
+	l.book.mu.Unlock()
+	l.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
+	return nil
+}
+
+// storeFailed shows and reports that the end of an attempt is not stored yet.
+func (l *ledger) storeFailed(e *entry, r *Record, err error) {
+	l.book.mu.Lock()
+	e.storing = true
+	e.touch()
+	l.book.mu.Unlock()
+	l.observer().StoreFailed(r, err)
+}
+
+// refresh makes the book equal to the stored record, and interrupts an attempt without a
+// goroutine.
+func (l *ledger) refresh(e *entry) {
+	ctx := context.Background()
+	err := l.interrupt(ctx, e)
 	if err == nil || errors.Is(err, ErrUnknown) {
 		return
 	}

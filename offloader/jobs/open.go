@@ -31,7 +31,8 @@ const (
 )
 
 // Open opens the jobs of an engine: those that have run are interrupted, those that wait are
-// queued. Close closes the engine; so does Open if it fails.
+// queued. If the engine is too full to store that a job was interrupted, the job waits until it
+// has room. Close closes the engine; so does Open if it fails.
 func Open(ctx context.Context, engine Engine, o Options) (*Service, error) {
 	l := &ledger{engine: engine, book: newBook(), clock: alarm.NewClock(wallTime), workers: make(chan struct{}, workers)}
 	l.options.Store(o.guarded())
@@ -62,7 +63,7 @@ func (s *Service) Configure(o Options) {
 func (s *Service) recover(ctx context.Context) error {
 	began := wallTime()
 	found := Recovery{Crashed: s.ledger.engine.Crashed()}
-	var ran []ID
+	var ran []*Record
 	for r, err := range s.ledger.engine.Open(ctx) {
 		switch {
 		case err != nil:
@@ -70,7 +71,7 @@ func (s *Service) recover(ctx context.Context) error {
 		case r.State.Terminal():
 			found.Hooks++
 		case r.State == Running:
-			ran = append(ran, r.ID)
+			ran = append(ran, r)
 			found.Jobs++
 			continue // the engine is not called while it lists
 		default:
@@ -99,18 +100,19 @@ func (s *Service) restore(r *Record) {
 }
 
 // interrupt stores the ends of attempts that ran when the process ended.
-func (s *Service) interrupt(ctx context.Context, ran []ID, crashed bool) error {
+func (s *Service) interrupt(ctx context.Context, ran []*Record, crashed bool) error {
 	failed := make(chan error, len(ran))
-	for _, id := range ran {
+	for _, r := range ran {
 		s.ledger.spawn(func() {
-			e := s.ledger.book.hold(id)
+			e := s.ledger.book.hold(r.ID)
 			defer s.ledger.book.release(e)
-			r, err := s.ledger.change(ctx, e, nil, func(r *Record, now time.Time) error {
-				r.interrupt(now, crashed)
-				return nil
-			})
-			if err == nil {
-				s.restoreInterrupted(e, r)
+			s.ledger.book.mu.Lock()
+			e.crashed = crashed
+			s.ledger.book.mu.Unlock()
+			err := s.ledger.interrupt(ctx, e)
+			if errors.Is(err, ErrFull) { // it is tried again, as for each failed write
+				s.ledger.storeFailed(e, r, err)
+				err = nil
 			}
 			failed <- err
 		})
@@ -120,13 +122,6 @@ func (s *Service) interrupt(ctx context.Context, ran []ID, crashed bool) error {
 		all = errors.Join(all, <-failed)
 	}
 	return all
-}
-
-func (s *Service) restoreInterrupted(e *entry, r *Record) {
-	s.ledger.book.mu.Lock()
-	e.suspect = r.Crashes > 0 && r.waits()
-	s.ledger.book.mu.Unlock()
-	s.ledger.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
 }
 
 // ring does the work that is due for a job: its webhook, its end, its next attempt.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/jobs"
+	"github.com/caddy-offload/caddy-offload/offloader/jobs/memory"
 )
 
 // What is left of a job that ran when the process ended.
@@ -239,6 +240,85 @@ func TestASurvivorIsNoSuspect(t *testing.T) {
 			if v := k.want(id, jobs.Running, ""); v.Crashes != 1 {
 				t.Fatalf("%+v", v)
 			}
+		}
+	})
+}
+
+// A store that was filled up by the process before is opened: what is stored can be read and
+// removed, nothing is accepted, and interrupted jobs go on when there is room.
+func TestAFullStoreIsOpened(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		k.Bind("r", hang, jobs.RouteLimits{})
+		again, once := k.accept(repeatable), k.accept()
+		waits := k.accept(repeatable, func(s *jobs.Submission) { s.Route = "other" })
+		old := k.accept(func(s *jobs.Submission) { s.Route = "other" })
+		_, _ = k.Cancel(t.Context(), old, "owner")
+		k.want(again, jobs.Running, "")
+		k.inject(func(c memory.Call) error {
+			if (c.Method == "Update" || c.Method == "Accept") && !c.After {
+				return jobs.ErrFull
+			}
+			return nil
+		})
+		k.crash()
+		k.Bind("r", answer("x"), jobs.RouteLimits{})
+		pass(25 * time.Second)
+		for _, id := range []jobs.ID{again, once} {
+			if v := k.want(id, jobs.Running, ""); v.WaitingFor != "store" {
+				t.Fatalf("it waits for '%s'", v.WaitingFor)
+			}
+		}
+		k.want(waits, jobs.Queued, "")
+		if _, err := k.Accept(t.Context(), submission()); !errors.Is(err, jobs.ErrFull) {
+			t.Fatal(err)
+		}
+		if err := k.Forget(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		if found := k.Stats().Recovery; found.Interrupted != 2 {
+			t.Fatalf("%+v", found)
+		}
+		k.inject(nil)
+		pass(15 * time.Second)
+		if v := k.want(again, jobs.Succeeded, ""); v.Attempt != 2 || v.Attempts[0].Reason != jobs.ProcessCrashed {
+			t.Fatalf("%+v", v)
+		}
+		k.want(once, jobs.Failed, jobs.OutcomeUnknown)
+		if len(k.ended) != 3 {
+			t.Fatalf("%d ends of attempts were reported", len(k.ended))
+		}
+	})
+}
+
+// An interrupted job that could not be stored is cancelled as others are, and another crash finds
+// it again.
+func TestAnInterruptedJobThatIsNotStored(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		k.Bind("r", hang, jobs.RouteLimits{})
+		cancelled, crashed := k.accept(repeatable), k.accept(repeatable)
+		k.want(crashed, jobs.Running, "")
+		full := func(c memory.Call) error {
+			if c.Method == "Update" && !c.After {
+				return jobs.ErrFull
+			}
+			return nil
+		}
+		k.inject(full)
+		k.crash()
+		if _, err := k.Cancel(t.Context(), cancelled, "owner"); !errors.Is(err, jobs.ErrFull) {
+			t.Fatal(err)
+		}
+		k.inject(nil)
+		if _, err := k.Cancel(t.Context(), cancelled, "owner"); err != nil {
+			t.Fatal(err)
+		}
+		k.inject(full)
+		k.crash()
+		k.inject(nil)
+		pass(15 * time.Second)
+		k.want(cancelled, jobs.Cancelled, "")
+		if v := k.want(crashed, jobs.Queued, ""); v.Crashes != 1 || v.Attempt != 1 {
+			t.Fatalf("%+v", v)
 		}
 	})
 }
