@@ -260,7 +260,7 @@ func (a *admission) room(sub *Submission, l *Limits) error {
 
 // pace bounds the submissions of a tenant in a second. The caller holds the lock of the book.
 func (a *admission) pace(name string, perSecond float64, take bool) error {
-	t, now := a.book.tenantOf(name), wallTime()
+	t, now := a.book.tenantOf(name), time.Now()
 	each := time.Duration(float64(time.Second) / perSecond)
 	if t.rate.Before(now) {
 		t.rate = now

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/caddy-offload/caddy-offload/offloader/jobs/internal/alarm"
 )
 
 // dispatcher offers the jobs of each route to its executor, one at a time: the next one when
@@ -87,7 +85,7 @@ func (d *dispatcher) next(rt *route) {
 		return
 	}
 	b := rt.bindings[len(rt.bindings)-1]
-	if b.limits.Concurrency > 0 && rt.counts[starting]+rt.counts[running] >= b.limits.Concurrency || rt.paused.After(wallTime()) {
+	if b.limits.Concurrency > 0 && rt.counts[starting]+rt.counts[running] >= b.limits.Concurrency || rt.paused.After(time.Now()) {
 		return
 	}
 	most := d.options.Load().Limits.TenantRunning
@@ -176,14 +174,15 @@ func (d *dispatcher) pause(rt *route, v Verdict) {
 		wait += rand.N(wait/2 + 1)
 	}
 	rt.rejections++
-	rt.paused = wallTime().Add(wait)
+	rt.paused = time.Now().Add(wait)
 	if v.Class == NotSent || v.Reason == breakerOpen {
 		rt.waitingFor = "breaker"
 	}
-	if rt.alarm == nil {
-		rt.alarm = alarm.New(d.pump)
+	if rt.timer == nil {
+		rt.timer = time.AfterFunc(wait, d.pump)
+	} else {
+		rt.timer.Reset(wait)
 	}
-	d.clock.Set(rt.alarm, rt.paused)
 }
 
 // Offer is a job that may be run now.
@@ -262,7 +261,7 @@ func (o *Offer) Start() (*Attempt, error) {
 			return context.Cause(o.ctx)
 		case r.State.Terminal():
 			return ErrTerminal
-		case !r.waits() || late || r.NotBefore.After(now):
+		case !r.waits() || late || d.book.early(o.entry, now):
 			return ErrNotNow
 		}
 		r.begin(now)
@@ -275,7 +274,7 @@ func (o *Offer) Start() (*Attempt, error) {
 	a.start(r)
 	o.attempt = a
 	d.accepted(o.entry.route)
-	d.observer().Started(r, a.began().Sub(o.record.since()))
+	d.observer().Started(r, max(a.began().Sub(o.record.since()), 0))
 	return a, nil
 }
 

@@ -28,8 +28,8 @@ type ledger struct {
 }
 
 // wallTime returns the time without the reading of the monotonic clock: records are compared
-// after the process has ended too.
-func wallTime() time.Time { return time.Now().Round(0).UTC() }
+// after the process has ended too. Tests replace it to let the clock jump.
+var wallTime = func() time.Time { return time.Now().Round(0).UTC() }
 
 // hostOf returns the host of a webhook, for the bound of its deliveries.
 func hostOf(h *Hook) string {
@@ -114,7 +114,7 @@ func (l *ledger) publish(e *entry, r *Record) {
 		e.alarm = alarm.New(func() { l.ring(e) })
 	}
 	if e.alarm != nil {
-		l.clock.Set(e.alarm, at)
+		l.clock.Set(e.alarm, e.soonest(at, now))
 	}
 	l.book.mu.Unlock()
 	l.moved()
@@ -288,7 +288,7 @@ func (s *sweeps) begin(c *alarm.Clock) {
 
 // sweep removes the jobs whose time is over.
 func (l *ledger) sweep(ctx context.Context) {
-	l.book.tidy(wallTime())
+	l.book.tidy()
 	for ctx.Err() == nil {
 		due, err := l.engine.Due(ctx, wallTime(), sweepBatch)
 		if err != nil {

@@ -152,8 +152,11 @@ func (s *Service) pass(e *entry) {
 		}
 		return ErrNotNow
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotNow):
 		s.ledger.refresh(e)
+	case err != nil && !errors.Is(err, ErrUnknown):
+		s.ledger.doubt(e)
 	}
 }
 

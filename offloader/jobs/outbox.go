@@ -91,7 +91,7 @@ func (o *outbox) try(e *entry) (again bool) {
 	if err != nil {
 		return true
 	}
-	if !r.hookPending() || r.Hook.Next.After(wallTime()) {
+	if !r.hookPending() || o.early(e, r) {
 		o.refresh(e)
 		return false
 	}
@@ -118,6 +118,12 @@ func (o *outbox) try(e *entry) (again bool) {
 		options.Observer.Delivered(stored, d)
 	}
 	return err != nil
+}
+
+// early reports whether the time of the next try is still to come, also of one that was stored
+// meanwhile.
+func (o *outbox) early(e *entry, r *Record) bool {
+	return r.Hook.Next.After(wallTime()) && (o.differs(e, r) || o.book.early(e, wallTime()))
 }
 
 // message makes the message of a job.

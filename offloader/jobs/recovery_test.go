@@ -244,7 +244,7 @@ func TestASurvivorIsNoSuspect(t *testing.T) {
 	})
 }
 
-// A store that was filled up by the process before is opened: what is stored can be read and
+// A store that was filled up by the process before is opened: stored jobs can be read and
 // removed, nothing is accepted, and interrupted jobs go on when there is room.
 func TestAFullStoreIsOpened(t *testing.T) {
 	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {

@@ -15,8 +15,9 @@
 //	          queued -> expired | cancelled
 //
 // Times of jobs are those of the wall clock, since they outlive the process. A step of the
-// clock moves them by the step, and no job is lost; a step forward is noticed within 15
-// seconds. The timeout of an attempt that runs does not follow steps.
+// clock moves deadlines and removals by the step, and no job is lost; a step forward is noticed
+// within 15 seconds. A step back delays no retry, also over a restart, and in the process no
+// webhook: they wait as long as they would have. The timeout of an attempt that runs does not follow steps.
 //
 // An engine may have stored a job or a change although it has reported an error. The service
 // looks for it, so that no job is stored and never runs.

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -329,6 +330,18 @@ func (r *Record) keepFor(try time.Time) {
 
 // hookPending reports whether the webhook has to be tried.
 func (r *Record) hookPending() bool { return r.Hook != nil && r.Hook.State == HookPending }
+
+// awaits returns the time of the next attempt, or of the next try of the webhook, and how long
+// the wait for it is at most. The zero time is none.
+func (r *Record) awaits() (at time.Time, longest time.Duration) {
+	switch last := len(r.Attempts) - 1; {
+	case r.State.Terminal() && r.hookPending():
+		return r.Hook.Next, math.MaxInt64
+	case r.waits() && last >= 0:
+		return r.NotBefore, max(r.NotBefore.Sub(r.Attempts[last].Ended), 0)
+	}
+	return time.Time{}, 0
+}
 
 // next returns the time at which something happens to the job without a call: it may run, it
 // is too late, or its webhook is tried. The zero time is never.
