@@ -185,7 +185,7 @@ func (r *Record) settle(now time.Time, o outcome) {
 	if o.Class == Interrupted {
 		last := &r.Attempts[len(r.Attempts)-1]
 		last.Status, last.Bytes = o.status, o.bytes
-		r.interrupt(now, false)
+		r.interrupt(now, Closed)
 		return
 	}
 	r.end(now, o)

@@ -49,7 +49,7 @@ type entry struct {
 	hookHost string
 	suspect  bool
 	storing  bool // the end of its attempt could not be stored yet
-	crashed  bool // the process has crashed during its attempt, whose end is not stored yet
+	left     End  // how the process has ended that has left its attempt, whose end is not stored yet
 	doubt    bool // a write has failed, and may have had its effect
 	offer    *Offer
 	attempt  *Attempt
@@ -250,7 +250,9 @@ func (b *book) update(e *entry, r *Record, now time.Time) {
 			b.hooks--
 		}
 	}
-	e.storing, e.crashed, e.doubt = e.storing && e.part == running, e.crashed && e.part == running, false
+	if e.doubt = false; e.part != running {
+		e.storing, e.left = false, Closed
+	}
 	e.wake()
 	b.drop(e)
 }
@@ -268,9 +270,7 @@ func (b *book) leave(e *entry) {
 
 // enter puts an entry where it belongs.
 func (b *book) enter(e *entry, r *Record, now time.Time) {
-	if e.part == running && r.State != Running {
-		e.suspect = false // it has survived
-	}
+	e.suspect = r.Crashes > 0
 	switch {
 	case r.State == Running:
 		b.place(e, running)

@@ -388,8 +388,9 @@ func (d *dispatcher) stop(e *entry, cause error) {
 	}
 }
 
-// stopOffers ends the offers that have not been started, and forbids others.
-func (d *dispatcher) stopOffers() {
+// stopOffers ends the offers that have not been started, and forbids others. It reports whether
+// attempts run.
+func (d *dispatcher) stopOffers() bool {
 	d.book.mu.Lock()
 	defer d.book.mu.Unlock()
 	d.book.stopping = true
@@ -398,6 +399,7 @@ func (d *dispatcher) stopOffers() {
 			e.offer.stop(ErrStopping)
 		}
 	}
+	return len(d.attempts) > 0
 }
 
 // abandon interrupts the attempts whose executors have not returned.

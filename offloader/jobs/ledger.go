@@ -162,15 +162,12 @@ func (l *ledger) interrupt(ctx context.Context, e *entry) error {
 		if r.State != Running || e.attempt != nil {
 			return ErrNotNow
 		}
-		r.interrupt(now, e.crashed)
+		r.interrupt(now, e.left)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	l.book.mu.Lock()
-	e.suspect = r.Crashes > 0 && r.waits()
-	l.book.mu.Unlock()
 	l.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
 	return nil
 }

@@ -62,7 +62,8 @@ func (s *Service) Configure(o Options) {
 // recover fills the book from the engine.
 func (s *Service) recover(ctx context.Context) error {
 	began := wallTime()
-	found := Recovery{Crashed: s.ledger.engine.Crashed()}
+	end := s.ledger.engine.LastEnd()
+	found := Recovery{Crashed: end != Closed}
 	var ran []*Record
 	for r, err := range s.ledger.engine.Open(ctx) {
 		switch {
@@ -80,7 +81,7 @@ func (s *Service) recover(ctx context.Context) error {
 		s.restore(r)
 	}
 	found.Interrupted = len(ran)
-	if err := s.interrupt(ctx, ran, found.Crashed); err != nil {
+	if err := s.interrupt(ctx, ran, end); err != nil {
 		return err
 	}
 	found.Took = wallTime().Sub(began)
@@ -94,20 +95,17 @@ func (s *Service) restore(r *Record) {
 	e := s.ledger.book.hold(r.ID)
 	defer s.ledger.book.release(e)
 	s.ledger.publish(e, r)
-	s.ledger.book.mu.Lock()
-	e.suspect = r.Crashes > 0 && r.waits()
-	s.ledger.book.mu.Unlock()
 }
 
 // interrupt stores the ends of attempts that ran when the process ended.
-func (s *Service) interrupt(ctx context.Context, ran []*Record, crashed bool) error {
+func (s *Service) interrupt(ctx context.Context, ran []*Record, end End) error {
 	failed := make(chan error, len(ran))
 	for _, r := range ran {
 		s.ledger.spawn(func() {
 			e := s.ledger.book.hold(r.ID)
 			defer s.ledger.book.release(e)
 			s.ledger.book.mu.Lock()
-			e.crashed = crashed
+			e.left = end
 			s.ledger.book.mu.Unlock()
 			err := s.ledger.interrupt(ctx, e)
 			if errors.Is(err, ErrFull) { // it is tried again, as for each failed write
@@ -170,7 +168,10 @@ func (s *Service) Close(ctx context.Context) error {
 
 func (s *Service) close(ctx context.Context) error {
 	d := s.attempts
-	d.stopOffers()
+	if d.stopOffers() {
+		// An error changes nothing: then an end before that of the attempts is a crash.
+		_ = s.ledger.engine.Stopping(context.WithoutCancel(ctx))
+	}
 	ended := make(chan struct{})
 	go func() {
 		d.live.Wait()

@@ -221,6 +221,68 @@ func TestTimesPassWhileTheProcessIsAway(t *testing.T) {
 	})
 }
 
+// Only crashes that a job may have caused make it poisonous: not the end of its machine, not a
+// kill while the process waits for its attempts, and not crashes before an attempt that has gone
+// well for the process.
+func TestAHealthyJobSurvivesTheEndsOfItsProcesses(t *testing.T) {
+	patient := func(s *jobs.Submission) { s.Repeatable, s.Policy.MaxAttempts = true, 10 }
+	for name, c := range map[string]struct {
+		end    func(k *kit)
+		reason string
+		counts bool
+	}{
+		"power cuts": {(*kit).powerCut, jobs.MachineStopped, true},
+		"kills":      {(*kit).kill, jobs.ProcessStopped, false},
+		"stops":      {(*kit).restart, jobs.ProcessStopped, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+				id := k.accept(patient)
+				for range 5 {
+					k.Bind("r", hang, jobs.RouteLimits{})
+					k.want(id, jobs.Running, "")
+					c.end(k)
+				}
+				v := k.want(id, jobs.Queued, "")
+				if a := v.Attempts[4]; v.Crashes != 0 || a.Class != jobs.Interrupted || a.Reason != c.reason || (v.Uncounted == 0) != c.counts {
+					t.Fatalf("%+v", v)
+				}
+			})
+		})
+	}
+	t.Run("crashes that do not follow each other", func(t *testing.T) {
+		bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+			id := k.accept(patient, func(s *jobs.Submission) { s.Policy.MaxBackoff = 0 })
+			for range 3 {
+				g := newGated()
+				k.Bind("r", g, jobs.RouteLimits{})
+				g.ids()
+				g.end(id, jobs.Broken)
+				pass(time.Second)
+				k.want(id, jobs.Running, "")
+				k.crash()
+			}
+			if v := k.want(id, jobs.Queued, ""); v.Crashes != 1 || v.Attempt != 6 {
+				t.Fatalf("%+v", v)
+			}
+		})
+	})
+}
+
+// An attempt that has not reached the upstream says nothing about the job.
+func TestAnAttemptThatWasNotSentAcquitsNoJob(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		id := k.accept(repeatable)
+		k.Bind("r", hang, jobs.RouteLimits{})
+		k.want(id, jobs.Running, "")
+		k.crash()
+		defer k.Bind("r", fail(jobs.Verdict{Class: jobs.NotSent}), jobs.RouteLimits{})()
+		if v := k.want(id, jobs.RetryWait, ""); v.Crashes != 1 {
+			t.Fatalf("%+v", v)
+		}
+	})
+}
+
 // Jobs that have survived an attempt after a crash run with each other again.
 func TestASurvivorIsNoSuspect(t *testing.T) {
 	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
@@ -230,14 +292,14 @@ func TestASurvivorIsNoSuspect(t *testing.T) {
 		k.crash()
 		k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
 			if a.Record().Attempt == 2 {
-				return jobs.Verdict{Class: jobs.NotSent}
+				return jobs.Verdict{Class: jobs.Broken}
 			}
 			<-a.Context().Done()
 			return jobs.Verdict{Class: jobs.Aborted}
 		}), jobs.RouteLimits{})
 		pass(time.Minute)
 		for _, id := range ids {
-			if v := k.want(id, jobs.Running, ""); v.Crashes != 1 {
+			if v := k.want(id, jobs.Running, ""); v.Crashes != 0 {
 				t.Fatalf("%+v", v)
 			}
 		}

@@ -19,6 +19,12 @@
 // within 15 seconds. A step back delays no retry, also over a restart, and in the process no
 // webhook: they wait as long as they would have. The timeout of an attempt that runs does not follow steps.
 //
+// A job during which the process has crashed may be the reason. It is suspect, and one suspect
+// job runs at a time, next to those that are not, so that the next crash counts for one of them
+// alone. After three crashes in a row it is dead. An attempt that may have reached the upstream
+// and has ended otherwise clears it. The end of the machine, and a kill while Close waits for
+// attempts, are no crashes.
+//
 // An engine may have stored a job or a change although it has reported an error. The service
 // looks for it, so that no job is stored and never runs.
 package jobs

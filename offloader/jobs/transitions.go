@@ -31,9 +31,11 @@ const (
 	NotStored      = "result_not_stored"
 	// Panicked: the executor has panicked.
 	Panicked = "panic"
-	// ProcessCrashed and ProcessStopped: the process has ended during the attempt.
+	// ProcessCrashed, ProcessStopped and MachineStopped: the process has ended during the
+	// attempt, without notice, by request, or with its machine.
 	ProcessCrashed = "process_crashed"
 	ProcessStopped = "process_stopped"
+	MachineStopped = "machine_stopped"
 )
 
 // maxCrashes is how many crashes of the process a job survives.
@@ -148,6 +150,9 @@ func (r *Record) end(now time.Time, o outcome) {
 	last := &r.Attempts[len(r.Attempts)-1]
 	last.Ended, last.Class, last.Reason = now, o.Class, o.Reason
 	last.Status, last.Bytes = o.status, o.bytes
+	if o.Class != NotSent && o.Class != Busy {
+		r.Crashes = 0 // it has run, and the process is there
+	}
 	switch o.Class {
 	case Completed:
 		r.Response = o.response
@@ -203,18 +208,20 @@ func (r *Record) backoff() time.Duration {
 	return rand.N(ceiling) + 1
 }
 
-// interrupt records that the process has ended during the attempt. The job is queued again if
-// it may be, without a wait.
-func (r *Record) interrupt(now time.Time, crashed bool) {
-	reason := ProcessStopped
-	if crashed {
-		reason = ProcessCrashed
-		r.Crashes++
-	}
+// interrupt records that the process has ended during the attempt, and how. The job is queued
+// again if it may be, without a wait. An attempt does not count if it cannot be the reason.
+func (r *Record) interrupt(now time.Time, how End) {
 	last := &r.Attempts[len(r.Attempts)-1]
-	last.Ended, last.Class, last.Reason = now, Interrupted, reason
-	if !crashed {
-		r.Uncounted++ // it is not the fault of the job
+	last.Ended, last.Class = now, Interrupted
+	switch how {
+	case Crashed:
+		last.Reason = ProcessCrashed
+		r.Crashes++
+	case PowerCut:
+		last.Reason = MachineStopped
+	default:
+		last.Reason = ProcessStopped
+		r.Uncounted++
 	}
 	late, isLate := r.late(now)
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/jobs"
 )
 
-// change is one of the three changes of records.
+// change changes the database.
 type change interface {
 	// apply changes the transaction, unless it returns an error.
 	apply(b *batch) error
@@ -261,6 +261,23 @@ func (r *removal) apply(b *batch) error {
 		r.files = append(r.files, resultName(id, h.result))
 	}
 	b.del(from, r.id)
+	return nil
+}
+
+// stopping stores that the process is about to end.
+type stopping struct{}
+
+// Stopping stores that the process is about to end.
+func (e *Engine) Stopping(ctx context.Context) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.life.RUnlock()
+	return e.writer.do(ctx, stopping{})
+}
+
+func (stopping) apply(b *batch) error {
+	b.put(metaTable, usedKey, usedStopping)
 	return nil
 }
 

@@ -37,11 +37,19 @@ const fill = 0.9
 
 // Keys of metaTable.
 var (
-	schemaKey = []byte("schema")
-	cleanKey  = []byte("clean")
-	bootsKey  = []byte("boots")
-	saltKey   = []byte("salt")
-	totalsKey = []byte("totals")
+	schemaKey  = []byte("schema")
+	usedKey    = []byte("clean") // whether a process uses the store
+	machineKey = []byte("machine")
+	bootsKey   = []byte("boots")
+	saltKey    = []byte("salt")
+	totalsKey  = []byte("totals")
+)
+
+// Values of usedKey.
+var (
+	usedOpen     = []byte{0}
+	usedClosed   = []byte{1}
+	usedStopping = []byte{2}
 )
 
 // schema is the version of what the tables contain.

@@ -17,6 +17,8 @@ type disk struct {
 	keys  map[[32]byte]jobs.ID
 	files map[string]*file // bodies
 	names int              // of files so far
+	// stopping: the process that uses the disk is about to end.
+	stopping bool
 }
 
 func newDisk() *disk {
