@@ -154,12 +154,14 @@ func (d *dispatcher) read(o *Offer) (*Record, error) {
 func (d *dispatcher) back(o *Offer, v Verdict) {
 	e, rt := o.entry, o.entry.route
 	d.book.mu.Lock()
-	e.offer = nil
 	rt.queue.Charge(e.tenant.name, -o.charged)
-	if e.part == offered || e.part == starting {
-		d.book.place(e, queued)
-		if o.ctx.Err() == nil {
-			d.pause(rt, v)
+	if e.offer == o {
+		e.offer = nil
+		if e.part == offered || e.part == starting {
+			d.book.place(e, queued)
+			if o.ctx.Err() == nil {
+				d.pause(rt, v)
+			}
 		}
 	}
 	d.book.mu.Unlock()
@@ -304,7 +306,7 @@ func (o *Offer) failed(a *Attempt) {
 	b := o.dispatcher.book
 	b.mu.Lock()
 	doubt := o.entry.doubt
-	if !doubt && o.entry.part == starting {
+	if !doubt && o.entry.offer == o && o.entry.part == starting {
 		b.place(o.entry, offered)
 	}
 	b.mu.Unlock()
@@ -337,10 +339,12 @@ func (d *dispatcher) takeBack(o *Offer) {
 func (d *dispatcher) begin(o *Offer) (*Attempt, error) {
 	d.book.mu.Lock()
 	defer d.book.mu.Unlock()
-	if d.book.stopping {
+	switch {
+	case d.book.stopping:
 		return nil, ErrStopping
-	}
-	if o.entry.part == offered {
+	case o.entry.offer != o: // the job has ended meanwhile, and was offered again
+		return nil, ErrNotNow
+	case o.entry.part == offered:
 		d.book.place(o.entry, starting)
 	}
 	return d.attempt(o.entry, o.ctx, o.cancel, o.charged), nil
