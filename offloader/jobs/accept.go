@@ -8,10 +8,14 @@ import (
 
 // NewBody begins the body of a submission. A body that is longer than InlineBytes becomes
 // durable when it is accepted, and is removed when it is rejected; call Discard for one that is
-// not handed in.
+// not handed in. If the store has no room for it, Accept says so: a submission with a known key
+// needs none.
 func (s *Service) NewBody(ctx context.Context) (BodyWriter, error) {
 	w, err := s.ledger.engine.NewBody(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrFull):
+		w = noRoom{err}
+	case err != nil:
 		return nil, err
 	}
 	return &lateBody{BodyWriter: w}, nil
@@ -25,17 +29,29 @@ type lateBody struct {
 
 func (b *lateBody) Write(p []byte) (int, error) {
 	n, err := b.BodyWriter.Write(p)
+	if errors.Is(err, ErrFull) {
+		b.Discard()
+		b.BodyWriter = noRoom{err}
+		n, err = len(p), nil
+	}
 	b.size += int64(n)
 	return n, err
 }
 
 // End returns the body for a submission.
 func (b *lateBody) End() (Body, error) {
-	if b.size <= InlineBytes {
+	if _, full := b.BodyWriter.(noRoom); !full && b.size <= InlineBytes {
 		return b.BodyWriter.End()
 	}
 	return Body{Size: b.size, late: b.BodyWriter}, nil
 }
+
+// noRoom is a body that the store has no room for.
+type noRoom struct{ why error }
+
+func (noRoom) Write(p []byte) (int, error) { return len(p), nil }
+func (n noRoom) End() (Body, error)        { return Body{}, n.why }
+func (noRoom) Discard()                    {}
 
 // end makes the body durable.
 func (b *Body) end() error {
@@ -67,7 +83,9 @@ func (s *Service) Check(ctx context.Context, route, tenant string, size int64) e
 	return err
 }
 
-// Accept stores a submission as a queued job. It takes over the body, also if it fails.
+// Accept stores a submission as a queued job. It takes over the body, also if it fails. A
+// submission whose key belongs to an earlier job gets that job, also if there is no room for
+// another one.
 func (s *Service) Accept(ctx context.Context, sub Submission) (Accepted, error) {
 	return s.admission.accept(ctx, sub, time.Time{})
 }
@@ -89,9 +107,25 @@ func (a *admission) accept(ctx context.Context, sub Submission, began time.Time)
 	acc, err := a.try(ctx, &sub, began)
 	if err != nil {
 		sub.Body.discard()
+		acc, err = a.known(ctx, &sub, err)
+	}
+	if err != nil {
 		a.rejected(sub.Route, err)
 	}
 	return acc, err
+}
+
+// known answers a submission that there is no room for: if its key belongs to an earlier job,
+// it needs none.
+func (a *admission) known(ctx context.Context, sub *Submission, why error) (Accepted, error) {
+	if sub.Key == nil || !errors.Is(why, ErrQueueFull) && !errors.Is(why, ErrTenantLimit) && !errors.Is(why, ErrFull) {
+		return Accepted{}, why
+	}
+	r, err := a.engine.Known(ctx, sub.Key.Hash)
+	if err != nil {
+		return Accepted{}, why
+	}
+	return a.earlier(sub, r, nil)
 }
 
 func (a *admission) try(ctx context.Context, sub *Submission, began time.Time) (Accepted, error) {
@@ -134,9 +168,7 @@ func (a *admission) try(ctx context.Context, sub *Submission, began time.Time) (
 		attempt.start(r.clone())
 	}
 	a.publish(e, r)
-	if f := a.observer().Accepted; f != nil {
-		f(r.clone())
-	}
+	a.observer().Accepted(r.clone())
 	return Accepted{View: a.view(r), Attempt: attempt}, nil
 }
 
@@ -170,9 +202,7 @@ func (a *admission) earlier(sub *Submission, r *Record, err error) (Accepted, er
 	case r.Key != nil && r.Key.Fingerprint != sub.Key.Fingerprint:
 		return Accepted{}, ErrKeyReused
 	}
-	if f := a.observer().Repeated; f != nil {
-		f(r)
-	}
+	a.observer().Repeated(r)
 	return Accepted{View: a.view(r), Earlier: true}, nil
 }
 
@@ -230,7 +260,7 @@ func (a *admission) room(sub *Submission, l *Limits) error {
 
 // pace bounds the submissions of a tenant in a second. The caller holds the lock of the book.
 func (a *admission) pace(name string, perSecond float64, take bool) error {
-	t, now := a.book.tenantOf(name), wallTime()
+	t, now := a.book.tenantOf(name), time.Now()
 	each := time.Duration(float64(time.Second) / perSecond)
 	if t.rate.Before(now) {
 		t.rate = now
@@ -248,9 +278,6 @@ func (a *admission) pace(name string, perSecond float64, take bool) error {
 // rejected reports a rejection.
 func (a *admission) rejected(route string, err error) {
 	f := a.observer().Rejected
-	if f == nil {
-		return
-	}
 	for _, known := range []struct {
 		err    error
 		reason string

@@ -274,3 +274,76 @@ func TestTheBodyOfARejectedSubmissionIsRemoved(t *testing.T) {
 		}
 	})
 }
+
+// A key that is known needs no room: a client that sends its request again gets its job, whatever
+// is full meanwhile.
+func TestAKnownKeyNeedsNoRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits jobs.Limits
+		store  int64
+		size   int
+		want   error
+	}{
+		"queue":         {jobs.Limits{Queue: 1}, 0, 0, jobs.ErrQueueFull},
+		"tenant":        {jobs.Limits{TenantQueue: 1}, 0, 0, jobs.ErrTenantLimit},
+		"bytes":         {jobs.Limits{TenantBytes: 30_000}, 0, 20_000, jobs.ErrTenantLimit},
+		"store":         {jobs.Limits{}, 30_000, 20_000, jobs.ErrFull},
+		"store, inline": {jobs.Limits{}, 30_000, 16_000, jobs.ErrFull},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{Limits: c.limits}, func(t *testing.T, k *kit) {
+				k.reopen(memory.Options{Limit: c.store})
+				body := func(s *jobs.Submission) { s.Body = k.body(c.size) }
+				id := k.accept(keyed(1, 1), body)
+				for range 2 {
+					acc, err := k.Accept(t.Context(), submission(keyed(1, 1), body))
+					if err != nil || !acc.Earlier || acc.View.ID != id {
+						t.Fatal(acc, err)
+					}
+				}
+				if _, err := k.Accept(t.Context(), submission(keyed(1, 2), body)); !errors.Is(err, jobs.ErrKeyReused) {
+					t.Fatal(err)
+				}
+				if _, err := k.Accept(t.Context(), submission(keyed(2, 1), body)); !errors.Is(err, c.want) {
+					t.Fatal(err)
+				}
+				if len(k.rejected) != 2 || k.engine.Files() > 1 {
+					t.Fatalf("rejected %v, %d files", k.rejected, k.engine.Files())
+				}
+			})
+		})
+	}
+}
+
+// The disk may be full before the body is written.
+func TestAKnownKeyNeedsNoRoomForItsBody(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		for _, size := range []int{10, 20_000} {
+			for _, method := range []string{"NewBody", "BodyWriter.Write"} {
+				id := k.accept(keyed(byte(size%7), 1))
+				k.inject(func(c memory.Call) error {
+					if c.Method == method && !c.After {
+						return jobs.ErrFull
+					}
+					return nil
+				})
+				acc, err := k.Accept(t.Context(), submission(keyed(byte(size%7), 1), func(s *jobs.Submission) { s.Body = k.body(size) }))
+				if err != nil || !acc.Earlier || acc.View.ID != id {
+					t.Fatal(method, acc, err)
+				}
+				_, err = k.Accept(t.Context(), submission(func(s *jobs.Submission) { s.Body = k.body(size) }))
+				if !errors.Is(err, jobs.ErrFull) {
+					t.Fatal(method, err)
+				}
+				k.inject(nil)
+				if err := k.Forget(t.Context(), k.get(id).ID); !errors.Is(err, jobs.ErrNotTerminal) {
+					t.Fatal(err)
+				}
+				_, _ = k.Cancel(t.Context(), id, "owner")
+				if err := k.Forget(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}

@@ -38,6 +38,7 @@ type Attempt struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	record *Record
+	since  time.Time // its begin by the monotonic clock
 
 	mu       sync.Mutex
 	head     *Response
@@ -59,9 +60,10 @@ func (a *Attempt) start(r *Record) {
 	a.dispatcher.book.mu.Lock()
 	defer a.dispatcher.book.mu.Unlock()
 	a.record = r
+	a.since = time.Now().Add(-wallTime().Sub(a.began()))
 	a.ctx, a.cancel = a.base, func() {}
 	if t := r.Policy.AttemptTimeout; t > 0 {
-		a.ctx, a.cancel = context.WithTimeoutCause(a.base, t-wallTime().Sub(a.began()), ErrAttemptTimeout)
+		a.ctx, a.cancel = context.WithDeadlineCause(a.base, a.since.Add(t), ErrAttemptTimeout)
 	}
 }
 
@@ -183,7 +185,7 @@ func (r *Record) settle(now time.Time, o outcome) {
 	if o.Class == Interrupted {
 		last := &r.Attempts[len(r.Attempts)-1]
 		last.Status, last.Bytes = o.status, o.bytes
-		r.interrupt(now, false)
+		r.interrupt(now, Closed)
 		return
 	}
 	r.end(now, o)
@@ -206,7 +208,7 @@ func (a *Attempt) leave(r *Record, err error) {
 	a.cancel()
 	a.stop(nil)
 	d.end(a)
-	took := wallTime().Sub(a.began()).Seconds()
+	took := time.Since(a.since).Seconds()
 	d.book.mu.Lock()
 	rt := a.entry.route
 	rt.queue.Charge(a.entry.tenant.name, took-a.charged)
@@ -215,8 +217,8 @@ func (a *Attempt) leave(r *Record, err error) {
 		a.entry.offer = nil
 	}
 	d.book.mu.Unlock()
-	if f := d.observer().Ended; f != nil && err == nil {
-		f(r, r.Attempts[len(r.Attempts)-1])
+	if err == nil {
+		d.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
 	}
 }
 

@@ -48,11 +48,16 @@ type entry struct {
 	hook     bool
 	hookHost string
 	suspect  bool
-	storing  bool // its end could not be stored yet
+	storing  bool // the end of its attempt could not be stored yet
+	left     End  // how the process has ended that has left its attempt, whose end is not stored yet
 	doubt    bool // a write has failed, and may have had its effect
 	offer    *Offer
 	attempt  *Attempt
 	alarm    *alarm.Alarm
+	// awaited is the time of the next attempt, or of the next try of the webhook, as the record
+	// has it. At ripe, which has a reading of the monotonic clock, the job has waited for that
+	// long, wherever the wall clock is then.
+	awaited, ripe time.Time
 }
 
 // part is where a job counts.
@@ -76,12 +81,28 @@ type route struct {
 	counts   [running + 1]int
 	bytes    int64 // of the bodies of jobs that wait
 	mean     float64
-	// paused is until when no job is offered, after rejections in a row.
+	// paused is until when no job is offered, after rejections in a row, by the monotonic clock.
 	paused     time.Time
 	rejections int
 	// waitingFor is what the executor has said, for views.
 	waitingFor string
-	alarm      *alarm.Alarm
+	timer      *time.Timer // for the end of the pause
+}
+
+// cost returns how many seconds an attempt is expected to take.
+func (rt *route) cost() float64 {
+	if rt.mean > 0 {
+		return rt.mean
+	}
+	return 1
+}
+
+// learn takes the duration of an attempt into the mean.
+func (rt *route) learn(seconds float64) {
+	if rt.mean == 0 {
+		rt.mean = seconds
+	}
+	rt.mean += (seconds - rt.mean) / 8
 }
 
 // binding is an executor of a route.
@@ -95,7 +116,7 @@ type tenant struct {
 	name           string
 	entries        int
 	waits, running int
-	rate           time.Time // when its submissions are within its rate again
+	rate           time.Time // when its submissions are within its rate again, by the monotonic clock
 }
 
 func newBook() *book {
@@ -203,6 +224,9 @@ func (b *book) place(e *entry, to part) {
 // The caller holds the lock.
 func (b *book) update(e *entry, r *Record, now time.Time) {
 	hook := false
+	if r != nil {
+		e.await(r, now)
+	}
 	switch {
 	case r == nil:
 		b.leave(e)
@@ -226,7 +250,9 @@ func (b *book) update(e *entry, r *Record, now time.Time) {
 			b.hooks--
 		}
 	}
-	e.storing, e.doubt = e.storing && e.part == running, false
+	if e.doubt = false; e.part != running {
+		e.storing, e.left = false, Closed
+	}
 	e.wake()
 	b.drop(e)
 }
@@ -244,13 +270,11 @@ func (b *book) leave(e *entry) {
 
 // enter puts an entry where it belongs.
 func (b *book) enter(e *entry, r *Record, now time.Time) {
-	if e.part == running && r.State != Running {
-		e.suspect = false // it has survived
-	}
+	e.suspect = r.Crashes > 0
 	switch {
 	case r.State == Running:
 		b.place(e, running)
-	case r.NotBefore.After(now):
+	case e.early(now):
 		b.place(e, idle)
 	case e.part != offered && e.part != starting:
 		key := queue.Key{Tenant: r.Tenant, Since: r.since(), ID: [22]byte(r.ID)}
@@ -260,6 +284,33 @@ func (b *book) enter(e *entry, r *Record, now time.Time) {
 		e.key = key
 		b.place(e, queued)
 	}
+}
+
+// await sets the time that the job waits for. The caller holds the lock.
+func (e *entry) await(r *Record, now time.Time) {
+	at, longest := r.awaits()
+	if !at.Equal(e.awaited) {
+		e.awaited, e.ripe = at, time.Now().Add(min(at.Sub(now), longest))
+	}
+}
+
+// early reports whether the awaited time is still to come. The caller holds the lock.
+func (e *entry) early(now time.Time) bool { return e.awaited.After(now) && e.ripe.After(time.Now()) }
+
+// early is the same for a caller without the lock.
+func (b *book) early(e *entry, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return e.early(now)
+}
+
+// soonest returns the time of the alarm of a job to which something happens at a time. The
+// caller holds the lock.
+func (e *entry) soonest(at, now time.Time) time.Time {
+	if ripe := now.Add(time.Until(e.ripe)); e.early(now) && ripe.Before(at) {
+		return ripe
+	}
+	return at
 }
 
 // wake wakes the watchers. The caller holds the lock.
@@ -313,18 +364,19 @@ func (b *book) view(r *Record, l *Limits, now time.Time) View {
 		changes = e.changes
 	}
 	v.Version = fmt.Sprintf("%d-%d.%d", r.Generation, r.Rev, changes)
-	if r.State == RetryWait && !r.NotBefore.After(now) {
+	known := e != nil && e.rev == r.Rev
+	if r.State == RetryWait && (known && e.part != idle || !r.NotBefore.After(now)) {
 		v.State = Queued
 	}
 	if r.Response != nil {
 		v.Bytes = r.Response.Size
 	}
-	if e == nil || e.rev != r.Rev {
+	if !known {
 		return v
 	}
 	switch e.part {
 	case idle, queued, offered, starting:
-		v.Position, v.WaitingFor = b.waits(e, l, now)
+		v.Position, v.WaitingFor = b.waits(e, l)
 	case running:
 		if a := e.attempt; a != nil {
 			v.Progress = a.progress
@@ -342,7 +394,7 @@ func (b *book) view(r *Record, l *Limits, now time.Time) View {
 }
 
 // waits returns the position of a job that waits, and why it does. The caller holds the lock.
-func (b *book) waits(e *entry, l *Limits, now time.Time) (position int, reason string) {
+func (b *book) waits(e *entry, l *Limits) (position int, reason string) {
 	rt := e.route
 	switch {
 	case e.part == idle:
@@ -357,16 +409,17 @@ func (b *book) waits(e *entry, l *Limits, now time.Time) (position int, reason s
 		return position, "route"
 	case e.part == queued && l.TenantRunning > 0 && e.tenant.running >= l.TenantRunning:
 		return position, "tenant"
-	case rt.waitingFor != "" && (rt.counts[offered] > 0 || rt.paused.After(now)):
+	case rt.waitingFor != "" && (rt.counts[offered] > 0 || rt.paused.After(time.Now())):
 		return position, rt.waitingFor
 	}
 	return position, "permit"
 }
 
 // tidy forgets routes and tenants without jobs.
-func (b *book) tidy(now time.Time) {
+func (b *book) tidy() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now()
 	for name, t := range b.tenants {
 		if t.entries == 0 && !t.rate.After(now) {
 			delete(b.tenants, name)

@@ -97,32 +97,40 @@ func (s *Service) Retry(ctx context.Context, id ID) (View, error) {
 	if err := s.admission.retryable(ctx, r); err != nil {
 		return s.ledger.view(r), err
 	}
-	wake, stop := s.Watch(id)
-	defer stop()
-	for {
+	err = s.afterMessage(ctx, id, func() error {
 		r, err = s.ledger.change(ctx, e, nil, func(r *Record, now time.Time) error {
 			switch {
 			case !r.State.Terminal():
 				return ErrNotTerminal
-			case r.hookPending() && r.Hook.Tries == 0 && s.ledger.options.Load().Deliver != nil:
-				return errAlready
+			case s.ledger.owesMessage(r):
+				return errHookPending
 			}
 			r.retry(now)
 			return nil
 		})
-		if !errors.Is(err, errAlready) {
-			break
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return s.ledger.view(r), context.Cause(ctx)
-		}
-	}
+		return err
+	})
 	if r == nil {
 		return View{}, err
 	}
 	return s.ledger.view(r), err
+}
+
+// afterMessage calls f again after each change of the job, while it returns errHookPending.
+func (s *Service) afterMessage(ctx context.Context, id ID, f func() error) error {
+	wake, stop := s.Watch(id)
+	defer stop()
+	for {
+		err := f()
+		if !errors.Is(err, errHookPending) {
+			return err
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // retryable reports why a job cannot be run again.
@@ -138,15 +146,21 @@ func (a *admission) retryable(ctx context.Context, r *Record) error {
 	return body.Close()
 }
 
-// Forget removes a job that has ended, with all its bytes and its key.
+// Forget removes a job that has ended, with all its bytes and its key. If its webhook has not
+// been tried, Forget waits for that; further tries are given up.
 func (s *Service) Forget(ctx context.Context, id ID) error {
 	e := s.ledger.book.hold(id)
 	defer s.ledger.book.release(e)
-	return s.ledger.remove(ctx, e, func(r *Record) error {
-		if !r.State.Terminal() {
-			return ErrNotTerminal
-		}
-		return nil
+	return s.afterMessage(ctx, id, func() error {
+		return s.ledger.remove(ctx, e, func(r *Record) error {
+			switch {
+			case !r.State.Terminal():
+				return ErrNotTerminal
+			case s.ledger.owesMessage(r):
+				return errHookPending
+			}
+			return nil
+		})
 	})
 }
 
@@ -157,9 +171,10 @@ func (s *Service) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := Stats{Routes: map[string]RouteStats{}, Recovery: s.recovery, HookBacklog: b.hooks}
-	streaming := map[*route]int{}
+	streaming, tails := map[*route]int{}, map[*route]int{}
 	for a := range s.attempts.attempts {
-		if _, begun := a.live.Head(); begun && a.entry.route != nil {
+		tails[a.entry.route] += a.live.Readers()
+		if _, begun := a.live.Head(); begun {
 			streaming[a.entry.route]++
 		}
 	}
@@ -170,6 +185,7 @@ func (s *Service) Stats() Stats {
 			RetryWait:   rt.counts[idle],
 			Running:     rt.counts[running],
 			Streaming:   streaming[rt],
+			Tails:       tails[rt],
 			QueuedBytes: rt.bytes,
 			MeanRun:     time.Duration(rt.mean * float64(time.Second)),
 		}

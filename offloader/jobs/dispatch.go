@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/caddy-offload/caddy-offload/offloader/jobs/internal/alarm"
 )
 
 // dispatcher offers the jobs of each route to its executor, one at a time: the next one when
@@ -87,7 +85,7 @@ func (d *dispatcher) next(rt *route) {
 		return
 	}
 	b := rt.bindings[len(rt.bindings)-1]
-	if b.limits.Concurrency > 0 && rt.counts[starting]+rt.counts[running] >= b.limits.Concurrency || rt.paused.After(wallTime()) {
+	if b.limits.Concurrency > 0 && rt.counts[starting]+rt.counts[running] >= b.limits.Concurrency || rt.paused.After(time.Now()) {
 		return
 	}
 	most := d.options.Load().Limits.TenantRunning
@@ -108,22 +106,6 @@ func (d *dispatcher) next(rt *route) {
 	d.live.Go(func() { d.offer(o) })
 }
 
-// cost returns how many seconds an attempt is expected to take.
-func (rt *route) cost() float64 {
-	if rt.mean > 0 {
-		return rt.mean
-	}
-	return 1
-}
-
-// learn takes the duration of an attempt into the mean.
-func (rt *route) learn(seconds float64) {
-	if rt.mean == 0 {
-		rt.mean = seconds
-	}
-	rt.mean += (seconds - rt.mean) / 8
-}
-
 // offer hands a job to its executor, and stores its outcome.
 func (d *dispatcher) offer(o *Offer) {
 	defer o.stop(nil)
@@ -133,13 +115,25 @@ func (d *dispatcher) offer(o *Offer) {
 		return
 	}
 	o.record = r
-	verdict := o.by.executor.Execute(o.ctx, o)
+	verdict, returned := Verdict{}, false
+	defer func() {
+		if !returned {
+			verdict = o.panicked(recover())
+		}
+		d.conclude(o, verdict)
+	}()
+	verdict = o.by.executor.Execute(o.ctx, o)
+	returned = true
+}
+
+// conclude stores the outcome of an offer.
+func (d *dispatcher) conclude(o *Offer, v Verdict) {
 	if a := o.close(); a != nil {
-		a.settle(verdict)
+		a.settle(v)
 		return
 	}
 	d.takeBack(o)
-	d.back(o, verdict)
+	d.back(o, v)
 }
 
 // read returns the record of an offered job.
@@ -160,12 +154,14 @@ func (d *dispatcher) read(o *Offer) (*Record, error) {
 func (d *dispatcher) back(o *Offer, v Verdict) {
 	e, rt := o.entry, o.entry.route
 	d.book.mu.Lock()
-	e.offer = nil
 	rt.queue.Charge(e.tenant.name, -o.charged)
-	if e.part == offered || e.part == starting {
-		d.book.place(e, queued)
-		if o.ctx.Err() == nil {
-			d.pause(rt, v)
+	if e.offer == o {
+		e.offer = nil
+		if e.part == offered || e.part == starting {
+			d.book.place(e, queued)
+			if o.ctx.Err() == nil {
+				d.pause(rt, v)
+			}
 		}
 	}
 	d.book.mu.Unlock()
@@ -180,14 +176,15 @@ func (d *dispatcher) pause(rt *route, v Verdict) {
 		wait += rand.N(wait/2 + 1)
 	}
 	rt.rejections++
-	rt.paused = wallTime().Add(wait)
+	rt.paused = time.Now().Add(wait)
 	if v.Class == NotSent || v.Reason == breakerOpen {
 		rt.waitingFor = "breaker"
 	}
-	if rt.alarm == nil {
-		rt.alarm = alarm.New(d.pump)
+	if rt.timer == nil {
+		rt.timer = time.AfterFunc(wait, d.pump)
+	} else {
+		rt.timer.Reset(wait)
 	}
-	d.clock.Set(rt.alarm, rt.paused)
 }
 
 // Offer is a job that may be run now.
@@ -226,6 +223,17 @@ func (o *Offer) WaitFor(what string) {
 // stop ends the context of the offer and of its attempt. The first cause counts.
 func (o *Offer) stop(cause error) { o.cancel(cause) }
 
+// panicked is the verdict of an executor that has panicked with a value, or has ended its
+// goroutine. If it had not started the job, the panic is an attempt nevertheless: otherwise the
+// job would be the next one of its route again and again.
+func (o *Offer) panicked(value any) Verdict {
+	o.dispatcher.observer().panicked(o.record, value)
+	if _, err := o.Start(); err == nil {
+		return Verdict{Class: NotSent, Reason: Panicked}
+	}
+	return Verdict{Class: Broken, Reason: Panicked}
+}
+
 // close returns the attempt of an offer, and forbids another one.
 func (o *Offer) close() *Attempt {
 	o.mu.Lock()
@@ -255,7 +263,7 @@ func (o *Offer) Start() (*Attempt, error) {
 			return context.Cause(o.ctx)
 		case r.State.Terminal():
 			return ErrTerminal
-		case !r.waits() || late || r.NotBefore.After(now):
+		case !r.waits() || late || d.book.early(o.entry, now):
 			return ErrNotNow
 		}
 		r.begin(now)
@@ -268,9 +276,7 @@ func (o *Offer) Start() (*Attempt, error) {
 	a.start(r)
 	o.attempt = a
 	d.accepted(o.entry.route)
-	if f := d.observer().Started; f != nil {
-		f(r, a.began().Sub(o.record.since()))
-	}
+	d.observer().Started(r, max(a.began().Sub(o.record.since()), 0))
 	return a, nil
 }
 
@@ -300,7 +306,7 @@ func (o *Offer) failed(a *Attempt) {
 	b := o.dispatcher.book
 	b.mu.Lock()
 	doubt := o.entry.doubt
-	if !doubt && o.entry.part == starting {
+	if !doubt && o.entry.offer == o && o.entry.part == starting {
 		b.place(o.entry, offered)
 	}
 	b.mu.Unlock()
@@ -333,10 +339,12 @@ func (d *dispatcher) takeBack(o *Offer) {
 func (d *dispatcher) begin(o *Offer) (*Attempt, error) {
 	d.book.mu.Lock()
 	defer d.book.mu.Unlock()
-	if d.book.stopping {
+	switch {
+	case d.book.stopping:
 		return nil, ErrStopping
-	}
-	if o.entry.part == offered {
+	case o.entry.offer != o: // the job has ended meanwhile, and was offered again
+		return nil, ErrNotNow
+	case o.entry.part == offered:
 		d.book.place(o.entry, starting)
 	}
 	return d.attempt(o.entry, o.ctx, o.cancel, o.charged), nil
@@ -384,8 +392,9 @@ func (d *dispatcher) stop(e *entry, cause error) {
 	}
 }
 
-// stopOffers ends the offers that have not been started, and forbids others.
-func (d *dispatcher) stopOffers() {
+// stopOffers ends the offers that have not been started, and forbids others. It reports whether
+// attempts run.
+func (d *dispatcher) stopOffers() bool {
 	d.book.mu.Lock()
 	defer d.book.mu.Unlock()
 	d.book.stopping = true
@@ -394,6 +403,7 @@ func (d *dispatcher) stopOffers() {
 			e.offer.stop(ErrStopping)
 		}
 	}
+	return len(d.attempts) > 0
 }
 
 // abandon interrupts the attempts whose executors have not returned.
@@ -414,13 +424,7 @@ func (d *dispatcher) retryStore(e *entry, r *Record, store func() error) error {
 		if err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, ErrNotNow) {
 			return err
 		}
-		d.book.mu.Lock()
-		e.storing = true
-		e.touch()
-		d.book.mu.Unlock()
-		if f := d.observer().StoreFailed; f != nil {
-			f(r, err)
-		}
+		d.storeFailed(e, r, err)
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
 		case <-timer.C:

@@ -247,3 +247,47 @@ func TestAttemptsAreStoredTogether(t *testing.T) {
 		}
 	})
 }
+
+// An executor may return after its job was cancelled, run again, and offered again. The late
+// offer has nothing to do with the later one.
+func TestALateOfferLeavesTheNextOneAlone(t *testing.T) {
+	for name, starts := range map[string]bool{"it returns": false, "it starts the job": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+				var offers atomic.Int64
+				first, second := make(chan struct{}), make(chan struct{})
+				unbind := k.Bind("r", executor(func(ctx context.Context, o *jobs.Offer) jobs.Verdict {
+					switch offers.Add(1) {
+					case 1:
+						<-first
+						if !starts {
+							return jobs.Verdict{}
+						}
+					case 2:
+						<-second
+					}
+					return hang(ctx, o)
+				}), jobs.RouteLimits{Concurrency: 1})
+				id := k.accept()
+				k.want(id, jobs.Queued, "")
+				_, stop := k.Watch(id) // as a client that waits for the job
+				defer stop()
+				_, _ = k.Cancel(t.Context(), id, "owner")
+				if _, err := k.Retry(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				k.want(id, jobs.Queued, "")
+				close(first)
+				k.want(id, jobs.Queued, "")
+				close(second)
+				k.want(id, jobs.Running, "")
+				next := k.accept()
+				pass(time.Minute)
+				if v := k.want(next, jobs.Queued, ""); offers.Load() != 2 {
+					t.Fatalf("%d offers, %+v", offers.Load(), v)
+				}
+				unbind()
+			})
+		})
+	}
+}

@@ -22,6 +22,20 @@ var (
 	ErrEngineClosed = errors.New("the store of jobs is closed")
 )
 
+// End is how a process has ended that used an engine.
+type End uint8
+
+const (
+	// Closed: it has closed the engine, or there was none.
+	Closed End = iota
+	// Killed: it was ended between Stopping and Close.
+	Killed
+	// Crashed: it has ended without notice.
+	Crashed
+	// PowerCut: the machine has ended with it. An engine may report Crashed instead.
+	PowerCut
+)
+
 // InlineBytes is the largest body or result that an engine stores with the record, without a
 // file.
 const InlineBytes = 16 << 10
@@ -44,6 +58,9 @@ type Engine interface {
 
 	// Get returns a record, or ErrUnknown.
 	Get(ctx context.Context, id ID) (*Record, error)
+	// Known returns the record that Accept would return for a key with this hash, or
+	// ErrUnknown.
+	Known(ctx context.Context, key [32]byte) (*Record, error)
 	// Open lists, in the order of their IDs, the records that are not in a terminal state,
 	// and those whose webhook is pending.
 	Open(ctx context.Context) iter.Seq2[*Record, error]
@@ -67,8 +84,10 @@ type Engine interface {
 	Usage(ctx context.Context) (Usage, error)
 	// TenantUsage returns how much is stored for a tenant.
 	TenantUsage(ctx context.Context, tenant string) (TenantUsage, error)
-	// Crashed reports whether the engine was not closed when it was used last.
-	Crashed() bool
+	// LastEnd returns how the process ended that used the engine last.
+	LastEnd() End
+	// Stopping stores that the process is about to end: from now on its end is no crash.
+	Stopping(ctx context.Context) error
 	// Close ends the engine. Methods that run return first; later calls return
 	// ErrEngineClosed.
 	Close() error

@@ -104,11 +104,39 @@ func (k *kit) crash() {
 	k.open()
 }
 
+// powerCut ends the machine, and begins the next process.
+func (k *kit) powerCut() {
+	k.t.Helper()
+	k.engine.Crash()
+	k.reopen(memory.Options{PowerCut: true})
+}
+
+// kill ends the process while it waits for its attempts, and begins another one.
+func (k *kit) kill() {
+	k.t.Helper()
+	over, cancel := context.WithCancel(context.Background())
+	closed := make(chan error, 1)
+	k.closed = true
+	go func() { closed <- k.Close(over) }()
+	synctest.Wait()
+	k.engine.Crash()
+	cancel()
+	<-closed
+	k.restart()
+}
+
 // restart ends the process, and begins another one.
 func (k *kit) restart() {
 	k.t.Helper()
+	k.reopen(memory.Options{})
+}
+
+// reopen is a restart with an engine of other options.
+func (k *kit) reopen(o memory.Options) {
+	k.t.Helper()
 	k.close()
-	k.engine = k.engine.Reopen(memory.Options{Hook: k.fault})
+	o.Hook = k.fault
+	k.engine = k.engine.Reopen(o)
 	k.open()
 }
 

@@ -28,8 +28,8 @@ type ledger struct {
 }
 
 // wallTime returns the time without the reading of the monotonic clock: records are compared
-// after the process has ended too.
-func wallTime() time.Time { return time.Now().Round(0).UTC() }
+// after the process has ended too. Tests replace it to let the clock jump.
+var wallTime = func() time.Time { return time.Now().Round(0).UTC() }
 
 // hostOf returns the host of a webhook, for the bound of its deliveries.
 func hostOf(h *Hook) string {
@@ -114,12 +114,12 @@ func (l *ledger) publish(e *entry, r *Record) {
 		e.alarm = alarm.New(func() { l.ring(e) })
 	}
 	if e.alarm != nil {
-		l.clock.Set(e.alarm, at)
+		l.clock.Set(e.alarm, e.soonest(at, now))
 	}
 	l.book.mu.Unlock()
 	l.moved()
-	if f := l.observer().Finished; f != nil && open && r != nil && r.State.Terminal() {
-		f(r.clone())
+	if open && r != nil && r.State.Terminal() {
+		l.observer().Finished(r.clone())
 	}
 }
 
@@ -153,19 +153,39 @@ func (l *ledger) change(ctx context.Context, e *entry, inline []byte, f func(r *
 	}
 }
 
-// refresh makes the book equal to the stored record. An attempt without a goroutine, which a
-// failure of the engine has left, is interrupted.
-func (l *ledger) refresh(e *entry) {
-	ctx := context.Background()
-	_, err := l.change(ctx, e, nil, func(r *Record, now time.Time) error {
+// interrupt stores the end of an attempt without a goroutine, which a process before or a failure
+// of the engine has left. It returns ErrNotNow if there is none.
+func (l *ledger) interrupt(ctx context.Context, e *entry) error {
+	r, err := l.change(ctx, e, nil, func(r *Record, now time.Time) error {
 		l.book.mu.Lock()
 		defer l.book.mu.Unlock()
 		if r.State != Running || e.attempt != nil {
 			return ErrNotNow
 		}
-		r.interrupt(now, false)
+		r.interrupt(now, e.left)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	l.observer().Ended(r, r.Attempts[len(r.Attempts)-1])
+	return nil
+}
+
+// storeFailed shows and reports that the end of an attempt is not stored yet.
+func (l *ledger) storeFailed(e *entry, r *Record, err error) {
+	l.book.mu.Lock()
+	e.storing = true
+	e.touch()
+	l.book.mu.Unlock()
+	l.observer().StoreFailed(r, err)
+}
+
+// refresh makes the book equal to the stored record, and interrupts an attempt without a
+// goroutine.
+func (l *ledger) refresh(e *entry) {
+	ctx := context.Background()
+	err := l.interrupt(ctx, e)
 	if err == nil || errors.Is(err, ErrUnknown) {
 		return
 	}
@@ -265,7 +285,7 @@ func (s *sweeps) begin(c *alarm.Clock) {
 
 // sweep removes the jobs whose time is over.
 func (l *ledger) sweep(ctx context.Context) {
-	l.book.tidy(wallTime())
+	l.book.tidy()
 	for ctx.Err() == nil {
 		due, err := l.engine.Due(ctx, wallTime(), sweepBatch)
 		if err != nil {
@@ -292,7 +312,7 @@ func (l *ledger) sweepOne(ctx context.Context, id ID) error {
 		switch {
 		case !r.State.Terminal() || r.KeepUntil.After(now):
 			return ErrNotTerminal
-		case r.hookPending() && now.Sub(r.Ended) < hookLongest:
+		case r.hookPending() && now.Sub(r.Ended) < hookLongest, l.owesMessage(r):
 			return errHookPending
 		}
 		return nil
@@ -312,3 +332,9 @@ func (l *ledger) sweepOne(ctx context.Context, id ID) error {
 
 // errHookPending: the webhook of the job was not sent.
 var errHookPending = errors.New("the webhook waits")
+
+// owesMessage reports whether the job has to stay as it is for the message of its end: there
+// is one try at least for each end. Without a way to send messages none is owed.
+func (l *ledger) owesMessage(r *Record) bool {
+	return r.hookPending() && r.Hook.Tries == 0 && l.options.Load().Deliver != nil
+}

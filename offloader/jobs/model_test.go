@@ -381,7 +381,9 @@ func (w *world) forget() {
 	w.mu.Lock()
 	w.jobs[id].forgotten = true // also if it fails after its effect
 	w.mu.Unlock()
-	_ = w.Forget(context.Background(), id)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = w.Forget(ctx, id)
 }
 
 // text is what an attempt writes.

@@ -31,10 +31,11 @@ const (
 )
 
 // Open opens the jobs of an engine: those that have run are interrupted, those that wait are
-// queued. Close closes the engine; so does Open if it fails.
+// queued. If the engine is too full to store that a job was interrupted, the job waits until it
+// has room. Close closes the engine; so does Open if it fails.
 func Open(ctx context.Context, engine Engine, o Options) (*Service, error) {
 	l := &ledger{engine: engine, book: newBook(), clock: alarm.NewClock(wallTime), workers: make(chan struct{}, workers)}
-	l.options.Store(&o)
+	l.options.Store(o.guarded())
 	d := newDispatcher(l)
 	s := &Service{ledger: l, attempts: d, admission: &admission{l, d}, hooks: newOutbox(l)}
 	l.ring, l.moved = s.ring, d.pump
@@ -54,15 +55,16 @@ func Open(ctx context.Context, engine Engine, o Options) (*Service, error) {
 
 // Configure replaces the options.
 func (s *Service) Configure(o Options) {
-	s.ledger.options.Store(&o)
+	s.ledger.options.Store(o.guarded())
 	s.attempts.pump()
 }
 
 // recover fills the book from the engine.
 func (s *Service) recover(ctx context.Context) error {
 	began := wallTime()
-	found := Recovery{Crashed: s.ledger.engine.Crashed()}
-	var ran []ID
+	end := s.ledger.engine.LastEnd()
+	found := Recovery{Crashed: end != Closed}
+	var ran []*Record
 	for r, err := range s.ledger.engine.Open(ctx) {
 		switch {
 		case err != nil:
@@ -70,7 +72,7 @@ func (s *Service) recover(ctx context.Context) error {
 		case r.State.Terminal():
 			found.Hooks++
 		case r.State == Running:
-			ran = append(ran, r.ID)
+			ran = append(ran, r)
 			found.Jobs++
 			continue // the engine is not called while it lists
 		default:
@@ -79,14 +81,12 @@ func (s *Service) recover(ctx context.Context) error {
 		s.restore(r)
 	}
 	found.Interrupted = len(ran)
-	if err := s.interrupt(ctx, ran, found.Crashed); err != nil {
+	if err := s.interrupt(ctx, ran, end); err != nil {
 		return err
 	}
 	found.Took = wallTime().Sub(began)
 	s.recovery = found
-	if f := s.ledger.observer().Recovered; f != nil {
-		f(found)
-	}
+	s.ledger.observer().Recovered(found)
 	return nil
 }
 
@@ -95,24 +95,22 @@ func (s *Service) restore(r *Record) {
 	e := s.ledger.book.hold(r.ID)
 	defer s.ledger.book.release(e)
 	s.ledger.publish(e, r)
-	s.ledger.book.mu.Lock()
-	e.suspect = r.Crashes > 0 && r.waits()
-	s.ledger.book.mu.Unlock()
 }
 
 // interrupt stores the ends of attempts that ran when the process ended.
-func (s *Service) interrupt(ctx context.Context, ran []ID, crashed bool) error {
+func (s *Service) interrupt(ctx context.Context, ran []*Record, end End) error {
 	failed := make(chan error, len(ran))
-	for _, id := range ran {
+	for _, r := range ran {
 		s.ledger.spawn(func() {
-			e := s.ledger.book.hold(id)
+			e := s.ledger.book.hold(r.ID)
 			defer s.ledger.book.release(e)
-			r, err := s.ledger.change(ctx, e, nil, func(r *Record, now time.Time) error {
-				r.interrupt(now, crashed)
-				return nil
-			})
-			if err == nil {
-				s.restoreInterrupted(e, r)
+			s.ledger.book.mu.Lock()
+			e.left = end
+			s.ledger.book.mu.Unlock()
+			err := s.ledger.interrupt(ctx, e)
+			if errors.Is(err, ErrFull) { // it is tried again, as for each failed write
+				s.ledger.storeFailed(e, r, err)
+				err = nil
 			}
 			failed <- err
 		})
@@ -122,15 +120,6 @@ func (s *Service) interrupt(ctx context.Context, ran []ID, crashed bool) error {
 		all = errors.Join(all, <-failed)
 	}
 	return all
-}
-
-func (s *Service) restoreInterrupted(e *entry, r *Record) {
-	s.ledger.book.mu.Lock()
-	e.suspect = r.Crashes > 0 && r.waits()
-	s.ledger.book.mu.Unlock()
-	if f := s.ledger.observer().Ended; f != nil {
-		f(r, r.Attempts[len(r.Attempts)-1])
-	}
 }
 
 // ring does the work that is due for a job: its webhook, its end, its next attempt.
@@ -161,8 +150,11 @@ func (s *Service) pass(e *entry) {
 		}
 		return ErrNotNow
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotNow):
 		s.ledger.refresh(e)
+	case err != nil && !errors.Is(err, ErrUnknown):
+		s.ledger.doubt(e)
 	}
 }
 
@@ -176,7 +168,10 @@ func (s *Service) Close(ctx context.Context) error {
 
 func (s *Service) close(ctx context.Context) error {
 	d := s.attempts
-	d.stopOffers()
+	if d.stopOffers() {
+		// An error changes nothing: then an end before that of the attempts is a crash.
+		_ = s.ledger.engine.Stopping(context.WithoutCancel(ctx))
+	}
 	ended := make(chan struct{})
 	go func() {
 		d.live.Wait()

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -94,7 +95,8 @@ type Delivery struct {
 }
 
 // Observer has functions that a service calls when something has happened, without a lock.
-// Those that are nil are not called. They must return soon, and must not change the record.
+// Those that are nil are not called. They must return soon, and must not change the record. A
+// panic of one of them is reported to Panicked, and changes nothing else.
 type Observer struct {
 	// Accepted: a submission has become a job; running, if it was promoted.
 	Accepted func(r *Record)
@@ -116,6 +118,77 @@ type Observer struct {
 	// StoreFailed: the end of an attempt could not be stored. It is tried again. The record is
 	// that of the attempt.
 	StoreFailed func(r *Record, err error)
+	// Panicked: an executor, Options.Deliver or another function of the observer has panicked
+	// with that value, or has ended its goroutine, with the value nil. The record is nil if it
+	// belongs to no job.
+	Panicked func(r *Record, value any, stack []byte)
+}
+
+// guarded returns options for a service: the functions of the observer but Panicked are not nil,
+// and do not panic.
+func (o Options) guarded() *Options {
+	given := o.Observer
+	o.Observer = Observer{
+		Accepted:    guard(&given, given.Accepted),
+		Repeated:    guard(&given, given.Repeated),
+		Rejected:    guardTwo(&given, given.Rejected),
+		Started:     guardTwo(&given, given.Started),
+		Ended:       guardTwo(&given, given.Ended),
+		Finished:    guard(&given, given.Finished),
+		Recovered:   guard(&given, given.Recovered),
+		Delivered:   guardTwo(&given, given.Delivered),
+		StoreFailed: guardTwo(&given, given.StoreFailed),
+		Panicked:    given.Panicked,
+	}
+	return &o
+}
+
+func guard[A any](o *Observer, f func(A)) func(A) {
+	return func(a A) {
+		if f == nil {
+			return
+		}
+		defer o.catch(a)
+		f(a)
+	}
+}
+
+func guardTwo[A, B any](o *Observer, f func(A, B)) func(A, B) {
+	return func(a A, b B) {
+		if f == nil {
+			return
+		}
+		defer o.catch(a)
+		f(a, b)
+	}
+}
+
+// catch ends a panic of a function that was called with arg, which may be a record.
+func (o *Observer) catch(arg any) {
+	if v := recover(); v != nil {
+		r, _ := arg.(*Record)
+		o.panicked(r, v)
+	}
+}
+
+// panicked reports a panic from the deferred function that has recovered it.
+func (o *Observer) panicked(r *Record, value any) {
+	if o.Panicked == nil {
+		return
+	}
+	defer func() { _ = recover() }() // there is nothing left to report to
+	o.Panicked(r, value, debug.Stack())
+}
+
+// deliver calls Deliver. A panic is a failure.
+func (o *Options) deliver(ctx context.Context, m Message) (d Delivery) {
+	defer func() {
+		if v := recover(); v != nil {
+			o.Observer.panicked(m.Record, v)
+			d = Delivery{Error: Panicked}
+		}
+	}()
+	return o.Deliver(ctx, m)
 }
 
 // Recovery is what a service has found when it opened its engine.
@@ -143,6 +216,8 @@ type RouteStats struct {
 	RetryWait int
 	Running   int // those that stream too
 	Streaming int
+	// Tails are the readers that follow results of attempts that run.
+	Tails int
 	// QueuedBytes of bodies wait.
 	QueuedBytes int64
 	// Oldest is how long the oldest queued job has waited.

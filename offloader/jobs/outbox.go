@@ -91,7 +91,7 @@ func (o *outbox) try(e *entry) (again bool) {
 	if err != nil {
 		return true
 	}
-	if !r.hookPending() || r.Hook.Next.After(wallTime()) {
+	if !r.hookPending() || o.early(e, r) {
 		o.refresh(e)
 		return false
 	}
@@ -103,7 +103,7 @@ func (o *outbox) try(e *entry) (again bool) {
 	if err != nil {
 		return true
 	}
-	d := options.Deliver(o.ctx, message)
+	d := options.deliver(o.ctx, message)
 	if o.ctx.Err() != nil && !d.Delivered {
 		return false // it is tried when the service opens again
 	}
@@ -114,10 +114,16 @@ func (o *outbox) try(e *entry) (again bool) {
 		r.delivered(now, d)
 		return nil
 	})
-	if err == nil && options.Observer.Delivered != nil {
+	if err == nil {
 		options.Observer.Delivered(stored, d)
 	}
 	return err != nil
+}
+
+// early reports whether the time of the next try is still to come, also of one that was stored
+// meanwhile.
+func (o *outbox) early(e *entry, r *Record) bool {
+	return r.Hook.Next.After(wallTime()) && (o.differs(e, r) || o.book.early(e, wallTime()))
 }
 
 // message makes the message of a job.

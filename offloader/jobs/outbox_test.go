@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -240,6 +241,64 @@ func TestATryBelongsToItsGeneration(t *testing.T) {
 		pass(time.Minute)
 		if v := k.get(id); v.Hook.State != jobs.HookDelivered || len(p.messages) != 3 || p.messages[2].ID != id.String()+".2" {
 			t.Fatalf("%+v, %d messages", v.Hook, len(p.messages))
+		}
+	})
+}
+
+// A job that is forgotten at once has its message nevertheless; if the first try fails, the
+// others are given up.
+func TestForgetWaitsForTheMessageOfTheEnd(t *testing.T) {
+	for name, d := range map[string]jobs.Delivery{
+		"delivered": {Delivered: true},
+		"failed":    {Error: "status_500"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+				p := &endpoint{answer: func(jobs.Message) jobs.Delivery {
+					<-time.After(time.Second)
+					return d
+				}}
+				k.options.Deliver = p.deliver
+				k.Configure(k.options)
+				id := k.accept(hooked)
+				_, _ = k.Cancel(t.Context(), id, "owner")
+				hurry, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				defer cancel()
+				if err := k.Forget(hurry, id); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal(err)
+				}
+				k.want(id, jobs.Cancelled, "")
+				if err := k.Forget(t.Context(), id); err != nil || len(p.messages) != 1 {
+					t.Fatalf("%v after %d messages", err, len(p.messages))
+				}
+				pass(time.Hour)
+				if _, err := k.Get(t.Context(), id); !errors.Is(err, jobs.ErrUnknown) || len(p.messages) != 1 || k.Stats().HookBacklog != 0 {
+					t.Fatalf("%v after %d messages", err, len(p.messages))
+				}
+			})
+		})
+	}
+}
+
+// A message that could not be sent for many days, since the process was away, is sent before its
+// job is removed, however long that takes.
+func TestAJobIsNotRemovedBeforeItsMessage(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		p := &endpoint{answer: func(jobs.Message) jobs.Delivery {
+			<-time.After(10 * time.Minute)
+			return jobs.Delivery{Delivered: true}
+		}}
+		id := k.accept(hooked)
+		_, _ = k.Cancel(t.Context(), id, "owner")
+		k.close()
+		pass(10 * 24 * time.Hour)
+		k.options.Deliver = p.deliver
+		k.restart()
+		pass(5 * time.Minute) // longer than sweeps are apart
+		k.want(id, jobs.Cancelled, "")
+		pass(6 * time.Minute)
+		if v := k.want(id, jobs.Cancelled, ""); v.Hook.State != jobs.HookDelivered || len(p.messages) != 1 {
+			t.Fatalf("%+v", v.Hook)
 		}
 	})
 }

@@ -40,8 +40,8 @@ type Record struct {
 	// Uncounted is how many of the generation's attempts do not count for
 	// Policy.MaxAttempts.
 	Uncounted int `json:"uncounted,omitempty"`
-	// Crashes is how often the process has ended without notice during an attempt of the
-	// generation.
+	// Crashes is how often the process has crashed during an attempt of the generation, since
+	// the last attempt that may have reached the upstream and has ended otherwise.
 	Crashes int `json:"crashes,omitempty"`
 	// Attempts are the last MaxAttemptRecords attempts of all generations, oldest first.
 	Attempts []AttemptRecord `json:"attempts,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-offload/caddy-offload/offloader/jobs"
+	"github.com/caddy-offload/caddy-offload/offloader/jobs/memory"
 )
 
 // What is left of a job that ran when the process ended.
@@ -220,6 +221,68 @@ func TestTimesPassWhileTheProcessIsAway(t *testing.T) {
 	})
 }
 
+// Only crashes that a job may have caused make it poisonous: not the end of its machine, not a
+// kill while the process waits for its attempts, and not crashes before an attempt that has gone
+// well for the process.
+func TestAHealthyJobSurvivesTheEndsOfItsProcesses(t *testing.T) {
+	patient := func(s *jobs.Submission) { s.Repeatable, s.Policy.MaxAttempts = true, 10 }
+	for name, c := range map[string]struct {
+		end    func(k *kit)
+		reason string
+		counts bool
+	}{
+		"power cuts": {(*kit).powerCut, jobs.MachineStopped, true},
+		"kills":      {(*kit).kill, jobs.ProcessStopped, false},
+		"stops":      {(*kit).restart, jobs.ProcessStopped, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+				id := k.accept(patient)
+				for range 5 {
+					k.Bind("r", hang, jobs.RouteLimits{})
+					k.want(id, jobs.Running, "")
+					c.end(k)
+				}
+				v := k.want(id, jobs.Queued, "")
+				if a := v.Attempts[4]; v.Crashes != 0 || a.Class != jobs.Interrupted || a.Reason != c.reason || (v.Uncounted == 0) != c.counts {
+					t.Fatalf("%+v", v)
+				}
+			})
+		})
+	}
+	t.Run("crashes that do not follow each other", func(t *testing.T) {
+		bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+			id := k.accept(patient, func(s *jobs.Submission) { s.Policy.MaxBackoff = 0 })
+			for range 3 {
+				g := newGated()
+				k.Bind("r", g, jobs.RouteLimits{})
+				g.ids()
+				g.end(id, jobs.Broken)
+				pass(time.Second)
+				k.want(id, jobs.Running, "")
+				k.crash()
+			}
+			if v := k.want(id, jobs.Queued, ""); v.Crashes != 1 || v.Attempt != 6 {
+				t.Fatalf("%+v", v)
+			}
+		})
+	})
+}
+
+// An attempt that has not reached the upstream says nothing about the job.
+func TestAnAttemptThatWasNotSentAcquitsNoJob(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		id := k.accept(repeatable)
+		k.Bind("r", hang, jobs.RouteLimits{})
+		k.want(id, jobs.Running, "")
+		k.crash()
+		defer k.Bind("r", fail(jobs.Verdict{Class: jobs.NotSent}), jobs.RouteLimits{})()
+		if v := k.want(id, jobs.RetryWait, ""); v.Crashes != 1 {
+			t.Fatalf("%+v", v)
+		}
+	})
+}
+
 // Jobs that have survived an attempt after a crash run with each other again.
 func TestASurvivorIsNoSuspect(t *testing.T) {
 	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
@@ -229,16 +292,95 @@ func TestASurvivorIsNoSuspect(t *testing.T) {
 		k.crash()
 		k.Bind("r", run(func(a *jobs.Attempt) jobs.Verdict {
 			if a.Record().Attempt == 2 {
-				return jobs.Verdict{Class: jobs.NotSent}
+				return jobs.Verdict{Class: jobs.Broken}
 			}
 			<-a.Context().Done()
 			return jobs.Verdict{Class: jobs.Aborted}
 		}), jobs.RouteLimits{})
 		pass(time.Minute)
 		for _, id := range ids {
-			if v := k.want(id, jobs.Running, ""); v.Crashes != 1 {
+			if v := k.want(id, jobs.Running, ""); v.Crashes != 0 {
 				t.Fatalf("%+v", v)
 			}
+		}
+	})
+}
+
+// A store that was filled up by the process before is opened: stored jobs can be read and
+// removed, nothing is accepted, and interrupted jobs go on when there is room.
+func TestAFullStoreIsOpened(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		k.Bind("r", hang, jobs.RouteLimits{})
+		again, once := k.accept(repeatable), k.accept()
+		waits := k.accept(repeatable, func(s *jobs.Submission) { s.Route = "other" })
+		old := k.accept(func(s *jobs.Submission) { s.Route = "other" })
+		_, _ = k.Cancel(t.Context(), old, "owner")
+		k.want(again, jobs.Running, "")
+		k.inject(func(c memory.Call) error {
+			if (c.Method == "Update" || c.Method == "Accept") && !c.After {
+				return jobs.ErrFull
+			}
+			return nil
+		})
+		k.crash()
+		k.Bind("r", answer("x"), jobs.RouteLimits{})
+		pass(25 * time.Second)
+		for _, id := range []jobs.ID{again, once} {
+			if v := k.want(id, jobs.Running, ""); v.WaitingFor != "store" {
+				t.Fatalf("it waits for '%s'", v.WaitingFor)
+			}
+		}
+		k.want(waits, jobs.Queued, "")
+		if _, err := k.Accept(t.Context(), submission()); !errors.Is(err, jobs.ErrFull) {
+			t.Fatal(err)
+		}
+		if err := k.Forget(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		if found := k.Stats().Recovery; found.Interrupted != 2 {
+			t.Fatalf("%+v", found)
+		}
+		k.inject(nil)
+		pass(15 * time.Second)
+		if v := k.want(again, jobs.Succeeded, ""); v.Attempt != 2 || v.Attempts[0].Reason != jobs.ProcessCrashed {
+			t.Fatalf("%+v", v)
+		}
+		k.want(once, jobs.Failed, jobs.OutcomeUnknown)
+		if len(k.ended) != 3 {
+			t.Fatalf("%d ends of attempts were reported", len(k.ended))
+		}
+	})
+}
+
+// An interrupted job that could not be stored is cancelled as others are, and another crash finds
+// it again.
+func TestAnInterruptedJobThatIsNotStored(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		k.Bind("r", hang, jobs.RouteLimits{})
+		cancelled, crashed := k.accept(repeatable), k.accept(repeatable)
+		k.want(crashed, jobs.Running, "")
+		full := func(c memory.Call) error {
+			if c.Method == "Update" && !c.After {
+				return jobs.ErrFull
+			}
+			return nil
+		}
+		k.inject(full)
+		k.crash()
+		if _, err := k.Cancel(t.Context(), cancelled, "owner"); !errors.Is(err, jobs.ErrFull) {
+			t.Fatal(err)
+		}
+		k.inject(nil)
+		if _, err := k.Cancel(t.Context(), cancelled, "owner"); err != nil {
+			t.Fatal(err)
+		}
+		k.inject(full)
+		k.crash()
+		k.inject(nil)
+		pass(15 * time.Second)
+		k.want(cancelled, jobs.Cancelled, "")
+		if v := k.want(crashed, jobs.Queued, ""); v.Crashes != 1 || v.Attempt != 1 {
+			t.Fatalf("%+v", v)
 		}
 	})
 }

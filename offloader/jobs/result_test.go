@@ -204,3 +204,35 @@ func TestAResultIsSyncedBeforeItsEnd(t *testing.T) {
 		}
 	})
 }
+
+// Readers count as tails while the attempt runs.
+func TestTailsAreCounted(t *testing.T) {
+	bubble(t, jobs.Options{}, func(t *testing.T, k *kit) {
+		id := k.accept()
+		parts := make(chan string)
+		defer k.Bind("r", chunks(parts, jobs.Verdict{Class: jobs.Completed}), jobs.RouteLimits{})()
+		k.want(id, jobs.Running, "")
+		tails := func(want int) {
+			t.Helper()
+			if synctest.Wait(); k.Stats().Routes["r"].Tails != want {
+				t.Fatalf("%d tails, want %d", k.Stats().Routes["r"].Tails, want)
+			}
+		}
+		tails(0)
+		var readers []jobs.Reader
+		for range 2 {
+			r, err := k.Result(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			readers = append(readers, r)
+		}
+		tails(2)
+		readers[0].Close()
+		tails(1)
+		parts <- "x"
+		close(parts)
+		tails(0)
+	})
+}

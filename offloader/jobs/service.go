@@ -15,8 +15,15 @@
 //	          queued -> expired | cancelled
 //
 // Times of jobs are those of the wall clock, since they outlive the process. A step of the
-// clock moves them by the step, and no job is lost; a step forward is noticed within 15
-// seconds. The timeout of an attempt that runs does not follow steps.
+// clock moves deadlines and removals by the step, and no job is lost; a step forward is noticed
+// within 15 seconds. A step back delays no retry, also over a restart, and in the process no
+// webhook: they wait as long as they would have. The timeout of an attempt that runs does not follow steps.
+//
+// A job during which the process has crashed may be the reason. It is suspect, and one suspect
+// job runs at a time, next to those that are not, so that the next crash counts for one of them
+// alone. After three crashes in a row it is dead. An attempt that may have reached the upstream
+// and has ended otherwise clears it. The end of the machine, and a kill while Close waits for
+// attempts, are no crashes.
 //
 // An engine may have stored a job or a change although it has reported an error. The service
 // looks for it, so that no job is stored and never runs.
@@ -78,7 +85,7 @@ type Executor interface {
 	// the request as that attempt says, and returns how it has ended. If it has not called
 	// Start, the job stays queued, and verdict.RetryAfter says when to offer one again.
 	// The context ends when the service closes or the job is not wanted any longer. A panic
-	// is not caught.
+	// ends the attempt as Broken, or as NotSent if it has not called Start.
 	Execute(ctx context.Context, offer *Offer) Verdict
 }
 

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -28,9 +29,13 @@ const (
 	ResultTooLarge = "result_too_large"
 	NoSpace        = "no_space"
 	NotStored      = "result_not_stored"
-	// ProcessCrashed and ProcessStopped: the process has ended during the attempt.
+	// Panicked: the executor has panicked.
+	Panicked = "panic"
+	// ProcessCrashed, ProcessStopped and MachineStopped: the process has ended during the
+	// attempt, without notice, by request, or with its machine.
 	ProcessCrashed = "process_crashed"
 	ProcessStopped = "process_stopped"
+	MachineStopped = "machine_stopped"
 )
 
 // maxCrashes is how many crashes of the process a job survives.
@@ -145,6 +150,9 @@ func (r *Record) end(now time.Time, o outcome) {
 	last := &r.Attempts[len(r.Attempts)-1]
 	last.Ended, last.Class, last.Reason = now, o.Class, o.Reason
 	last.Status, last.Bytes = o.status, o.bytes
+	if o.Class != NotSent && o.Class != Busy {
+		r.Crashes = 0 // it has run, and the process is there
+	}
 	switch o.Class {
 	case Completed:
 		r.Response = o.response
@@ -200,18 +208,20 @@ func (r *Record) backoff() time.Duration {
 	return rand.N(ceiling) + 1
 }
 
-// interrupt records that the process has ended during the attempt. The job is queued again if
-// it may be, without a wait.
-func (r *Record) interrupt(now time.Time, crashed bool) {
-	reason := ProcessStopped
-	if crashed {
-		reason = ProcessCrashed
-		r.Crashes++
-	}
+// interrupt records that the process has ended during the attempt, and how. The job is queued
+// again if it may be, without a wait. An attempt does not count if it cannot be the reason.
+func (r *Record) interrupt(now time.Time, how End) {
 	last := &r.Attempts[len(r.Attempts)-1]
-	last.Ended, last.Class, last.Reason = now, Interrupted, reason
-	if !crashed {
-		r.Uncounted++ // it is not the fault of the job
+	last.Ended, last.Class = now, Interrupted
+	switch how {
+	case Crashed:
+		last.Reason = ProcessCrashed
+		r.Crashes++
+	case PowerCut:
+		last.Reason = MachineStopped
+	default:
+		last.Reason = ProcessStopped
+		r.Uncounted++
 	}
 	late, isLate := r.late(now)
 	switch {
@@ -327,6 +337,18 @@ func (r *Record) keepFor(try time.Time) {
 
 // hookPending reports whether the webhook has to be tried.
 func (r *Record) hookPending() bool { return r.Hook != nil && r.Hook.State == HookPending }
+
+// awaits returns the time of the next attempt, or of the next try of the webhook, and how long
+// the wait for it is at most. The zero time is none.
+func (r *Record) awaits() (at time.Time, longest time.Duration) {
+	switch last := len(r.Attempts) - 1; {
+	case r.State.Terminal() && r.hookPending():
+		return r.Hook.Next, math.MaxInt64
+	case r.waits() && last >= 0:
+		return r.NotBefore, max(r.NotBefore.Sub(r.Attempts[last].Ended), 0)
+	}
+	return time.Time{}, 0
+}
 
 // next returns the time at which something happens to the job without a call: it may run, it
 // is too late, or its webhook is tried. The zero time is never.

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/offloader/jobs"
 )
 
-// change is one of the three changes of records.
+// change changes the database.
 type change interface {
 	// apply changes the transaction, unless it returns an error.
 	apply(b *batch) error
@@ -85,12 +85,9 @@ func (e *Engine) newAccept(r *jobs.Record, body jobs.Body) (*accept, error) {
 func (a *accept) apply(b *batch) error {
 	a.earlier, a.earlierID = nil, nil
 	if a.head.key != nil {
-		if v := b.get(keyTable, a.head.key); len(v) == idSize+8 && int64(binary.BigEndian.Uint64(v[idSize:])) > a.now {
-			id := slices.Clone(v[:idSize])
-			if earlier, _ := find(b.get, id); earlier != nil {
-				a.earlier, a.earlierID = slices.Clone(earlier), id
-				return nil
-			}
+		if id, earlier := holder(b.get, a.head.key, a.now); earlier != nil {
+			a.earlier, a.earlierID = slices.Clone(earlier), slices.Clone(id)
+			return nil
 		}
 	}
 	if stored, _ := find(b.get, a.id); stored != nil {
@@ -264,6 +261,23 @@ func (r *removal) apply(b *batch) error {
 		r.files = append(r.files, resultName(id, h.result))
 	}
 	b.del(from, r.id)
+	return nil
+}
+
+// stopping stores that the process is about to end.
+type stopping struct{}
+
+// Stopping stores that the process is about to end.
+func (e *Engine) Stopping(ctx context.Context) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.life.RUnlock()
+	return e.writer.do(ctx, stopping{})
+}
+
+func (stopping) apply(b *batch) error {
+	b.put(metaTable, usedKey, usedStopping)
 	return nil
 }
 

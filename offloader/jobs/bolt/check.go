@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -95,7 +96,7 @@ func (c *checker) check(tx *bbolt.Tx) error {
 		return err
 	}
 	c.get = reader(tx)
-	c.report.Crashed = string(c.get(metaTable, cleanKey)) != "\x01"
+	c.report.Crashed = !bytes.Equal(c.get(metaTable, usedKey), usedClosed)
 	var err error
 	c.e.salt, err = c.e.readSalt(c.get(metaTable, saltKey))
 	if err != nil && !errors.Is(err, sealed.ErrNoKey) {

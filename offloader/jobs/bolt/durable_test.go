@@ -57,7 +57,7 @@ func (h *history) change() {
 func (h *history) holds(folder string) {
 	h.Helper()
 	e := open(h, folder, bolt.Options{})
-	if !e.Crashed() {
+	if e.LastEnd() != jobs.Crashed {
 		h.Error("the store was closed")
 	}
 	for _, r := range h.jobs {

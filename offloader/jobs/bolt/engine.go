@@ -53,7 +53,7 @@ var ErrLocked = errors.New("the store of jobs is in use")
 // Engine implements jobs.Engine.
 type Engine struct {
 	folder  string
-	crashed bool
+	lastEnd jobs.End
 	keys    *sealed.Keys // nil: not encrypted
 	salt    []byte       // of the hashes in indexes
 	files   *files
@@ -81,8 +81,8 @@ type Engine struct {
 
 var _ jobs.Engine = (*Engine)(nil)
 
-// Crashed reports whether the engine was not closed when it was used last.
-func (e *Engine) Crashed() bool { return e.crashed }
+// LastEnd returns how the process ended that used the store last.
+func (e *Engine) LastEnd() jobs.End { return e.lastEnd }
 
 // enter begins a method. The caller calls e.life.RUnlock unless there is an error.
 func (e *Engine) enter() error {
@@ -166,7 +166,7 @@ func (e *Engine) end() error {
 	return guarded(func() error {
 		err := e.writer.release() // so that there are pages for the list of free ones
 		marked := e.db.Update(func(tx *bbolt.Tx) error {
-			return tx.Bucket(metaTable.name()).Put(cleanKey, []byte{1})
+			return tx.Bucket(metaTable.name()).Put(usedKey, usedClosed)
 		})
 		return errors.Join(err, full(marked), e.leaveJournal(), e.db.Close())
 	}, e.breaks)

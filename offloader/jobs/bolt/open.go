@@ -126,7 +126,7 @@ func (e *Engine) create() error {
 		meta := tx.Bucket(metaTable.name())
 		return errors.Join(
 			meta.Put(schemaKey, binary.AppendUvarint(nil, schema)),
-			meta.Put(cleanKey, []byte{1}),
+			meta.Put(usedKey, usedClosed),
 			meta.Put(saltKey, e.seal(nil, salt, metaTable)),
 		)
 	})
@@ -210,7 +210,8 @@ func (e *Engine) begin(tx *bbolt.Tx) error {
 		return err
 	}
 	meta := tx.Bucket(metaTable.name())
-	e.crashed = !bytes.Equal(meta.Get(cleanKey), []byte{1})
+	machine := runOfMachine()
+	e.lastEnd = lastEnd(meta.Get(usedKey), meta.Get(machineKey), machine)
 	var err error
 	if e.salt, err = e.readSalt(meta.Get(saltKey)); err != nil {
 		return err
@@ -220,10 +221,30 @@ func (e *Engine) begin(tx *bbolt.Tx) error {
 	e.totals.Store(&t)
 	boots, _ := binary.Uvarint(meta.Get(bootsKey))
 	return errors.Join(
-		meta.Put(cleanKey, []byte{0}),
+		meta.Put(usedKey, usedOpen),
+		meta.Put(machineKey, machine),
 		meta.Put(bootsKey, binary.AppendUvarint(nil, boots+1)),
 		meta.Put(saltKey, e.seal(nil, e.salt, metaTable)), // with the current key
 	)
+}
+
+// runOfMachine returns what identifies the time since the start of the machine, empty if the
+// system has no such name. Containers have that of their machine.
+func runOfMachine() []byte {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return bytes.TrimSpace(id)
+}
+
+func lastEnd(used, machine, now []byte) jobs.End {
+	switch {
+	case bytes.Equal(used, usedClosed):
+		return jobs.Closed
+	case bytes.Equal(used, usedStopping):
+		return jobs.Killed
+	case len(machine) > 0 && len(now) > 0 && !bytes.Equal(machine, now):
+		return jobs.PowerCut
+	}
+	return jobs.Crashed
 }
 
 // readSalt shows too whether the keys are right.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -227,7 +228,7 @@ func TestMostlyUnusedDatabaseIsMadeSmall(t *testing.T) {
 	if after, err := os.Stat(database(folder)); err != nil || after.Size() > before.Size()/3 {
 		t.Errorf("the database has %d bytes after %d, %v", after.Size(), before.Size(), err)
 	}
-	if e.Crashed() {
+	if e.LastEnd() != jobs.Closed {
 		t.Error("a copy counts as a crash")
 	}
 	sound(t, folder)
@@ -255,4 +256,33 @@ func TestStrayFilesAreRemoved(t *testing.T) {
 		readable(t, e, r)
 	}
 	must(t, e.Close())
+}
+
+// A store that was not closed, and whose machine has started again since, was in use when the
+// machine ended.
+func TestTheEndOfTheMachineIsNoCrash(t *testing.T) {
+	machine, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Skip("the system does not name the runs of its machine")
+	}
+	for _, c := range []struct {
+		machine string
+		want    jobs.End
+	}{
+		{"another", jobs.PowerCut}, {string(bytes.TrimSpace(machine)), jobs.Crashed}, {"", jobs.Crashed},
+	} {
+		folder, _ := filled(t, bolt.Options{}, 1)
+		db, err := bbolt.Open(database(folder), 0o600, nil)
+		must(t, err)
+		must(t, db.Update(func(tx *bbolt.Tx) error {
+			meta := tx.Bucket([]byte("meta"))
+			return errors.Join(meta.Put([]byte("clean"), []byte{0}), meta.Put([]byte("machine"), []byte(c.machine)))
+		}))
+		must(t, db.Close())
+		e := open(t, folder, bolt.Options{})
+		if got := e.LastEnd(); got != c.want {
+			t.Errorf("machine %q: LastEnd is %d, want %d", c.machine, got, c.want)
+		}
+		must(t, e.Close())
+	}
 }

@@ -26,6 +26,19 @@ func (e *Engine) Get(_ context.Context, id jobs.ID) (r *jobs.Record, err error) 
 	return r, err
 }
 
+// Known returns the record that has a key.
+func (e *Engine) Known(_ context.Context, key [32]byte) (r *jobs.Record, err error) {
+	err = e.view(func(tx *bbolt.Tx) error {
+		id, value := holder(reader(tx), key[:], time.Now().UnixNano())
+		if value == nil {
+			return jobs.ErrUnknown
+		}
+		r, err = e.decode(id, value)
+		return err
+	})
+	return r, err
+}
+
 // readAhead is how many records are read in one transaction.
 const readAhead = 256
 

@@ -37,11 +37,19 @@ const fill = 0.9
 
 // Keys of metaTable.
 var (
-	schemaKey = []byte("schema")
-	cleanKey  = []byte("clean")
-	bootsKey  = []byte("boots")
-	saltKey   = []byte("salt")
-	totalsKey = []byte("totals")
+	schemaKey  = []byte("schema")
+	usedKey    = []byte("clean") // whether a process uses the store
+	machineKey = []byte("machine")
+	bootsKey   = []byte("boots")
+	saltKey    = []byte("salt")
+	totalsKey  = []byte("totals")
+)
+
+// Values of usedKey.
+var (
+	usedOpen     = []byte{0}
+	usedClosed   = []byte{1}
+	usedStopping = []byte{2}
 )
 
 // schema is the version of what the tables contain.
@@ -90,6 +98,17 @@ func find(get func(table, []byte) []byte, id []byte) ([]byte, table) {
 		}
 	}
 	return nil, 0
+}
+
+// holder returns the record that has a key now.
+func holder(get func(table, []byte) []byte, key []byte, now int64) (id, record []byte) {
+	v := get(keyTable, key)
+	if len(v) != idSize+8 || int64(binary.BigEndian.Uint64(v[idSize:])) <= now {
+		return nil, nil
+	}
+	id = v[:idSize]
+	record, _ = find(get, id)
+	return id, record
 }
 
 // reader reads tables in a transaction for reading.

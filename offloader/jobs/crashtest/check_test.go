@@ -33,7 +33,7 @@ func (s *stage) check() report {
 		s.Fatal(err)
 	}
 	defer engine.Close()
-	if engine.Crashed() {
+	if engine.LastEnd() != jobs.Closed {
 		s.Error("the last child has not closed the store")
 	}
 	for r, err := range engine.Open(s.Context()) {

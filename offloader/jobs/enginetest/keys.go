@@ -33,6 +33,9 @@ func (k *kit) rejected(r, want *jobs.Record, size int) {
 		k.Fatalf("Accept with a known key: earlier %v, error %v", earlier, err)
 	}
 	k.same(earlier, want)
+	known, err := k.engine.Known(k.Context(), r.Key.Hash)
+	k.must(err)
+	k.same(known, want)
 	if r.Rev != 0 {
 		k.Errorf("Rev %d of a job that was not accepted", r.Rev)
 	}
@@ -64,6 +67,8 @@ func keyBelongsToOneJob(k *kit) {
 
 func keyWhoseTimeHasCome(k *kit) {
 	first := k.accept(keyed(1, -time.Second), nil)
+	_, err := k.engine.Known(k.Context(), first.Key.Hash)
+	k.is(err, jobs.ErrUnknown, "Known with a key whose time has come")
 	second := k.accept(keyed(1, time.Hour), nil)
 	k.same(k.get(first.ID), first)
 	k.rejected(keyed(1, time.Hour), second, 0)
@@ -77,6 +82,8 @@ func keyOfTwoJobs(k *kit) {
 	k.must(k.engine.Remove(k.Context(), first.ID, first.Rev))
 	k.rejected(keyed(1, time.Hour), second, 0)
 	k.must(k.engine.Remove(k.Context(), second.ID, second.Rev))
+	_, err := k.engine.Known(k.Context(), second.Key.Hash)
+	k.is(err, jobs.ErrUnknown, "Known with the key of a removed job")
 	k.accept(keyed(1, time.Hour), nil)
 }
 

@@ -67,13 +67,21 @@ func crashKeepsEverything(k *kit) {
 }
 
 func crashedOrClosed(k *kit) {
+	kill := func() {
+		k.must(k.engine.Stopping(k.Context()))
+		k.accept(record(), nil)
+		k.crash()
+	}
 	for i, c := range []struct {
 		again func()
-		want  bool
-	}{{func() {}, false}, {k.reopen, false}, {k.crash, true}, {k.crash, true}, {k.reopen, false}, {k.crash, true}} {
+		want  jobs.End
+	}{
+		{func() {}, jobs.Closed}, {k.reopen, jobs.Closed}, {k.crash, jobs.Crashed}, {k.crash, jobs.Crashed}, {kill, jobs.Killed},
+		{k.reopen, jobs.Closed}, {kill, jobs.Killed}, {k.crash, jobs.Crashed},
+	} {
 		c.again()
-		if got := k.engine.Crashed(); got != c.want {
-			k.Errorf("Crashed is %t in life %d, want %t", got, i+1, c.want)
+		if got := k.engine.LastEnd(); got != c.want {
+			k.Errorf("LastEnd is %d in life %d, want %d", got, i+1, c.want)
 		}
 	}
 }
@@ -108,12 +116,14 @@ func closedEngine(k *kit) {
 		"Result":      func() error { _, err := e.Result(ctx, r); return err },
 		"Usage":       func() error { _, err := e.Usage(ctx); return err },
 		"TenantUsage": func() error { _, err := e.TenantUsage(ctx, "acme"); return err },
+		"Known":       func() error { _, err := e.Known(ctx, [32]byte{1}); return err },
+		"Stopping":    func() error { return e.Stopping(ctx) },
 		"Close":       e.Close,
 	} {
 		k.is(call(), jobs.ErrEngineClosed, name+" of a closed engine")
 	}
-	if e.Crashed() {
-		k.Error("a closed engine has crashed")
+	if end := e.LastEnd(); end != jobs.Closed {
+		k.Errorf("LastEnd of a closed engine is %d", end)
 	}
 	k.reopen()
 	k.filled(all)

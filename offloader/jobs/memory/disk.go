@@ -17,6 +17,8 @@ type disk struct {
 	keys  map[[32]byte]jobs.ID
 	files map[string]*file // bodies
 	names int              // of files so far
+	// stopping: the process that uses the disk is about to end.
+	stopping bool
 }
 
 func newDisk() *disk {
@@ -76,10 +78,19 @@ func (d *disk) version(id jobs.ID, rev uint64) (*job, error) {
 	return j, err
 }
 
+// known returns the record that has the key now.
+func (d *disk) known(key [32]byte, o Options) (*jobs.Record, error) {
+	id, ok := d.keys[key]
+	if !ok || !d.jobs[id].key.Until.After(o.Now()) {
+		return nil, jobs.ErrUnknown
+	}
+	return d.jobs[id].record(), nil
+}
+
 func (d *disk) accept(r *jobs.Record, body jobs.Body, o Options) (earlier *jobs.Record, err error) {
 	if r.Key != nil {
-		if id, ok := d.keys[r.Key.Hash]; ok && d.jobs[id].key.Until.After(o.Now()) {
-			return d.jobs[id].record(), nil
+		if earlier, err := d.known(r.Key.Hash, o); err == nil {
+			return earlier, nil
 		}
 	}
 	if _, ok := d.jobs[r.ID]; ok {

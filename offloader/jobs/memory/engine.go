@@ -41,6 +41,8 @@ type Options struct {
 	// crash. Nil: all of them, as after the end of a process. Between 0 and unsynced: as
 	// after the end of a machine.
 	Cut func(unsynced int) int
+	// PowerCut: the engine before has ended with its machine.
+	PowerCut bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
@@ -49,7 +51,7 @@ type Options struct {
 type Engine struct {
 	options Options
 	disk    *disk
-	crashed bool // when it was opened
+	lastEnd jobs.End // when it was opened
 
 	// end is what calls return when the engine has ended. The lock of the disk protects it.
 	end error
@@ -58,7 +60,7 @@ type Engine struct {
 var _ jobs.Engine = (*Engine)(nil)
 
 // Open returns an engine with an empty store.
-func Open(o Options) *Engine { return newEngine(newDisk(), false, o) }
+func Open(o Options) *Engine { return newEngine(newDisk(), jobs.Closed, o) }
 
 // Reopen returns an engine with what this one has left, as another process would find it. An
 // engine that was not closed crashes now.
@@ -66,16 +68,25 @@ func (e *Engine) Reopen(o Options) *Engine {
 	e.Crash()
 	e.disk.mu.Lock()
 	defer e.disk.mu.Unlock()
-	crashed := !errors.Is(e.end, jobs.ErrEngineClosed)
-	e.disk.recover(crashed, e.options.Cut)
-	return newEngine(e.disk, crashed, o)
+	end := jobs.Closed
+	if !errors.Is(e.end, jobs.ErrEngineClosed) {
+		switch end = jobs.Crashed; {
+		case o.PowerCut:
+			end = jobs.PowerCut
+		case e.disk.stopping:
+			end = jobs.Killed
+		}
+	}
+	e.disk.recover(end != jobs.Closed, e.options.Cut)
+	return newEngine(e.disk, end, o)
 }
 
-func newEngine(d *disk, crashed bool, o Options) *Engine {
+func newEngine(d *disk, end jobs.End, o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Engine{options: o, disk: d, crashed: crashed}
+	d.stopping = false
+	return &Engine{options: o, disk: d, lastEnd: end}
 }
 
 // Crash ends the engine as the end of its process would. It does nothing if the engine has
@@ -179,6 +190,15 @@ func (e *Engine) Get(ctx context.Context, id jobs.ID) (r *jobs.Record, err error
 	return orNil(r, err)
 }
 
+// Known returns the record that has a key.
+func (e *Engine) Known(ctx context.Context, key [32]byte) (r *jobs.Record, err error) {
+	err = e.call(ctx, "Known", jobs.ID{}, func() error {
+		r, err = e.disk.known(key, e.options)
+		return err
+	})
+	return orNil(r, err)
+}
+
 // Open lists the records that are not done.
 func (e *Engine) Open(ctx context.Context) iter.Seq2[*jobs.Record, error] {
 	return func(yield func(*jobs.Record, error) bool) {
@@ -245,8 +265,16 @@ func orNil[T any](v T, err error) (T, error) {
 	return v, nil
 }
 
-// Crashed reports whether the engine before this one was not closed.
-func (e *Engine) Crashed() bool { return e.crashed }
+// LastEnd returns how the engine before this one has ended.
+func (e *Engine) LastEnd() jobs.End { return e.lastEnd }
+
+// Stopping stores that the process is about to end.
+func (e *Engine) Stopping(ctx context.Context) error {
+	return e.call(ctx, "Stopping", jobs.ID{}, func() error {
+		e.disk.stopping = true
+		return nil
+	})
+}
 
 // Close ends the engine.
 func (e *Engine) Close() error {

@@ -40,7 +40,7 @@ func TestACrashKeepsWhatWasCommitted(t *testing.T) {
 			t.Errorf("after %t: Get of a crashed engine: %v", after, err)
 		}
 		next := e.Reopen(memory.Options{})
-		if !next.Crashed() {
+		if next.LastEnd() != jobs.Crashed {
 			t.Errorf("after %t: the next engine has not crashed", after)
 		}
 		if _, err := next.Get(ctx, r.ID); errors.Is(err, jobs.ErrUnknown) == after {

@@ -16,6 +16,7 @@ import (
 func Observe(logger func() *zap.Logger, next jobs.Observer) jobs.Observer {
 	l := log{logger, next}
 	next.Finished, next.Delivered, next.StoreFailed, next.Recovered = l.finished, l.delivered, l.storeFailed, l.recovered
+	next.Panicked = l.panicked
 	return next
 }
 
@@ -78,6 +79,18 @@ func (l log) storeFailed(r *jobs.Record, err error) {
 		l.next.StoreFailed(r, err)
 	}
 	l.logger().Error("the end of an attempt could not be stored: it is tried again", shortened(r.ID), zap.String("route", r.Route), zap.Error(err))
+}
+
+// panicked logs a panic with its stack, as the server does for handlers.
+func (l log) panicked(r *jobs.Record, value any, stack []byte) {
+	if l.next.Panicked != nil {
+		l.next.Panicked(r, value, stack)
+	}
+	fields := []zap.Field{zap.Any("panic", value), zap.ByteString("stack", stack)}
+	if r != nil {
+		fields = append(fields, shortened(r.ID), zap.String("route", r.Route))
+	}
+	l.logger().Error("code of jobs panicked", fields...)
 }
 
 // recovered logs the jobs that the process before has left.

@@ -62,13 +62,14 @@ func TestLinesForOperators(t *testing.T) {
 	o.StoreFailed(r, errors.New("disk"))
 	o.Delivered(r, jobs.Delivery{Error: "status_500"})
 	o.Recovered(jobs.Recovery{Crashed: true, Interrupted: 1})
+	o.Panicked(nil, "boom", []byte("stack"))
 	r.Hook.State = jobs.HookPending
 	o.Delivered(r, jobs.Delivery{Error: "status_500"})
 	var got []zapcore.Level
 	for _, line := range lines.All() {
 		got = append(got, line.Level)
 	}
-	if len(got) != 3 || got[0] != zap.ErrorLevel || got[1] != zap.WarnLevel || got[2] != zap.WarnLevel {
+	if len(got) != 4 || got[3] != zap.ErrorLevel || got[0] != zap.ErrorLevel || got[1] != zap.WarnLevel || got[2] != zap.WarnLevel {
 		t.Errorf("got %v", got)
 	}
 }

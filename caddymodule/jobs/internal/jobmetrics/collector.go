@@ -22,6 +22,7 @@ var (
 	depth   = describe("depth", "Jobs that have not ended, by their state.", "route", "state")
 	oldest  = describe("oldest_seconds", "Time that the oldest queued job has waited.", "route")
 	running = describe("running", "Jobs that run, those with a response that goes on too.", "route")
+	tails   = describe("tails", "Readers that follow results of attempts that run.", "route")
 	waiting = describe("queued_bytes", "Bytes of the bodies of jobs that wait.", "route")
 )
 
@@ -42,7 +43,7 @@ func (c Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.Numbers.all() {
 		m.Describe(ch)
 	}
-	for _, d := range append([]*prometheus.Desc{depth, oldest, running, waiting}, ofProcesses...) {
+	for _, d := range append([]*prometheus.Desc{depth, oldest, running, tails, waiting}, ofProcesses...) {
 		ch <- d
 	}
 }
@@ -79,6 +80,7 @@ func collectRoute(ch chan<- prometheus.Metric, route string, r jobs.RouteStats) 
 	}
 	ch <- gauge(oldest, r.Oldest.Seconds(), route)
 	ch <- gauge(running, float64(r.Running), route)
+	ch <- gauge(tails, float64(r.Tails), route)
 	ch <- gauge(waiting, float64(r.QueuedBytes), route)
 }
 
@@ -127,6 +129,7 @@ func together(a, b jobs.RouteStats) jobs.RouteStats {
 	a.RetryWait += b.RetryWait
 	a.Running += b.Running
 	a.Streaming += b.Streaming
+	a.Tails += b.Tails
 	a.QueuedBytes += b.QueuedBytes
 	a.Oldest = max(a.Oldest, b.Oldest)
 	return a

@@ -56,6 +56,9 @@ func (executor) Execute(_ context.Context, offer *jobs.Offer) jobs.Verdict {
 	if err := a.Begin(200, nil); err != nil {
 		return jobs.Verdict{Class: jobs.Broken}
 	}
+	if _, err := a.Write([]byte("result")); err != nil {
+		return jobs.Verdict{Class: jobs.Broken}
+	}
 	return jobs.Verdict{Class: jobs.Completed}
 }
 
@@ -144,6 +147,7 @@ func TestNumbersOfJobs(t *testing.T) {
 		"idempotency_total new": 4, "idempotency_total repeated": 1, "idempotency_total reused": 1, "inline_total reports": 1,
 		"depth reports queued": 4, "running reports": 0, "stored queued": 4, "accept_seconds reports": 4, "run_seconds reports": 0,
 		"finished_total reports succeeded": 0, "attempts_total reports broken": 0, "store_up": 1, "commit_seconds": 1, "commit_batch_size": 1,
+		"tails reports": 0, "result_bytes_total reports": 0, "panics_total": 0,
 	})
 	defer s.Bind("reports", executor{}, jobs.RouteLimits{})()
 	testkit.Eventually(t, func() bool {
@@ -151,6 +155,7 @@ func TestNumbersOfJobs(t *testing.T) {
 	})
 	check(map[string]float64{
 		"depth reports queued": 0, "stored succeeded": 4, "attempts_total reports completed": 4, "queue_wait_seconds reports": 4, "run_seconds reports": 4,
+		"result_bytes_total reports": 24,
 	})
 }
 

@@ -18,8 +18,9 @@ import (
 type Numbers struct {
 	accepted, inline, rejected, idempotency *prometheus.CounterVec
 	attempts, finished, interrupted         *prometheus.CounterVec
+	resultBytes                             *prometheus.CounterVec
 	webhooks                                *prometheus.CounterVec
-	storeFailures                           prometheus.Counter
+	storeFailures, panics                   prometheus.Counter
 
 	accepting, waits, runs  *prometheus.HistogramVec
 	commits, commitsOfBatch prometheus.Histogram
@@ -36,9 +37,11 @@ func NewNumbers() *Numbers {
 		attempts:    counters("attempts_total", "Attempts that have ended, by how they have ended.", "route", "class"),
 		finished:    counters("finished_total", "Jobs that have ended, by their state.", "route", "state"),
 		interrupted: counters("interrupted_total", "Attempts that the end of a process has interrupted, as seen at the next start.", "route"),
+		resultBytes: counters("result_bytes_total", "Bytes of results of attempts that have ended.", "route"),
 
 		webhooks:      counters("webhook_total", "Tries to deliver a webhook.", "result"),
 		storeFailures: prometheus.NewCounter(prometheus.CounterOpts(options("store_failures_total", "Ends of attempts that could not be stored at once."))),
+		panics:        prometheus.NewCounter(prometheus.CounterOpts(options("panics_total", "Panics of code that runs, observes or reports jobs. Each ended its attempt or its try alone."))),
 
 		accepting: times("accept_seconds", "Time from a submission, after its body was read, until it was stored.", "route"),
 		waits:     times("queue_wait_seconds", "Time from the submission of a job, or from the time of its retry, to its next attempt.", "route"),
@@ -105,6 +108,7 @@ func (n *Numbers) Observer() jobs.Observer {
 		Finished:    func(r *jobs.Record) { n.finished.WithLabelValues(r.Route, r.State.String()).Inc() },
 		Delivered:   n.countDelivered,
 		StoreFailed: func(*jobs.Record, error) { n.storeFailures.Inc() },
+		Panicked:    func(*jobs.Record, any, []byte) { n.panics.Inc() },
 	}
 }
 
@@ -123,6 +127,7 @@ func (n *Numbers) countAccepted(r *jobs.Record) {
 
 func (n *Numbers) countEnded(r *jobs.Record, a jobs.AttemptRecord) {
 	n.attempts.WithLabelValues(r.Route, string(a.Class)).Inc()
+	n.resultBytes.WithLabelValues(r.Route).Add(float64(a.Bytes))
 	if a.Class == jobs.Interrupted {
 		n.interrupted.WithLabelValues(r.Route).Inc()
 		return // the time of its end is not known
@@ -146,6 +151,7 @@ func (n *Numbers) countDelivered(_ *jobs.Record, d jobs.Delivery) {
 func (n *Numbers) begin(route string) {
 	n.inline.WithLabelValues(route)
 	n.interrupted.WithLabelValues(route)
+	n.resultBytes.WithLabelValues(route)
 	n.accepted.WithLabelValues(route, modeQueued)
 	n.accepted.WithLabelValues(route, modePromoted)
 	for _, reason := range reasons {
@@ -173,7 +179,7 @@ func (n *Numbers) all() []prometheus.Collector {
 		n.webhooks.WithLabelValues(result)
 	}
 	return []prometheus.Collector{
-		n.accepted, n.inline, n.rejected, n.idempotency, n.attempts, n.finished, n.interrupted, n.webhooks, n.storeFailures,
+		n.accepted, n.inline, n.rejected, n.idempotency, n.attempts, n.finished, n.interrupted, n.resultBytes, n.webhooks, n.storeFailures, n.panics,
 		n.accepting, n.waits, n.runs, n.commits, n.commitsOfBatch,
 	}
 }

@@ -8,16 +8,23 @@ import (
 	"time"
 )
 
-// longest is how long a clock sleeps at most. A step of the wall clock moves the alarms by the
-// step; one that is due after a step forward rings so much later at most.
-const longest = 15 * time.Second
+const (
+	// longest is how long a clock sleeps at most, so that it notices steps of the wall clock.
+	longest = 15 * time.Second
+	// slack is how much the wall clock may differ from the monotonic one without a step.
+	slack = time.Second
+)
 
-// Clock has alarms.
+// Clock has alarms. After a step of the wall clock forward those that are due ring within 15
+// seconds. A step back delays no alarm: those that were set before ring as long after they were
+// set as without the step, and so before their time.
 type Clock struct {
 	now    func() time.Time // without the reading of the monotonic clock
 	mu     sync.Mutex
 	alarms alarms
 	wake   chan struct{}
+	opened time.Time
+	ahead  time.Duration // of the wall clock, since the clock was opened
 }
 
 // Alarm is an alarm of one clock at most.
@@ -29,7 +36,9 @@ type Alarm struct {
 
 // NewClock returns a clock without alarms. It rings while Run runs. Now returns the time of the
 // wall clock, without the reading of the monotonic one.
-func NewClock(now func() time.Time) *Clock { return &Clock{now: now, wake: make(chan struct{}, 1)} }
+func NewClock(now func() time.Time) *Clock {
+	return &Clock{now: now, wake: make(chan struct{}, 1), opened: time.Now()}
+}
 
 // New returns an alarm that is not set. Ring is called on the goroutine of the clock, without
 // a lock.
@@ -40,6 +49,7 @@ func New(ring func()) *Alarm { return &Alarm{ring: ring, index: -1} }
 func (c *Clock) Set(a *Alarm, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.time()
 	a.at = at
 	switch {
 	case at.IsZero() && a.index >= 0:
@@ -91,10 +101,27 @@ func (c *Clock) due() (*Alarm, time.Duration) {
 	if len(c.alarms) == 0 {
 		return nil, -1
 	}
-	if wait := c.alarms[0].at.Sub(c.now()); wait > 0 {
+	if wait := c.alarms[0].at.Sub(c.time()); wait > 0 {
 		return nil, min(wait, longest)
 	}
 	return heap.Pop(&c.alarms).(*Alarm), 0
+}
+
+// time returns the time of the wall clock. After a step back it moves all alarms by the step:
+// their order stays. The caller holds the lock.
+func (c *Clock) time() time.Time {
+	now := c.now()
+	ahead := now.Sub(c.opened.Round(0)) - time.Since(c.opened)
+	switch step := ahead - c.ahead; {
+	case step < -slack:
+		for _, a := range c.alarms {
+			a.at = a.at.Add(step)
+		}
+		c.ahead = ahead
+	case step > slack:
+		c.ahead = ahead
+	}
+	return now
 }
 
 type alarms []*Alarm

@@ -78,13 +78,15 @@ func TestAnAlarmRingsAgain(t *testing.T) {
 	})
 }
 
-// A step of the wall clock moves an alarm by the step, and never loses it.
+// A step of the wall clock forward moves an alarm by the step, and one back not at all.
 func TestAlarmsFollowTheWallClock(t *testing.T) {
 	for _, c := range []struct{ step, at, latest time.Duration }{
 		{0, time.Hour, time.Hour},
 		{10 * time.Minute, 50 * time.Minute, 50*time.Minute + 15*time.Second},
 		{2 * time.Hour, time.Minute, time.Minute + 15*time.Second},
-		{-10 * time.Minute, 70 * time.Minute, 70 * time.Minute},
+		{-10 * time.Minute, time.Hour, time.Hour},
+		{-100 * 24 * time.Hour, time.Hour, time.Hour},
+		{-500 * time.Millisecond, time.Hour, time.Hour + time.Second},
 	} {
 		bubble(t, func(t *testing.T, clock *alarm.Clock, step func(time.Duration)) {
 			began, rang := time.Now(), make(chan time.Duration, 1)
@@ -96,4 +98,22 @@ func TestAlarmsFollowTheWallClock(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Alarms that are set before and after a step back ring in the order of their ends.
+func TestAlarmsKeepTheirOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, clock *alarm.Clock, step func(time.Duration)) {
+		began, rings := time.Now(), make(chan string, 4)
+		set := func(name string, at time.Time) { clock.Set(alarm.New(func() { rings <- name }), at) }
+		set("fourth", began.Add(4*time.Hour))
+		set("second", began.Add(2*time.Hour))
+		step(-24 * time.Hour)
+		set("first", began.Add(-23*time.Hour))
+		set("third", began.Add(-21*time.Hour))
+		for i, want := range []string{"first", "second", "third", "fourth"} {
+			if got := <-rings; got != want || time.Since(began) != time.Duration(i+1)*time.Hour {
+				t.Fatalf("%s rings after %v, want %s", got, time.Since(began), want)
+			}
+		}
+	})
 }

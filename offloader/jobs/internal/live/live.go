@@ -110,6 +110,16 @@ func (r *Result[H]) Size() (int64, bool) {
 	return r.size, r.ended && r.whole
 }
 
+// Readers returns how many readers follow the result, zero after its end.
+func (r *Result[H]) Readers() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return 0
+	}
+	return r.users - 1
+}
+
 // Seal makes the result durable. It returns the bytes if they are in no file. No write follows.
 func (r *Result[H]) Seal() (inline []byte, sum [32]byte, err error) {
 	r.hash.Sum(sum[:0])
