@@ -18,11 +18,11 @@ type Crew struct {
 	mu      sync.Mutex
 	idle    []chan func() // of the goroutines that wait; the one that began last is the last one; guarded by mu
 	unused  int           // the first ones, which were idle since the last visit; guarded by mu
-	visits  *time.Timer   // nil before the first visit
+	visits  *time.Timer   // nil until a goroutine is idle; guarded by mu
 	visited bool          // the timer runs; guarded by mu
 }
 
-// Go runs f on a goroutine of its own, as the statement go does.
+// Go runs f on a separate goroutine, as the statement go does.
 func (c *Crew) Go(f func()) {
 	if next := c.take(); next != nil {
 		next <- f

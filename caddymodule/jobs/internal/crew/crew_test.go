@@ -30,8 +30,8 @@ func each(c *crew.Crew, n int) {
 	synctest.Wait()
 }
 
-// Functions that follow each other use the goroutines that are there. Those that nobody needs
-// end, the others stay.
+// Functions that follow each other use the goroutines that are there. Those that none of
+// them needs end, the others stay.
 func TestGoroutinesAreUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c crew.Crew
@@ -46,16 +46,16 @@ func TestGoroutinesAreUsedAgain(t *testing.T) {
 		each(&c, 10)
 		count("after the first functions", 10)
 		for range 10 {
-			time.Sleep(500 * time.Millisecond)
+			<-time.After(500 * time.Millisecond)
 			each(&c, 3)
 		}
 		count("when three are enough", 3)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		count("when none is needed", 0)
 		each(&c, 2)
 		count("after the next ones", 2)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 	})
 }
 
@@ -68,6 +68,6 @@ func TestAFunctionThatEndsItsGoroutine(t *testing.T) {
 		}
 		synctest.Wait()
 		each(&c, 2)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 	})
 }

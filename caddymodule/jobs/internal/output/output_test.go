@@ -59,6 +59,9 @@ func TestAResponseInTime(t *testing.T) {
 	if l.Hold() {
 		t.Error("held after the head")
 	}
+	if l.Drop() {
+		t.Error("the run writes to the client, and would go on after its handler has returned")
+	}
 	_, _ = io.WriteString(l, "b")
 	if stored := l.Await(); stored != nil {
 		t.Error("stored")
@@ -124,7 +127,9 @@ func TestNoClientAndNoRun(t *testing.T) {
 	t.Parallel()
 	w := client()
 	l := late(w, "")
-	l.Drop()
+	if !l.Drop() {
+		t.Error("not dropped")
+	}
 	if _, err := io.WriteString(l, "body"); err == nil || w.Body.Len() > 0 || l.Hold() {
 		t.Errorf("got %v, %s", err, w.Body)
 	}
