@@ -64,7 +64,7 @@ import_arrows() {
 	forbid "Celery's arguments and answers know no Caddy" "$caddy" ./caddymodule/celery/internal/...
 	layered caddymodule caddymodule/status
 	layered caddymodule/internal/{admin,admincommand,adminroute,answers,balance,bridge,caddyfilewarn,claims,cli,columns,deadline,exchange,jobpage,jobroute,jobview,metrics,pools,prefer,ready,requestbody,requests,serving,settings,shadow,sidecar,state,statuspage,top,usage}
-	layered caddymodule/jobs/internal/{endpoint,idempotency,jobadmin,jobcommand,joblog,jobmetrics,message,output,owner,problem,progress,resource,store,storekey,verdict,webhook}
+	layered caddymodule/jobs/internal/{crew,endpoint,idempotency,jobadmin,jobcommand,joblog,jobmetrics,message,output,owner,problem,progress,resource,store,storekey,verdict,webhook}
 	forbid "binaries have nothing that is for tests" '^(go.uber.org/goleak|testing|net/http/httptest|github.com/getkin/kin-openapi|github.com/chromedp|github.com/creack|github.com/charmbracelet/x/vt)(/|$)' ./cmd/caddy
 }
 

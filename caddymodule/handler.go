@@ -357,13 +357,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.jobs == nil {
 		return h.serve(w, r, next)
 	}
-	next = h.jobs.Routes().Compile(next) // they run the requests that are no jobs, too
 	if h.jobs.Takes(w.Header(), r) {
-		return h.jobs.Serve(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			return h.serve(w, r, next)
-		}))
+		return h.jobs.Serve(w, r)
 	}
-	return h.serve(w, r, next)
+	return h.serve(w, r, h.jobs.Routes().Compile(next)) // they run the requests that are no jobs, too
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

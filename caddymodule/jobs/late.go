@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/jobhost"
 	"github.com/caddy-offload/caddy-offload/caddymodule/internal/requests"
+	"github.com/caddy-offload/caddy-offload/caddymodule/jobs/internal/crew"
 	"github.com/caddy-offload/caddy-offload/caddymodule/jobs/internal/message"
 	"github.com/caddy-offload/caddy-offload/caddymodule/jobs/internal/output"
 	"github.com/caddy-offload/caddy-offload/caddymodule/jobs/internal/progress"
@@ -34,7 +35,7 @@ const promoteTime = 30 * time.Second
 // goroutine, since the client may be answered before it ends.
 type lateRun struct {
 	*submission
-	out    *output.Late
+	out    output.Late
 	sink   progress.Sink
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -48,23 +49,17 @@ type lateRun struct {
 	done   chan struct{}
 }
 
+// runners are the goroutines of late runs.
+var runners crew.Crew
+
 // tryNow runs the request at once if there is a permit, and makes a job of it if the response
 // does not begin in time. Otherwise it stores the job first.
 func (s *submission) tryNow() error {
-	run := &lateRun{submission: s, out: output.NewLate(s.w, s.applied()), came: time.Now()}
-	run.started, run.done = make(chan struct{}), make(chan struct{})
+	run := &lateRun{submission: s, came: time.Now(), started: make(chan struct{}), done: make(chan struct{})}
+	run.out.Init(s.w, s.applied())
 	run.ctx, run.cancel = context.WithCancelCause(run.sink.Within(context.Background()))
-	go run.run()
-	select {
-	case <-run.started:
-		return run.await()
-	case <-run.done: // there was no permit
-	}
-	defer s.body.Close()
-	if run.result.Err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, run.result.Err)
-	}
-	return s.store()
+	runners.Go(run.run)
+	return run.await()
 }
 
 // run runs the request, and gives its response to the client or to the job.
@@ -91,22 +86,24 @@ func (x *lateRun) run() {
 
 // send runs the request if there is a permit now.
 func (x *lateRun) send() jobhost.Result {
-	sending := message.Sending{Request: x.job.Request, ID: x.id, Repeatable: x.job.Repeatable, Trace: x.job.Trace}
-	r, err := sending.Build(x.ctx, x.out, x.host.Server())
+	sending := message.Sending{Request: x.job.Request, ID: x.job.ID, Repeatable: x.job.Repeatable, Trace: x.job.Trace}
+	r, err := sending.Build(x.ctx, &x.out, x.host.Server())
 	if err != nil {
 		return jobhost.Result{Err: err}
 	}
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.body.Bytes)), nil }
-	size := int64(len(x.body.Bytes))
-	return x.host.Run(x.out, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if size > 0 {
-			r.Body, _ = r.GetBody()
-			r.ContentLength = size
-		}
-		message.Number(r, 1)
-		close(x.started)
-		return x.submission.run(w, r, x.id, &x.sink)
-	}), jobhost.Options{Tenant: x.job.Tenant, Now: true})
+	return x.host.Run(&x.out, r, caddyhttp.HandlerFunc(x.handle), jobhost.Options{Tenant: x.job.Tenant, Now: true})
+}
+
+// handle runs the handlers, since the run has its permit now.
+func (x *lateRun) handle(w http.ResponseWriter, r *http.Request) error {
+	if size := int64(len(x.body.Bytes)); size > 0 {
+		r.Body, _ = r.GetBody()
+		r.ContentLength = size
+	}
+	message.Number(r, 1)
+	close(x.started)
+	return x.submission.run(w, r, x.job.ID, &x.sink)
 }
 
 // judge returns how the attempt of the job has ended.
@@ -117,40 +114,61 @@ func (x *lateRun) judge(stored *output.Stored) jobs.Verdict {
 	}.Of(time.Now())
 }
 
-// await answers the client: with the response if it begins in time, else with a job.
+// await answers the client: with the response if it begins in time, else with a job. Most
+// responses have ended by then, so that it waits for nothing else.
 func (x *lateRun) await() error {
 	timer := time.NewTimer(x.wait)
 	defer timer.Stop()
+	left := x.r.Context()
 	select {
-	case <-x.out.Began:
 	case <-x.done:
+		return x.answered()
 	case <-timer.C:
+	case <-left.Done():
+	}
+	if !x.hasPermit() {
+		return x.answered()
+	}
+	waits := left.Err() == nil
+	if waits || x.Detach {
 		if accepted, ok := x.promote(); ok {
-			x.answerJob(accepted.View)
+			if waits {
+				x.answerJob(accepted.View)
+			}
 			return nil
 		}
-	case <-x.r.Context().Done():
-		if x.Detach {
-			if _, ok := x.promote(); ok {
-				return nil
-			}
-		}
-		x.out.Drop()
-		x.cancel(errClientLeft)
-		return nil
 	}
-	return x.inline()
+	select {
+	case <-x.done:
+	case <-left.Done():
+		x.cancel(errClientLeft)
+		if x.out.Drop() {
+			return nil
+		}
+		<-x.done // it writes to the client
+	}
+	return x.answered()
 }
 
-// inline waits for the end of the run, whose response goes to the client.
-func (x *lateRun) inline() error {
-	stop := context.AfterFunc(x.r.Context(), func() {
-		x.out.Drop()
-		x.cancel(errClientLeft)
-	})
-	defer stop()
-	<-x.done
+// hasPermit waits until the run has its permit, or has ended without one.
+func (x *lateRun) hasPermit() bool {
+	select {
+	case <-x.started:
+		return true
+	case <-x.done:
+		return x.result.Started
+	}
+}
+
+// answered ends the request of a run that has ended.
+func (x *lateRun) answered() error {
 	switch {
+	case !x.result.Started:
+		defer x.body.Close()
+		if x.result.Err != nil {
+			return caddyhttp.Error(http.StatusInternalServerError, x.result.Err)
+		}
+		return x.store()
 	case x.r.Context().Err() != nil:
 	case x.out.Status() == 0:
 		return x.failure()
@@ -208,9 +226,9 @@ func (x *lateRun) accept() (jobs.Accepted, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), promoteTime)
 	defer cancel()
-	sub := x.job
-	if sub.Body, err = x.stored(ctx, service); err != nil {
+	job, err := x.complete(ctx, service)
+	if err != nil {
 		return jobs.Accepted{}, err
 	}
-	return service.Promote(ctx, sub, x.came)
+	return service.Promote(ctx, job, x.came)
 }

@@ -109,7 +109,7 @@ func (r *Route) Takes(header http.Header, req *http.Request) bool {
 }
 
 // Serve answers a request with its response, or with a job.
-func (r *Route) Serve(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+func (r *Route) Serve(w http.ResponseWriter, req *http.Request) error {
 	s := submission{Route: r, w: w, r: req, prefers: prefer.Of(req.Header), came: time.Now()}
 	return s.serve()
 }

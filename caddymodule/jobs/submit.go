@@ -34,12 +34,11 @@ type submission struct {
 	prefers prefer.Preferences
 	came    time.Time
 
-	read bool // the body was read, or could not be
-	id   jobs.ID
+	read bool   // the body was read, or could not be
 	key  string // empty without one
 	wait time.Duration
 	body *caddymodule.BodyInMemory
-	job  jobs.Submission // without the body
+	job  jobs.Submission // what its run needs of it
 }
 
 // serve answers the request. All rejections come before anything is accepted.
@@ -142,20 +141,26 @@ func (s *submission) reject(p problem.Problem) bool {
 	return false
 }
 
-// describe makes the job of the request.
+// describe makes the job of the request, as far as its run needs it.
 func (s *submission) describe() {
-	owner := s.owner.Of(s.r)
-	s.id = jobs.NewID(s.came)
-	s.job.ID, s.job.Route, s.job.Tenant, s.job.Owner = s.id, s.host.Name(), s.tenant(), owner
-	s.job.Request, s.job.Policy, s.job.Trace = message.RequestOf(s.r, s.kept), s.rules, message.TraceOf(s.r)
+	s.job.ID, s.job.Route, s.job.Tenant = jobs.NewID(s.came), s.host.Name(), s.tenant()
+	s.job.Request, s.job.Trace = message.RequestOf(s.r, s.kept), message.TraceOf(s.r)
 	s.job.Repeatable = s.AtLeastOnce || s.key != "" || message.Idempotent(s.r.Method)
+}
+
+// complete returns the job as it is stored.
+func (s *submission) complete(ctx context.Context, service *jobs.Service) (job jobs.Submission, err error) {
+	job = s.job
+	job.Owner, job.Policy = s.owner.Of(s.r), s.rules
 	if s.key != "" {
-		s.job.Key = &jobs.Key{
-			Hash:        idempotency.Scope{Tenant: s.job.Tenant, Route: s.job.Route, Owner: owner}.Hash(s.key),
+		job.Key = &jobs.Key{
+			Hash:        idempotency.Scope{Tenant: job.Tenant, Route: job.Route, Owner: job.Owner}.Hash(s.key),
 			Fingerprint: idempotency.Fingerprint(s.r, sha256.Sum256(s.body.Bytes)),
 			Until:       s.came.Add(time.Duration(optionvalue.OrDefault(s.KeyTTL, defaultKeyTTL))),
 		}
 	}
+	job.Body, err = s.stored(ctx, service)
+	return job, err
 }
 
 // tenant returns the client that the job counts for.
@@ -178,11 +183,12 @@ func (s *submission) store() error {
 		s.fail(err)
 		return nil
 	}
-	if s.job.Body, err = s.stored(s.r.Context(), service); err != nil {
+	job, err := s.complete(s.r.Context(), service)
+	if err != nil {
 		s.fail(err)
 		return nil
 	}
-	accepted, err := service.Accept(s.r.Context(), s.job)
+	accepted, err := service.Accept(s.r.Context(), job)
 	switch {
 	case err != nil:
 		s.fail(err)

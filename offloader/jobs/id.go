@@ -41,7 +41,11 @@ func ParseID(text string) (ID, error) {
 }
 
 // String returns the text form: 36 characters.
-func (id ID) String() string { return crockford.EncodeToString(id[:]) }
+func (id ID) String() string {
+	var text [36]byte // a constant length spares an allocation
+	crockford.Encode(text[:], id[:])
+	return string(text[:])
+}
 
 // Short returns the beginning of the text form, for logs: it does not give access to the job.
 func (id ID) Short() string { return id.String()[:14] }

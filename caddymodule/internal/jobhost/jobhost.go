@@ -63,9 +63,8 @@ type Route interface {
 	// Takes reports whether Serve decides about a request. It may add fields to the header
 	// of the response. It is called for each request of the route, so it must be cheap.
 	Takes(header http.Header, r *http.Request) bool
-	// Serve answers a request that Takes was true for. inline serves the request as if the
-	// route had no jobs.
-	Serve(w http.ResponseWriter, r *http.Request, inline caddyhttp.Handler) error
+	// Serve answers a request that Takes was true for.
+	Serve(w http.ResponseWriter, r *http.Request) error
 }
 
 // RouteParser is a Route that reads the option "jobs" of a route in the Caddyfile.

@@ -108,8 +108,8 @@ func TestJobsRun(t *testing.T) {
 	if got := scraped(t, s, "class_admitted_total"); !strings.Contains(got, `class="jobs",pool="work"} 5`) {
 		t.Errorf("the classes are\n%s", got)
 	}
-	if got := job(t, s, "inline", "/done"); got != "GET /done " {
-		t.Errorf("inline: %s", got)
+	if got := job(t, s, "no", "/done"); got != "GET /done " {
+		t.Errorf("without a job: %s", got)
 	}
 }
 

@@ -99,7 +99,7 @@ func (a *app) Close() error {
 	return nil
 }
 
-// route makes a job of each request with the field Job, and answers with the job's result.
+// route makes a job of each request with the field Job, unless that is "no", and answers with the job's result.
 type route struct {
 	Name   string              `json:"name,omitempty"`
 	Handle caddyhttp.RouteList `json:"handle,omitempty"`
@@ -147,13 +147,13 @@ func (r *route) Attach(host jobhost.Host) error {
 
 func (r *route) Routes() caddyhttp.RouteList { return r.Handle }
 
-func (*route) Takes(_ http.Header, req *http.Request) bool { return req.Header.Get("Job") != "" }
+func (*route) Takes(_ http.Header, req *http.Request) bool {
+	job := req.Header.Get("Job")
+	return job != "" && job != "no"
+}
 
 // Serve runs the job until the client leaves, on another goroutine as a plugin does.
-func (r *route) Serve(w http.ResponseWriter, req *http.Request, inline caddyhttp.Handler) error {
-	if req.Header.Get("Job") == "inline" {
-		return inline.ServeHTTP(w, req)
-	}
+func (r *route) Serve(w http.ResponseWriter, req *http.Request) error {
 	result := httptest.NewRecorder()
 	done := make(chan jobhost.Result)
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -98,14 +98,18 @@ func connectionNames(h http.Header) (names []string) {
 
 // fields returns the fields that are kept, by their names in order.
 func fields(h http.Header, keep func(name string) bool) []jobs.Field {
-	names := make([]string, 0, len(h))
-	for name := range h {
+	names, n := make([]string, 0, usualFields), 0
+	for name, values := range h {
 		if keep(name) && !strings.HasPrefix(name, http.TrailerPrefix) {
 			names = append(names, name)
+			n += len(values)
 		}
 	}
+	if n == 0 {
+		return nil
+	}
 	slices.Sort(names)
-	var all []jobs.Field
+	all := make([]jobs.Field, 0, n)
 	for _, name := range names {
 		for _, value := range h[name] {
 			all = append(all, jobs.Field{Name: name, Value: value})
@@ -116,9 +120,22 @@ func fields(h http.Header, keep func(name string) bool) []jobs.Field {
 
 // Header returns fields as a header.
 func Header(fields []jobs.Field) http.Header {
-	h := make(http.Header, len(fields))
-	for _, f := range fields {
-		h[f.Name] = append(h[f.Name], f.Value)
+	h := make(http.Header, len(fields)+addedFields)
+	values := make([]string, len(fields)) // one allocation for all
+	for i, f := range fields {
+		if earlier, ok := h[f.Name]; ok {
+			h[f.Name] = append(earlier, f.Value)
+			continue
+		}
+		values[i] = f.Value
+		h[f.Name] = values[i : i+1 : i+1]
 	}
 	return h
 }
+
+const (
+	// usualFields is how many fields the messages of most clients and upstreams have at most.
+	usualFields = 24
+	// addedFields is how many fields a request of a job gets at most.
+	addedFields = 4
+)

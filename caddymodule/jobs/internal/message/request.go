@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -32,10 +33,12 @@ func RequestOf(r *http.Request, keep []string) jobs.Request {
 
 // TraceOf returns the traceparent of a request: that of its span, else the client's.
 func TraceOf(r *http.Request) string {
-	carrier := propagation.HeaderCarrier{}
-	caddyutil.Propagator().Inject(r.Context(), carrier)
-	if text := http.Header(carrier).Get(traceParent); text != "" {
-		return text
+	if trace.SpanContextFromContext(r.Context()).IsValid() {
+		carrier := propagation.HeaderCarrier{}
+		caddyutil.Propagator().Inject(r.Context(), carrier)
+		if text := http.Header(carrier).Get(traceParent); text != "" {
+			return text
+		}
 	}
 	return r.Header.Get(traceParent)
 }

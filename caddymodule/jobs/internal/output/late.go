@@ -14,19 +14,16 @@ var errLeft = fmt.Errorf("the client left: %w", context.Canceled)
 
 // Late is the writer of a run whose client waits for its response. Until the response
 // begins, it is open where the response goes: to the client, or into the store, when the
-// client has been given a job instead.
+// client has been given a job instead. A zero Late needs Init.
 type Late struct {
 	client  http.ResponseWriter
-	outer   http.Header // of the client before the run
-	applied string      // the field Preference-Applied of a response to the client
-
-	// Began is closed when the response to the client has begun.
-	Began chan struct{}
+	applied string // the field Preference-Applied of a response to the client
 
 	mu      sync.Mutex // guards the rest and the client
-	decided *sync.Cond // place has changed
+	decided sync.Cond  // place has changed
 	place   place
 	header  http.Header // of the run
+	outer   http.Header // of the client before the run; nil while the client has it
 	stored  *Stored     // at the place inStore
 	status  int         // zero before the response
 }
@@ -42,15 +39,11 @@ const (
 	dropped               // the client has left, or there is none
 )
 
-// NewLate returns a writer for a client. applied is the value of the field
+// Init makes a zero Late the writer for a client. applied is the value of the field
 // Preference-Applied, empty for none.
-func NewLate(client http.ResponseWriter, applied string) *Late {
-	l := &Late{
-		client: client, outer: client.Header().Clone(), applied: applied,
-		Began: make(chan struct{}), header: client.Header().Clone(),
-	}
-	l.decided = sync.NewCond(&l.mu)
-	return l
+func (l *Late) Init(client http.ResponseWriter, applied string) {
+	l.client, l.applied, l.header = client, applied, client.Header().Clone()
+	l.decided.L = &l.mu
 }
 
 // Hold makes a response that begins now wait until Store, Continue or Drop is called. It
@@ -73,14 +66,16 @@ func (l *Late) Store(a Attempt) {
 // Continue undoes Hold.
 func (l *Late) Continue() { l.decide(open, func() {}) }
 
-// Drop discards the response, unless it is decided where it goes.
-func (l *Late) Drop() {
+// Drop discards the response, unless it is decided where it goes. It returns false if that is
+// the client.
+func (l *Late) Drop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.place == open || l.place == held {
 		l.place = dropped
 		l.decided.Broadcast()
 	}
+	return l.place != toClient
 }
 
 func (l *Late) decide(p place, prepare func()) {
@@ -94,9 +89,17 @@ func (l *Late) decide(p place, prepare func()) {
 	}
 }
 
+// remember keeps the header of the client as it was before the run. It requires l.mu.
+func (l *Late) remember() {
+	if l.outer == nil {
+		l.outer = l.client.Header().Clone()
+	}
+}
+
 // restore undoes what informational responses have done to the header of the client. It
 // requires l.mu.
 func (l *Late) restore() {
+	l.remember()
 	clear(l.client.Header())
 	maps.Copy(l.client.Header(), l.outer.Clone())
 }
@@ -169,7 +172,6 @@ func (l *Late) begin(status int) {
 			l.client.Header().Add("Preference-Applied", l.applied)
 		}
 		l.client.WriteHeader(status)
-		close(l.Began)
 	case inStore:
 		maps.Copy(l.stored.Header(), l.added())
 		l.stored.WriteHeader(status)
@@ -179,6 +181,7 @@ func (l *Late) begin(status int) {
 // inform passes on an informational response. It requires l.mu.
 func (l *Late) inform(status int) {
 	if l.place == open {
+		l.remember()
 		l.give()
 		l.client.WriteHeader(status)
 	}
@@ -187,7 +190,7 @@ func (l *Late) inform(status int) {
 // give makes the fields of the client those of the run. It requires l.mu.
 func (l *Late) give() {
 	clear(l.client.Header())
-	maps.Copy(l.client.Header(), l.header.Clone())
+	maps.Copy(l.client.Header(), l.header)
 }
 
 // added returns the fields that the run has set. The others are those of answers to this

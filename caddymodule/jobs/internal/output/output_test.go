@@ -42,16 +42,25 @@ func client() *httptest.ResponseRecorder {
 	return w
 }
 
+func late(client http.ResponseWriter, applied string) *output.Late {
+	l := new(output.Late)
+	l.Init(client, applied)
+	return l
+}
+
 func TestAResponseInTime(t *testing.T) {
 	t.Parallel()
 	w := client()
-	l := output.NewLate(w, "respond-async")
+	l := late(w, "respond-async")
 	l.Header().Del("Server")
 	l.Header().Set("X-Own", "1")
 	_, _ = io.WriteString(l, "a")
 	l.Flush()
 	if l.Hold() {
 		t.Error("held after the head")
+	}
+	if l.Drop() {
+		t.Error("the run writes to the client, and would go on after its handler has returned")
 	}
 	_, _ = io.WriteString(l, "b")
 	if stored := l.Await(); stored != nil {
@@ -64,14 +73,13 @@ func TestAResponseInTime(t *testing.T) {
 		res.Header.Get("Preference-Applied") != "respond-async" || res.Trailer.Get("X-Sum") != "7" || l.Status() != 200 {
 		t.Errorf("got %v %v %s", res.Header, res.Trailer, w.Body)
 	}
-	<-l.Began
 }
 
 // A response that begins while it is held waits, and goes into the store.
 func TestAResponseThatIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, a := client(), new(attempt)
-		l := output.NewLate(w, "")
+		l := late(w, "")
 		if !l.Hold() || l.Hold() {
 			t.Error("not held, or held twice")
 		}
@@ -105,7 +113,7 @@ func TestAResponseThatIsStored(t *testing.T) {
 func TestAHoldThatIsUndone(t *testing.T) {
 	t.Parallel()
 	w := client()
-	l := output.NewLate(w, "")
+	l := late(w, "")
 	l.Hold()
 	l.Continue()
 	_, _ = io.WriteString(l, "body")
@@ -118,12 +126,14 @@ func TestAHoldThatIsUndone(t *testing.T) {
 func TestNoClientAndNoRun(t *testing.T) {
 	t.Parallel()
 	w := client()
-	l := output.NewLate(w, "")
-	l.Drop()
+	l := late(w, "")
+	if !l.Drop() {
+		t.Error("not dropped")
+	}
 	if _, err := io.WriteString(l, "body"); err == nil || w.Body.Len() > 0 || l.Hold() {
 		t.Errorf("got %v, %s", err, w.Body)
 	}
-	l = output.NewLate(w, "")
+	l = late(w, "")
 	if l.Await() != nil || l.Hold() {
 		t.Error("held after its end")
 	}

@@ -49,11 +49,11 @@ func (s *Sink) Within(ctx context.Context) context.Context {
 // Catch returns a writer for the handlers of a run. It takes the informational responses with a
 // report out of the response to w, once the reports go to an attempt.
 func Catch(w http.ResponseWriter, s *Sink) http.ResponseWriter {
-	return &catcher{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, s}
+	return &catcher{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, s}
 }
 
 type catcher struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	sink *Sink
 }
 
