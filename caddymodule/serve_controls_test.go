@@ -82,7 +82,7 @@ func TestWritesAfterTheirDeadlineFail(t *testing.T) {
 func TestDeadlinesEndBlockedWrites(t *testing.T) {
 	late := make(chan error, 1)
 	s, o := serveHandler(t, "response_spool 64KiB", func(w http.ResponseWriter, _ *http.Request) error {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Second))
 		for piece := []byte(strings.Repeat("x", 32<<10)); ; {
 			if _, err := w.Write(piece); err != nil {
 				late <- err

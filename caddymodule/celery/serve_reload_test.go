@@ -72,7 +72,7 @@ func getAgain(t *testing.T, c *http.Client, url string) (body string) {
 func TestReloadLosesNoRequest(t *testing.T) {
 	l := newLab(t)
 	l.work(0, nil)
-	s := l.serve("task lab.slow")
+	s := site.ServeGlobal(t, nil, "grace_period 1m", l.directive("task lab.slow"))
 	const each = 3
 	clients := s.Clients()
 	var waiting sync.WaitGroup

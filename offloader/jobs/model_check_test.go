@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -46,24 +47,35 @@ func (w *world) wrote(r *jobs.Record, rev uint64, err error) {
 	switch {
 	case err == nil:
 		j.chain[rev] = r
-	case w.burnt:
-		w.doubt[r.ID] = true
-	default:
-		w.resolve(r.ID)
+	case w.burnt || !w.resolve(version{r, rev}):
+		w.doubt = append(w.doubt, version{r, rev})
 	}
 }
 
-// resolve notes which version of a record is stored. The caller holds the lock.
-func (w *world) resolve(id jobs.ID) {
+// version is a version of a record that may have been written.
+type version struct {
+	record *jobs.Record
+	rev    uint64
+}
+
+// resolve notes whether a version was written, as what is stored now follows from it. It returns
+// false if the engine has crashed. The caller holds the lock.
+func (w *world) resolve(v version) bool {
 	engine := w.engine
 	w.honest++
 	w.mu.Unlock()
-	r, err := engine.Get(context.Background(), id)
+	r, err := engine.Get(context.Background(), v.record.ID)
 	w.mu.Lock()
 	w.honest--
-	if err == nil {
-		w.jobs[id].chain[r.Rev] = r
+	if err != nil {
+		return errors.Is(err, jobs.ErrUnknown)
 	}
+	chain := w.jobs[r.ID].chain
+	chain[r.Rev] = r
+	if v.rev < r.Rev && chain[v.rev] == nil {
+		chain[v.rev] = v.record
+	}
+	return true
 }
 
 // execute runs the jobs of all routes.

@@ -45,12 +45,12 @@ type world struct {
 
 	mu       sync.Mutex // of all below
 	random   *rand.Rand
-	faulty   bool             // the engine fails from time to time
-	fuse     int              // calls until a crash; negative: none
-	burnt    bool             // the engine has crashed
-	honest   int              // calls that must not fail
-	doubt    map[jobs.ID]bool // jobs that were written when it crashed
-	calm     bool             // the end of the history
+	faulty   bool      // the engine fails from time to time
+	fuse     int       // calls until a crash; negative: none
+	burnt    bool      // the engine has crashed
+	honest   int       // calls that must not fail
+	doubt    []version // that may be stored, since the engine has crashed
+	calm     bool      // the end of the history
 	jobs     map[jobs.ID]*seen
 	order    []jobs.ID
 	keys     map[byte]jobs.ID
@@ -83,7 +83,7 @@ const (
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), fuse: -1,
-		jobs: map[jobs.ID]*seen{}, doubt: map[jobs.ID]bool{}, keys: map[byte]jobs.ID{},
+		jobs: map[jobs.ID]*seen{}, keys: map[byte]jobs.ID{},
 		running: map[string]int{}, unbind: map[string]func(){},
 	}
 	w.engine = memory.Open(w.engineOptions())
@@ -173,10 +173,10 @@ func (w *world) reopen() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fuse, w.burnt = -1, false
-	for id := range w.doubt {
-		w.resolve(id)
+	for _, v := range w.doubt {
+		w.resolve(v)
 	}
-	clear(w.doubt)
+	w.doubt = nil
 	if !w.calm && w.random.IntN(3) == 0 {
 		w.fuse = w.random.IntN(12) // another crash during recovery
 	}
