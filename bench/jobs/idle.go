@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-offload/caddy-offload/bench/internal/proc"
 )
 
-// idle measures what jobs cost that nobody submits: memory, goroutines and CPU time of Caddy
+// idle measures what jobs cost without a submission: memory, goroutines and CPU time of Caddy
 // with a route that has jobs, less those with the route without, and the size of the binary.
 func (b *bench) idle(ctx context.Context) error {
 	without, err := b.atRest(ctx, "proxy", "offload")
@@ -33,7 +33,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.printf("\nJobs that nobody submits, less the same without jobs.\n\n")
+	b.printf("\nA route with jobs and no requests, less the same route without jobs.\n\n")
 	memory, routines, cpu := (with.memory-without.memory)/mebibyte, with.routines-without.routines, with.cpu-without.cpu
 	b.aim("memory in MiB", memory, "<= 1", memory <= 1)
 	b.aim("goroutines", routines, "<= 6", routines <= 6)

@@ -58,7 +58,7 @@ type version struct {
 	rev    uint64
 }
 
-// resolve notes whether a version was written, as what is stored now follows from it. It returns
+// resolve notes whether a version was written, by the version that is stored now. It returns
 // false if the engine has crashed. The caller holds the lock.
 func (w *world) resolve(v version) bool {
 	engine := w.engine

@@ -76,8 +76,14 @@ func crashedOrClosed(k *kit) {
 		again func()
 		want  jobs.End
 	}{
-		{func() {}, jobs.Closed}, {k.reopen, jobs.Closed}, {k.crash, jobs.Crashed}, {k.crash, jobs.Crashed}, {kill, jobs.Killed},
-		{k.reopen, jobs.Closed}, {kill, jobs.Killed}, {k.crash, jobs.Crashed},
+		{func() {}, jobs.Closed},
+		{k.reopen, jobs.Closed},
+		{k.crash, jobs.Crashed},
+		{k.crash, jobs.Crashed},
+		{kill, jobs.Killed},
+		{k.reopen, jobs.Closed},
+		{kill, jobs.Killed},
+		{k.crash, jobs.Crashed},
 	} {
 		c.again()
 		if got := k.engine.LastEnd(); got != c.want {
