@@ -205,7 +205,7 @@ func (x *lateRun) promote() (jobs.Accepted, bool) {
 	if !x.out.Hold() {
 		return jobs.Accepted{}, false
 	}
-	accepted, err := x.accept()
+	accepted, err := x.storeRunning()
 	if err != nil {
 		x.out.Continue()
 		x.host.Logger().Warn("a request did not become a job: its client waits for the response", zap.Error(err))
@@ -218,17 +218,15 @@ func (x *lateRun) promote() (jobs.Accepted, bool) {
 	return accepted, true
 }
 
-// accept stores the job, which runs already.
-func (x *lateRun) accept() (jobs.Accepted, error) {
+// storeRunning stores the job, which runs already.
+func (x *lateRun) storeRunning() (jobs.Accepted, error) {
 	service, err := x.app.service()
 	if err != nil {
 		return jobs.Accepted{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), promoteTime)
 	defer cancel()
-	job, err := x.complete(ctx, service)
-	if err != nil {
-		return jobs.Accepted{}, err
-	}
-	return service.Promote(ctx, job, x.came)
+	return x.accept(ctx, service, func(ctx context.Context, job jobs.Submission) (jobs.Accepted, error) {
+		return service.Promote(ctx, job, x.came)
+	})
 }

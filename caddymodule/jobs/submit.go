@@ -148,6 +148,22 @@ func (s *submission) describe() {
 	s.job.Repeatable = s.AtLeastOnce || s.key != "" || message.Idempotent(s.r.Method)
 }
 
+// accept stores the job, by a method of the service. In a trace it is the producer of the
+// attempts.
+func (s *submission) accept(
+	ctx context.Context, service *jobs.Service, by func(context.Context, jobs.Submission) (jobs.Accepted, error),
+) (jobs.Accepted, error) {
+	job, err := s.complete(ctx, service)
+	if err != nil {
+		return jobs.Accepted{}, err
+	}
+	span := message.BeginAccept(s.r, job.ID)
+	job.Trace = span.Parent
+	accepted, err := by(ctx, job)
+	span.End(err)
+	return accepted, err
+}
+
 // complete returns the job as it is stored.
 func (s *submission) complete(ctx context.Context, service *jobs.Service) (job jobs.Submission, err error) {
 	job = s.job
@@ -183,12 +199,7 @@ func (s *submission) store() error {
 		s.fail(err)
 		return nil
 	}
-	job, err := s.complete(s.r.Context(), service)
-	if err != nil {
-		s.fail(err)
-		return nil
-	}
-	accepted, err := service.Accept(s.r.Context(), job)
+	accepted, err := s.accept(s.r.Context(), service, service.Accept)
 	switch {
 	case err != nil:
 		s.fail(err)

@@ -8,13 +8,9 @@ import (
 	"net/url"
 	"strconv"
 
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-offload/caddy-offload/caddymodule/internal/caddyutil"
 	"github.com/caddy-offload/caddy-offload/offloader/jobs"
 )
 
@@ -29,18 +25,6 @@ func RequestOf(r *http.Request, keep []string) jobs.Request {
 		Method: r.Method, URI: r.URL.RequestURI(), Host: r.Host, Scheme: scheme, Remote: r.RemoteAddr,
 		Header: RequestFields(r.Header, keep),
 	}
-}
-
-// TraceOf returns the traceparent of a request: that of its span, else the client's.
-func TraceOf(r *http.Request) string {
-	if trace.SpanContextFromContext(r.Context()).IsValid() {
-		carrier := propagation.HeaderCarrier{}
-		caddyutil.Propagator().Inject(r.Context(), carrier)
-		if text := http.Header(carrier).Get(traceParent); text != "" {
-			return text
-		}
-	}
-	return r.Header.Get(traceParent)
 }
 
 // Sending is a stored request that is sent to its upstream.
