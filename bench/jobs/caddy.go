@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -149,6 +150,32 @@ func (c *caddy) ready(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			return errors.New("no answer from Caddy")
+		}
+	}
+}
+
+// drained waits until all jobs have ended, so that they do not take part in what is measured
+// next.
+func (c *caddy) drained(ctx context.Context) error {
+	for {
+		res, err := ask(ctx, http.MethodGet, "http://"+c.admin+"/offload/jobs?state=queued&state=running&limit=1", "")
+		if err != nil {
+			return err
+		}
+		var open struct {
+			Jobs []json.RawMessage `json:"jobs"`
+		}
+		err = errors.Join(json.NewDecoder(res.Body).Decode(&open), res.Body.Close())
+		if err != nil || res.StatusCode != http.StatusOK {
+			return fmt.Errorf("listing the jobs: status %d, %w", res.StatusCode, err)
+		}
+		if len(open.Jobs) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the jobs: %w", ctx.Err())
 		}
 	}
 }

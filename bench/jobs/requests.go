@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,8 +77,12 @@ func (b *bench) requests(ctx context.Context) error {
 	rates, medians := make(map[string][]float64), make(map[string][]float64)
 	var alone float64
 	b.printf("\nRequests a second: POST of 1 KiB, 32 clients, an upstream that answers at once.\n\n")
-	for range b.rounds {
-		for _, w := range ways {
+	for round := range b.rounds {
+		order := slices.Clone(ways)
+		if round%2 == 1 {
+			slices.Reverse(order) // so that no way is always measured after the same one
+		}
+		for _, w := range order {
 			rate, _, err := b.rate(ctx, c.addrs[w.target], w, 32)
 			if err != nil {
 				return errors.Join(err, c.stop())
@@ -87,6 +92,9 @@ func (b *bench) requests(ctx context.Context) error {
 				return errors.Join(err, c.stop())
 			}
 			medians[w.name] = append(medians[w.name], alone)
+			if err := c.drained(ctx); err != nil {
+				return errors.Join(err, c.stop())
+			}
 		}
 	}
 	for _, w := range ways {
