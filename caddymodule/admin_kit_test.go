@@ -42,6 +42,10 @@ func serveOperated(t *testing.T, upstream http.Handler, body string) (*site.Site
 	return serveOperatedWith(t, upstream, "", body)
 }
 
+// longGrace is for sites whose requests go on during a reload: connections of HTTP/3 are cut
+// when the grace period is over, and that of usual tests is short.
+const longGrace = "grace_period 1m"
+
 func serveOperatedWith(t *testing.T, upstream http.Handler, global, body string) (*site.Site, *operator) {
 	t.Helper()
 	o := &operator{t, site.FreeAddr(t)}

@@ -142,7 +142,7 @@ func TestReloadUnderAQueue(t *testing.T) {
 		_, err := io.WriteString(w, "done")
 		return err
 	})
-	s, o := serveOperatedWith(t, nil, "grace_period 1m", body(1, ""))
+	s, o := serveOperatedWith(t, nil, longGrace, body(1, ""))
 	var all sync.WaitGroup
 	for range 10 {
 		for _, c := range s.Clients() {

@@ -234,7 +234,7 @@ func TestOrderSurvivesReloads(t *testing.T) {
 		order = append(order, r.URL.Path)
 		mu.Unlock()
 		<-work
-	}), "grace_period 1m", body(3))
+	}), longGrace, body(3))
 	c := s.Clients()["h2"]
 	var all sync.WaitGroup
 	var want []string

@@ -90,7 +90,7 @@ func TestUploadsSurviveReloads(t *testing.T) {
 		"a pool of the app instead": "offload /up* shared\n reverse_proxy UPSTREAM",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, o := serveOperatedWith(t, http.HandlerFunc(echoBody), "offload {\n pool shared\n }", first)
+			s, o := serveOperatedWith(t, http.HandlerFunc(echoBody), "offload {\n pool shared\n }\n"+longGrace, first)
 			s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 				loadFor(t, s, c, url, first)
 				up := beginUpload(t, c, url+"/up")
@@ -163,7 +163,7 @@ func TestUploadsThatFailLeaveThePool(t *testing.T) {
 // both.
 func TestNestedPoolsSurviveReloads(t *testing.T) {
 	nested := "route {\n offload {\n name outer%d\n }\n offload {\n name inner%[1]d\n }\n reverse_proxy UPSTREAM\n }"
-	s, o := serveOperated(t, http.HandlerFunc(echoBody), fmt.Sprintf(nested, 0))
+	s, o := serveOperatedWith(t, http.HandlerFunc(echoBody), longGrace, fmt.Sprintf(nested, 0))
 	n := 0
 	s.EachVersion(func(t *testing.T, c *http.Client, url string) {
 		loadFor(t, s, c, url, fmt.Sprintf(nested, n))
@@ -180,7 +180,7 @@ func TestNestedPoolsSurviveReloads(t *testing.T) {
 // A request that is in a handler before "offload" while a reload removes the pool is
 // served, although nothing was in the pool.
 func TestRequestsOnTheirWaySurviveReloads(t *testing.T) {
-	s, o := serveOperated(t, http.HandlerFunc(blocking), `
+	s, o := serveOperatedWith(t, http.HandlerFunc(blocking), longGrace, `
 	route {
 		forward_auth UPSTREAM {
 			uri /hold

@@ -125,7 +125,7 @@ func TestRequestsWaitForAvailableUpstreams(t *testing.T) {
 func TestUpstreamsChangeWithAReload(t *testing.T) {
 	all := replicas(t, 2, 0)
 	release := held(all[:1])
-	s, o := serveOperatedWith(t, nil, "grace_period 1m", balanced(all[:1], "upstream_concurrency 1", "", ""))
+	s, o := serveOperatedWith(t, nil, longGrace, balanced(all[:1], "upstream_concurrency 1", "", ""))
 	c := s.Clients()["h2"]
 	first := start(t, c, "https://"+s.Addr)
 	testkit.Eventually(t, func() bool { return all[0].Now.Load() == 1 })
