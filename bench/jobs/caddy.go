@@ -154,8 +154,8 @@ func (c *caddy) ready(ctx context.Context) error {
 	}
 }
 
-// drained waits until all jobs have ended, so that they do not take part in what is measured
-// next.
+// drained waits until all jobs have ended, so that they do not take part in the next
+// measurement.
 func (c *caddy) drained(ctx context.Context) error {
 	for {
 		res, err := ask(ctx, http.MethodGet, "http://"+c.admin+"/offload/jobs?state=queued&state=running&limit=1", "")
