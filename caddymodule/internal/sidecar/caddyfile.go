@@ -11,7 +11,7 @@ import (
 
 // caddyfile returns the Caddyfile for the flags.
 func (s *sidecar) caddyfile() ([]byte, error) {
-	if s.value("breaker") != "" && s.has(inBreaker) {
+	if s.value("breaker") != "" && anySet(s.options, inBreaker) {
 		return nil, errors.New("--breaker off goes with no other flag of the breaker")
 	}
 	from, err := parseFrom(s.from)
@@ -22,7 +22,7 @@ func (s *sidecar) caddyfile() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.jobs == "" && (s.has(inJobs) || s.has(inJobStore)) {
+	if s.jobs == "" && anySet(s.options, inJobs, inJobStore) {
 		return nil, errors.New("the flags --jobs-... need --jobs, the path of the jobs, such as --jobs '/jobs/*'")
 	}
 	options, err := s.globalOptions(from)
@@ -187,7 +187,7 @@ func (s *sidecar) lines(of string) ([]string, error) {
 	return lines, nil
 }
 
-// has reports whether an option of a block is set.
-func (s *sidecar) has(of string) bool {
-	return slices.ContainsFunc(s.options, func(o option) bool { return o.of == of && o.value != "" })
+// anySet reports whether an option of one of the blocks is set.
+func anySet(options []option, blocks ...string) bool {
+	return slices.ContainsFunc(options, func(o option) bool { return o.value != "" && slices.Contains(blocks, o.of) })
 }
