@@ -54,13 +54,9 @@ func (b *bench) lateReads(ctx context.Context) error {
 // submitBig submits a job with a large result, waits for its end, and returns the address of
 // its result.
 func submitBig(ctx context.Context, base string) (string, error) {
-	res, err := ask(ctx, http.MethodPost, fmt.Sprintf("%s/big?%d", base, resultSize), "respond-async, wait=0")
+	location, err := submit(ctx, base, fmt.Sprintf("/big?%d", resultSize))
 	if err != nil {
 		return "", err
-	}
-	location := base + res.Header.Get("Location")
-	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusAccepted {
-		return "", fmt.Errorf("submitting a job: status %d, %w", res.StatusCode, err)
 	}
 	for {
 		res, err := ask(ctx, http.MethodHead, location+"/result", "")
@@ -82,6 +78,18 @@ func submitBig(ctx context.Context, base string) (string, error) {
 			return "", fmt.Errorf("waiting for the job: %w", ctx.Err())
 		}
 	}
+}
+
+// submit submits a job, and returns its address.
+func submit(ctx context.Context, base, path string) (string, error) {
+	res, err := ask(ctx, http.MethodPost, base+path, "respond-async, wait=0")
+	if err != nil {
+		return "", err
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusAccepted {
+		return "", fmt.Errorf("submitting a job: status %d, %w", res.StatusCode, err)
+	}
+	return base + res.Header.Get("Location"), nil
 }
 
 func ask(ctx context.Context, method, url, prefer string) (*http.Response, error) {

@@ -87,7 +87,6 @@ func (b *bench) tailDelay(ctx context.Context, base string) (float64, error) {
 
 // tailMemory returns what a client that does not read takes of Caddy's memory, in KiB.
 func (c *caddy) tailMemory(ctx context.Context, base string) (float64, error) {
-	var before int64
 	var connected sync.WaitGroup
 	connected.Add(tailClients)
 	var once sync.Once
@@ -125,19 +124,15 @@ func (c *caddy) memory() (int64, error) { return proc.RSS([]int{c.process.Proces
 
 // follow submits a job, and lets clients read its result while it is made.
 func follow(ctx context.Context, base, path string, read func(io.Reader) error) error {
-	res, err := ask(ctx, http.MethodPost, base+path, "respond-async, wait=0")
+	location, err := submit(ctx, base, path)
 	if err != nil {
 		return err
-	}
-	result := base + res.Header.Get("Location") + "/result"
-	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("submitting a job: status %d, %w", res.StatusCode, err)
 	}
 	errs := make([]error, tailClients)
 	var clients sync.WaitGroup
 	for i := range errs {
 		clients.Go(func() {
-			res, err := ask(ctx, http.MethodGet, result, "wait=10") // for its first byte
+			res, err := ask(ctx, http.MethodGet, location+"/result", "wait=10") // for its first byte
 			if err != nil {
 				errs[i] = err
 				return
