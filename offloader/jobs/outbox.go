@@ -19,8 +19,10 @@ type outbox struct {
 	stop context.CancelFunc
 	runs sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
+	mu     sync.Mutex
+	closed bool
+	// sending has the jobs whose messages wait or are sent, and whether they were asked for again
+	// meanwhile: what is sent may be the message of the generation before.
 	sending map[*entry]bool
 	hosts   map[string]*hookHost
 }
@@ -44,10 +46,14 @@ func (o *outbox) send(e *entry) {
 	o.book.mu.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || o.sending[e] {
+	if o.closed {
 		return
 	}
-	o.sending[e] = true
+	if _, is := o.sending[e]; is {
+		o.sending[e] = true
+		return
+	}
+	o.sending[e] = false
 	h := o.hosts[name]
 	if h == nil {
 		h = &hookHost{}
@@ -74,19 +80,23 @@ func (o *outbox) run(name string, h *hookHost) {
 		e := h.waits[0]
 		h.waits = h.waits[1:]
 		o.mu.Unlock()
-		again := o.try(e)
+		later := o.try(e)
 		o.mu.Lock()
+		asked := o.sending[e]
 		delete(o.sending, e)
 		o.mu.Unlock()
-		if again {
+		switch {
+		case later:
 			o.doubt(e)
+		case asked:
+			o.refresh(e)
 		}
 	}
 }
 
 // try sends a message once, and stores how that has ended. It reports whether it has to be
-// called again because nothing was stored.
-func (o *outbox) try(e *entry) (again bool) {
+// called again later because nothing was stored.
+func (o *outbox) try(e *entry) (later bool) {
 	r, err := o.engine.Get(o.ctx, e.id)
 	if err != nil {
 		return true

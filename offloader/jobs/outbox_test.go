@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +197,30 @@ func TestARetryWaitsForTheMessageOfTheEnd(t *testing.T) {
 		}
 		if !slices.Equal(ids, []string{".1", ".2"}) {
 			t.Fatal(ids)
+		}
+	})
+}
+
+// Also if the job has ended again before the sender of the message before is done.
+func TestARetryThatEndsAtOnceHasItsMessage(t *testing.T) {
+	p := &endpoint{answer: func(jobs.Message) jobs.Delivery { return jobs.Delivery{Delivered: true} }}
+	bubble(t, jobs.Options{Deliver: p.deliver}, func(t *testing.T, k *kit) {
+		var again atomic.Bool
+		k.options.Observer.Delivered = func(r *jobs.Record, _ jobs.Delivery) {
+			if again.CompareAndSwap(false, true) {
+				_, _ = k.Retry(t.Context(), r.ID)
+				_, _ = k.Cancel(t.Context(), r.ID, "owner")
+				<-time.After(time.Second)
+			}
+		}
+		k.Configure(k.options)
+		id := k.accept(hooked)
+		_, stop := k.Watch(id)
+		defer stop()
+		_, _ = k.Cancel(t.Context(), id, "owner")
+		pass(time.Minute)
+		if v := k.want(id, jobs.Cancelled, ""); v.Hook.State != jobs.HookDelivered || len(p.messages) != 2 {
+			t.Fatalf("%+v, %d messages", v.Hook, len(p.messages))
 		}
 	})
 }
