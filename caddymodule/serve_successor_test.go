@@ -182,7 +182,7 @@ func TestPoolThatComesBack(t *testing.T) {
 	s.Load("respond nothing")
 	fails := strings.Replace(string(s.Config(config)), `"apps":{`, `"apps":{"offload_test_fails":{},`, 1)
 	for range 5 { // apps start in random order
-		if err := caddy.Load([]byte(fails), true); err == nil || !strings.Contains(err.Error(), "bad start") {
+		if err := s.LoadFails([]byte(fails)); !strings.Contains(err.Error(), "bad start") {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -226,7 +226,7 @@ func TestFailedRenameChangesNothing(t *testing.T) {
 	o.eventually("stays", func(p object) bool { return p["running"] == 1.0 && p["uploading"] == 1.0 })
 	fails := strings.Replace(string(s.Config(fmt.Sprintf(config, "fails", 1))), `"apps":{`, `"apps":{"offload_test_fails":{},`, 1)
 	for range 5 { // apps start in random order
-		if err := caddy.Load([]byte(fails), true); err == nil || !strings.Contains(err.Error(), "bad start") {
+		if err := s.LoadFails([]byte(fails)); !strings.Contains(err.Error(), "bad start") {
 			t.Fatalf("got %v", err)
 		}
 	}

@@ -110,6 +110,18 @@ func (s *Site) Load(body string) {
 	s.settle()
 }
 
+// LoadFails loads a configuration that must fail, and returns the error. The servers that had
+// started before it failed are gone then.
+func (s *Site) LoadFails(config []byte) error {
+	s.t.Helper()
+	err := caddy.Load(config, true)
+	if err == nil {
+		s.t.Fatal("the configuration has loaded")
+	}
+	s.replaced()
+	return err
+}
+
 // settle prevents false reports of the race detector. Caddy starts its servers before its
 // TLS app, and the servers read the app without a lock when a client connects. A
 // connection after both have started is correct. The detector sees that order over TCP,
