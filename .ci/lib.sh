@@ -5,42 +5,54 @@ golangci_version=v2.15.0
 h2spec_version=v2.2.1
 kosoku_version=0.1.0
 
-failed_output=()
-step_times=()
-
 # step TITLE COMMAND... runs a command in a shell of its own, so that its first
 # error ends it and nothing else. The end of its output is kept for the summary.
 step() {
-	local title=$1 started=$SECONDS result=0 took
+	local title=$1 started=$SECONDS result=0 took log=$work/step-$BASHPID.log
 	shift
 	printf '\n=== %s\n' "$title"
 	set +e # not `if` or `||`: those would switch off `set -e` inside as well
 	(
 		set -euo pipefail
 		"$@"
-	) > >(tee "$work/step.log") 2>&1
+	) > >(tee "$log") 2>&1
 	result=$?
 	set -e
 	sleep 0.2 # for tee; nothing waits for its end, since a service may outlive its step
 	took=$((SECONDS - started))
-	step_times+=("$(printf '%5d s  %s' "$took" "$title")")
+	printf '%5d s  %s\n' "$took" "$title" >>"$work/times"
 	if ((result == 0)); then
 		printf -- '--- done in %d s\n' "$took"
 	else
 		printf -- '--- FAILED after %d s (exit %d)\n' "$took" "$result"
-		failed_output+=("$(printf 'failed step: %s\n' "$title" && tail -n 12 "$work/step.log" | sed 's/^/\t/')")
+		{
+			printf 'failed step: %s\n' "$title"
+			tail -n 12 "$log" | sed 's/^/\t/'
+		} >>"$work/failed"
 	fi
+}
+
+# beside COMMAND... runs a function of steps beside the steps that follow, with what these
+# leave of the processors. finish waits for it, and shows what it has printed.
+beside() {
+	(
+		renice -n 10 -p "$BASHPID"
+		"$@"
+	) >"$work/beside.log" 2>&1 &
+	beside_pid=$!
 }
 
 # finish prints the times and the number of tests, and exits.
 finish() {
 	local result=0
+	wait "$beside_pid" || result=1
+	cat "$work/beside.log"
 	printf '\n=== summary\n'
-	printf '%s\n' "${step_times[@]}"
+	cat "$work/times"
 	printf '%5d s  in all\n\n' "$SECONDS"
 	"$work/bin/testreport" -closing -allow .ci/skips.txt "$work"/*.json || result=1
-	if ((${#failed_output[@]} > 0)); then
-		printf '%s\n' "${failed_output[@]}"
+	if [[ -s $work/failed ]]; then
+		cat "$work/failed"
 		result=1
 	fi
 	exit "$result"
@@ -113,11 +125,19 @@ need_package() {
 	fi
 }
 
-# install_packages PACKAGES... installs Debian packages. RUNLEVEL keeps them from
-# starting a service.
+# install_packages PACKAGES... installs Debian packages, one caller after the other. A program
+# policy-rc.d that refuses keeps them from starting a service.
 install_packages() {
-	apt-get update --quiet
-	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$@"
+	(
+		flock 9
+		if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+			trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+			chmod +x /usr/sbin/policy-rc.d
+		fi
+		apt-get update --quiet
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "$@"
+	) 9>"${TMPDIR:-/tmp}/caddy-offload-packages.lock"
 }
 
 # need_c_compiler installs one for the race detector, if none is there.

@@ -1,8 +1,10 @@
 # The steps of .ci/run, in their order there.
 
+# own_tools builds them, and the Caddy that other steps ask.
 own_tools() {
 	go version
 	go build -o "$work/bin/" ./internal/tools/...
+	go build -o "$work/caddy" ./cmd/caddy
 }
 
 # plain_tests runs what the README tells a newcomer to run.
@@ -73,13 +75,24 @@ modules() {
 	go mod verify
 }
 
-# race_tests leaves out bench/predict, long histories of the engine in virtual time: the
-# engine's own tests play such with the race detector.
+# engine_packages prints the packages of the engine without those of Celery and of jobs, which
+# wait for connections and for the disk.
+engine_packages() {
+	go list ./offloader/... | grep -v -e /celery -e /jobs
+}
+
+# race_tests leaves out bench/predict, long histories of the engine in virtual time, and what
+# repeated_tests runs. The short form also leaves out comparisons of answers, full disks and
+# commands in processes of their own: other tests take the same ways through the handler.
 race_tests() {
-	local packages
-	mapfile -t packages < <(go list ./... | grep -v /bench/predict)
+	local packages left_out=/bench/predict skip='^$'
+	if [[ ${CI_LONG:-0} == 0 ]]; then
+		left_out='/bench/predict|/fidelity/(compare|disk)'
+		skip='^Test(Commands|Sidecar)'
+	fi
+	mapfile -t packages < <(go list ./... | grep -vxFf <(engine_packages) | grep -vE "($left_out)\$")
 	need_c_compiler
-	test_json tests-race -race -count=1 -timeout=40m "${packages[@]}"
+	test_json tests-race -race -count=1 -timeout=40m -skip="$skip" "${packages[@]}"
 }
 
 # model_test plays far more random histories of a pool and of jobs against the rules
@@ -99,16 +112,19 @@ soak() {
 	test_json soak -count=1 -timeout=60m -run='^TestSoak$' ./caddymodule/fidelity/soak -soak.for="$CI_SOAK"
 }
 
-# repeated_tests looks for faults of chance in the engine. Left out are tests that
-# are many runs already and those of costs, which chance does not change. Clients of
-# servers and jobs are run less often: they wait for connections and for the disk.
+# repeated_tests looks for faults of chance in the engine. Only once run tests that are many
+# runs already and those of costs, which chance does not change. The long form also repeats
+# clients of servers and jobs, less often.
 repeated_tests() {
 	local many='Model|AgainstBuffer|Allocat|Cheap|Killed' engine
-	mapfile -t engine < <(go list ./offloader/... | grep -v -e /celery -e /jobs)
+	mapfile -t engine < <(engine_packages)
 	need_c_compiler
-	test_json repeated -race -count="$CI_REPEAT" -timeout="${CI_REPEAT}m" -skip="$many" "${engine[@]}"
-	test_json repeated-celery -race -count="$((CI_REPEAT / 10 + 1))" -timeout="${CI_REPEAT}m" ./offloader/celery/...
-	test_json repeated-jobs -race -count="$((CI_REPEAT / 10 + 1))" -timeout="${CI_REPEAT}m" -skip="$many" ./offloader/jobs/...
+	test_json engine-many -race -count=1 -timeout=40m -run="$many" "${engine[@]}"
+	test_json engine-repeated -race -count="$CI_REPEAT" -timeout=60m -skip="$many" "${engine[@]}"
+	if ((CI_REPEAT >= 10)); then
+		test_json repeated -race -count="$((CI_REPEAT / 10))" -timeout=120m -skip="$many" \
+			./offloader/celery/... ./offloader/jobs/...
+	fi
 }
 
 # reload_storm reloads far more often than `go test` does.
@@ -263,7 +279,6 @@ fuzz_target() {
 }
 
 caddyfiles() {
-	go build -o "$work/caddy" ./cmd/caddy
 	"$work/bin/caddyfiles" -caddy "$work/caddy"
 }
 
@@ -271,7 +286,6 @@ caddyfiles() {
 http2_conformance() {
 	local program
 	program=$(h2spec)
-	go build -o "$work/caddy" ./cmd/caddy
 	"$work/bin/h2compare" -caddy "$work/caddy" -h2spec "$program"
 }
 
@@ -280,7 +294,6 @@ http2_conformance() {
 websocket_conformance() {
 	local program
 	program=$(kosoku)
-	go build -o "$work/caddy" ./cmd/caddy
 	"$work/bin/wscompare" -caddy "$work/caddy" -kosoku "$program"
 }
 
