@@ -38,7 +38,7 @@ lint() {
 layered() {
 	local folder circles
 	for folder in "$@"; do
-		circles=$(go run ./internal/tools/housemap -circles "$folder" | grep -F '.go -> ' || true)
+		circles=$("$work/bin/housemap" -circles "$folder" | grep -F '.go -> ' || true)
 		if [ -n "$circles" ]; then
 			echo "files of $folder use each other in a circle:"
 			echo "$circles"

@@ -22,7 +22,7 @@ type outbox struct {
 	mu     sync.Mutex
 	closed bool
 	// sending has the jobs whose messages wait or are sent, and whether they were asked for again
-	// meanwhile: what is sent may be the message of the generation before.
+	// meanwhile: the message that is sent may be of the generation before.
 	sending map[*entry]bool
 	hosts   map[string]*hookHost
 }
