@@ -36,9 +36,10 @@ lint() {
 
 # layered fails if files of one of the packages use each other in a circle.
 layered() {
-	local folder circles
+	local folder map circles
 	for folder in "$@"; do
-		circles=$("$work/bin/housemap" -circles "$folder" | grep -F '.go -> ' || true)
+		map=$("$work/bin/housemap" -circles "$folder")
+		circles=$(grep -F '.go -> ' <<<"$map" || true)
 		if [ -n "$circles" ]; then
 			echo "files of $folder use each other in a circle:"
 			echo "$circles"
