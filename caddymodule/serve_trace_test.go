@@ -1,70 +1,18 @@
 package caddymodule_test
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel/codes"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/caddy-offload/caddy-offload/caddymodule"
 	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/spans"
 )
-
-// exporter keeps the spans that Caddy's tracing handler exports.
-type exporter struct {
-	sync.Mutex
-	spans []sdktrace.ReadOnlySpan
-}
-
-var exported exporter
-
-func init() {
-	autoexport.RegisterSpanExporter("kept", func(context.Context) (sdktrace.SpanExporter, error) { return &exported, nil })
-}
-
-func (e *exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
-	e.Lock()
-	defer e.Unlock()
-	e.spans = append(e.spans, spans...)
-	return nil
-}
-
-func (*exporter) Shutdown(context.Context) error { return nil }
-
-// named returns the next n spans by name and pool.
-func (e *exporter) named(t *testing.T, n int) map[string]sdktrace.ReadOnlySpan {
-	t.Helper()
-	named := map[string]sdktrace.ReadOnlySpan{}
-	testkit.Eventually(t, func() bool {
-		e.Lock()
-		defer e.Unlock()
-		if len(e.spans) < n {
-			return false
-		}
-		for _, span := range e.spans {
-			named[span.Name()+attributeOf(span, "offload.pool")] = span
-		}
-		e.spans = nil
-		return true
-	})
-	return named
-}
-
-func attributeOf(span sdktrace.ReadOnlySpan, key string) string {
-	for _, a := range span.Attributes() {
-		if string(a.Key) == key {
-			return " " + a.Value.AsString()
-		}
-	}
-	return ""
-}
 
 const traced = `
 	route {
@@ -103,8 +51,7 @@ func tracedUpstream(w http.ResponseWriter, r *http.Request) {
 // The wait and the run of a traced request are spans, and the run is the parent of the
 // upstream's spans.
 func TestSpans(t *testing.T) {
-	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
-	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	exported := spans.Keep(t)
 	s := site.Serve(t, http.HandlerFunc(tracedUpstream), traced)
 	c := s.Clients()["h2"]
 	url := "https://" + s.Addr
@@ -118,10 +65,10 @@ func TestSpans(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			site.Get(t, c, url+path)
-			spans := exported.named(t, 3)
-			request, wait, run := spans["request"], spans["offload.wait inner"], spans["offload.run inner"]
+			taken := exported.Take(t, 3)
+			request, wait, run := taken["request"], taken["offload.wait inner"], taken["offload.run inner"]
 			if request == nil || wait == nil || run == nil {
-				t.Fatalf("got %v", spans)
+				t.Fatalf("got %v", taken)
 			}
 			if wait.Parent().SpanID() != request.SpanContext().SpanID() || run.Parent().SpanID() != request.SpanContext().SpanID() {
 				t.Error("they are no parts of the request")
@@ -132,7 +79,7 @@ func TestSpans(t *testing.T) {
 			if got := <-traceparents; !strings.Contains(got, "-"+run.SpanContext().SpanID().String()+"-") {
 				t.Errorf("the upstream got %s, want a part of the run", got)
 			}
-			if attributeOf(run, "offload.outcome") != want.outcome || attributeOf(run, "offload.reason") != want.reason || run.Status().Code != want.status {
+			if spans.Attribute(run, "offload.outcome") != want.outcome || spans.Attribute(run, "offload.reason") != want.reason || run.Status().Code != want.status {
 				t.Errorf("got %v, %v", run.Attributes(), run.Status())
 			}
 			if len(wait.Attributes()) != 1 {
@@ -143,31 +90,30 @@ func TestSpans(t *testing.T) {
 	}
 	t.Run("nested", func(t *testing.T) {
 		site.Get(t, c, url+"/nested")
-		spans := exported.named(t, 5)
-		outer := spans["offload.run outer"].SpanContext().SpanID()
-		if spans["offload.wait inner"].Parent().SpanID() != outer || spans["offload.run inner"].Parent().SpanID() != outer {
+		taken := exported.Take(t, 5)
+		outer := taken["offload.run outer"].SpanContext().SpanID()
+		if taken["offload.wait inner"].Parent().SpanID() != outer || taken["offload.run inner"].Parent().SpanID() != outer {
 			t.Error("the inner ones are no parts of the outer run")
 		}
 		<-traceparents
 	})
 	t.Run("rejected", func(t *testing.T) {
 		holdOne(t, s, c, "/hold")
-		exported.named(t, 1) // of the wait of that one
+		exported.Take(t, 1) // of the wait of that one
 		<-traceparents
 		site.Get(t, c, url)
-		wait := exported.named(t, 2)["offload.wait inner"]
-		if attributeOf(wait, "offload.outcome") != " rejected" || attributeOf(wait, "offload.reason") != " queue_full" || wait.Status().Code != codes.Error {
+		wait := exported.Take(t, 2)["offload.wait inner"]
+		if spans.Attribute(wait, "offload.outcome") != " rejected" || spans.Attribute(wait, "offload.reason") != " queue_full" || wait.Status().Code != codes.Error {
 			t.Errorf("got %v, %v", wait.Attributes(), wait.Status())
 		}
 	})
-	exported.named(t, 2) // the rest of the one that was held
+	exported.Take(t, 2) // the rest of the one that was held
 }
 
 // Requests that are not sampled, or not traced at all, have no spans, and their
 // fields stay as they are.
 func TestNoSpans(t *testing.T) {
-	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
-	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	exported := spans.Keep(t)
 	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	for name, test := range map[string]struct{ body, flags string }{
 		"not traced":  {strings.Replace(traced, "tracing {\n\t\t\tspan request\n\t\t}", "", 1), "01"},
@@ -184,9 +130,7 @@ func TestNoSpans(t *testing.T) {
 			}
 		})
 	}
-	exported.Lock()
-	defer exported.Unlock()
-	if len(exported.spans) != 0 {
-		t.Errorf("%d spans", len(exported.spans))
+	if n := exported.Rest(); n != 0 {
+		t.Errorf("%d spans", n)
 	}
 }

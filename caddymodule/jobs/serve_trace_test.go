@@ -1,60 +1,20 @@
 package jobs_test
 
 import (
-	"context"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
-	"go.opentelemetry.io/contrib/exporters/autoexport"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/caddy-offload/caddy-offload/internal/testkit"
 	"github.com/caddy-offload/caddy-offload/internal/testkit/site"
+	"github.com/caddy-offload/caddy-offload/internal/testkit/spans"
 )
-
-// exporter keeps the spans that Caddy's tracing handler exports.
-type exporter struct {
-	sync.Mutex
-	spans map[string]sdktrace.ReadOnlySpan // by name
-}
-
-var exported = exporter{spans: map[string]sdktrace.ReadOnlySpan{}}
-
-func init() {
-	autoexport.RegisterSpanExporter("kept", func(context.Context) (sdktrace.SpanExporter, error) { return &exported, nil })
-}
-
-func (e *exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
-	e.Lock()
-	defer e.Unlock()
-	for _, span := range spans {
-		e.spans[span.Name()] = span
-	}
-	return nil
-}
-
-func (*exporter) Shutdown(context.Context) error { return nil }
-
-// await returns the span with a name.
-func (e *exporter) await(t *testing.T, name string) (span sdktrace.ReadOnlySpan) {
-	t.Helper()
-	testkit.Eventually(t, func() bool {
-		e.Lock()
-		defer e.Unlock()
-		span = e.spans[name]
-		return span != nil
-	})
-	return span
-}
 
 // A job is accepted in a span of its request, and its attempt is a part of that span, with the
 // tracing of the routes that run it.
 func TestAttemptsArePartsOfTheAcceptance(t *testing.T) {
-	t.Setenv("OTEL_TRACES_EXPORTER", "kept")
-	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	exported := spans.Keep(t)
 	up := newUpstream()
 	s := site.Serve(t, up, `
 	route {
@@ -82,7 +42,11 @@ func TestAttemptsArePartsOfTheAcceptance(t *testing.T) {
 	if res, body := site.Do(t, http.DefaultClient, req); res.StatusCode != http.StatusAccepted {
 		t.Fatalf("got %s: %s", res.Status, body)
 	}
-	request, accept, attempt := exported.await(t, "request"), exported.await(t, "offload.accept"), exported.await(t, "attempt")
+	taken := exported.Take(t, 3)
+	request, accept, attempt := taken["request"], taken["offload.accept"], taken["attempt"]
+	if request == nil || accept == nil || attempt == nil {
+		t.Fatalf("got %v", taken)
+	}
 	if accept.Parent().SpanID() != request.SpanContext().SpanID() || accept.SpanKind() != trace.SpanKindProducer {
 		t.Error("the acceptance is no producer in the request")
 	}
