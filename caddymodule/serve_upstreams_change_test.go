@@ -85,7 +85,7 @@ func TestDynamicUpstreamsAreReplaced(t *testing.T) {
 // Requests wait while no upstream is available, and are served as soon as one is again.
 func TestRequestsWaitForAvailableUpstreams(t *testing.T) {
 	for name, checks := range map[string]string{
-		"active":  "health_uri /health\n health_interval 10ms",
+		"active":  "health_uri /health\n health_interval 100ms",
 		"passive": "fail_duration 300ms",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -187,7 +187,7 @@ func TestUpstreamsInAStorm(t *testing.T) {
 		return balanced(all, fmt.Sprintf("upstream_concurrency 2 {\n %s 4\n }\n max_wait %ds", all[0].addr, wait), "", `
 		lb_retries 5
 		health_uri /health
-		health_interval 20ms
+		health_interval 50ms
 		fail_duration 50ms`)
 	}
 	s := site.Serve(t, nil, body(60))

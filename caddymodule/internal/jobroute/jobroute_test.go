@@ -124,7 +124,7 @@ func TestJobsThatAreNotSent(t *testing.T) {
 		"refused": "reverse_proxy " + l.Addr().String(),
 		"no upstream": "reverse_proxy " + l.Addr().String() + ` {
 			health_uri /
-			health_interval 10ms
+			health_interval 50ms
 		}`,
 	} {
 		t.Run(name, func(t *testing.T) {
