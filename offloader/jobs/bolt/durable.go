@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/caddy-offload/caddy-offload/offloader/internal/diskspace"
+	"github.com/caddy-offload/caddy-offload/offloader/jobs"
 	"github.com/caddy-offload/caddy-offload/offloader/jobs/bolt/internal/journal"
 )
 
@@ -37,16 +38,19 @@ func (e *Engine) durable(tx *bbolt.Tx, log []byte) error {
 	checkpoint := e.journal != nil && (!logged || e.sinceCheckpoint >= checkpointAfter)
 	e.db.NoSync = e.journal != nil
 	e.db.NoFreelistSync = e.journal != nil && !checkpoint
-	appended := make(chan error, 1)
-	if logged {
-		go func() { appended <- e.journal.Append(log) }()
-	} else {
-		appended <- nil
-	}
 	number := tx.ID()
-	err := tx.Commit()
-	if err := <-appended; err != nil {
-		return e.breaks(err)
+	committed := make(chan error, 1)
+	go func() { committed <- guarded(tx.Commit, e.breaks) }()
+	var appended error
+	if logged { // by this goroutine: its flush takes the longest, and begins at once
+		appended = e.journal.Append(log)
+	}
+	err := <-committed
+	switch {
+	case errors.Is(err, jobs.ErrBroken):
+		return err
+	case appended != nil:
+		return e.breaks(appended)
 	}
 	if err == nil && checkpoint {
 		err = e.checkpoint()
