@@ -57,10 +57,15 @@ type way struct {
 var ways = []way{
 	{"plain reverse_proxy", "proxy", "", http.StatusOK},
 	{"offload without jobs", "offload", "", http.StatusOK},
+	{"offload without jobs, again", "offload", "", http.StatusOK},
 	{"jobs, clients do not ask", "jobs", "", http.StatusOK},
 	{"jobs, answered in time", "jobs", "Prefer: respond-async, wait=10\r\n", http.StatusOK},
 	{"jobs, 202 at once", "jobs", "Prefer: respond-async, wait=0\r\n", http.StatusAccepted},
 }
+
+// stores is the way that stores jobs. It comes after the rounds of the others, which would pay
+// for its writes to the disk.
+const stores = 5
 
 // requests compares the throughput of requests with a body of 1 KiB.
 func (b *bench) requests(ctx context.Context) error {
@@ -75,24 +80,25 @@ func (b *bench) requests(ctx context.Context) error {
 		return err
 	}
 	rates, medians := make(map[string][]float64), make(map[string][]float64)
-	var alone float64
+	measure := func(w way) error {
+		rate, _, err := b.rate(ctx, c.addrs[w.target], w, 32)
+		if err != nil {
+			return err
+		}
+		_, alone, err := b.rate(ctx, c.addrs[w.target], w, 1)
+		rates[w.name], medians[w.name] = append(rates[w.name], rate), append(medians[w.name], alone)
+		return errors.Join(err, c.drained(ctx))
+	}
 	b.printf("\nRequests a second: POST of 1 KiB, 32 clients, an upstream that answers at once.\n\n")
-	for round := range b.rounds {
-		order := slices.Clone(ways)
-		if round%2 == 1 {
+	for round := range 2 * b.rounds {
+		order := slices.Clone(ways[:stores])
+		if round >= b.rounds {
+			order = ways[stores:]
+		} else if round%2 == 1 {
 			slices.Reverse(order) // so that no way is always measured after the same one
 		}
 		for _, w := range order {
-			rate, _, err := b.rate(ctx, c.addrs[w.target], w, 32)
-			if err != nil {
-				return errors.Join(err, c.stop())
-			}
-			rates[w.name] = append(rates[w.name], rate)
-			if _, alone, err = b.rate(ctx, c.addrs[w.target], w, 1); err != nil {
-				return errors.Join(err, c.stop())
-			}
-			medians[w.name] = append(medians[w.name], alone)
-			if err := c.drained(ctx); err != nil {
+			if err := measure(w); err != nil {
 				return errors.Join(err, c.stop())
 			}
 		}
@@ -102,11 +108,12 @@ func (b *bench) requests(ctx context.Context) error {
 	}
 	ratio := func(a, to int) float64 { return stat.Median(stat.Ratios(rates[ways[a].name], rates[ways[to].name])) }
 	b.printf("\n")
-	b.aim("clients that do not ask, to offload without jobs", ratio(2, 1), ">= 0.98", ratio(2, 1) >= 0.98)
-	b.aim("answered in time, to offload without jobs", ratio(3, 1), ">= 0.85", ratio(3, 1) >= 0.85)
-	b.aim("answered in time, to plain reverse_proxy", ratio(3, 0), ">= 0.85", ratio(3, 0) >= 0.85)
-	b.aim("202 at once, to plain reverse_proxy", ratio(4, 0), ">= 0.35", ratio(4, 0) >= 0.35)
-	later := stat.Median(stat.Differences(medians[ways[3].name], medians[ways[0].name]))
+	b.printf("%-70s %6.2f\n", "offload without jobs, to the same again", ratio(2, 1))
+	b.aim("clients that do not ask, to offload without jobs", ratio(3, 1), ">= 0.98", ratio(3, 1) >= 0.98)
+	b.aim("answered in time, to offload without jobs", ratio(4, 1), ">= 0.85", ratio(4, 1) >= 0.85)
+	b.aim("answered in time, to plain reverse_proxy", ratio(4, 0), ">= 0.85", ratio(4, 0) >= 0.85)
+	b.aim("202 at once, to plain reverse_proxy", ratio(stores, 0), ">= 0.35", ratio(stores, 0) >= 0.35)
+	later := stat.Median(stat.Differences(medians[ways[4].name], medians[ways[0].name]))
 	b.aim("answered in time, p50 of a single client beyond plain, in milliseconds", later, "<= 0.10", later <= 0.1)
 	return c.stop()
 }
