@@ -129,6 +129,9 @@ func TestRejections(t *testing.T) {
 		res, body := submit("first "+strings.Repeat("x", waits), "ann")
 		if res.StatusCode == http.StatusTooManyRequests {
 			isProblem(t, res, body, 429, "tenant_limit")
+			if !strings.Contains(body, "You have too many jobs that wait.") {
+				t.Error(body)
+			}
 		}
 		return res.StatusCode == http.StatusTooManyRequests
 	})
