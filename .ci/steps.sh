@@ -122,8 +122,8 @@ repeated_tests() {
 	need_c_compiler
 	test_json engine-many -race -count=1 -timeout=40m -run="$many" "${engine[@]}"
 	test_json engine-repeated -race -count="$CI_REPEAT" -timeout=60m -skip="$many" "${engine[@]}"
-	if ((CI_REPEAT >= 10)); then
-		test_json repeated -race -count="$((CI_REPEAT / 10))" -timeout=120m -skip="$many" \
+	if ((CI_REPEAT >= 20)); then
+		test_json repeated -race -count="$((CI_REPEAT / 20))" -timeout=120m -skip="$many" \
 			./offloader/celery/... ./offloader/jobs/...
 	fi
 }
