@@ -125,6 +125,18 @@ func (b *tab) open(path string) {
 	b.do(chromedp.Navigate(b.origin+path), chromedp.WaitVisible(chromedp.CSS(`#connection[data-state="live"]`)))
 }
 
+// follow clicks a link and waits for the page that it leads to. The script clicks and not the
+// mouse: the browser may leave a press unanswered whose page is gone by then.
+func (b *tab) follow(selector string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	click := chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector))
+	if _, err := chromedp.RunResponse(ctx, chromedp.WaitVisible(chromedp.CSS(selector)), click); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // run runs an action and returns its value.
 func run[T any](b *tab, action chromedp.Action[T]) T {
 	b.t.Helper()
