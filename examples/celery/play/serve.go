@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 )
 
@@ -46,7 +47,24 @@ func (s *stack) accompany(ctx context.Context, command []string) error {
 	cmd.Env = append(os.Environ(), "OFFLOAD_HOST="+host, "OFFLOAD_PORT="+port)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
+		s.showLogs()
 		return errors.Join(context.Cause(ctx), fmt.Errorf("%s: %w", command[0], err))
 	}
 	return nil
+}
+
+// logEnd is how much of the end of a log is shown.
+const logEnd = 1500 // bytes
+
+// showLogs shows the ends of the logs of all servers, which are gone afterwards.
+func (s *stack) showLogs() {
+	logs, err := filepath.Glob(s.in("*.log"))
+	if err != nil {
+		return // only a bad pattern is an error
+	}
+	for _, log := range logs {
+		if text, err := os.ReadFile(log); err == nil {
+			s.progress.Say("The end of %s:\n%s", filepath.Base(log), text[max(0, len(text)-logEnd):])
+		}
+	}
 }

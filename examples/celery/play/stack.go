@@ -68,7 +68,9 @@ func (s *stack) start(ctx context.Context, o settings, root string) (err error) 
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building Caddy: %w\n%s", err, out)
 	}
-	a, err := takeAddresses()
+	var ports services.Ports
+	s.stops = append(s.stops, func() error { ports.Release(); return nil })
+	a, err := takeAddresses(&ports)
 	if err != nil {
 		return err
 	}
@@ -105,9 +107,7 @@ type addresses struct {
 	redis, rabbitmq, upstream, sanic, caddy, admin string
 }
 
-func takeAddresses() (a addresses, err error) {
-	var ports services.Ports
-	defer ports.Release()
+func takeAddresses(ports *services.Ports) (a addresses, err error) {
 	for _, to := range []*string{&a.redis, &a.rabbitmq, &a.upstream, &a.sanic, &a.caddy, &a.admin} {
 		if *to, err = ports.Take(); err != nil {
 			return a, err

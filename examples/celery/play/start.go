@@ -66,7 +66,7 @@ func (s *stack) startCaddy(ctx context.Context) error {
 			// Caddy's data and saved configuration must not replace those of the user.
 			Env: []string{"XDG_DATA_HOME=" + s.in("data"), "XDG_CONFIG_HOME=" + s.in("config")},
 		},
-		ready: services.Listening(s.caddy),
+		ready: answers("http://" + s.caddy + "/hello"),
 	})
 }
 
