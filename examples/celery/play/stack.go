@@ -32,6 +32,7 @@ type stack struct {
 	python    string // folder of Python's commands
 	env       []string
 	caddy     string // where Caddy listens
+	admin     string // where its admin endpoint listens
 	sanic     string // where the service listens
 	stops     []func() error
 }
@@ -74,7 +75,7 @@ func (s *stack) start(ctx context.Context, o settings, root string) (err error) 
 	if err != nil {
 		return err
 	}
-	s.caddy, s.sanic = a.caddy, a.sanic
+	s.caddy, s.admin, s.sanic = a.caddy, a.admin, a.sanic
 	s.progress.Say("Starting %s, results by %s, a worker and Caddy ...", o.broker, o.backend)
 	if err := s.startServers(ctx, o, a); err != nil {
 		return err

@@ -66,7 +66,8 @@ func (s *stack) startCaddy(ctx context.Context) error {
 			// Caddy's data and saved configuration must not replace those of the user.
 			Env: []string{"XDG_DATA_HOME=" + s.in("data"), "XDG_CONFIG_HOME=" + s.in("config")},
 		},
-		ready: answers("http://" + s.caddy + "/hello"),
+		// It answers when all of the configuration runs. Listeners are open before that.
+		ready: answers("http://" + s.admin + "/config/"),
 	})
 }
 
