@@ -229,22 +229,12 @@ func (s *submission) stored(ctx context.Context, service *jobs.Service) (jobs.Bo
 	return w.End()
 }
 
-// overLimit has the sentence for each limit of a tenant.
-var overLimit = map[string]string{
-	"queue": "You have too many jobs that wait.",
-	"bytes": "Your jobs take too much of the store: delete some, or wait until they expire.",
-	"rate":  "You submit jobs too fast.",
-}
-
 // fail answers with the problem of an error.
 func (s *submission) fail(err error) {
 	if s.r.Context().Err() != nil {
 		return // the client has left
 	}
-	p := problem.Problem{Type: problem.Of(err)}
-	if quota, ok := errors.AsType[*jobs.QuotaError](err); ok {
-		p.RetryAfter, p.More, p.Detail = quota.RetryAfter, map[string]any{"limit": quota.Limit}, overLimit[quota.Limit]
-	}
+	p := problem.Of(err)
 	if p.Type == problem.Internal {
 		s.host.Logger().Error("a job was not accepted", zap.Error(err))
 	}

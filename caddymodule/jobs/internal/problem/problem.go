@@ -155,8 +155,8 @@ func Types() []Type { return append([]Type(nil), types...) }
 // URI identifies the type.
 func (t Type) URI() string { return namespace + t.Reason }
 
-// Of returns the type for an error of package jobs.
-func Of(err error) Type {
+// typeOf returns the type for an error of package jobs.
+func typeOf(err error) Type {
 	for known, t := range map[error]Type{
 		jobs.ErrQueueFull: QueueFull, jobs.ErrTenantLimit: TenantLimit, jobs.ErrKeyReused: KeyReused, jobs.ErrStopping: Stopping,
 		jobs.ErrEngineClosed: Stopping, jobs.ErrFull: StoreFull, jobs.ErrBroken: StoreUnavailable,
@@ -180,6 +180,22 @@ type Problem struct {
 	RetryAfter time.Duration
 	// More are further members of the document, by name.
 	More map[string]any
+}
+
+// overLimit has the sentence for each limit of a tenant.
+var overLimit = map[string]string{
+	"queue": "You have too many jobs that wait.",
+	"bytes": "Your jobs take too much of the store: delete some, or wait until they expire.",
+	"rate":  "You submit jobs too fast.",
+}
+
+// Of returns the answer for an error of package jobs. That of a tenant's limit names it.
+func Of(err error) Problem {
+	p := Problem{Type: typeOf(err)}
+	if quota, ok := errors.AsType[*jobs.QuotaError](err); ok {
+		p.RetryAfter, p.More, p.Detail = quota.RetryAfter, map[string]any{"limit": quota.Limit}, overLimit[quota.Limit]
+	}
+	return p
 }
 
 // Write answers a request.

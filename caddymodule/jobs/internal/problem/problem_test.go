@@ -51,8 +51,18 @@ func TestErrorsHaveTypes(t *testing.T) {
 		jobs.ErrUnknown: UnknownJob, jobs.ErrBadID: UnknownJob, jobs.ErrTerminal: Ended, jobs.ErrNotTerminal: NotEnded,
 		jobs.ErrNoResult: NoResult, jobs.ErrStale: Internal,
 	} {
-		if got := Of(fmt.Errorf("accepting: %w", err)); got != want {
+		if got := Of(fmt.Errorf("accepting: %w", err)).Type; got != want {
 			t.Errorf("%v: %s, want %s", err, got.Reason, want.Reason)
+		}
+	}
+}
+
+func TestLimitsOfTenantsAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"queue", "bytes", "rate"} {
+		got := Of(fmt.Errorf("retrying: %w", &jobs.QuotaError{Limit: limit, RetryAfter: 3 * time.Second}))
+		if got.Type != TenantLimit || got.Detail == "" || got.More["limit"] != limit || got.RetryAfter != 3*time.Second {
+			t.Errorf("%s: got %+v", limit, got)
 		}
 	}
 }

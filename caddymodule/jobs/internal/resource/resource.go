@@ -97,7 +97,7 @@ func (c *call) may(route, part string, job [32]byte) bool {
 // fail answers with the problem of an error.
 func (c *call) fail(err error) {
 	if c.r.Context().Err() == nil { // the client has not left
-		c.reject(problem.Of(err))
+		c.problem(problem.Of(err))
 	}
 }
 
