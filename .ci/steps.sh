@@ -312,7 +312,7 @@ speed() {
 	local targets=caddy,caddy-again,caddy-block,caddy-plain,offload-nospool,offload,offload-nocelery
 	test_json speed -count=1 -run='Alloc|Cheap|CostsBeyond' \
 		./offloader ./caddymodule ./caddymodule/internal/serving ./caddymodule/internal/timerlist
-	if ! timeout --kill-after=10 300 go run ./bench -quick -targets "$targets" s1 s7 s8 s9 sse 2>"$work/bench.log"; then
+	if ! timeout --kill-after=10 900 go run ./bench -quick -targets "$targets" s1 s7 s8 s9 sse 2>"$work/bench.log"; then
 		tail -n 20 "$work/bench.log"
 		return 1
 	fi
