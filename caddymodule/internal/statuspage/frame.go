@@ -98,6 +98,7 @@ func (s *frames) next(m *moment, opened []view, failed string) *frame {
 		f.parts = append(f.parts, p)
 	}
 	add(partKey{kind: "clock", all: true}, f.clock())
+	add(partKey{kind: "tabs", all: true}, m.Jobs)
 	s.addOverview(m, add)
 	for _, v := range opened {
 		switch {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func withJobs() *source {
 // The page of jobs has all numbers without JavaScript.
 func TestPageOfJobs(t *testing.T) {
 	bubble(t, withJobs(), func(t *testing.T, page *statuspage.Page) {
-		if text := get(t, page, "").Body.String(); !strings.Contains(text, `href="?jobs"`) {
+		if text := get(t, page, "").Body.String(); !strings.Contains(text, `href="?jobs"`) || strings.Contains(text, noTabs) {
 			t.Error("the page of pools has no link to the jobs")
 		}
 		text := get(t, page, "?jobs&state=dead").Body.String()
@@ -68,6 +69,28 @@ func TestPageOfJobs(t *testing.T) {
 		if text := get(t, page, "?job=1").Body.String(); !strings.Contains(text, "nothing at jobs/1") {
 			t.Error("the page of an unknown job has no error")
 		}
+	})
+}
+
+// noTabs begins the tabs of a document without jobs.
+const noTabs = `class="tabs" aria-label="Pages" hidden`
+
+// A page that is open shows the tab of jobs when a configuration with jobs comes.
+func TestTheTabOfJobsComesAndGoes(t *testing.T) {
+	s := &source{}
+	bubble(t, s, func(t *testing.T, page *statuspage.Page) {
+		if text := get(t, page, "").Body.String(); !strings.Contains(text, noTabs) {
+			t.Error("there are tabs without jobs")
+		}
+		v := watch(t, page, "")
+		for _, jobs := range []bool{false, true, false} {
+			s.set(func() { s.change = func(s *admin.Status) { s.Jobs = jobs } })
+			pass(1500 * time.Millisecond)
+			if got := string(v.last(t, "tabs")); got != strconv.FormatBool(jobs) {
+				t.Errorf("tabs: %s, want %v", got, jobs)
+			}
+		}
+		end(v)
 	})
 }
 

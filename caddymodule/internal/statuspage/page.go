@@ -107,7 +107,7 @@ type content struct {
 
 	Unserved, Slowest []ended
 
-	HasJobs bool          // there is a tab for them
+	HasJobs bool          // there are tabs for pools and jobs
 	Jobs    *jobpage.Page // nil if the page is about pools
 }
 

@@ -30,10 +30,10 @@ offload /7/* {
 reverse_proxy UPSTREAM
 `
 
-// newJobsStage is a site with a store of jobs, of which two were accepted.
+// newJobsStage is a site that has accepted two jobs.
 func newJobsStage(t *testing.T) *stage {
 	t.Helper()
-	s := newStageWith(t, global+"\noffload {\n\tjobs {\n\t\tstore "+t.TempDir()+"\n\t}\n}", jobsBody)
+	s := newStage(t, jobsBody)
 	for range 2 {
 		res, err := s.c.Post(s.origin()+"/7/report", "text/plain", strings.NewReader("body"))
 		if err != nil {
@@ -45,6 +45,18 @@ func newJobsStage(t *testing.T) *stage {
 		}
 	}
 	return s
+}
+
+// The tabs appear on a page that is open when a configuration with jobs comes, and go with it.
+func TestTheTabOfJobsAppears(t *testing.T) {
+	s := newStage(t, body)
+	tab := openTab(t, s.origin(), desktop, "light")
+	tab.open("/status")
+	tab.do(chromedp.WaitNotVisible(chromedp.CSS(".tabs")))
+	s.Load(jobsBody)
+	tab.do(chromedp.WaitVisible(chromedp.CSS(".tabs")))
+	s.Load(body)
+	tab.do(chromedp.WaitNotVisible(chromedp.CSS(".tabs")))
 }
 
 // An operator finds a job, cancels it and runs it again, while the page stays live.

@@ -94,11 +94,6 @@ type stage struct {
 
 func newStage(t *testing.T, body string) *stage {
 	t.Helper()
-	return newStageWith(t, global, body)
-}
-
-func newStageWith(t *testing.T, global, body string) *stage {
-	t.Helper()
 	u := &upstream{end: make(chan struct{})}
 	s := &stage{site.ServeGlobal(t, u, global, body), t, u, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2000}}}
 	t.Cleanup(func() { close(u.end) })

@@ -332,6 +332,7 @@
 
 	// The stream.
 
+	const everywhere = new Set(["clock", "tabs", "gone", "jobs"]); // the others are for pools
 	const show = {
 		clock: (v) => {
 			setText(find('time[data-part="clock"]'), v.at);
@@ -339,6 +340,7 @@
 			setText(failed, v.failed);
 			failed.hidden = v.failed === "";
 		},
+		tabs: (v) => (find(".tabs").hidden = !v),
 		overview: (v) => bind(find('[data-part="overview"]'), v),
 		names: showNames,
 		pool: showPool,
@@ -387,7 +389,7 @@
 		stream.onmessage = (event) => {
 			for (const part of JSON.parse(event.data)) {
 				const shown = show[part.kind];
-				if (shown && (find("[data-row], #pools") || part.kind === "jobs" || part.kind === "gone" || part.kind === "clock")) shown(part.value);
+				if (shown && (everywhere.has(part.kind) || find("[data-row], #pools"))) shown(part.value);
 			}
 			if (order.length) arrange();
 			drawPlots();
