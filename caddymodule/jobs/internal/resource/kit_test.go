@@ -302,6 +302,13 @@ func newSite(s fakeStore, o Options) *testSite {
 	return &testSite{Resource: New(o), fake: s.f}
 }
 
+// readersOf returns how many clients read the result of a job.
+func (s *testSite) readersOf(id jobs.ID) int {
+	s.readers.mu.Lock()
+	defer s.readers.mu.Unlock()
+	return s.readers.n[id]
+}
+
 func site(t *testing.T, change ...func(*Options)) *testSite {
 	t.Helper()
 	o := usual()

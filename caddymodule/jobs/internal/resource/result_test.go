@@ -3,7 +3,6 @@ package resource
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -289,11 +288,7 @@ func TestReadersAreBounded(t *testing.T) {
 		t.Errorf("a reader of another job: %d", res.StatusCode)
 	}
 	leave()
-	testkit.Eventually(t, func() bool {
-		s.readers.mu.Lock()
-		defer s.readers.mu.Unlock()
-		return s.readers.n[id] == 0
-	})
+	testkit.Eventually(t, func() bool { return s.readersOf(id) == 0 })
 	s.change(id, ends)
 	if res := get(t, c, url+jobPath(id, "result")); res.StatusCode != 200 {
 		t.Errorf("after the end: %d", res.StatusCode)
@@ -359,7 +354,7 @@ func TestSlowReadersTakeLittleMemory(t *testing.T) {
 	if grown := heap() - before; grown > clients*512<<10 {
 		t.Errorf("%d slow readers take %d KiB", clients, grown>>10)
 	}
-	if fmt.Sprint(s.readers.n[id]) != fmt.Sprint(clients) {
-		t.Errorf("%d readers", s.readers.n[id])
+	if n := s.readersOf(id); n != clients {
+		t.Errorf("%d readers", n)
 	}
 }
