@@ -116,7 +116,7 @@ func (a *App) service() (*jobs.Service, error) {
 	select {
 	case <-a.ready:
 		return a.opened.Service()
-	default: // a timer is needed
+	default: // not yet, so that a timer is needed
 	}
 	select {
 	case <-a.ready:

@@ -125,16 +125,12 @@ func (b *tab) open(path string) {
 	b.do(chromedp.Navigate(b.origin+path), chromedp.WaitVisible(chromedp.CSS(`#connection[data-state="live"]`)))
 }
 
-// follow clicks a link and waits for the page that it leads to. The script clicks and not the
-// mouse: the browser may leave a press unanswered whose page is gone by then.
+// follow clicks a link and waits for the page that it leads to: until then the browser may
+// answer a command with an error.
 func (b *tab) follow(selector string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
-	defer cancel()
-	click := chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector))
-	if _, err := chromedp.RunResponse(ctx, chromedp.WaitVisible(chromedp.CSS(selector)), click); err != nil {
-		b.t.Fatal(err)
-	}
+	loaded := func(page.EventLoadEventFired) bool { return true }
+	run(b, chromedp.WaitEvent(page.LoadEventFired, loaded, chromedp.Click(chromedp.CSS(selector))))
 }
 
 // run runs an action and returns its value.
